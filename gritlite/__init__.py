@@ -1,0 +1,1 @@
+"""gritlite: one quantized GritLM file that embeds text and generates it."""

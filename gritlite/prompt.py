@@ -1,0 +1,102 @@
+"""The GRIT prompt format, and the `grit.*` metadata keys that carry it in a file.
+
+Source: the official repository's README (github.com/ContextualAI/gritlm) and
+arXiv 2402.09906, figure 2. The module knows strings only: what becomes a token,
+and which tokens are pooled, is decided in `runtime/tokens.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gritlite.errors import FormatError
+
+USER = "<|user|>\n"
+EMBED = "<|embed|>\n"
+
+EMBED_PROMPT_KEY = "grit.embed.prompt"
+INSTRUCTION_PROMPT_KEY = "grit.embed.instruction_prompt"
+POOLING_KEY = "grit.embed.pooling"
+NORMALIZE_KEY = "grit.embed.normalize"
+ATTENTION_KEY = "grit.embed.attention"
+INSTRUCTION_FIELD = "{instruction}"
+
+
+def instruction(text: str) -> str:
+    r"""The embedding prompt for plain words, as the official `gritlm_instruction` writes it.
+
+    `instruction("Retrieve the passage")` is `"<|user|>\nRetrieve the passage\n<|embed|>\n"`;
+    an empty text gives `"<|embed|>\n"`, the prompt of documents.
+    """
+    return USER + text + "\n" + EMBED if text else EMBED
+
+
+@dataclass(frozen=True)
+class EmbedFormat:
+    """How a file wants its texts embedded.
+
+    `prompt` precedes a text without an instruction; `instruction_prompt` holds
+    `{instruction}` once and precedes a text with one.
+    """
+
+    prompt: str = EMBED
+    instruction_prompt: str = USER + INSTRUCTION_FIELD + "\n" + EMBED
+    pooling: str = "mean"
+    normalize: bool = True
+    attention: str = "bidirectional"
+
+    def __post_init__(self) -> None:
+        if self.pooling != "mean":
+            raise FormatError(f"{POOLING_KEY} is {self.pooling!r}: this version pools by mean only")
+        if self.attention not in ("bidirectional", "causal"):
+            raise FormatError(
+                f"{ATTENTION_KEY} is {self.attention!r}: expected 'bidirectional' or 'causal'"
+            )
+        if self.instruction_prompt.count(INSTRUCTION_FIELD) != 1:
+            raise FormatError(
+                f"{INSTRUCTION_PROMPT_KEY} must hold {INSTRUCTION_FIELD} exactly once"
+            )
+
+    def with_instruction(self, text: str) -> str:
+        """The prompt for plain instruction words; the document prompt when there are none."""
+        return self.instruction_prompt.replace(INSTRUCTION_FIELD, text) if text else self.prompt
+
+    def to_metadata(self) -> dict[str, str | bool]:
+        """The `grit.*` keys of a GGUF file."""
+        return {
+            EMBED_PROMPT_KEY: self.prompt,
+            INSTRUCTION_PROMPT_KEY: self.instruction_prompt,
+            POOLING_KEY: self.pooling,
+            NORMALIZE_KEY: self.normalize,
+            ATTENTION_KEY: self.attention,
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> "EmbedFormat":
+        """Read the `grit.*` keys of a GGUF file; a key that is absent means GritLM's own format.
+
+        Raises FormatError for a value of the wrong type or an unknown choice.
+        """
+        default = cls()
+        expected: dict[str, type] = {
+            EMBED_PROMPT_KEY: str,
+            INSTRUCTION_PROMPT_KEY: str,
+            POOLING_KEY: str,
+            NORMALIZE_KEY: bool,
+            ATTENTION_KEY: str,
+        }
+        for key, kind in expected.items():
+            if key in metadata and not isinstance(metadata[key], kind):
+                raise FormatError(f"metadata key {key} is not a {kind.__name__}")
+        return cls(
+            prompt=metadata.get(EMBED_PROMPT_KEY, default.prompt),
+            instruction_prompt=metadata.get(INSTRUCTION_PROMPT_KEY, default.instruction_prompt),
+            pooling=metadata.get(POOLING_KEY, default.pooling),
+            normalize=metadata.get(NORMALIZE_KEY, default.normalize),
+            attention=metadata.get(ATTENTION_KEY, default.attention),
+        )
+
+
+def is_grit(metadata: Mapping[str, Any]) -> bool:
+    """Whether a file says of itself that it embeds."""
+    return EMBED_PROMPT_KEY in metadata
