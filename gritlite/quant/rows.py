@@ -1,0 +1,81 @@
+"""Float32 rows to the bytes of a quantization type, with ggml's own code on several threads.
+
+A row's bytes depend on that row alone, so neither the threads nor the way a
+tensor is cut into row ranges (a mixtral tensor into experts) changes them.
+The module does not know tensor names: callers add them to its errors.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from gguf import quants
+from gguf.constants import GGMLQuantizationType
+from numpy.typing import NDArray
+
+from gritlite.errors import FormatError
+from gritlite.quant import ggml
+from gritlite.quant.types import row_bytes
+
+# 1 MiB of float32: long enough to hide Python, short enough to share out evenly and stay in cache
+_CHUNK_VALUES = 1 << 18
+
+# no scale of any type overflows half precision while the values themselves do not
+_SAFE_MAGNITUDE = float(np.finfo(np.float16).max)
+
+
+def quantize_rows(
+    rows: NDArray[np.float32], type: GGMLQuantizationType, threads: int
+) -> NDArray[np.uint8]:
+    """`rows` [n, k] in `type`, as uint8 [n, bytes per row].
+
+    Every type goes through ggml_quantize_chunk, F16 and BF16 included, so the
+    bytes are those that llama.cpp's llama_model_quantize writes. As there, rows
+    must be finite before and after.
+
+    Raises UsageError if k is not a whole number of blocks of `type` or if the
+    type needs an importance matrix, and FormatError naming the first row with a
+    NaN, an infinity or a value too large for the type.
+    """
+    count, length = rows.shape
+    output = np.empty((count, row_bytes(type, length)), dtype=np.uint8)
+    ggml.prepare(type)
+    rows = np.ascontiguousarray(rows)
+    step = max(1, _CHUNK_VALUES // max(1, length))
+
+    def quantize(start: int) -> None:
+        _quantize_range(rows, type, output, start, min(start + step, count))
+
+    starts = range(0, count if length else 0, step)
+    if threads < 2 or len(starts) < 2:
+        for start in starts:
+            quantize(start)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(quantize, starts):
+                pass
+    return output
+
+
+def _quantize_range(
+    rows: NDArray[np.float32],
+    type: GGMLQuantizationType,
+    output: NDArray[np.uint8],
+    start: int,
+    stop: int,
+) -> None:
+    source, result = rows[start:stop], output[start:stop]
+    # NaN fails the comparison too
+    harmless = max(source.max(), -source.min()) <= _SAFE_MAGNITUDE
+    if not harmless:
+        _refuse_non_finite(source, start, "holds a NaN or an infinity")
+    ggml.quantize_chunk(type, source, result)
+    if not harmless:
+        with np.errstate(all="ignore"):
+            read_back = quants.dequantize(result, type)
+        _refuse_non_finite(read_back, start, f"holds values too large for {type.name}")
+
+
+def _refuse_non_finite(rows: NDArray[np.float32], first_row: int, complaint: str) -> None:
+    bad = ~np.isfinite(rows).all(axis=1)
+    if bad.any():
+        raise FormatError(f"row {first_row + int(bad.argmax())} {complaint}")

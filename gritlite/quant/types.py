@@ -1,0 +1,77 @@
+"""The targets a model can be converted to, as a table.
+
+A target is what a person asks for (`q4_k_m`); the quantization types of the
+single tensors follow from it in `gritlite.quant.choices`. The module does not
+know tensors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType, LlamaFileType
+
+from gritlite.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file type that llama.cpp knows.
+
+    `file_type` is the value of the metadata key `general.file_type` (llama.h's
+    enum llama_ftype); `default_type` is the type of every tensor that no rule
+    treats otherwise.
+    """
+
+    name: str
+    file_type: int
+    default_type: GGMLQuantizationType
+    description: str
+
+    @property
+    def quantized(self) -> bool:
+        """Whether tensors are stored in blocks with shared scales."""
+        return block_size(self.default_type) > 1
+
+
+def block_size(type: GGMLQuantizationType) -> int:
+    """Values in one block of `type`: rows must be a multiple of it."""
+    return int(GGML_QUANT_SIZES[type][0])
+
+
+def row_bytes(type: GGMLQuantizationType, row_length: int) -> int:
+    """Bytes that a row of `row_length` values takes in `type`.
+
+    Raises UsageError if the row is not a whole number of blocks.
+    """
+    values, size = GGML_QUANT_SIZES[type]
+    if row_length % values:
+        raise UsageError(
+            f"rows of {row_length} values do not fit {type.name}: "
+            f"it stores blocks of {values}; choose another type"
+        )
+    return int(row_length // values * size)
+
+
+_Q = GGMLQuantizationType
+_F = LlamaFileType
+
+TARGETS: Mapping[str, Target] = MappingProxyType(
+    {
+        target.name: target
+        for target in (
+            Target("f32", _F.ALL_F32, _Q.F32, "32-bit floats, nothing rounded"),
+            Target("f16", _F.MOSTLY_F16, _Q.F16, "16-bit IEEE floats"),
+            Target("bf16", _F.MOSTLY_BF16, _Q.BF16, "16-bit brain floats, as most checkpoints"),
+            Target("q8_0", _F.MOSTLY_Q8_0, _Q.Q8_0, "8.5 bits per weight, near lossless"),
+            Target("q6_k", _F.MOSTLY_Q6_K, _Q.Q6_K, "6.6 bits per weight"),
+            Target("q5_k_m", _F.MOSTLY_Q5_K_M, _Q.Q5_K, "about 5.7 bits per weight, mixed"),
+            Target("q4_k_m", _F.MOSTLY_Q4_K_M, _Q.Q4_K, "about 4.8 bits per weight, mixed"),
+            Target("q4_0", _F.MOSTLY_Q4_0, _Q.Q4_0, "4.5 bits per weight, the fastest blocks"),
+            Target("q4_1", _F.MOSTLY_Q4_1, _Q.Q4_1, "5 bits per weight, blocks with an offset"),
+            Target("iq4_xs", _F.MOSTLY_IQ4_XS, _Q.IQ4_XS, "about 4.3 bits per weight, non-linear"),
+            Target("q3_k_m", _F.MOSTLY_Q3_K_M, _Q.Q3_K, "about 3.9 bits per weight, mixed"),
+            Target("q2_k", _F.MOSTLY_Q2_K, _Q.Q2_K, "about 3 bits per weight, the smallest"),
+        )
+    }
+)
