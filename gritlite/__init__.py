@@ -1,1 +1,71 @@
-"""gritlite: one quantized GritLM file that embeds text and generates it."""
+"""gritlite: one quantized GritLM file that embeds text and generates it.
+
+The names below are imported when they are first used, so that `import gritlite`
+costs next to nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gritlite.errors import (
+        ArchitectureError,
+        CancelledError,
+        ClosedError,
+        DeviceError,
+        DownloadError,
+        EmptyTextError,
+        FileError,
+        FormatError,
+        GritLiteError,
+        InputError,
+        InputTooLongError,
+        LibraryError,
+        MissingExtraError,
+        OutOfMemoryError,
+        OutputExistsError,
+        TokenizerError,
+        UsageError,
+    )
+    from gritlite.prompt import instruction
+    from gritlite.runtime.model import GritLM
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArchitectureError",
+    "CancelledError",
+    "ClosedError",
+    "DeviceError",
+    "DownloadError",
+    "EmptyTextError",
+    "FileError",
+    "FormatError",
+    "GritLM",
+    "GritLiteError",
+    "InputError",
+    "InputTooLongError",
+    "LibraryError",
+    "MissingExtraError",
+    "OutOfMemoryError",
+    "OutputExistsError",
+    "TokenizerError",
+    "UsageError",
+    "__version__",
+    "instruction",
+]
+
+_HOMES = {"GritLM": "gritlite.runtime.model", "instruction": "gritlite.prompt"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562); whatever has no home above is an error class."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES.get(name, "gritlite.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,110 @@
+"""How the command line ends: one line for an error, an exit code, unwinding on signals.
+
+Exit codes: 0 done, 1 a failure of the machine or of gritlite, 2 a mistake in the
+call, 130 interrupted, 143 terminated. The module knows no command.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+
+import click
+
+from gritlite.errors import GritLiteError
+
+FAILED = 1
+INTERRUPTED = 128 + signal.SIGINT
+_ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
+
+
+def unwind_on_termination() -> None:
+    """Make SIGTERM and SIGHUP raise SystemExit, so that with-blocks clean up.
+
+    A signal that the parent set to be ignored (nohup) stays ignored; a second
+    one ends the process at once.
+    """
+    for name in _ENDING_SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _unwind)
+
+
+def _unwind(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def one_line_errors(*, debug: bool) -> Iterator[None]:
+    """Turn any exception of the block into one line on stderr and an exit code.
+
+    With `debug` the traceback comes before the line.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # here a full disk can still be told in words
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            traceback.print_exc()
+        sys.exit(_report(error))
+
+
+def _report(error: BaseException) -> int:
+    """Say what went wrong; return the exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
+    if isinstance(error, click.UsageError):
+        hint = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
+        _say(f"error: {error.format_message().rstrip('.')}{hint}")
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        _say(f"error: {error.format_message()}")
+        return error.exit_code
+    if isinstance(error, GritLiteError):
+        _say(f"error: {error}")
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        _discard_output()
+        return FAILED
+    if isinstance(error, OSError):
+        _discard_output()
+        _say(f"error: {_system_message(error)}")
+        return FAILED
+    if isinstance(error, MemoryError):
+        _say("error: out of memory: close other programs, or take a smaller model or context")
+        return FAILED
+    if isinstance(error, click.Abort):  # click's wrapping of Ctrl-C and of a stray EOFError
+        error = error.__cause__ or error
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        _say("interrupted")
+        return INTERRUPTED
+    _say(
+        f"error: unexpected {type(error).__name__}: {error} "
+        "(run again as `gritlite --debug ...` for the traceback)"
+    )
+    return FAILED
+
+
+def _say(message: str) -> None:
+    click.echo(f"gritlite: {' '.join(message.split())}", err=True)
+
+
+def _system_message(error: OSError) -> str:
+    what = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what += ": free some space and run the command again"
+    return f"{error.filename}: {what}" if error.filename else what
+
+
+def _discard_output() -> None:
+    """Drop what stdout still buffers: the interpreter's own flush would fail again, loudly."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,59 @@
+"""The command `gritlite`: a table of commands, each imported when it runs.
+
+`gritlite --help` answers from the table alone. What a command does is known to
+its own module, which exposes it as `command`; what an error looks like is known
+to `console`.
+"""
+
+import importlib
+import sys
+
+import click
+
+from gritlite import __version__
+from gritlite.cli import console
+
+COMMANDS = {
+    "pull": "Fetch a model into the cache and print its path.",
+    "convert": "Turn a Hugging Face checkpoint into one GGUF file.",
+    "inspect": "Show what a GGUF file holds.",
+    "embed": "Turn texts into vectors.",
+    "chat": "Talk with a model.",
+    "doctor": "Show what this machine and its llama.cpp build can do.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are the modules `gritlite.cli.NAME`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The names of the table, in its order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command's module; None for a name that the table lacks."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"gritlite.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks of errors.")
+@click.version_option(__version__, prog_name="gritlite")
+def cli() -> None:
+    """One quantized GritLM file that embeds text and generates it."""
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    console.unwind_on_termination()
+    # looked up before parsing, so that errors of parsing are covered too
+    with console.one_line_errors(debug="--debug" in sys.argv):
+        status = cli.main(prog_name="gritlite", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
