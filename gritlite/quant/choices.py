@@ -1,0 +1,300 @@
+"""Which quantization type each tensor of a model gets: llama.cpp's choices, as tables.
+
+The mixed targets (`q4_k_m`, ...) give more bits to the tensors that suffer
+most from rounding. The rules are those of llama_model_quantize without an
+importance matrix, in src/llama-quant.cpp of the llama.cpp that llama-cpp-python
+0.3.36 carries (commit 0c1e570), for the architectures gritlite writes; the
+tests hold them against that library. The module does not know bytes.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from gguf.constants import GGMLQuantizationType
+
+from gritlite.errors import ArchitectureError
+from gritlite.quant.types import Target, block_size
+
+_Q = GGMLQuantizationType
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """One tensor of a model: its GGUF name, and its shape in numpy's order (..., row length).
+
+    `kept_type` is the type it keeps where it must not be quantized.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kept_type: GGMLQuantizationType = _Q.F32
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the rules ask about a model: the GGUF metadata keys of the same meaning.
+
+    `n_expert` is 0 for a dense model.
+    """
+
+    arch: str
+    n_layer: int
+    n_head: int
+    n_head_kv: int
+    n_expert: int = 0
+
+
+@dataclass(frozen=True)
+class TypeChoice:
+    """The type of a tensor; `fallback` says why it is not the one the target asks for."""
+
+    type: GGMLQuantizationType
+    fallback: str | None = None
+
+
+def choose_types(
+    tensors: Sequence[TensorFacts], model: ModelFacts, target: Target
+) -> dict[str, TypeChoice]:
+    """The type of every tensor by name, in the order given.
+
+    All tensors of the model must be there: some rules count them, and without
+    an `output.weight` the token embeddings count as the output. The order does
+    not matter, since llama.cpp sorts by layer and name.
+
+    Raises ArchitectureError if no rules are known for `model.arch`, or if a
+    tensor belongs to a layer that the model does not have.
+    """
+    if model.arch not in _ARCHITECTURES:
+        raise ArchitectureError(
+            f"no quantization rules for the architecture {model.arch!r}: "
+            f"it must be one of {', '.join(_ARCHITECTURES)}"
+        )
+    for tensor in tensors:
+        if _layer(tensor.name) >= model.n_layer:
+            raise ArchitectureError(
+                f"{tensor.name} belongs to no layer: the model has {model.n_layer}"
+            )
+    wanted = _wanted_types(tensors, model, target)
+    return {tensor.name: _fitted(tensor, wanted[tensor.name]) for tensor in tensors}
+
+
+_ARCHITECTURES = ("llama", "qwen2")
+
+
+# The roles of tensors
+
+
+class _Role(Enum):
+    OUTPUT = auto()
+    TOKEN_EMBEDDING = auto()
+    VALUE = auto()
+    KEY = auto()
+    ATTENTION_OUTPUT = auto()
+    FFN_DOWN = auto()
+    OTHER = auto()
+
+
+_ROLES_BY_NAME = {"output.weight": _Role.OUTPUT, "token_embd.weight": _Role.TOKEN_EMBEDDING}
+_ROLES_BY_PART = {
+    "attn_v.weight": _Role.VALUE,
+    "attn_k.weight": _Role.KEY,
+    "attn_output.weight": _Role.ATTENTION_OUTPUT,
+    "ffn_down": _Role.FFN_DOWN,
+}
+
+
+def _role(name: str) -> _Role:
+    if name in _ROLES_BY_NAME:
+        return _ROLES_BY_NAME[name]
+    return next((role for part, role in _ROLES_BY_PART.items() if part in name), _Role.OTHER)
+
+
+def _is_quantizable(tensor: TensorFacts) -> bool:
+    """Matrices and stacks of experts, but not norms nor the experts' gate."""
+    rows = tensor.shape[:-1]
+    return (
+        any(size > 1 for size in rows)
+        and tensor.name.endswith("weight")
+        and not tensor.name.endswith(("_norm.weight", "ffn_gate_inp.weight"))
+    )
+
+
+# The rules of the mixed targets
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor stands among those of its role: number `index` of `count`."""
+
+    index: int
+    count: int
+    model: ModelFacts
+
+    @property
+    def needs_more_bits(self) -> bool:
+        """The first and the last eighth, and every third between."""
+        eighth = self.count // 8
+        return (
+            self.index < eighth
+            or self.index >= 7 * self.count // 8
+            or (self.index - eighth) % 3 == 2
+        )
+
+    @property
+    def heads_share_values(self) -> bool:
+        """At least four query heads share a value head, which makes its tensor small."""
+        return self.model.n_head_kv > 0 and self.model.n_head // self.model.n_head_kv >= 4
+
+
+# None leaves the target's default type
+_Rule = Callable[[_Place], GGMLQuantizationType | None]
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """Where a mixed target departs from its default type."""
+
+    value: _Rule
+    ffn_down: _Rule
+    attention_output: GGMLQuantizationType | None = None
+    attention_output_of_8_experts: GGMLQuantizationType | None = None
+
+
+def _more_bits(place: _Place) -> GGMLQuantizationType | None:
+    return _Q.Q6_K if place.needs_more_bits else None
+
+
+_MIXTURES: Mapping[str, _Mixture] = {
+    "q5_k_m": _Mixture(value=_more_bits, ffn_down=_more_bits),
+    "q4_k_m": _Mixture(
+        value=_more_bits,
+        ffn_down=_more_bits,
+        attention_output_of_8_experts=_Q.Q5_K,
+    ),
+    "iq4_xs": _Mixture(
+        value=lambda place: _Q.Q5_K if place.heads_share_values else None,
+        ffn_down=lambda place: _Q.Q5_K if place.index < place.count // 8 else None,
+        attention_output_of_8_experts=_Q.Q5_K,
+    ),
+    "q3_k_m": _Mixture(
+        value=lambda place: _Q.Q5_K if place.index < 2 else _Q.Q4_K,
+        ffn_down=lambda place: _Q.Q5_K if place.index < place.count // 16 else _Q.Q4_K,
+        attention_output=_Q.Q4_K,
+        attention_output_of_8_experts=_Q.Q5_K,
+    ),
+    "q2_k": _Mixture(
+        value=lambda place: _Q.Q4_K if place.heads_share_values else _Q.Q3_K,
+        ffn_down=lambda _: _Q.Q3_K,
+        attention_output=_Q.Q3_K,
+        attention_output_of_8_experts=_Q.Q5_K,
+    ),
+}
+_UNIFORM = _Mixture(value=lambda _: None, ffn_down=lambda _: None)
+
+
+# Choosing
+
+
+def _wanted_types(
+    tensors: Sequence[TensorFacts], model: ModelFacts, target: Target
+) -> dict[str, GGMLQuantizationType]:
+    """What the rules say, before looking whether the rows fit.
+
+    llama.cpp's count of a role is of all its tensors, the index only of those
+    it quantizes; a mixture of experts goes by the layer in the name instead.
+    """
+    mixture = _MIXTURES.get(target.name, _UNIFORM)
+    roles = {tensor.name: _role(tensor.name) for tensor in tensors}
+    counts = {
+        _Role.VALUE: sum(role is _Role.VALUE for role in roles.values()),
+        _Role.FFN_DOWN: model.n_layer,
+    }
+    is_tied = _Role.OUTPUT not in roles.values()
+    seen = dict.fromkeys(counts, 0)
+
+    def place(name: str) -> _Place:
+        role = roles[name]
+        index = seen[role]
+        seen[role] += 1
+        if role is _Role.FFN_DOWN and model.n_expert > 1:
+            index = _layer(name)
+        return _Place(index, counts[role], model)
+
+    def choose(tensor: TensorFacts) -> GGMLQuantizationType:
+        if not _is_quantizable(tensor):
+            return tensor.kept_type
+        default = target.default_type
+        if not target.quantized:
+            return default
+        match roles[tensor.name]:
+            case _Role.OUTPUT:
+                return _output_type(tensor, default)
+            case _Role.TOKEN_EMBEDDING if is_tied:
+                return _output_type(tensor, default)
+            case _Role.VALUE:
+                return _value_type(mixture.value(place(tensor.name)) or default, model)
+            case _Role.KEY if model.n_expert == 8:
+                return _Q.Q8_0
+            case _Role.ATTENTION_OUTPUT if model.n_expert == 8:
+                return mixture.attention_output_of_8_experts or default
+            case _Role.ATTENTION_OUTPUT:
+                return mixture.attention_output or default
+            case _Role.FFN_DOWN:
+                return mixture.ffn_down(place(tensor.name)) or default
+            case _:
+                return default
+
+    in_order = sorted(tensors, key=lambda tensor: (_layer(tensor.name), tensor.name))
+    return {tensor.name: choose(tensor) for tensor in in_order}
+
+
+def _layer(name: str) -> int:
+    match = re.match(r"blk\.(\d+)\.", name)
+    return int(match[1]) if match else -1
+
+
+def _output_type(tensor: TensorFacts, default: GGMLQuantizationType) -> GGMLQuantizationType:
+    if default is _Q.Q8_0 or tensor.shape[-1] % block_size(default):
+        return _Q.Q8_0
+    return _Q.Q6_K
+
+
+def _value_type(chosen: GGMLQuantizationType, model: ModelFacts) -> GGMLQuantizationType:
+    """Models whose value tensors are small beside the rest get them in more bits."""
+    if model.n_expert == 8:
+        return _Q.Q8_0
+    if _is_70b(model) and chosen in (_Q.Q3_K, _Q.Q4_K):
+        return _Q.Q5_K
+    return chosen
+
+
+def _is_70b(model: ModelFacts) -> bool:
+    return model.n_layer == 80 and (model.arch == "qwen2" or model.n_head != model.n_head_kv)
+
+
+# Falling back where rows are not whole blocks
+
+_SMALLER_BLOCKS = {
+    _Q.IQ4_XS: _Q.IQ4_NL,
+    _Q.Q2_K: _Q.Q4_0,
+    _Q.Q3_K: _Q.Q4_0,
+    _Q.Q4_K: _Q.Q5_0,
+    _Q.Q5_K: _Q.Q5_1,
+    _Q.Q6_K: _Q.Q8_0,
+}
+
+
+def _fitted(tensor: TensorFacts, wanted: GGMLQuantizationType) -> TypeChoice:
+    length = tensor.shape[-1] if tensor.shape else 1
+    if length % block_size(wanted) == 0:
+        return TypeChoice(wanted)
+    used = _SMALLER_BLOCKS.get(wanted, wanted)
+    if length % block_size(used):
+        used = _Q.F16
+    return TypeChoice(
+        used,
+        f"{tensor.name}: rows of {length} are not a multiple of {block_size(wanted)} "
+        f"as {wanted.name} needs, stored as {used.name}",
+    )
