@@ -1,0 +1,57 @@
+"""What the comparison with llama.cpp cannot show: refusals, reasons, the order of tensors."""
+
+import random
+
+import pytest
+from gguf import GGMLQuantizationType as Q
+from tiny_gguf import TinyModel
+
+from gritlite.errors import ArchitectureError
+from gritlite.quant.choices import ModelFacts, TensorFacts, TypeChoice, choose_types
+from gritlite.quant.types import TARGETS
+
+
+def facts_of(model: TinyModel) -> list[TensorFacts]:
+    return [TensorFacts(name, shape) for name, shape in model.shapes.items()]
+
+
+def test_an_architecture_without_rules_is_refused() -> None:
+    with pytest.raises(ArchitectureError, match=r"'bert'.*llama, qwen2"):
+        choose_types([], ModelFacts("bert", 1, 1, 1), TARGETS["q8_0"])
+
+
+def test_a_layer_that_the_model_lacks_is_refused() -> None:
+    tensors = [TensorFacts("blk.8.attn_q.weight", (4, 256))]
+    with pytest.raises(ArchitectureError, match=r"blk\.8\.attn_q\.weight .* has 8"):
+        choose_types(tensors, TinyModel(n_layer=8).facts, TARGETS["q8_0"])
+
+
+def test_a_fallback_says_what_did_not_fit_and_what_is_used() -> None:
+    tensors = [TensorFacts("blk.0.attn_q.weight", (4, 96)), TensorFacts("output.weight", (4, 96))]
+    choices = choose_types(tensors, TinyModel(n_layer=1).facts, TARGETS["q4_k_m"])
+    assert choices == {
+        "blk.0.attn_q.weight": TypeChoice(
+            Q.Q5_0,
+            "blk.0.attn_q.weight: rows of 96 are not a multiple of 256 as Q4_K needs, "
+            "stored as Q5_0",
+        ),
+        # the rule itself asks for Q8_0 here
+        "output.weight": TypeChoice(Q.Q8_0),
+    }
+
+
+def test_no_fallback_where_everything_fits() -> None:
+    model = TinyModel(n_expert=8)
+    for target in TARGETS.values():
+        choices = choose_types(facts_of(model), model.facts, target).values()
+        assert all(choice.fallback is None for choice in choices)
+
+
+def test_the_order_of_the_tensors_does_not_matter() -> None:
+    model = TinyModel(n_layer=12)
+    tensors = facts_of(model)
+    shuffled = random.Random(0).sample(tensors, len(tensors))
+    for target in TARGETS.values():
+        choices = choose_types(shuffled, model.facts, target)
+        assert list(choices) == [tensor.name for tensor in shuffled]
+        assert choices == choose_types(tensors, model.facts, target)

@@ -1,0 +1,130 @@
+"""Types and bytes are those of llama.cpp's own llama_model_quantize, tensor for tensor."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType, quants
+from tiny_gguf import StoredTensor, TinyModel, random_weights, read_gguf, write_gguf
+
+from gritlite.errors import FormatError
+from gritlite.quant.choices import choose_types
+from gritlite.quant.rows import quantize_rows
+from gritlite.quant.types import TARGETS, Target
+
+F32, BF16 = GGMLQuantizationType.F32, GGMLQuantizationType.BF16
+
+MODELS = {
+    "llama": TinyModel(),
+    "llama tied": TinyModel(tied=True),
+    "llama, value heads shared by 2": TinyModel(n_head_kv=2),
+    "llama, value heads shared by 4": TinyModel(n_head_kv=1),
+    "llama, one layer": TinyModel(n_layer=1),
+    "mixtral": TinyModel(n_expert=8, n_head_kv=1),
+    "mixture of 4 experts": TinyModel(n_expert=4, n_head_kv=1),
+    "qwen2": TinyModel(arch="qwen2", n_head_kv=2),
+    "qwen2 tied": TinyModel(arch="qwen2", tied=True, n_head_kv=1),
+    "rows of 96 and 160": TinyModel(n_embd=96, n_ff=160),
+    "rows of 96 and 160, tied": TinyModel(n_embd=96, n_ff=160, tied=True),
+    "rows of 96 and 512, qwen2": TinyModel(arch="qwen2", n_embd=96),
+    "rows of 256 and 288, mixtral": TinyModel(n_ff=288, n_expert=8),
+    "rows of 40 and 24": TinyModel(n_embd=40, n_ff=24),
+    "rows of 40 and 512, tied": TinyModel(n_embd=40, tied=True),
+    "rows of 256 and 40, mixtral": TinyModel(n_ff=40, n_expert=8),
+    "matrices of one row": TinyModel(rows=1),
+}
+
+LARGER_MODELS = {
+    "llama, 33 layers": TinyModel(n_layer=33, n_ff=256),
+    "mixtral, 17 layers, tied": TinyModel(n_expert=8, n_layer=17, n_ff=256, tied=True),
+    "mixture of 4 experts, 17 layers": TinyModel(n_expert=4, n_layer=17, n_ff=256),
+    "tensors of several chunks": TinyModel(n_layer=1, n_embd=2048, n_ff=2048, rows=150, tied=True),
+}
+
+MODELS_OF_80_LAYERS = {
+    "llama 65B": TinyModel(n_layer=80, n_ff=256),
+    "llama 70B": TinyModel(n_layer=80, n_ff=256, n_head_kv=2),
+    "qwen2": TinyModel(arch="qwen2", n_layer=80, n_ff=256),
+}
+
+
+def quantize_with_llama_cpp(source: Path, output: Path, target: Target) -> bool:
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.nthread = 2
+    parameters.ftype = target.file_type
+    status: int = llama_cpp.llama_model_quantize(bytes(source), bytes(output), parameters)
+    return status == 0
+
+
+def quantize(values: np.ndarray, type: GGMLQuantizationType) -> StoredTensor:
+    rows = values.reshape(-1, values.shape[-1])
+    return StoredTensor(type, quantize_rows(rows, type, threads=2).tobytes())
+
+
+@pytest.mark.parametrize("source_type", [F32, BF16], ids=lambda type: type.name)
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_every_tensor_of_every_target(
+    model: TinyModel, source_type: GGMLQuantizationType, tmp_path: Path
+) -> None:
+    assert_the_same(model, source_type, TARGETS.values(), tmp_path)
+
+
+@pytest.mark.parametrize("model", LARGER_MODELS.values(), ids=LARGER_MODELS)
+def test_every_tensor_of_larger_models(model: TinyModel, tmp_path: Path) -> None:
+    assert_the_same(model, BF16, TARGETS.values(), tmp_path)
+
+
+@pytest.mark.parametrize("model", MODELS_OF_80_LAYERS.values(), ids=MODELS_OF_80_LAYERS)
+def test_models_of_80_layers(model: TinyModel, tmp_path: Path) -> None:
+    """They have a rule of their own for the value tensors."""
+    targets = [TARGETS[name] for name in ("q4_k_m", "q3_k_m", "q2_k", "q4_0")]
+    assert_the_same(model, F32, targets, tmp_path)
+
+
+def assert_the_same(
+    model: TinyModel, source_type: GGMLQuantizationType, targets: Iterable[Target], folder: Path
+) -> None:
+    weights = random_weights(model)
+    facts = write_gguf(folder / "source.gguf", model, weights, source_type)
+    # what a reader of the source sees
+    weights = {
+        fact.name: quants.dequantize(
+            quants.quantize(weights[fact.name], fact.kept_type), fact.kept_type
+        )
+        for fact in facts
+    }
+    for target in targets:
+        assert quantize_with_llama_cpp(folder / "source.gguf", folder / "theirs.gguf", target)
+        file_type, theirs = read_gguf(folder / "theirs.gguf")
+        choices = choose_types(facts, model.facts, target)
+        assert file_type == target.file_type
+        assert {name: choice.type for name, choice in choices.items()} == {
+            name: stored.type for name, stored in theirs.items()
+        }, target.name
+        differing = [
+            name
+            for name, choice in choices.items()
+            if quantize(weights[name], choice.type) != theirs[name]
+        ]
+        assert not differing, target.name
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 7e4, -5e5, 1e7, -3e38])
+def test_the_same_values_are_refused(value: float, target: Target, tmp_path: Path) -> None:
+    model = TinyModel(n_layer=1)
+    weights = random_weights(model)
+    weights["blk.0.ffn_up.weight"][1, 100] = value
+    facts = write_gguf(tmp_path / "source.gguf", model, weights)
+    accepted = quantize_with_llama_cpp(tmp_path / "source.gguf", tmp_path / "theirs.gguf", target)
+
+    type = choose_types(facts, model.facts, target)["blk.0.ffn_up.weight"].type
+    if accepted:
+        _, theirs = read_gguf(tmp_path / "theirs.gguf")
+        stored = quantize(weights["blk.0.ffn_up.weight"], type)
+        assert stored == theirs["blk.0.ffn_up.weight"]
+    else:
+        with pytest.raises(FormatError, match=r"^row 1 holds"):
+            quantize(weights["blk.0.ffn_up.weight"], type)
