@@ -1,7 +1,7 @@
 """The number formats a GGUF file may hold: ggml's type numbers, block lengths and block bytes.
 
-Source: `enum ggml_type` in ggml.h and `type_traits` in ggml.c, as of
-llama-cpp-python 0.3.36. A table only; kept here so that a header can be read
+Source: `enum ggml_type` in ggml.h, `type_traits` in ggml.c and `enum llama_ftype` in
+llama.h, as of llama-cpp-python 0.3.36. Tables only; kept here so that a header can be read
 without importing gguf, whose enumerations it equals (both are IntEnum).
 """
 
@@ -88,5 +88,47 @@ BLOCKS: Mapping[GGMLType, tuple[int, int]] = MappingProxyType(
         GGMLType.NVFP4: (64, 36),
         GGMLType.Q1_0: (128, 18),
         GGMLType.Q2_0: (64, 18),
+    }
+)
+
+# general.file_type: what a file's quantizer called its mixture of types
+FILE_TYPES: Mapping[int, str] = MappingProxyType(
+    {
+        0: "F32",
+        1: "F16",
+        2: "Q4_0",
+        3: "Q4_1",
+        7: "Q8_0",
+        8: "Q5_0",
+        9: "Q5_1",
+        10: "Q2_K",
+        11: "Q3_K_S",
+        12: "Q3_K_M",
+        13: "Q3_K_L",
+        14: "Q4_K_S",
+        15: "Q4_K_M",
+        16: "Q5_K_S",
+        17: "Q5_K_M",
+        18: "Q6_K",
+        19: "IQ2_XXS",
+        20: "IQ2_XS",
+        21: "Q2_K_S",
+        22: "IQ3_XS",
+        23: "IQ3_XXS",
+        24: "IQ1_S",
+        25: "IQ4_NL",
+        26: "IQ3_S",
+        27: "IQ3_M",
+        28: "IQ2_S",
+        29: "IQ2_M",
+        30: "IQ4_XS",
+        31: "IQ1_M",
+        32: "BF16",
+        36: "TQ1_0",
+        37: "TQ2_0",
+        38: "MXFP4_MOE",
+        39: "NVFP4",
+        40: "Q1_0",
+        41: "Q2_0",
     }
 )

@@ -4,6 +4,7 @@ Key names: ggml's docs/gguf.md; limits and defaults: llama.cpp's
 `llama_model_base::load_hparams`. The module does not look at tensors or tokens.
 """
 
+import re
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -88,8 +89,8 @@ def read_hyperparameters(file: GGUFFile) -> Hyperparameters:
 def architecture(file: GGUFFile) -> str:
     """The architecture's name, as "llama"."""
     name = file.metadata.get(ARCHITECTURE_KEY)
-    if not isinstance(name, str) or not name:
-        raise FormatError(f"{file.path}: {ARCHITECTURE_KEY} is missing or not a string: {AGAIN}")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+        raise FormatError(f"{file.path}: {ARCHITECTURE_KEY} is missing or not a name: {AGAIN}")
     return name
 
 

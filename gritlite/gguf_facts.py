@@ -1,0 +1,130 @@
+"""What a GGUF model is, told from its header alone: the facts behind `gritlite inspect`."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gritlite.ggml_types import FILE_TYPES
+from gritlite.gguf_check import SPECIAL_TOKENS
+from gritlite.gguf_file import GGUFFile
+from gritlite.hyperparameters import TOKENS_KEY, read_hyperparameters
+from gritlite.memory import PASS_TOKENS, MemoryNeed, embed_memory, generate_memory
+from gritlite.prompt import EmbedFormat, is_grit
+
+USUAL_CONTEXT = 4096
+
+
+@dataclass(frozen=True)
+class TypeShare:
+    """How much of a file is of one tensor type."""
+
+    type: str
+    tensors: int
+    parameters: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class TokenizerFacts:
+    """A vocabulary. `special` maps a role ("bos") to the token's number and text."""
+
+    model: str | None
+    pre: str | None
+    vocabulary: int
+    special: Mapping[str, tuple[int, str]]
+    chat_template: bool
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """A model file. `grit` is None if it holds no GRIT metadata and GritLM's prompts apply.
+
+    `memory_generate` maps a context length to the need of generating in it.
+    """
+
+    path: Path
+    file_bytes: int
+    architecture: str
+    name: str | None
+    parameters: int
+    file_type: str | None
+    bits_per_weight: float
+    tensor_types: tuple[TypeShare, ...]
+    layers: int
+    dimensions: int
+    context_length: int
+    tokenizer: TokenizerFacts
+    grit: EmbedFormat | None
+    pass_tokens: int
+    memory_embed: MemoryNeed
+    memory_generate: Mapping[int, MemoryNeed]
+
+
+def describe(file: GGUFFile) -> ModelDescription:
+    """Tell what a model file holds; `check_model` tells whether it can be used.
+
+    Raises ArchitectureError or FormatError if its dimensions or its GRIT metadata
+    cannot be read.
+    """
+    model = read_hyperparameters(file)
+    parameters = sum(tensor.elements for tensor in file.tensors)
+    tensor_bytes = sum(tensor.size for tensor in file.tensors)
+    contexts = sorted({min(USUAL_CONTEXT, model.context_length), model.context_length})
+    pass_tokens = min(PASS_TOKENS, model.context_length)
+    file_type = file.metadata.get("general.file_type")
+    return ModelDescription(
+        path=file.path,
+        file_bytes=file.size,
+        architecture=model.architecture,
+        name=_text(file, "general.name"),
+        parameters=parameters,
+        file_type=FILE_TYPES.get(file_type) if isinstance(file_type, int) else None,
+        bits_per_weight=tensor_bytes * 8 / parameters if parameters else 0.0,
+        tensor_types=_type_shares(file),
+        layers=model.layers,
+        dimensions=model.width,
+        context_length=model.context_length,
+        tokenizer=_tokenizer(file),
+        grit=EmbedFormat.from_metadata(file.metadata) if is_grit(file.metadata) else None,
+        pass_tokens=pass_tokens,
+        memory_embed=embed_memory(file, pass_tokens),
+        memory_generate={length: generate_memory(file, length) for length in contexts},
+    )
+
+
+def _type_shares(file: GGUFFile) -> tuple[TypeShare, ...]:
+    """One share a tensor type, the largest first."""
+    tensors: Counter[str] = Counter()
+    parameters: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for tensor in file.tensors:
+        name = tensor.type.name
+        tensors[name] += 1
+        parameters[name] += tensor.elements
+        sizes[name] += tensor.size
+    return tuple(
+        TypeShare(name, tensors[name], parameters[name], size) for name, size in sizes.most_common()
+    )
+
+
+def _tokenizer(file: GGUFFile) -> TokenizerFacts:
+    value = file.metadata.get(TOKENS_KEY)
+    tokens = value if isinstance(value, list) else []
+    special = {}
+    for role in SPECIAL_TOKENS:
+        number = file.metadata.get(f"tokenizer.ggml.{role}_token_id")
+        if isinstance(number, int) and 0 <= number < len(tokens):
+            special[role] = (number, tokens[number])
+    return TokenizerFacts(
+        model=_text(file, "tokenizer.ggml.model"),
+        pre=_text(file, "tokenizer.ggml.pre"),
+        vocabulary=len(tokens),
+        special=special,
+        chat_template=_text(file, "tokenizer.chat_template") is not None,
+    )
+
+
+def _text(file: GGUFFile, key: str) -> str | None:
+    value = file.metadata.get(key)
+    return value if isinstance(value, str) else None
