@@ -18,6 +18,9 @@
     ├── CancelledError        the caller cancelled the job
     └── ClosedError           the model was closed
 
+    UserWarning
+    └── TruncationWarning     something was cut that had to be, and the call went on
+
 A message says what was wrong, where, and what to do. `exit_code` is what the
 command line exits with: 2 where the user can mend the call, 1 where the
 machine or the network failed, 130 when interrupted.
@@ -105,3 +108,7 @@ class CancelledError(GritLiteError):
 
 class ClosedError(GritLiteError):
     """The model was closed."""
+
+
+class TruncationWarning(UserWarning):
+    """Something was cut that had to be, and the call went on."""

@@ -1,0 +1,214 @@
+"""Embedding: texts in, unit vectors out, through packed bidirectional passes.
+
+tokens -> pack -> pass -> pool, each a function of its own. Texts stream
+through: a window of a few passes is held, never the whole input, and vectors
+come back in the order of the texts. Knows nothing of files or chats.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gritlite.errors import CancelledError, EmptyTextError, InputTooLongError, UsageError
+from gritlite.prompt import EmbedFormat
+from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
+from gritlite.runtime.llama.context import MAX_SEQUENCES
+from gritlite.runtime.packing import pack
+from gritlite.runtime.tokens import TextTokens, Tokenizer
+from gritlite.runtime.turns import Turns
+
+Vectors = NDArray[np.float32]
+TooLong = Literal["error", "truncate", "chunk"]
+
+PASS_TOKENS = 512  # fastest on CPUs, see docs/switching.md and benchmarks/passes.py
+_WINDOW_PASSES = 16  # passes' worth of tokens that are packed together
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """How texts are embedded.
+
+    `prompt` is put before every text, None meaning the file's document prompt;
+    its tokens are left out of the mean unless `embed_instruction`. A text of
+    more than `max_length` tokens, prompt and BOS included, is treated as
+    `too_long` says: refused, cut, or embedded in pieces whose mean over all
+    content tokens is taken. `max_length` None means all that one pass can hold.
+    """
+
+    prompt: str | None = None
+    embed_instruction: bool = False
+    add_bos: bool = True
+    max_length: int | None = None
+    too_long: TooLong = "error"
+
+    def __post_init__(self) -> None:
+        if self.max_length is not None and self.max_length < 1:
+            raise UsageError(f"max_length is {self.max_length}: expected 1 or more")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One sequence of a pass: (part of) the text number `text`."""
+
+    text: int
+    tokens: TextTokens
+
+
+class Embedder:
+    """Runs embedding passes over shared weights. Thread-safe: passes take turns."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        embed_format: EmbedFormat,
+        turns: Turns,
+        *,
+        threads: int,
+        pass_tokens: int,
+        max_tokens: int,
+    ) -> None:
+        self._weights = weights
+        self._format = embed_format
+        self._turns = turns
+        self._threads = threads
+        self._pass_tokens = min(pass_tokens, max_tokens)
+        self.max_tokens = max_tokens
+        self.tokenizer = Tokenizer(weights)
+        self._context: Context | None = None
+
+    def stream(
+        self,
+        texts: Iterable[str],
+        options: EmbedOptions,
+        *,
+        cancel: threading.Event | None = None,
+        on_cut: "threading.Event | None" = None,
+    ) -> Iterator[Vectors]:
+        """Yield the vectors of `texts` in order, as float32 [k, n_embd] with k varying.
+
+        `on_cut` is set when a text was truncated. Raises EmptyTextError and
+        InputTooLongError with the number of the text, counted from 1, and
+        CancelledError within one pass of `cancel` being set.
+        """
+        prompt = self._format.prompt if options.prompt is None else options.prompt
+        prompt_tokens = self.tokenizer.prompt(prompt, add_bos=options.add_bos)
+        limit = min(options.max_length or self.max_tokens, self.max_tokens)
+        window: list[_Piece] = []
+        first = count = tokens = 0
+        for number, text in enumerate(texts):
+            whole = self.tokenizer.text(prompt_tokens, text)
+            for piece in _fit(whole, number, limit, options, on_cut):
+                window.append(_Piece(number - first, piece))
+                tokens += len(piece.ids)
+            count += 1
+            if tokens >= _WINDOW_PASSES * self._pass_tokens:
+                yield self._embed_window(window, count, options, cancel)
+                window, first, count, tokens = [], number + 1, 0, 0
+        if count:
+            yield self._embed_window(window, count, options, cancel)
+
+    def _embed_window(
+        self,
+        pieces: Sequence[_Piece],
+        count: int,
+        options: EmbedOptions,
+        cancel: threading.Event | None,
+    ) -> Vectors:
+        sums = np.zeros((count, self._weights.n_embd), np.float64)
+        pooled = np.zeros(count, np.int64)
+        lengths = [len(piece.tokens.ids) for piece in pieces]
+        capacity = max(self._pass_tokens, *lengths)
+        for indices in pack(lengths, capacity, MAX_SEQUENCES):
+            if cancel is not None and cancel.is_set():
+                raise CancelledError("the embedding job was cancelled")
+            members = [pieces[i] for i in indices]
+            starts = [0 if options.embed_instruction else p.tokens.start for p in members]
+            hidden = self._run_pass(members, starts)
+            row = 0
+            for piece, start in zip(members, starts, strict=True):
+                n = len(piece.tokens.ids) - start
+                sums[piece.text] += hidden[row : row + n].sum(axis=0, dtype=np.float64)
+                pooled[piece.text] += n
+                row += n
+        means = sums / pooled[:, None]
+        if self._format.normalize:
+            means /= np.linalg.norm(means, axis=1, keepdims=True)
+        return means.astype(np.float32)
+
+    def _run_pass(self, pieces: Sequence[_Piece], starts: Sequence[int]) -> Vectors:
+        """One bidirectional pass; hidden states of the pooled tokens, float32 [n, n_embd]."""
+        lengths = [len(piece.tokens.ids) for piece in pieces]
+        batch = Batch(
+            tokens=np.concatenate([piece.tokens.ids for piece in pieces]),
+            positions=np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
+            sequences=np.repeat(np.arange(len(pieces), dtype=np.int32), lengths),
+            outputs=np.concatenate(
+                [np.arange(n) >= start for n, start in zip(lengths, starts, strict=True)]
+            ),
+        )
+        with self._turns.turn("embed"):
+            context = self._context_for(len(batch.tokens))
+            context.clear()
+            return context.decode(batch)
+
+    def _context_for(self, tokens: int) -> Context:
+        """The context, grown to the next power of two when a text is longer than a pass."""
+        if self._context is None or self._context.options.n_batch < tokens:
+            self.close()
+            size = self._pass_tokens
+            while size < tokens:
+                size *= 2
+            options = ContextOptions(
+                n_ctx=size,
+                n_batch=size,
+                threads=self._threads,
+                n_seq_max=min(size, MAX_SEQUENCES),
+                causal=self._format.attention == "causal",
+                hidden=True,
+            )
+            self._context = Context(self._weights, options)
+        return self._context
+
+    def close(self) -> None:
+        """Free the context; the next pass makes a new one."""
+        if self._context is not None:
+            self._context.close()
+            self._context = None
+
+
+def _fit(
+    whole: TextTokens,
+    number: int,
+    limit: int,
+    options: EmbedOptions,
+    on_cut: threading.Event | None,
+) -> list[TextTokens]:
+    """The pieces of a text that go into passes: usually the text itself."""
+    where = f"text {number + 1}"
+    if whole.content < 1:
+        raise EmptyTextError(f"{where} is empty: it has no tokens to pool; leave it out")
+    if len(whole.ids) <= limit:
+        return [whole]
+    room = limit - whole.start
+    if room < 1:
+        raise InputTooLongError(
+            f"{where}: the prompt alone has {whole.start} tokens, but only {limit} fit one pass"
+        )
+    if options.too_long == "truncate":
+        if on_cut is not None:
+            on_cut.set()
+        return [TextTokens(whole.ids[:limit], whole.start)]
+    if options.too_long == "chunk":
+        head, body = whole.ids[: whole.start], whole.ids[whole.start :]
+        return [
+            TextTokens(np.concatenate([head, body[i : i + room]]), whole.start)
+            for i in range(0, len(body), room)
+        ]
+    raise InputTooLongError(
+        f"{where} has {len(whole.ids)} tokens with its prompt, but only {limit} fit one pass: "
+        "shorten it, truncate it, or embed it in chunks"
+    )

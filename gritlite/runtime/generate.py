@@ -1,0 +1,290 @@
+"""Generation: tokens in, text out, one token at a time.
+
+The engine keeps the key-value cells of what it evaluated last and evaluates
+only what a new prompt adds. Several answers may be open at once: whichever is
+read next has its tokens brought back into the cells, so a result never depends
+on what others do. Knows nothing of messages or templates.
+"""
+
+import codecs
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+import numpy as np
+
+from gritlite.errors import ClosedError, InputTooLongError, UsageError
+from gritlite.runtime.llama import (
+    Batch,
+    Context,
+    ContextOptions,
+    Sampler,
+    SamplingOptions,
+    Weights,
+)
+from gritlite.runtime.turns import Turns
+
+FinishReason = Literal["stop", "length", "context", "cancelled"]
+MakeRoom = Callable[[], list[int] | None]
+
+PREFILL_TOKENS = 512  # tokens per call while a prompt is read; cancelling waits for one call
+_IDLE_SECONDS = 0.25  # an open answer that nobody reads for so long gives its cells away
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """How an answer is generated and where it ends.
+
+    `max_tokens` None means as many as the context holds. The answer ends before
+    the first of the `stop` strings, which is not part of it.
+    """
+
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise UsageError(f"max_tokens is {self.max_tokens}: expected 1 or more")
+        if any(not text for text in self.stop):
+            raise UsageError("a stop string is empty: leave it out")
+
+
+class Engine:
+    """The context that generates, and the tokens its cells hold. Thread-safe."""
+
+    def __init__(self, weights: Weights, turns: Turns, *, n_ctx: int, threads: int) -> None:
+        self.weights = weights
+        self.n_ctx = n_ctx
+        self.evaluated = 0  # tokens evaluated since the start
+        self._turns = turns
+        self._threads = threads
+        self._context: Context | None = None
+        self._cells: list[int] = []
+        self._lock = threading.Lock()
+        self._owner: Answer | None = None
+        self._owner_seen = 0.0
+        self._released = threading.Condition()
+        self._closed = False
+
+    def next_token(self, answer: "Answer") -> int | None:
+        """Bring the cells to the answer's tokens and sample one; None when cancelled meanwhile."""
+        self._claim(answer)
+        try:
+            with self._lock:
+                context = self._ready_context()
+                if not self._evaluate(context, answer):
+                    return None
+                with self._turns.turn("generate"):
+                    return answer.sampler.sample(context)
+        finally:
+            self._owner_seen = time.monotonic()
+
+    def _ready_context(self) -> Context:
+        if self._closed:
+            raise ClosedError("the model was closed: load it again")
+        if self._context is None:
+            options = ContextOptions(
+                n_ctx=self.n_ctx,
+                n_batch=min(PREFILL_TOKENS, self.n_ctx),
+                threads=self._threads,
+            )
+            self._context = Context(self.weights, options)
+        return self._context
+
+    def _evaluate(self, context: Context, answer: "Answer") -> bool:
+        tokens = answer.tokens
+        kept = _common_prefix(self._cells, tokens[:-1])  # the last one is evaluated for its logits
+        if kept < len(self._cells):
+            context.forget(0, kept)
+            del self._cells[kept:]
+        for start in range(kept, len(tokens), PREFILL_TOKENS):
+            if answer.cancelled:
+                return False
+            part = tokens[start : start + PREFILL_TOKENS]
+            outputs = np.zeros(len(part), np.bool_)
+            outputs[-1] = start + len(part) == len(tokens)
+            with self._turns.turn("generate"):
+                context.decode(
+                    Batch(
+                        tokens=np.array(part, np.int32),
+                        positions=np.arange(start, start + len(part), dtype=np.int32),
+                        sequences=np.zeros(len(part), np.int32),
+                        outputs=outputs,
+                    )
+                )
+            self._cells += part
+            self.evaluated += len(part)
+        return True
+
+    def _claim(self, answer: "Answer") -> None:
+        """Wait while another answer is being read; cells that change hands are costly."""
+        with self._released:
+            while self._owner not in (None, answer):
+                idle = time.monotonic() - self._owner_seen
+                if idle >= _IDLE_SECONDS:
+                    break
+                self._released.wait(min(_IDLE_SECONDS - max(idle, 0.0), _IDLE_SECONDS))
+            self._owner = answer
+            self._owner_seen = float("inf")  # not idle while it works
+
+    def release(self, answer: "Answer") -> None:
+        """Tell the engine that an answer has ended."""
+        with self._released:
+            if self._owner is answer:
+                self._owner = None
+            self._released.notify_all()
+
+    def close(self) -> None:
+        """Free the context, after the token in progress. Open answers end with ClosedError."""
+        self._closed = True
+        with self._lock:
+            if self._context is not None:
+                self._context.close()
+                self._context = None
+            self._cells.clear()
+
+
+class Answer(Iterator[str]):
+    """An answer in the making: iterate over its pieces of text.
+
+    Attributes: `text` so far; `tokens`, the prompt's and the answer's ids;
+    `prompt_tokens`; `generated`, the answer's ids; `finish_reason`, None until
+    it ends; `dropped`, how many messages made room for it. `cancel()` may be
+    called from any thread and takes effect within one token.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        prompt: Sequence[int],
+        options: GenerateOptions,
+        *,
+        make_room: MakeRoom | None = None,
+        on_end: "Callable[[Answer], None] | None" = None,
+    ) -> None:
+        if not prompt:
+            raise UsageError("the prompt is empty: there is nothing to go on from")
+        if len(prompt) >= engine.n_ctx:
+            raise InputTooLongError(
+                f"the prompt has {len(prompt)} tokens, but the context holds {engine.n_ctx}: "
+                "shorten it or load the model with a longer context"
+            )
+        self.text = ""
+        self.tokens = list(prompt)
+        self.prompt_tokens = len(prompt)
+        self.generated: list[int] = []
+        self.finish_reason: FinishReason | None = None
+        self.dropped = 0
+        self.sampler = Sampler(engine.weights, options.sampling, prompt)
+        self._engine = engine
+        self._options = options
+        self._make_room = make_room
+        self._on_end = on_end
+        self._cancel = threading.Event()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""  # text that may be the beginning of a stop string
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancel.is_set()
+
+    def cancel(self) -> None:
+        """End the answer within one token. What was said so far stays."""
+        self._cancel.set()
+
+    def __next__(self) -> str:
+        while self.finish_reason is None:
+            piece = self._advance()
+            if piece:
+                self.text += piece
+                return piece
+        raise StopIteration
+
+    def _advance(self) -> str:
+        if self.cancelled:
+            return self._finish("cancelled")
+        if len(self.tokens) >= self._engine.n_ctx and not self._find_room():
+            return self._finish("context")
+        token = self._engine.next_token(self)
+        if token is None:
+            return self._finish("cancelled")
+        if self._engine.weights.is_end(token):
+            return self._finish("stop")
+        self.tokens.append(token)
+        self.generated.append(token)
+        self._held += self._decoder.decode(self._engine.weights.piece(token))
+        found = _first_stop(self._held, self._options.stop)
+        if found is not None:
+            self._held = self._held[:found]
+            return self._finish("stop")
+        if len(self.generated) == self._options.max_tokens:
+            return self._finish("length")
+        safe = len(self._held) - _held_back(self._held, self._options.stop)
+        piece, self._held = self._held[:safe], self._held[safe:]
+        return piece
+
+    def _find_room(self) -> bool:
+        prompt = self._make_room() if self._make_room is not None else None
+        if prompt is None or len(prompt) + len(self.generated) >= self._engine.n_ctx:
+            return False
+        self.tokens = prompt + self.generated
+        self.prompt_tokens = len(prompt)
+        return True
+
+    def _finish(self, reason: FinishReason) -> str:
+        """End the answer; bytes of a character that never became whole are left out."""
+        self.finish_reason = reason
+        piece, self._held = self._held, ""
+        self.close()
+        if self._on_end is not None:
+            self.text += piece
+            self._on_end(self)
+            self.text = self.text[: len(self.text) - len(piece)]
+        return piece
+
+    @property
+    def whole(self) -> bool:
+        """Whether `text` spells exactly the generated tokens."""
+        return not self._decoder.getstate()[0] and not self._options.stop
+
+    def close(self) -> None:
+        """Give up an answer without reading it to its end."""
+        if self.finish_reason is None:
+            self.finish_reason = "cancelled"
+        self.sampler.close()
+        self._engine.release(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "sampler"):
+            self.sampler.close()
+
+
+def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    length = min(len(a), len(b))
+    if a[:length] == b[:length]:
+        return length
+    return next(i for i in range(length) if a[i] != b[i])
+
+
+def _first_stop(text: str, stops: Sequence[str]) -> int | None:
+    found = [text.index(stop) for stop in stops if stop in text]
+    return min(found, default=None)
+
+
+def _held_back(text: str, stops: Sequence[str]) -> int:
+    """Length of the longest end of `text` that begins one of the stop strings."""
+    longest = max((len(stop) for stop in stops), default=1) - 1
+    for length in range(min(longest, len(text)), 0, -1):
+        if any(stop.startswith(text[-length:]) for stop in stops):
+            return length
+    return 0

@@ -1,0 +1,235 @@
+"""A context: the place where tokens are evaluated, with its key-value memory.
+
+`decode` runs one batch. In causal contexts it leaves logits for sampling; with
+`hidden=True` it returns the final hidden states and never computes the output
+head, which llama.cpp would compute for every token of an embedding pass: a
+scheduler callback stops the graph at the node `result_norm`. Bidirectional
+passes are never split over micro-batches, for then the vectors are silently
+wrong (kv_unified, n_ubatch = n_batch).
+"""
+
+import ctypes
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gritlite.errors import (
+    ClosedError,
+    InputTooLongError,
+    LibraryError,
+    OutOfMemoryError,
+    UsageError,
+)
+from gritlite.runtime.llama.library import GGML, C, forget_messages, last_message
+from gritlite.runtime.llama.weights import Weights
+
+MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ in llama-cparams.h
+_FINAL_HIDDEN_STATE = b"result_norm"  # named so for every architecture, llama-graph.cpp
+_FLASH_ATTENTION_ON = 1
+_POOLING_NONE = 0
+
+
+@dataclass(frozen=True)
+class ContextOptions:
+    """The shape of a context.
+
+    `n_ctx` counts key-value cells, `n_batch` the tokens of one `decode` call.
+    `hidden` contexts return hidden states, others logits of the last token.
+    """
+
+    n_ctx: int
+    n_batch: int
+    threads: int
+    n_seq_max: int = 1
+    causal: bool = True
+    hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tokens for one `decode` call, all arrays int32 [n] but `outputs`, bool [n].
+
+    `positions` count within a sequence; `outputs` marks the tokens whose
+    hidden state or logits are wanted.
+    """
+
+    tokens: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    sequences: NDArray[np.int32]
+    outputs: NDArray[np.bool_]
+
+
+class Context:
+    """Key-value memory and compute buffers over shared weights. Not thread-safe.
+
+    Raises OutOfMemoryError when llama.cpp cannot allocate it.
+    """
+
+    def __init__(self, weights: Weights, options: ContextOptions) -> None:
+        if not 1 <= options.n_seq_max <= MAX_SEQUENCES:
+            raise UsageError(f"n_seq_max is {options.n_seq_max}: expected 1 to {MAX_SEQUENCES}")
+        self.options = options
+        self.weights = weights
+        self._tap = _HiddenStateTap(weights.n_embd) if options.hidden else None
+        forget_messages()
+        self._context = C.llama_init_from_model(weights.model, self._params())
+        if not self._context:
+            raise OutOfMemoryError(
+                f"no context of {options.n_ctx} tokens could be made: {last_message()}"
+            )
+        self._memory = C.llama_get_memory(self._context)
+        C.llama_set_causal_attn(self._context, options.causal)
+
+    def _params(self) -> Any:
+        options = self.options
+        params = C.llama_context_default_params()
+        params.n_ctx = options.n_ctx
+        params.n_batch = params.n_ubatch = options.n_batch
+        params.n_seq_max = options.n_seq_max
+        params.n_outputs_max = options.n_batch if options.hidden else options.n_seq_max
+        params.n_threads = params.n_threads_batch = options.threads
+        params.flash_attn_type = _FLASH_ATTENTION_ON
+        params.pooling_type = _POOLING_NONE
+        params.kv_unified = True
+        params.no_perf = True
+        if self._tap is not None:
+            params.cb_eval = self._tap.callback
+        return params
+
+    @property
+    def pointer(self) -> ctypes.c_void_p:
+        """The C pointer. Raises ClosedError after `close`."""
+        if not self._context:
+            raise ClosedError("the model was closed: load it again")
+        return self._context  # type: ignore[no-any-return]
+
+    def decode(self, batch: Batch) -> NDArray[np.float32]:
+        """Evaluate a batch and, in a `hidden` context, return float32 [n_outputs, n_embd].
+
+        Other contexts return an empty array; sample from them. Raises
+        InputTooLongError when the key-value memory has no room, and
+        LibraryError when llama.cpp fails.
+        """
+        struct, _keep_alive = _batch_struct(batch)
+        if self._tap is not None:
+            self._tap.hidden = None
+        forget_messages()
+        status = C.llama_decode(self.pointer, struct)
+        if status == 1:
+            raise InputTooLongError(
+                f"{len(batch.tokens)} more tokens do not fit the context of "
+                f"{self.options.n_ctx}: use a longer context or a shorter text"
+            )
+        if status != 0:
+            raise LibraryError(f"llama.cpp failed with status {status}: {last_message()}")
+        if self._tap is None:
+            return np.empty((0, self.weights.n_embd), np.float32)
+        hidden = self._tap.hidden
+        if hidden is None or len(hidden) != np.count_nonzero(batch.outputs):
+            raise LibraryError(
+                "llama.cpp split a bidirectional pass or named its final hidden state otherwise: "
+                "this version of llama-cpp-python is not supported"
+            )
+        return hidden
+
+    def logits(self) -> NDArray[np.float32]:
+        """Logits of the last output token, float32 [n_vocab], copied."""
+        pointer = C.llama_get_logits_ith(self.pointer, -1)
+        return np.ctypeslib.as_array(pointer, (self.weights.n_vocab,)).copy()
+
+    def clear(self) -> None:
+        """Forget every sequence."""
+        _ = self.pointer
+        C.llama_memory_clear(self._memory, False)
+
+    def forget(self, sequence: int, start: int) -> None:
+        """Drop a sequence's cells from position `start` on."""
+        _ = self.pointer
+        C.llama_memory_seq_rm(self._memory, sequence, start, -1)
+
+    def close(self) -> None:
+        """Free the context. The weights stay."""
+        if self._context:
+            C.llama_free(self._context)
+            self._context = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Tensor(ctypes.Structure):
+    """`struct ggml_tensor` of ggml.h, as far as its name."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("buffer", ctypes.c_void_p),
+        ("ne", ctypes.c_int64 * 4),
+        ("nb", ctypes.c_size_t * 4),
+        ("op", ctypes.c_int),
+        ("op_params", ctypes.c_int32 * 16),
+        ("flags", ctypes.c_int32),
+        ("src", ctypes.c_void_p * 10),
+        ("view_src", ctypes.c_void_p),
+        ("view_offs", ctypes.c_size_t),
+        ("data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 64),
+    )
+
+
+class _HiddenStateTap:
+    """A scheduler callback that copies the final hidden states and ends the graph there."""
+
+    def __init__(self, n_embd: int) -> None:
+        self.hidden: NDArray[np.float32] | None = None
+        self._n_embd = n_embd
+        name_offset = _Tensor.name.offset
+
+        def on_node(tensor: int, ask: bool, _data: object) -> bool:
+            if ask:
+                return ctypes.string_at(tensor + name_offset) == _FINAL_HIDDEN_STATE
+            self._copy(tensor)
+            return False  # nothing after this node is computed
+
+        self.callback = C.ggml_backend_sched_eval_callback(on_node)
+
+    def _copy(self, address: int) -> None:
+        columns, rows = _Tensor.from_address(address).ne[:2]
+        if self.hidden is not None or columns != self._n_embd:
+            self.hidden = None
+            return
+        self.hidden = np.empty((rows, columns), np.float32)
+        GGML.ggml_backend_tensor_get(address, self.hidden.ctypes.data, 0, self.hidden.nbytes)
+
+
+def _batch_struct(batch: Batch) -> tuple[Any, tuple[object, ...]]:
+    """A C batch that points into numpy arrays, and those arrays to keep alive."""
+    n = len(batch.tokens)
+    tokens = np.ascontiguousarray(batch.tokens, np.int32)
+    positions = np.ascontiguousarray(batch.positions, np.int32)
+    sequences = np.ascontiguousarray(batch.sequences, np.int32)
+    outputs = np.ascontiguousarray(batch.outputs, np.int8)
+    counts = np.ones(n, np.int32)
+    # llama_batch wants one pointer per token to its list of sequences
+    pointers = sequences.ctypes.data + sequences.itemsize * np.arange(n, dtype=np.uintp)
+    int_pointer = ctypes.POINTER(ctypes.c_int32)
+    struct = C.llama_batch(
+        n_tokens=n,
+        token=tokens.ctypes.data_as(int_pointer),
+        embd=None,
+        pos=positions.ctypes.data_as(int_pointer),
+        n_seq_id=counts.ctypes.data_as(int_pointer),
+        seq_id=pointers.ctypes.data_as(ctypes.POINTER(int_pointer)),
+        logits=outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+    )
+    return struct, (tokens, positions, sequences, outputs, counts, pointers)

@@ -1,0 +1,96 @@
+"""The llama.cpp library: loading it, its log, and what the build can do.
+
+`C` is llama-cpp-python's plain binding (one Python function per C function),
+and `GGML` the lower library that holds tensors. The high-level class
+`llama_cpp.Llama` is not used anywhere.
+"""
+
+import ctypes
+import sys
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gritlite.errors import LibraryError
+
+try:
+    import llama_cpp
+    import llama_cpp._ctypes_extensions as _loader
+    import llama_cpp.llama_cpp as bindings
+except (ImportError, OSError, RuntimeError) as error:
+    raise LibraryError(
+        f"llama-cpp-python cannot be loaded ({error}): reinstall it with "
+        "`pip install --force-reinstall --no-cache-dir llama-cpp-python`"
+    ) from error
+
+C: Any = bindings
+LIBRARY_FOLDER = Path(llama_cpp.__file__).parent / "lib"
+GGML: Any = _loader.load_shared_library("ggml-base", LIBRARY_FOLDER)
+
+GGML.ggml_backend_tensor_get.argtypes = [
+    ctypes.c_void_p,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_size_t,
+]
+GGML.ggml_backend_tensor_get.restype = None
+
+_WARN, _ERROR, _CONTINUE = 2, 3, 5
+_verbose = False
+_last_level = 0
+_recent: deque[str] = deque(maxlen=8)
+
+
+@C.llama_log_callback  # type: ignore[untyped-decorator]
+def _log(level: int, text: bytes, _data: Any) -> None:
+    global _last_level
+    level = _last_level if level == _CONTINUE else level
+    _last_level = level
+    message = text.decode("utf-8", "replace")
+    if level in (_WARN, _ERROR) and message.strip(". \n"):
+        _recent.append(message.strip())
+    if _verbose:
+        sys.stderr.write(message)
+
+
+C.llama_log_set(_log, None)
+C.llama_backend_init()
+
+
+def set_verbose(verbose: bool) -> None:
+    """Let llama.cpp's own log through to standard error, or keep it silent (the default)."""
+    global _verbose
+    _verbose = verbose
+
+
+def forget_messages() -> None:
+    """Start collecting llama.cpp's complaints anew, before a call that may fail."""
+    _recent.clear()
+
+
+def last_message() -> str:
+    """What llama.cpp complained of since `forget_messages`, for an error message."""
+    return "; ".join(_recent) or "llama.cpp gave no reason (see --verbose)"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What this build of llama.cpp can do on this machine."""
+
+    version: str
+    gpu: bool
+    mmap: bool
+    features: tuple[str, ...]  # instruction sets and options compiled in and found
+
+
+def capabilities() -> Capabilities:
+    """Ask the library what it can do."""
+    info = C.llama_print_system_info().decode("utf-8", "replace")
+    parts = (part.split(":")[-1].strip() for part in info.split("|"))
+    return Capabilities(
+        version=llama_cpp.__version__,
+        gpu=bool(C.llama_supports_gpu_offload()),
+        mmap=bool(C.llama_supports_mmap()),
+        features=tuple(part.split(" = ")[0] for part in parts if part.endswith("= 1")),
+    )

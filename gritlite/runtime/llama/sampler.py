@@ -1,0 +1,99 @@
+"""Choosing the next token from logits, by llama.cpp's own samplers.
+
+The chain is the order of llama.cpp's tools: penalties, grammar, top-k, top-p,
+min-p, temperature, then a draw from a seeded distribution; at temperature 0
+the most likely token.
+"""
+
+import ctypes
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gritlite.errors import UsageError
+from gritlite.runtime.llama.context import Context
+from gritlite.runtime.llama.library import C, forget_messages, last_message
+from gritlite.runtime.llama.weights import Weights
+
+PENALTY_WINDOW = 64  # tokens that a repeat penalty looks back, llama.cpp's default
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How the next token is chosen.
+
+    `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and
+    `repeat_penalty` 1 switch their filter off. `grammar` is GBNF
+    (llama.cpp's grammars/README.md). The same seed gives the same answer.
+    Raises UsageError for a value outside its range.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    seed: int = 0
+    grammar: str | None = None
+
+    def __post_init__(self) -> None:
+        ranges = (
+            ("temperature", self.temperature, 0.0, 100.0),
+            ("top_k", self.top_k, 0, 2**31 - 1),
+            ("top_p", self.top_p, 0.0, 1.0),
+            ("min_p", self.min_p, 0.0, 1.0),
+            ("repeat_penalty", self.repeat_penalty, 0.01, 100.0),
+            ("seed", self.seed, 0, 2**32 - 2),  # the largest value means "random" to llama.cpp
+        )
+        for name, value, low, high in ranges:
+            if not low <= value <= high:
+                raise UsageError(f"{name} is {value}: expected {low} to {high}")
+
+
+class Sampler:
+    """A chain of samplers with its own memory of the tokens it has seen. Close it after use."""
+
+    def __init__(self, weights: Weights, options: SamplingOptions, seen: Iterable[int]) -> None:
+        self._chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
+        if options.repeat_penalty != 1.0:
+            self._add(_penalties(weights, options.repeat_penalty, seen))
+        if options.grammar is not None:
+            self._add(_grammar(weights, options.grammar))
+        if options.temperature == 0.0:
+            self._add(C.llama_sampler_init_greedy())
+            return
+        if options.top_k:
+            self._add(C.llama_sampler_init_top_k(options.top_k))
+        if options.top_p < 1.0:
+            self._add(C.llama_sampler_init_top_p(options.top_p, 1))
+        if options.min_p > 0.0:
+            self._add(C.llama_sampler_init_min_p(options.min_p, 1))
+        self._add(C.llama_sampler_init_temp(options.temperature))
+        self._add(C.llama_sampler_init_dist(options.seed))
+
+    def _add(self, sampler: ctypes.c_void_p) -> None:
+        C.llama_sampler_chain_add(self._chain, sampler)
+
+    def sample(self, context: Context) -> int:
+        """Choose a token from the context's last logits, and remember it."""
+        return int(C.llama_sampler_sample(self._chain, context.pointer, -1))
+
+    def close(self) -> None:
+        """Free the chain."""
+        if self._chain:
+            C.llama_sampler_free(self._chain)
+            self._chain = None
+
+
+def _penalties(weights: Weights, penalty: float, seen: Iterable[int]) -> ctypes.c_void_p:
+    sampler = C.llama_sampler_init_penalties(weights.n_vocab, PENALTY_WINDOW, penalty, 0.0, 0.0)
+    for token in list(seen)[-PENALTY_WINDOW:]:
+        C.llama_sampler_accept(sampler, token)
+    return sampler  # type: ignore[no-any-return]
+
+
+def _grammar(weights: Weights, grammar: str) -> ctypes.c_void_p:
+    forget_messages()
+    sampler = C.llama_sampler_init_grammar(weights.vocab, grammar.encode(), b"root")
+    if not sampler:
+        raise UsageError(f"the grammar is not valid GBNF with a rule 'root': {last_message()}")
+    return sampler  # type: ignore[no-any-return]

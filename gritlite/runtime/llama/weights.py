@@ -1,0 +1,155 @@
+"""One loaded GGUF file: its weights and its vocabulary.
+
+Several contexts may share one `Weights`. Nothing here evaluates tokens. The
+tokenizer functions of llama.cpp are thread-safe.
+"""
+
+import ctypes
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gritlite.errors import ClosedError, DeviceError, FormatError, TokenizerError, UsageError
+from gritlite.runtime.llama.library import C, forget_messages, last_message
+
+Tokens = NDArray[np.int32]
+GpuLayers = int | Literal["auto", "all"]
+
+
+class Weights:
+    """The weights and vocabulary of one GGUF file. Use as a context manager, or close it.
+
+    `gpu_layers` is a number of layers, "all", or "auto": all where the build
+    has GPU support, none elsewhere. `repack` lets llama.cpp keep a second,
+    faster copy of quantized weights where the processor has a kernel for it.
+
+    Raises FormatError when llama.cpp refuses the file, and DeviceError when
+    layers are asked for of a build without GPU support.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        gpu_layers: GpuLayers = "auto",
+        repack: bool = True,
+        vocab_only: bool = False,
+    ) -> None:
+        params = C.llama_model_default_params()
+        params.n_gpu_layers = _layer_count(gpu_layers)
+        params.use_extra_bufts = repack
+        params.vocab_only = vocab_only
+        forget_messages()
+        self._model = C.llama_model_load_from_file(str(path).encode(), params)
+        if not self._model:
+            raise FormatError(f"llama.cpp cannot load {path}: {last_message()}")
+        self._vocab = C.llama_model_get_vocab(self._model)
+        self.n_vocab: int = C.llama_vocab_n_tokens(self._vocab)
+        self.n_embd: int = C.llama_model_n_embd(self._model)
+        self.n_layer: int = C.llama_model_n_layer(self._model)
+        self.n_ctx_train: int = C.llama_model_n_ctx_train(self._model)
+        self.bos: int = C.llama_vocab_bos(self._vocab)
+        self.eos: int = C.llama_vocab_eos(self._vocab)
+        self.adds_bos: bool = C.llama_vocab_get_add_bos(self._vocab) and self.bos >= 0
+
+    @property
+    def model(self) -> ctypes.c_void_p:
+        """The C pointer. Raises ClosedError after `close`."""
+        if not self._model:
+            raise ClosedError("the model was closed: load it again")
+        return self._model  # type: ignore[no-any-return]
+
+    @property
+    def vocab(self) -> ctypes.c_void_p:
+        """The C pointer to the vocabulary, owned by the model."""
+        _ = self.model
+        return self._vocab  # type: ignore[no-any-return]
+
+    def tokenize(self, text: str, *, add_special: bool, parse_control: bool) -> Tokens:
+        """Token ids of `text`, int32 [n].
+
+        `add_special` adds the BOS (and EOS) tokens that the file asks for;
+        `parse_control` lets `<s>` and its like in the text become control tokens.
+        """
+        data = text.encode()
+        buffer = np.empty(len(data) + 2, np.int32)
+        pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        count = C.llama_tokenize(
+            self.vocab, data, len(data), pointer, len(buffer), add_special, parse_control
+        )
+        if count < 0:  # more tokens than bytes: a prefix space that falls back to bytes
+            buffer = np.empty(-count, np.int32)
+            pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+            count = C.llama_tokenize(
+                self.vocab, data, len(data), pointer, len(buffer), add_special, parse_control
+            )
+        if count < 0:
+            raise TokenizerError(f"llama.cpp cannot tokenize a text of {len(data)} bytes")
+        return buffer[:count].copy()
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes a token stands for; empty for a control token unless `special`."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            count: int = C.llama_token_to_piece(self.vocab, token, buffer, size, 0, special)
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count
+
+    def is_end(self, token: int) -> bool:
+        """Whether a token ends an answer (EOS, end of turn, ...)."""
+        return bool(C.llama_vocab_is_eog(self.vocab, token))
+
+    @cached_property
+    def control(self) -> NDArray[np.bool_]:
+        """Which tokens are control tokens, bool [n_vocab]."""
+        vocab = self.vocab
+        ids = range(self.n_vocab)
+        return np.fromiter((C.llama_vocab_is_control(vocab, i) for i in ids), np.bool_)
+
+    def control_spellings(self) -> list[str]:
+        """How the control tokens are spelled, the longest first."""
+        texts = {self.spelling(int(token)) for token in np.flatnonzero(self.control)}
+        return sorted(texts - {""}, key=len, reverse=True)
+
+    def spelling(self, token: int) -> str:
+        """The text that stands for a token, control tokens included; empty for id -1."""
+        return self.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
+
+    def close(self) -> None:
+        """Free the weights. Contexts over them must be closed before."""
+        if self._model:
+            C.llama_model_free(self._model)
+            self._model = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _layer_count(gpu_layers: GpuLayers) -> int:
+    supported = bool(C.llama_supports_gpu_offload())
+    if gpu_layers == "auto":
+        return -1 if supported else 0
+    if gpu_layers != "all" and not isinstance(gpu_layers, int):
+        raise UsageError(f"gpu_layers is {gpu_layers!r}: expected a number, 'all' or 'auto'")
+    if isinstance(gpu_layers, int) and gpu_layers < 0:
+        raise UsageError(f"gpu_layers is {gpu_layers}: expected 0 or more, 'all' or 'auto'")
+    if gpu_layers != 0 and not supported:
+        raise DeviceError(
+            f"{gpu_layers} GPU layers asked for, but this build of llama.cpp has no GPU support: "
+            "see docs/gpu.md to build one, or pass 0 or 'auto'"
+        )
+    return -1 if gpu_layers == "all" else int(gpu_layers)

@@ -1,0 +1,336 @@
+"""`GritLM`: one loaded file that embeds and generates.
+
+Two contexts share one copy of the weights (docs/switching.md says why), so an
+embedding request in the middle of a chat does not touch the chat's state.
+"""
+
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self, overload
+
+import numpy as np
+
+from gritlite.errors import ClosedError, MissingExtraError, TruncationWarning, UsageError
+from gritlite.gguf_check import check_model
+from gritlite.gguf_file import GGUFFile, read_header
+from gritlite.hub.locate import locate
+from gritlite.prompt import EmbedFormat
+from gritlite.runtime import probe
+from gritlite.runtime.chat import Chat
+from gritlite.runtime.embed import PASS_TOKENS, Embedder, EmbedOptions, TooLong, Vectors
+from gritlite.runtime.generate import Answer, Engine, GenerateOptions
+from gritlite.runtime.grammar import from_json_schema
+from gritlite.runtime.llama import SamplingOptions, Weights
+from gritlite.runtime.llama.weights import GpuLayers
+from gritlite.runtime.template import ChatTemplate, Message
+from gritlite.runtime.threads import default_threads
+from gritlite.runtime.turns import Turns
+
+DEFAULT_CONTEXT = 4096
+MAX_PASS_TOKENS = 8192  # an embedding pass holds a logit buffer of vocabulary x tokens
+
+
+class GritLM:
+    """A model file that embeds and generates. Thread-safe; use it as a context manager.
+
+    `model` is the path of a GGUF file or the name of a pulled model.
+    `context_length` is the number of tokens a chat can hold (default: the
+    model's, at most 4,096). `threads` defaults to the physical cores.
+    `gpu_layers` is a number, "all" or "auto". `pass_tokens` is the size of a
+    packed embedding pass.
+
+    Raises FileError, FormatError, ArchitectureError or TokenizerError for a file
+    that cannot be used, DeviceError for GPU layers without a GPU, LibraryError
+    when llama.cpp cannot run on this processor, and OutOfMemoryError.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "default",
+        *,
+        context_length: int | None = None,
+        threads: int | None = None,
+        gpu_layers: GpuLayers = "auto",
+        pass_tokens: int = PASS_TOKENS,
+    ) -> None:
+        _check_counts(context_length=context_length, threads=threads, pass_tokens=pass_tokens)
+        self.path = locate(str(model))
+        self.file: GGUFFile = read_header(self.path)
+        check_model(self.file)
+        self.format = EmbedFormat.from_metadata(self.file.metadata)
+        verdict = probe.ensure_safe()
+        self._weights = Weights(self.path, gpu_layers=gpu_layers, repack=verdict.repack)
+        turns = Turns()
+        threads = threads or default_threads()
+        trained = self._weights.n_ctx_train
+        self.context_length = context_length or min(trained, DEFAULT_CONTEXT)
+        self._engine = Engine(self._weights, turns, n_ctx=self.context_length, threads=threads)
+        self._embedder = Embedder(
+            self._weights,
+            self.format,
+            turns,
+            threads=threads,
+            pass_tokens=pass_tokens,
+            max_tokens=min(trained, MAX_PASS_TOKENS),
+        )
+        self._chat: Chat | None = None
+        self._chat_lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+        return self._weights.n_embd
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens, prompt and BOS included, that one embedding pass can hold."""
+        return self._embedder.max_tokens
+
+    def encode(
+        self,
+        sentences: list[str] | str,
+        batch_size: int = 256,
+        max_length: int | None = 512,
+        instruction: str = "",
+        embed_instruction: bool = False,
+        get_cache: bool = False,
+        convert_to_tensor: bool = False,
+        recast: bool = False,
+        add_special_tokens: bool = True,
+        *,
+        cancel: threading.Event | None = None,
+        **ignored: object,
+    ) -> Any:
+        """Embed texts, with the signature and numbers of the official `gritlm.GritLM.encode`.
+
+        Returns float32 [n, dimension], unit length; [dimension] for a single
+        string; a torch tensor if `convert_to_tensor`. `instruction` is the
+        formatted prompt (`gritlite.instruction` makes it from plain words);
+        without one the file's own document prompt is used. Its tokens are left
+        out of the mean unless `embed_instruction`. Texts are cut to
+        `max_length` tokens, prompt included, with a TruncationWarning; None
+        means never to cut. `batch_size` and `recast` are accepted for code
+        written for the official package: passes are packed by tokens, and
+        vectors are float32 already.
+
+        Raises EmptyTextError and InputTooLongError with the number of the text,
+        and CancelledError within one pass of `cancel` being set.
+        """
+        del batch_size, recast
+        if ignored:
+            names = ", ".join(sorted(ignored))
+            warnings.warn(f"encode() knows no {names}: ignored", stacklevel=2)
+        if get_cache:
+            raise UsageError("get_cache is not supported: key-value states are not exposed yet")
+        single = isinstance(sentences, str)
+        texts = [sentences] if isinstance(sentences, str) else list(sentences)
+        options = EmbedOptions(
+            prompt=instruction or None,
+            embed_instruction=embed_instruction,
+            add_bos=add_special_tokens,
+            max_length=max_length,
+            too_long="error" if max_length is None else "truncate",
+        )
+        cut = threading.Event()
+        parts = list(self._stream(texts, options, cancel, cut))
+        if cut.is_set():
+            warnings.warn(
+                f"texts were cut to {max_length} tokens: pass max_length=None to forbid it",
+                TruncationWarning,
+                stacklevel=2,
+            )
+        vectors = np.concatenate(parts) if parts else np.empty((0, self.dimension), np.float32)
+        result = vectors[0] if single else vectors
+        return _to_tensor(result) if convert_to_tensor else result
+
+    def encode_queries(self, queries: list[str] | str, **options: Any) -> Any:
+        """`encode`, by the name that retrieval evaluations call for queries."""
+        return self.encode(queries, **options)
+
+    def encode_corpus(
+        self,
+        corpus: str | list[str] | Mapping[str, str] | list[Mapping[str, str]],
+        **options: Any,
+    ) -> Any:
+        """`encode` for documents: texts, or mappings with `text` and perhaps `title`."""
+        if isinstance(corpus, Mapping):
+            corpus = [corpus]
+        if isinstance(corpus, str):
+            return self.encode(corpus, **options)
+        return self.encode([_document_text(document) for document in corpus], **options)
+
+    def encode_stream(
+        self,
+        texts: Iterable[str],
+        *,
+        instruction: str = "",
+        max_length: int | None = None,
+        too_long: TooLong = "error",
+        cancel: threading.Event | None = None,
+        on_cut: threading.Event | None = None,
+    ) -> Iterator[Vectors]:
+        """Embed any number of texts in bounded memory.
+
+        Yields float32 [k, dimension] in the order of the texts, k varying. A
+        text over `max_length` tokens (default: what one pass can hold) is an
+        error, or is cut ("truncate", which sets `on_cut`), or is embedded in
+        pieces of that length whose token-weighted mean is taken ("chunk").
+        """
+        options = EmbedOptions(instruction or None, max_length=max_length, too_long=too_long)
+        return self._stream(texts, options, cancel, on_cut)
+
+    def _stream(
+        self,
+        texts: Iterable[str],
+        options: EmbedOptions,
+        cancel: threading.Event | None,
+        on_cut: threading.Event | None,
+    ) -> Iterator[Vectors]:
+        self._check_open()
+        return self._embedder.stream(texts, options, cancel=cancel, on_cut=on_cut)
+
+    @overload
+    def generate(self, prompt: str, *, stream: Literal[False] = False, **options: Any) -> str: ...
+    @overload
+    def generate(self, prompt: str, *, stream: Literal[True], **options: Any) -> Answer: ...
+    def generate(self, prompt: str, *, stream: bool = False, **options: Any) -> str | Answer:
+        """Continue a raw prompt. Takes `chat`'s options.
+
+        No template is applied and nothing in the prompt becomes a control
+        token; the BOS token is added where the file asks for it. Returns the
+        text, or with `stream` an Answer that yields its pieces.
+        """
+        self._check_open()
+        tokens = self._embedder.tokenizer.plain(prompt).tolist()
+        if self._weights.adds_bos:
+            tokens.insert(0, self._weights.bos)
+        answer = Answer(self._engine, tokens, _generate_options(**options))
+        return answer if stream else "".join(answer)
+
+    @overload
+    def chat(
+        self, messages: Sequence[Message], *, stream: Literal[False] = False, **options: Any
+    ) -> str: ...
+    @overload
+    def chat(
+        self, messages: Sequence[Message], *, stream: Literal[True], **options: Any
+    ) -> Answer: ...
+    def chat(
+        self, messages: Sequence[Message], *, stream: bool = False, **options: Any
+    ) -> str | Answer:
+        """Answer a chat: messages are mappings of `role` (system, user, assistant) and `content`.
+
+        Options: `max_tokens`, `temperature` (0 is greedy), `top_k`, `top_p`,
+        `min_p`, `repeat_penalty`, `seed`, `stop` (strings), `grammar` (GBNF)
+        or `json_schema`. Returns the text, or with `stream` an Answer that
+        yields its pieces and can be cancelled from any thread. Only tokens
+        that the last chat did not hold are evaluated. When the context is
+        full the oldest turns are left out (Answer.dropped says how many
+        messages), and without `stream` a warning says so.
+
+        Raises UsageError for bad options or messages, InputTooLongError when
+        the last message alone does not fit.
+        """
+        self._check_open()
+        answer = self._chats().answer(messages, _generate_options(**options))
+        if stream:
+            return answer
+        text = "".join(answer)
+        if answer.dropped:
+            warnings.warn(
+                f"the context of {self.context_length} tokens is full: the oldest "
+                f"{answer.dropped} messages were left out",
+                TruncationWarning,
+                stacklevel=2,
+            )
+        return text
+
+    def _chats(self) -> Chat:
+        with self._chat_lock:
+            if self._chat is None:
+                metadata = self.file.metadata
+                source = metadata.get("tokenizer.chat_template")
+                template = ChatTemplate(
+                    self._weights,
+                    str(source) if source is not None else None,
+                    bos=self._weights.spelling(self._weights.bos),
+                    eos=self._weights.spelling(self._weights.eos),
+                )
+                self._chat = Chat(self._engine, template)
+            return self._chat
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("the model was closed: load it again")
+
+    def close(self) -> None:
+        """Free the contexts and the weights, after the pass or token in progress."""
+        if not self._closed:
+            self._closed = True
+            self._engine.close()
+            self._embedder.close()
+            self._weights.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}: expected 1 or more")
+
+
+def _document_text(document: str | Mapping[str, str]) -> str:
+    if isinstance(document, str):
+        return document
+    title = document["title"] + " " if "title" in document else ""
+    return title + document["text"]
+
+
+def _to_tensor(vectors: Vectors) -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("torch", "torch", "convert_to_tensor") from error
+    return torch.from_numpy(vectors)
+
+
+def _generate_options(
+    *,
+    max_tokens: int | None = None,
+    stop: str | Sequence[str] = (),
+    temperature: float = 0.7,
+    top_k: int = 40,
+    top_p: float = 0.95,
+    min_p: float = 0.05,
+    repeat_penalty: float = 1.0,
+    seed: int | None = None,
+    grammar: str | None = None,
+    json_schema: Mapping[str, Any] | str | None = None,
+) -> GenerateOptions:
+    if grammar is not None and json_schema is not None:
+        raise UsageError("grammar and json_schema exclude each other: pass one")
+    if json_schema is not None:
+        grammar = from_json_schema(json_schema)
+    sampling = SamplingOptions(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repeat_penalty=repeat_penalty,
+        seed=_random_seed() if seed is None else seed,
+        grammar=grammar,
+    )
+    stops = (stop,) if isinstance(stop, str) else tuple(stop)
+    return GenerateOptions(sampling, max_tokens, stops)
+
+
+def _random_seed() -> int:
+    return int(np.random.default_rng().integers(2**32 - 1))

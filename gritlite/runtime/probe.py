@@ -1,0 +1,150 @@
+"""Whether llama.cpp can run on this processor, found out where a crash does no harm.
+
+A build can meet an instruction the processor lacks, or crash in its AMX kernels
+(GCC 12 drops stores into the tile configuration). So once for each pair of
+library build and processor a child process decodes a tiny model; its verdict is
+remembered. The module does not know what the child does (`probe_child` does).
+"""
+
+import hashlib
+import json
+import platform
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache as remember
+from importlib.util import find_spec
+from pathlib import Path
+
+from gritlite.errors import FileError, LibraryError
+from gritlite.files import replacing
+from gritlite.hub import cache
+
+CHILD = (sys.executable, "-m", "gritlite.runtime.probe_child")
+REBUILD = (
+    'CMAKE_ARGS="-DCMAKE_CXX_FLAGS=-fno-dse" '
+    "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
+)
+_TIMEOUT = 300  # seconds; a healthy child takes one or two
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the probe found.
+
+    `repack` says whether llama.cpp may rearrange quantized weights for faster
+    kernels (AMX among them); `problem` is what went wrong with it, or empty.
+    """
+
+    repack: bool
+    problem: str = ""
+
+
+def ensure_safe() -> Verdict:
+    """The verdict for this build and processor, from memory or by a probe now.
+
+    Warns when llama.cpp runs only without its repacked kernels. Raises
+    LibraryError when it cannot run at all; that verdict is not remembered, for
+    the cure is to reinstall.
+    """
+    verdict = _remembered_verdict()
+    if verdict.problem:
+        warnings.warn(
+            f"llama.cpp crashes with repacked weights here ({verdict.problem}) and runs slower "
+            f"without them; to cure it run  {REBUILD}",
+            stacklevel=3,
+        )
+    return verdict
+
+
+@remember
+def _remembered_verdict() -> Verdict:
+    key = fingerprint()
+    verdict = _load(key)
+    if verdict is None:
+        verdict = run_probe()
+        _save(key, verdict)
+    return verdict
+
+
+def run_probe(child: Sequence[str] = CHILD) -> Verdict:
+    """Decode a tiny model in a child process, and again without repacking if that crashes.
+
+    `child` is the command to run, to which "repack" or "plain" is added.
+    Raises LibraryError when both fail.
+    """
+    problem = _try([*child, "repack"])
+    if not problem:
+        return Verdict(repack=True)
+    worse = _try([*child, "plain"])
+    if not worse:
+        return Verdict(repack=False, problem=problem)
+    raise LibraryError(
+        f"llama.cpp cannot run on this processor ({worse}): rebuild it here with  {REBUILD}"
+    )
+
+
+def _try(command: Sequence[str]) -> str:
+    """Run a child; empty when it did well, else what happened."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"no end after {_TIMEOUT} s"
+    except OSError as error:
+        return f"{command[0]} cannot be started: {error.strerror}"
+    if done.returncode == 0:
+        return ""
+    if done.returncode == -signal.SIGILL:
+        return "illegal instruction: built for another processor"
+    if done.returncode < 0:
+        return f"killed by {signal.Signals(-done.returncode).name}"
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return f"exit code {done.returncode}: {lines[-1] if lines else 'no message'}"
+
+
+def fingerprint() -> str:
+    """What a verdict holds for: the library's files and the processor's features."""
+    parts = [platform.machine(), platform.platform(), _processor()]
+    spec = find_spec("llama_cpp")
+    folder = Path(spec.origin).parent / "lib" if spec and spec.origin else Path()
+    for path in sorted(folder.glob("*")):
+        status = path.stat()
+        parts.append(f"{path} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return "\n".join(
+        sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
+    )
+
+
+def _verdict_file() -> Path:
+    return cache.root() / "probe.json"
+
+
+def _load(key: str) -> Verdict | None:
+    try:
+        known = json.loads(_verdict_file().read_text(encoding="utf-8"))
+        return Verdict(**known[key]) if key in known else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _save(key: str, verdict: Verdict) -> None:
+    # only this build's verdict is kept; a cache that cannot be written costs a probe each time
+    try:
+        _verdict_file().parent.mkdir(parents=True, exist_ok=True)
+        with replacing(_verdict_file(), force=True) as file:
+            file.write(json.dumps({key: asdict(verdict)}).encode())
+    except (OSError, FileError):
+        return

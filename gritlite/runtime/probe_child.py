@@ -1,0 +1,74 @@
+"""What the safety probe runs in a child process: a tiny quantized model, decoded once.
+
+Usage: python -m gritlite.runtime.probe_child repack|plain
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
+
+_WIDTH, _LAYERS, _VOCABULARY = 256, 1, 512
+# one type for each family of kernels that may be repacked
+_TYPES = (
+    gguf.GGMLQuantizationType.Q4_0,
+    gguf.GGMLQuantizationType.Q8_0,
+)
+_MANY = 64  # tokens in the first batch: enough to reach the matrix kernels
+
+
+def main() -> None:
+    """Decode a batch and a single token for each type."""
+    repack = sys.argv[1] == "repack"
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in _TYPES:
+            path = Path(folder) / f"{kind.name}.gguf"
+            write_model(path, kind)
+            with Weights(path, gpu_layers=0, repack=repack) as weights:
+                options = ContextOptions(n_ctx=2 * _MANY, n_batch=_MANY, threads=2)
+                with Context(weights, options) as context:
+                    for start, count in ((0, _MANY), (_MANY, 1)):
+                        context.decode(
+                            Batch(
+                                tokens=np.arange(count, dtype=np.int32),
+                                positions=np.arange(start, start + count, dtype=np.int32),
+                                sequences=np.zeros(count, np.int32),
+                                outputs=np.arange(count) == count - 1,
+                            )
+                        )
+                    if not np.isfinite(context.logits()).all():
+                        sys.exit(f"{kind.name} products are not finite")
+
+
+def write_model(path: Path, kind: gguf.GGMLQuantizationType) -> None:
+    """A random Llama of one layer whose matrices are of type `kind`."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(_LAYERS)
+    writer.add_context_length(1024)
+    writer.add_embedding_length(_WIDTH)
+    writer.add_feed_forward_length(_WIDTH)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(4)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(_VOCABULARY)
+    writer.add_tokenizer_model("no_vocab")
+    random = np.random.default_rng(0)
+    for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
+        weights = random.standard_normal((_WIDTH, _WIDTH), np.float32)
+        writer.add_tensor(f"blk.0.{name}.weight", gguf.quantize(weights, kind), raw_dtype=kind)
+    for name in ("blk.0.attn_norm", "blk.0.ffn_norm", "output_norm"):
+        writer.add_tensor(f"{name}.weight", np.ones(_WIDTH, np.float32))
+    embedding = random.standard_normal((_VOCABULARY, _WIDTH), np.float32)
+    writer.add_tensor("token_embd.weight", gguf.quantize(embedding, kind), raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+if __name__ == "__main__":
+    main()

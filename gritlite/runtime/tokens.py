@@ -1,0 +1,87 @@
+"""From a prompt and a text to token ids, and which of them are the text's own.
+
+The official package tokenizes prompt and text in one piece, so that merges may
+cross the border, and counts the prompt's tokens by tokenizing it alone; the
+same is done here. One thing differs on purpose: control tokens are recognised
+in the prompt, which we wrote, and never in the text, which anybody may have
+written.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from gritlite.runtime.llama import Weights
+from gritlite.runtime.llama.weights import Tokens
+
+
+@dataclass(frozen=True)
+class PromptTokens:
+    """A prompt made ready to be put before texts.
+
+    `head` are the tokens up to and including the prompt's last control token,
+    `tail` the plain text that follows it, and `length` the number of tokens of
+    the whole prompt, which the pooled mean leaves out.
+    """
+
+    head: Tokens
+    tail: str
+    length: int
+
+
+@dataclass(frozen=True)
+class TextTokens:
+    """A prompt and a text as token ids, int32 [n]; the first `start` are not the text's own."""
+
+    ids: Tokens
+    start: int
+
+    @property
+    def content(self) -> int:
+        """The number of the text's own tokens."""
+        return len(self.ids) - self.start
+
+
+class Tokenizer:
+    """Tokenizes texts for embedding with one file's vocabulary. Thread-safe."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+
+    def prompt(self, text: str, *, add_bos: bool = True) -> PromptTokens:
+        """Tokenize a prompt once for many texts."""
+        weights = self._weights
+        whole = weights.tokenize(text, add_special=False, parse_control=True)
+        head, tail = np.empty(0, np.int32), text
+        control = np.flatnonzero(weights.control[whole])
+        if len(control):
+            spelled = weights.spelling(int(whole[control[-1]]))
+            cut = text.rindex(spelled) + len(spelled)
+            head = weights.tokenize(text[:cut], add_special=False, parse_control=True)
+            tail = text[cut:]
+        if add_bos and weights.adds_bos:
+            head = np.concatenate([np.array([weights.bos], np.int32), head])
+        alone = weights.tokenize(tail, add_special=False, parse_control=False)
+        return PromptTokens(head, tail, len(head) + len(alone))
+
+    def text(self, prompt: PromptTokens, text: str) -> TextTokens:
+        """Tokenize a text behind its prompt."""
+        body = self.plain(prompt.tail + text)
+        return TextTokens(np.concatenate([prompt.head, body]), prompt.length)
+
+    def plain(self, text: str) -> Tokens:
+        """Tokenize a text in which nothing becomes a control token."""
+        weights = self._weights
+        tokens = weights.tokenize(text, add_special=False, parse_control=False)
+        spelled = {weights.spelling(int(token)) for token in tokens[weights.control[tokens]]}
+        if not spelled:
+            return tokens
+        # SentencePiece merges may spell a control token from plain pieces ("<s" + ">"): such
+        # spellings are cut after their first character, where no merge can reach across
+        borders = (f"(?<={re.escape(word[0])})(?={re.escape(word[1:])})" for word in spelled)
+        parts = [
+            weights.tokenize(part, add_special=False, parse_control=False)
+            for part in re.split("|".join(borders), text)
+        ]
+        return np.concatenate(parts)
