@@ -16,7 +16,7 @@ from gritlite.cli import console
 COMMANDS = {
     "pull": "Fetch a model into the cache and print its path.",
     "convert": "Turn a Hugging Face checkpoint into one GGUF file.",
-    "inspect": "Show what a GGUF file holds.",
+    "inspect": "Show what a GGUF model holds and how much memory it needs.",
     "embed": "Turn texts into vectors.",
     "chat": "Talk with a model.",
     "doctor": "Show what this machine and its llama.cpp build can do.",

