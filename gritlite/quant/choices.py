@@ -59,9 +59,8 @@ def choose_types(
 ) -> dict[str, TypeChoice]:
     """The type of every tensor by name, in the order given.
 
-    All tensors of the model must be there: some rules count them, and without
-    an `output.weight` the token embeddings count as the output. The order does
-    not matter, since llama.cpp sorts by layer and name.
+    All tensors of the model must be there: without an `output.weight` the token
+    embeddings count as the output.
 
     Raises ArchitectureError if no rules are known for `model.arch`, or if a
     tensor belongs to a layer that the model does not have.
@@ -76,8 +75,11 @@ def choose_types(
             raise ArchitectureError(
                 f"{tensor.name} belongs to no layer: the model has {model.n_layer}"
             )
-    wanted = _wanted_types(tensors, model, target)
-    return {tensor.name: _fitted(tensor, wanted[tensor.name]) for tensor in tensors}
+    is_tied = all(_role(tensor.name) is not _Role.OUTPUT for tensor in tensors)
+    return {
+        tensor.name: _fitted(tensor, _wanted_type(tensor, model, target, is_tied=is_tied))
+        for tensor in tensors
+    }
 
 
 _ARCHITECTURES = ("llama", "qwen2")
@@ -126,20 +128,26 @@ def _is_quantizable(tensor: TensorFacts) -> bool:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a tensor stands among those of its role: number `index` of `count`."""
+    """Layer `layer` of a model.
 
-    index: int
-    count: int
+    llama.cpp numbers the tensors of a role from the first layer to the last.
+    These architectures have one in each layer, so the layer is the number.
+    """
+
+    layer: int
     model: ModelFacts
+
+    def is_in_first(self, divisor: int) -> bool:
+        """In the first 1/`divisor` of the layers, rounded down."""
+        return self.layer < self.model.n_layer // divisor
 
     @property
     def needs_more_bits(self) -> bool:
-        """The first and the last eighth, and every third between."""
-        eighth = self.count // 8
+        """In the first or the last eighth, or one of every three layers between."""
         return (
-            self.index < eighth
-            or self.index >= 7 * self.count // 8
-            or (self.index - eighth) % 3 == 2
+            self.is_in_first(8)
+            or self.layer >= 7 * self.model.n_layer // 8
+            or (self.layer - self.model.n_layer // 8) % 3 == 2
         )
 
     @property
@@ -175,12 +183,12 @@ _MIXTURES: Mapping[str, _Mixture] = {
     ),
     "iq4_xs": _Mixture(
         value=lambda place: _Q.Q5_K if place.heads_share_values else None,
-        ffn_down=lambda place: _Q.Q5_K if place.index < place.count // 8 else None,
+        ffn_down=lambda place: _Q.Q5_K if place.is_in_first(8) else None,
         attention_output_of_8_experts=_Q.Q5_K,
     ),
     "q3_k_m": _Mixture(
-        value=lambda place: _Q.Q5_K if place.index < 2 else _Q.Q4_K,
-        ffn_down=lambda place: _Q.Q5_K if place.index < place.count // 16 else _Q.Q4_K,
+        value=lambda place: _Q.Q5_K if place.layer < 2 else _Q.Q4_K,
+        ffn_down=lambda place: _Q.Q5_K if place.is_in_first(16) else _Q.Q4_K,
         attention_output=_Q.Q4_K,
         attention_output_of_8_experts=_Q.Q5_K,
     ),
@@ -197,57 +205,34 @@ _UNIFORM = _Mixture(value=lambda _: None, ffn_down=lambda _: None)
 # Choosing
 
 
-def _wanted_types(
-    tensors: Sequence[TensorFacts], model: ModelFacts, target: Target
-) -> dict[str, GGMLQuantizationType]:
-    """What the rules say, before looking whether the rows fit.
-
-    llama.cpp's count of a role is of all its tensors, the index only of those
-    it quantizes; a mixture of experts goes by the layer in the name instead.
-    """
+def _wanted_type(
+    tensor: TensorFacts, model: ModelFacts, target: Target, *, is_tied: bool
+) -> GGMLQuantizationType:
+    """What the rules say, before looking whether the rows fit."""
+    if not _is_quantizable(tensor):
+        return tensor.kept_type
+    default = target.default_type
+    if not target.quantized:
+        return default
     mixture = _MIXTURES.get(target.name, _UNIFORM)
-    roles = {tensor.name: _role(tensor.name) for tensor in tensors}
-    counts = {
-        _Role.VALUE: sum(role is _Role.VALUE for role in roles.values()),
-        _Role.FFN_DOWN: model.n_layer,
-    }
-    is_tied = _Role.OUTPUT not in roles.values()
-    seen = dict.fromkeys(counts, 0)
-
-    def place(name: str) -> _Place:
-        role = roles[name]
-        index = seen[role]
-        seen[role] += 1
-        if role is _Role.FFN_DOWN and model.n_expert > 1:
-            index = _layer(name)
-        return _Place(index, counts[role], model)
-
-    def choose(tensor: TensorFacts) -> GGMLQuantizationType:
-        if not _is_quantizable(tensor):
-            return tensor.kept_type
-        default = target.default_type
-        if not target.quantized:
+    place = _Place(_layer(tensor.name), model)
+    match _role(tensor.name):
+        case _Role.OUTPUT:
+            return _output_type(default)
+        case _Role.TOKEN_EMBEDDING if is_tied:
+            return _output_type(default)
+        case _Role.VALUE:
+            return _value_type(mixture.value(place) or default, model)
+        case _Role.KEY if model.n_expert == 8:
+            return _Q.Q8_0
+        case _Role.ATTENTION_OUTPUT if model.n_expert == 8:
+            return mixture.attention_output_of_8_experts or default
+        case _Role.ATTENTION_OUTPUT:
+            return mixture.attention_output or default
+        case _Role.FFN_DOWN:
+            return mixture.ffn_down(place) or default
+        case _:
             return default
-        match roles[tensor.name]:
-            case _Role.OUTPUT:
-                return _output_type(tensor, default)
-            case _Role.TOKEN_EMBEDDING if is_tied:
-                return _output_type(tensor, default)
-            case _Role.VALUE:
-                return _value_type(mixture.value(place(tensor.name)) or default, model)
-            case _Role.KEY if model.n_expert == 8:
-                return _Q.Q8_0
-            case _Role.ATTENTION_OUTPUT if model.n_expert == 8:
-                return mixture.attention_output_of_8_experts or default
-            case _Role.ATTENTION_OUTPUT:
-                return mixture.attention_output or default
-            case _Role.FFN_DOWN:
-                return mixture.ffn_down(place(tensor.name)) or default
-            case _:
-                return default
-
-    in_order = sorted(tensors, key=lambda tensor: (_layer(tensor.name), tensor.name))
-    return {tensor.name: choose(tensor) for tensor in in_order}
 
 
 def _layer(name: str) -> int:
@@ -255,10 +240,8 @@ def _layer(name: str) -> int:
     return int(match[1]) if match else -1
 
 
-def _output_type(tensor: TensorFacts, default: GGMLQuantizationType) -> GGMLQuantizationType:
-    if default is _Q.Q8_0 or tensor.shape[-1] % block_size(default):
-        return _Q.Q8_0
-    return _Q.Q6_K
+def _output_type(default: GGMLQuantizationType) -> GGMLQuantizationType:
+    return _Q.Q8_0 if default is _Q.Q8_0 else _Q.Q6_K
 
 
 def _value_type(chosen: GGMLQuantizationType, model: ModelFacts) -> GGMLQuantizationType:

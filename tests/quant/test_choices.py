@@ -1,6 +1,4 @@
-"""What the comparison with llama.cpp cannot show: refusals, reasons, the order of tensors."""
-
-import random
+"""What the comparison with llama.cpp cannot show: refusals and reasons."""
 
 import pytest
 from gguf import GGMLQuantizationType as Q
@@ -27,7 +25,7 @@ def test_a_layer_that_the_model_lacks_is_refused() -> None:
 
 
 def test_a_fallback_says_what_did_not_fit_and_what_is_used() -> None:
-    tensors = [TensorFacts("blk.0.attn_q.weight", (4, 96)), TensorFacts("output.weight", (4, 96))]
+    tensors = [TensorFacts("blk.0.attn_q.weight", (4, 96)), TensorFacts("output.weight", (4, 40))]
     choices = choose_types(tensors, TinyModel(n_layer=1).facts, TARGETS["q4_k_m"])
     assert choices == {
         "blk.0.attn_q.weight": TypeChoice(
@@ -35,8 +33,10 @@ def test_a_fallback_says_what_did_not_fit_and_what_is_used() -> None:
             "blk.0.attn_q.weight: rows of 96 are not a multiple of 256 as Q4_K needs, "
             "stored as Q5_0",
         ),
-        # the rule itself asks for Q8_0 here
-        "output.weight": TypeChoice(Q.Q8_0),
+        "output.weight": TypeChoice(
+            Q.F16,
+            "output.weight: rows of 40 are not a multiple of 256 as Q6_K needs, stored as F16",
+        ),
     }
 
 
@@ -45,13 +45,3 @@ def test_no_fallback_where_everything_fits() -> None:
     for target in TARGETS.values():
         choices = choose_types(facts_of(model), model.facts, target).values()
         assert all(choice.fallback is None for choice in choices)
-
-
-def test_the_order_of_the_tensors_does_not_matter() -> None:
-    model = TinyModel(n_layer=12)
-    tensors = facts_of(model)
-    shuffled = random.Random(0).sample(tensors, len(tensors))
-    for target in TARGETS.values():
-        choices = choose_types(shuffled, model.facts, target)
-        assert list(choices) == [tensor.name for tensor in shuffled]
-        assert choices == choose_types(tensors, model.facts, target)
