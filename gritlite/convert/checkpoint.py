@@ -1,0 +1,141 @@
+"""A Hugging Face checkpoint folder as tensors: single or sharded safetensors.
+
+Data is read by rows into memory of its own, never mapped, so that what is
+resident is what is in use. The module does not know what a tensor is for.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gritlite.convert.jsonfile import read_object
+from gritlite.convert.safetensors import TensorEntry, read_header
+from gritlite.errors import FileError, FormatError
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+STORAGE: Mapping[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+}
+
+
+class Checkpoint:
+    """The tensors of a folder by name, and a way to read them.
+
+    A context manager: it keeps the files open that it has read from. `read_rows`
+    is for one thread at a time.
+
+    Raises FileError if the folder holds no safetensors, FormatError if a file is
+    damaged, or if a shard or a tensor is missing or stands twice.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tensors: Mapping[str, TensorEntry] = _find_tensors(folder)
+        self._files: dict[Path, FileIO] = {}
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def read_rows(self, name: str, first: int, count: int) -> NDArray[np.float32]:
+        """Rows `first` to `first + count` of a tensor, widened to float32 [count, row length].
+
+        A tensor of one dimension is one row. Widening is exact.
+        Raises FileError if the file cannot be read, FormatError if it ends too early.
+        """
+        entry = self.tensors[name]
+        length = entry.shape[-1]
+        stored = np.empty((count, length), STORAGE[entry.dtype])
+        self._read_into(entry, entry.start + first * length * stored.itemsize, stored)
+        return _widen(stored)
+
+    def _read_into(self, entry: TensorEntry, start: int, buffer: NDArray[Any]) -> None:
+        wanted = buffer.reshape(-1).view(np.uint8).data
+        try:
+            file = self._open(entry.path)
+            file.seek(start)
+            while wanted:
+                got = file.readinto(wanted)
+                if not got:
+                    raise FormatError(
+                        f"{entry.path} ended while {entry.name!r} was read: it was changed "
+                        "meanwhile; download the checkpoint again"
+                    )
+                wanted = wanted[got:]
+        except OSError as error:
+            raise FileError(f"cannot read {entry.path}: {error.strerror}") from error
+
+    def _open(self, path: Path) -> FileIO:
+        if path not in self._files:
+            self._files[path] = self._stack.enter_context(FileIO(path))
+        return self._files[path]
+
+
+def _widen(stored: NDArray[Any]) -> NDArray[np.float32]:
+    if stored.dtype == STORAGE["BF16"]:
+        # bfloat16 is the upper half of a float32
+        wide = stored.astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
+    return stored.astype(np.float32, copy=False)
+
+
+def _find_tensors(folder: Path) -> dict[str, TensorEntry]:
+    # transformers looks for them in this order
+    if (folder / SINGLE).exists():
+        return read_header(folder / SINGLE)
+    if (folder / INDEX).exists():
+        return _read_shards(folder)
+    if any(folder.glob("pytorch_model*.bin")):
+        raise FileError(
+            f"{folder} holds PyTorch .bin files: load the model with transformers and "
+            "save_pretrained() it as safetensors"
+        )
+    raise FileError(f"{folder} holds neither {SINGLE} nor {INDEX}: name a checkpoint's folder")
+
+
+def _read_shards(folder: Path) -> dict[str, TensorEntry]:
+    index = folder / INDEX
+    weight_map = read_object(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(map(_is_file_name, weight_map.values())):
+        raise FormatError(f"{index} has no weight_map from tensors to file names beside it")
+    found: dict[str, TensorEntry] = {}
+    for shard in sorted(set(weight_map.values())):
+        if not (folder / shard).exists():
+            raise FormatError(f"{folder / shard} is missing, which {index} names: download it")
+        for name, entry in read_header(folder / shard).items():
+            if name in found:
+                raise FormatError(
+                    f"tensor {name!r} stands in both {found[name].path} and {entry.path}"
+                )
+            if name not in weight_map:
+                raise FormatError(f"{entry.path} holds {name!r}, which {index} does not list")
+            found[name] = entry
+    for name, shard in weight_map.items():
+        if name not in found or found[name].path != folder / shard:
+            raise FormatError(
+                f"{folder / shard} lacks tensor {name!r}, which {index} says it holds: "
+                "download the checkpoint again"
+            )
+    return found
+
+
+def _is_file_name(name: Any) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")

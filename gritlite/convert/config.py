@@ -1,0 +1,170 @@
+"""What config.json says about a model, checked and in one shape for all model types.
+
+The module does not know GGUF keys (`metadata`) nor tensors (`architectures`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from gritlite.convert.jsonfile import read_object
+from gritlite.convert.rope import Rope, read_rope
+from gritlite.errors import ArchitectureError, FileError
+
+
+@dataclass(frozen=True)
+class ModelType:
+    """What a model type of transformers implies: llama.cpp's name and transformers' defaults.
+
+    `attention_biases` names the projections that always have one.
+    """
+
+    architecture: str
+    default_theta: float
+    attention_biases: tuple[str, ...] = ()
+
+
+MODEL_TYPES: Mapping[str, ModelType] = MappingProxyType(
+    {
+        "llama": ModelType("llama", 10_000.0),
+        "mistral": ModelType("llama", 10_000.0),
+        "mixtral": ModelType("llama", 1_000_000.0),
+        "qwen2": ModelType("qwen2", 10_000.0, ("q", "k", "v")),
+    }
+)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A model's dimensions and constants.
+
+    `head_dim` is set always; `states_head_dim` says whether config.json did.
+    `experts` is 0 for a dense model. `attention_biases` names the projections
+    (q, k, v, o) that have a bias, `mlp_bias` is about gate, up and down.
+    """
+
+    model_type: str
+    architecture: str
+    layers: int
+    hidden: int
+    feed_forward: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    states_head_dim: bool
+    vocabulary: int
+    context: int
+    rms_epsilon: float
+    rope: Rope
+    tied: bool
+    experts: int
+    experts_used: int
+    attention_biases: tuple[str, ...]
+    mlp_bias: bool
+    raw: Mapping[str, Any]
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The config of a checkpoint folder.
+
+    Raises FileError if it is missing, FormatError if it is not JSON, and
+    ArchitectureError if the model type is not known or a value cannot be right.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise FileError(f"{folder} has no config.json: name the folder of a Hugging Face model")
+    raw = read_object(path)
+    model_type = raw.get("model_type")
+    if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
+        raise ArchitectureError(
+            f"{path}: model type {model_type!r} is not known; known are {', '.join(MODEL_TYPES)}"
+        )
+    _refuse_variants(path, raw)
+    fields = _Fields(path, raw)
+    kind = MODEL_TYPES[model_type]
+    hidden, heads = fields.count("hidden_size"), fields.count("num_attention_heads")
+    context = fields.count("max_position_embeddings")
+    is_mixture = model_type == "mixtral"
+    config = ModelConfig(
+        model_type=model_type,
+        architecture=kind.architecture,
+        layers=fields.count("num_hidden_layers"),
+        hidden=hidden,
+        feed_forward=fields.count("intermediate_size"),
+        heads=heads,
+        kv_heads=fields.count("num_key_value_heads", heads),
+        head_dim=fields.count("head_dim", hidden // heads),
+        states_head_dim=raw.get("head_dim") is not None,
+        vocabulary=fields.count("vocab_size"),
+        context=context,
+        rms_epsilon=fields.positive("rms_norm_eps"),
+        rope=read_rope(raw, kind.default_theta, context),
+        tied=fields.flag("tie_word_embeddings"),
+        experts=fields.count("num_local_experts") if is_mixture else 0,
+        experts_used=fields.count("num_experts_per_tok") if is_mixture else 0,
+        attention_biases=_attention_biases(model_type, fields),
+        mlp_bias=model_type == "llama" and fields.flag("mlp_bias"),
+        raw=MappingProxyType(raw),
+    )
+    _check_heads(path, config)
+    return config
+
+
+def _refuse_variants(path: Path, raw: Mapping[str, Any]) -> None:
+    if raw.get("quantization_config"):
+        raise ArchitectureError(
+            f"{path}: the checkpoint is quantized already; convert the original one"
+        )
+    if raw.get("hidden_act", "silu") != "silu":
+        raise ArchitectureError(
+            f"{path}: activation {raw['hidden_act']!r} is not known; known is silu"
+        )
+
+
+def _attention_biases(model_type: str, fields: "_Fields") -> tuple[str, ...]:
+    if model_type == "llama" and fields.flag("attention_bias"):
+        return ("q", "k", "v", "o")
+    return MODEL_TYPES[model_type].attention_biases
+
+
+def _check_heads(path: Path, config: ModelConfig) -> None:
+    if config.heads % config.kv_heads:
+        raise ArchitectureError(
+            f"{path}: {config.heads} heads cannot share {config.kv_heads} key-value heads"
+        )
+    if config.head_dim % 2:
+        raise ArchitectureError(f"{path}: heads of {config.head_dim} values cannot be rotated")
+    if config.experts_used > config.experts:
+        raise ArchitectureError(
+            f"{path}: {config.experts_used} experts are to be used, but there are {config.experts}"
+        )
+
+
+class _Fields:
+    """Typed access to config.json; every error names the file and the field."""
+
+    def __init__(self, path: Path, raw: Mapping[str, Any]) -> None:
+        self._path = path
+        self._raw = raw
+
+    def count(self, key: str, default: int | None = None) -> int:
+        value = self._raw.get(key)
+        if value is None:
+            value = default
+        if type(value) is not int or not 0 < value < 2**31:
+            raise ArchitectureError(f"{self._path}: {key} is {value!r}, not a positive number")
+        return value
+
+    def positive(self, key: str) -> float:
+        value = self._raw.get(key)
+        if value is None or type(value) not in (int, float) or not 0 < value < 1:
+            raise ArchitectureError(f"{self._path}: {key} is {value!r}, not between 0 and 1")
+        return float(value)
+
+    def flag(self, key: str) -> bool:
+        value = self._raw.get(key)
+        if value is not None and type(value) is not bool:
+            raise ArchitectureError(f"{self._path}: {key} is {value!r}, not true or false")
+        return bool(value)

@@ -1,0 +1,28 @@
+"""Reading the JSON files of a checkpoint folder, and their fields, with errors that name both."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gritlite.errors import FileError, FormatError
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises FileError if it cannot be read and FormatError if it is not a JSON object.
+    """
+    try:
+        parsed = json.loads(path.read_bytes())
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{path} is not JSON: download it again") from error
+    if not isinstance(parsed, dict):
+        raise FormatError(f"{path} does not hold a JSON object: download it again")
+    return parsed
+
+
+def read_object_if_there(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, empty if there is no file; errors as `read_object`."""
+    return read_object(path) if path.exists() else {}

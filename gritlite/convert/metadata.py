@@ -1,0 +1,109 @@
+"""A model's facts as GGUF keys, as llama.cpp's convert_hf_to_gguf.py writes them.
+
+Source: conversion/base.py, llama.py and qwen.py of the llama.cpp that
+llama-cpp-python 0.3.36 carries, and gguf-py/gguf/vocab.py. The module does not
+know tensors nor files.
+"""
+
+import math
+from pathlib import Path
+
+from gguf import GGML_QUANT_VERSION, GGUFType, GGUFWriter, RopeScalingType
+
+from gritlite.convert.config import ModelConfig
+from gritlite.convert.rope import Rope
+from gritlite.convert.vocabulary import Vocabulary
+from gritlite.prompt import EmbedFormat
+from gritlite.quant.types import Target
+
+# llama.cpp has no key for it: who tokenizes with this file normalises the text first
+NORMALIZER_KEY = "grit.tokenizer.normalizer"
+
+
+def add_general(writer: GGUFWriter, folder: Path, config: ModelConfig, target: Target) -> None:
+    """What the file is: its name and number format."""
+    writer.add_type(GGUFType.MODEL)
+    writer.add_name(_name(folder, config))
+    writer.add_file_type(target.file_type)
+    writer.add_quantization_version(GGML_QUANT_VERSION)
+
+
+def _name(folder: Path, config: ModelConfig) -> str:
+    stated = config.raw.get("_name_or_path")
+    if isinstance(stated, str) and stated and stated.count("/") == 1:
+        return stated.split("/")[1]
+    return folder.resolve().name
+
+
+def add_model(writer: GGUFWriter, config: ModelConfig) -> None:
+    """The architecture's dimensions and constants.
+
+    A sliding window is left out, as llama.cpp's converter does for these models;
+    `attention.causal` too, since the file serves both modes.
+    """
+    writer.add_block_count(config.layers)
+    writer.add_context_length(config.context)
+    writer.add_embedding_length(config.hidden)
+    writer.add_feed_forward_length(config.feed_forward)
+    writer.add_head_count(config.heads)
+    writer.add_head_count_kv(config.kv_heads)
+    writer.add_layer_norm_rms_eps(config.rms_epsilon)
+    _add_rope(writer, config.rope)
+    if config.experts:
+        writer.add_expert_count(config.experts)
+        writer.add_expert_used_count(config.experts_used)
+    if config.states_head_dim:
+        writer.add_key_length(config.head_dim)
+        writer.add_value_length(config.head_dim)
+    if config.architecture == "llama":
+        writer.add_vocab_size(config.vocabulary)
+        writer.add_rope_dimension_count(config.head_dim)
+
+
+def _add_rope(writer: GGUFWriter, rope: Rope) -> None:
+    writer.add_rope_freq_base(rope.theta)
+    if rope.kind == "linear":
+        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(rope.factor)
+    if rope.kind == "yarn":
+        writer.add_rope_scaling_type(RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope.factor)
+        writer.add_rope_scaling_orig_ctx_len(rope.original_context)
+        if rope.attention_factor is not None:
+            # llama.cpp multiplies it with the one it computes itself; transformers replaces that
+            computed = 1 + 0.1 * math.log(rope.factor)
+            writer.add_rope_scaling_yarn_attn_factor(rope.attention_factor / computed)
+        if rope.beta_fast is not None:
+            writer.add_rope_scaling_yarn_beta_fast(rope.beta_fast)
+        if rope.beta_slow is not None:
+            writer.add_rope_scaling_yarn_beta_slow(rope.beta_slow)
+
+
+def add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
+    """The tokenizer."""
+    writer.add_tokenizer_model(vocabulary.model)
+    writer.add_tokenizer_pre(vocabulary.pre)
+    writer.add_token_list([token.text for token in vocabulary.tokens])
+    writer.add_token_types([int(token.type) for token in vocabulary.tokens])
+    if vocabulary.model == "llama":
+        writer.add_token_scores([token.score for token in vocabulary.tokens])
+        writer.add_add_space_prefix(vocabulary.add_space_prefix)
+    else:
+        writer.add_token_merges(vocabulary.merges)
+    for role, number in vocabulary.special_ids.items():
+        getattr(writer, f"add_{role}_token_id")(number)
+    writer.add_add_bos_token(vocabulary.add_bos)
+    writer.add_add_eos_token(vocabulary.add_eos)
+    if vocabulary.chat_template is not None:
+        writer.add_chat_template(vocabulary.chat_template)
+    if vocabulary.normalizer is not None:
+        writer.add_string(NORMALIZER_KEY, vocabulary.normalizer)
+
+
+def add_embed_format(writer: GGUFWriter, embed_format: EmbedFormat) -> None:
+    """How the file wants its texts embedded: the `grit.*` keys."""
+    for key, value in embed_format.to_metadata().items():
+        if isinstance(value, bool):
+            writer.add_bool(key, value)
+        else:
+            writer.add_string(key, value)

@@ -1,0 +1,141 @@
+"""A strict reader of safetensors headers: which tensors a file holds, and where.
+
+Format: the safetensors README (github.com/huggingface/safetensors), with the
+checks of its own library: every byte of the data belongs to exactly one tensor.
+The module does not know models, and never reads tensor data.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+from gritlite.errors import FileError, FormatError
+
+MAX_HEADER_BYTES = 100_000_000  # the limit of the official library
+
+# dtype: bytes of one number
+DTYPES: Mapping[str, int] = MappingProxyType({"F32": 4, "F16": 2, "BF16": 2})
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """One tensor of a file: `start` is the place of its first byte in the file."""
+
+    path: Path
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+
+    @property
+    def width(self) -> int:
+        """Bytes of one number."""
+        return DTYPES[self.dtype]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its data."""
+        return math.prod(self.shape) * self.width
+
+
+def read_header(path: Path) -> dict[str, TensorEntry]:
+    """The tensors of a safetensors file by name.
+
+    Raises FileError if the file cannot be read, and FormatError, which names the
+    tensor, if it is cut short or its header contradicts itself or the file's size.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = path.stat().st_size
+            length = int.from_bytes(file.read(8), "little")
+            if size < 8 or length > size - 8:
+                _refuse(path, "is cut short: its header needs more bytes than the file has")
+            if length > MAX_HEADER_BYTES:
+                _refuse(path, f"has a header of {length} bytes, more than {MAX_HEADER_BYTES}")
+            header = _parse(path, file.read(length))
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
+    header.pop("__metadata__", None)
+    data_start = 8 + length
+    entries = {
+        name: _entry(path, name, facts, data_start, size - data_start)
+        for name, facts in header.items()
+    }
+    _check_places(path, entries, data_start, size)
+    return entries
+
+
+def _parse(path: Path, header: bytes) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            _refuse(path, f"lists {twice!r} twice")
+        return result
+
+    try:
+        parsed = json.loads(header, object_pairs_hook=unique)
+    except (ValueError, RecursionError):
+        _refuse(path, "has a header that is not JSON")
+    if not isinstance(parsed, dict):
+        _refuse(path, "has a header that is not a JSON object")
+    return parsed
+
+
+def _entry(path: Path, name: str, facts: Any, data_start: int, data_size: int) -> TensorEntry:
+    if not isinstance(facts, dict):
+        _refuse(path, f"describes {name!r} by something else than a JSON object")
+    dtype = facts.get("dtype")
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        _refuse(
+            path,
+            f"holds {name!r} as {dtype!r}: only {', '.join(DTYPES)} can be converted",
+            mend="save the checkpoint unquantized in one of them",
+        )
+    shape = _sizes(path, name, facts.get("shape"))
+    offsets = _sizes(path, name, facts.get("data_offsets"))
+    if len(offsets) != 2 or offsets[0] > offsets[1]:
+        _refuse(path, f"places {name!r} at {offsets}, which is no range of bytes")
+    start, end = offsets
+    if end > data_size:
+        _refuse(
+            path,
+            f"is cut short: {name!r} ends at byte {data_start + end}, "
+            f"the file at {data_start + data_size}",
+        )
+    entry = TensorEntry(path, name, dtype, shape, data_start + start)
+    if entry.size != end - start:
+        _refuse(
+            path,
+            f"gives {name!r} {end - start} bytes, but {dtype} of shape {list(shape)} "
+            f"needs {entry.size}",
+        )
+    return entry
+
+
+def _sizes(path: Path, name: str, value: Any) -> tuple[int, ...]:
+    # type() and not isinstance(): True is an int
+    if not isinstance(value, list) or not all(type(item) is int and item >= 0 for item in value):
+        _refuse(path, f"describes {name!r} by {value!r} where numbers belong")
+    return tuple(value)
+
+
+def _check_places(path: Path, entries: Mapping[str, TensorEntry], start: int, end: int) -> None:
+    position = start
+    for entry in sorted(entries.values(), key=lambda entry: (entry.start, entry.size)):
+        if entry.start < position:
+            _refuse(path, f"places {entry.name!r} over the tensor before it")
+        if entry.start > position:
+            _refuse(path, f"leaves a hole of bytes before {entry.name!r}")
+        position += entry.size
+    if position != end:
+        _refuse(path, f"has {end - position} bytes that belong to no tensor")
+
+
+def _refuse(path: Path, complaint: str, mend: str = "download the checkpoint again") -> NoReturn:
+    raise FormatError(f"{path} {complaint}: {mend}")

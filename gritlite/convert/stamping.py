@@ -1,0 +1,60 @@
+"""Giving a GGUF file the GRIT metadata, with everything else left as it is.
+
+The source's keys, tensor descriptions and tensor data are copied byte for byte,
+in blocks; only the `grit.*` keys are written anew.
+"""
+
+import shutil
+import struct
+from pathlib import Path
+
+from gritlite.errors import FileError
+from gritlite.files import check_output, replacing
+from gritlite.gguf_file import BOOL_TYPE, MAGIC, STRING_TYPE, GGUFFile, read_header
+from gritlite.prompt import EmbedFormat
+
+COPY_BYTES = 1 << 22
+
+
+def stamp(source: Path, output: Path, *, force: bool = False) -> None:
+    """Write `output` as the GGUF file `source` with the `grit.*` keys of GritLM's format.
+
+    Keys of the same names in the source are replaced, all others and the tensors
+    are the same bytes. An `output` that exists is replaced only with `force`.
+
+    Raises FileError if a file cannot be read or written, OutputExistsError, and
+    FormatError if the source is not a sound GGUF file.
+    """
+    check_output(output, force=force)
+    header = read_header(source)
+    try:
+        with open(source, "rb") as old:
+            old_header = old.read(header.data_offset)
+            with replacing(output, force=force) as new:
+                new.write(_stamped(header, old_header))
+                if header.tensors:
+                    new.write(bytes(-new.tell() % header.alignment))
+                old.seek(header.data_offset)
+                shutil.copyfileobj(old, new, COPY_BYTES)
+    except OSError as error:
+        raise FileError(f"cannot copy {source} to {output}: {error.strerror}") from error
+
+
+def _stamped(header: GGUFFile, old: bytes) -> bytes:
+    added = {key: _entry(key, value) for key, value in EmbedFormat().to_metadata().items()}
+    kept = [entry for key, entry in header.entries.items() if key not in added]
+    counts = struct.pack("<IQQ", header.version, len(header.tensors), len(kept) + len(added))
+    entries = [old[entry.start : entry.end] for entry in kept]
+    tensors = old[header.tensors_offset : header.tensors_end]
+    return b"".join([MAGIC, counts, *entries, *added.values(), tensors])
+
+
+def _entry(key: str, value: str | bool) -> bytes:
+    if isinstance(value, bool):
+        return _string(key) + struct.pack("<IB", BOOL_TYPE, value)
+    return _string(key) + struct.pack("<I", STRING_TYPE) + _string(value)
+
+
+def _string(text: str) -> bytes:
+    data = text.encode("utf-8")
+    return struct.pack("<Q", len(data)) + data

@@ -1,0 +1,87 @@
+"""The tokenizer of a checkpoint folder, from whichever files it stands in."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gritlite.convert.sentencepiece_model import read_sentencepiece
+from gritlite.convert.special_tokens import (
+    TokenizerFiles,
+    read_added_tokens,
+    read_additions,
+    read_chat_template,
+    read_roles,
+)
+from gritlite.convert.tokenizer_json import (
+    has_space_prefix,
+    parse_tokenizer_json,
+    read_vocabulary,
+)
+from gritlite.convert.vocabulary import PAD_SCORE, BaseVocabulary, Token, TokenType, Vocabulary
+from gritlite.errors import FileError, TokenizerError
+
+
+def read_tokenizer(folder: Path, config: Mapping[str, Any], size: int) -> Vocabulary:
+    """The tokenizer of `folder`, padded to the `size` rows of the embedding matrix.
+
+    `tokenizer.model` comes before `tokenizer.json`, as in llama.cpp's converter;
+    `config` is config.json.
+
+    Raises FileError or FormatError if a file cannot be read, TokenizerError if it
+    cannot be carried over faithfully, ArchitectureError if it has more tokens
+    than the model.
+    """
+    files = TokenizerFiles.read(folder, config)
+    base = _read_base(files)
+    tokens = _with_added(base.tokens, read_added_tokens(files))
+    roles = read_roles(files, {token.text: number for number, token in enumerate(tokens)})
+    add_bos, add_eos = read_additions(files, roles)
+    vocabulary = Vocabulary(
+        model=base.model,
+        pre=base.pre,
+        tokens=tokens,
+        merges=base.merges,
+        special_ids=roles,
+        add_bos=add_bos,
+        add_eos=add_eos,
+        add_space_prefix=base.add_space_prefix,
+        normalizer=base.normalizer,
+        chat_template=read_chat_template(files),
+    ).padded(size)
+    vocabulary.check()
+    return vocabulary
+
+
+def _read_base(files: TokenizerFiles) -> BaseVocabulary:
+    model, json = files.folder / "tokenizer.model", files.folder / "tokenizer.json"
+    if not model.exists():
+        if not files.tokenizer:
+            raise FileError(f"{files.folder} has neither tokenizer.model nor tokenizer.json")
+        return parse_tokenizer_json(json, files.tokenizer)
+    base = read_sentencepiece(model)
+    if not files.tokenizer:
+        return base
+    _check_agreement(json, files.tokenizer, base)
+    # where both stand, transformers runs tokenizer.json
+    return replace(base, add_space_prefix=has_space_prefix(json, files.tokenizer))
+
+
+def _check_agreement(path: Path, content: Mapping[str, Any], base: BaseVocabulary) -> None:
+    numbers = {token.text: number for number, token in enumerate(base.tokens) if token}
+    vocabulary = read_vocabulary(path, content)
+    if any(vocabulary.get(text) != number for text, number in numbers.items()):
+        raise TokenizerError(
+            f"{path} and the tokenizer.model beside it have different vocabularies: "
+            "remove the one that does not belong to the model"
+        )
+
+
+def _with_added(base: tuple[Token | None, ...], added: Mapping[int, Token]) -> tuple[Token, ...]:
+    size = max([len(base), *(number + 1 for number in added)])
+    return tuple(added.get(number) or _base_token(base, number) for number in range(size))
+
+
+def _base_token(base: tuple[Token | None, ...], number: int) -> Token:
+    token = base[number] if number < len(base) else None
+    return token or Token(f"[PAD{number}]", TokenType.UNUSED, PAD_SCORE)

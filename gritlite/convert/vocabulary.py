@@ -1,0 +1,102 @@
+"""A tokenizer in the shape GGUF stores, whatever files it came from.
+
+The module does not read files. Keys: llama.cpp's gguf-py/gguf/constants.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+from gritlite.errors import ArchitectureError, TokenizerError
+
+PAD_SCORE = -10_000.0  # as llama.cpp's converter
+
+
+class TokenType(IntEnum):
+    """llama.h's enum llama_token_type; SentencePiece numbers its types the same way."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+@dataclass(frozen=True)
+class Token:
+    """One entry of the vocabulary. The score orders merges where there is no merge list."""
+
+    text: str
+    type: TokenType = TokenType.NORMAL
+    score: float = 0.0
+
+
+@dataclass(frozen=True)
+class BaseVocabulary:
+    """A tokenizer before tokens are added: as Vocabulary, with None for an id not used."""
+
+    model: str
+    pre: str
+    tokens: tuple[Token | None, ...]
+    merges: tuple[str, ...]
+    add_space_prefix: bool
+    normalizer: str | None
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer.
+
+    `model` is "llama" (merges by score, unknown bytes as byte tokens) or "gpt2"
+    (merges by list, on bytes). `pre` is llama.cpp's name for how text is cut up
+    before merging. `tokens` is by id. `special_ids` has bos, eos, unk, pad where
+    the model has them. `normalizer` is a Unicode form ("NFC") that llama.cpp does
+    not apply by itself, or None.
+    """
+
+    model: str
+    pre: str
+    tokens: tuple[Token, ...]
+    merges: tuple[str, ...] = ()
+    special_ids: Mapping[str, int] = field(default_factory=dict)
+    add_bos: bool = False
+    add_eos: bool = False
+    add_space_prefix: bool = False
+    normalizer: str | None = None
+    chat_template: str | None = None
+
+    def padded(self, size: int) -> "Vocabulary":
+        """With unused tokens up to the embedding matrix's `size` rows, as llama.cpp's converter.
+
+        Raises ArchitectureError if there are more tokens than rows.
+        """
+        if len(self.tokens) > size:
+            raise ArchitectureError(
+                f"the tokenizer has {len(self.tokens)} tokens, but the embedding matrix "
+                f"only {size} rows: the tokenizer's files belong to another model"
+            )
+        padding = tuple(
+            Token(f"[PAD{number}]", TokenType.UNUSED, PAD_SCORE)
+            for number in range(len(self.tokens), size)
+        )
+        return replace(self, tokens=self.tokens + padding)
+
+    def check(self) -> None:
+        """Raise TokenizerError for what llama.cpp would abort on."""
+        seen: dict[str, int] = {}
+        for number, token in enumerate(self.tokens):
+            if not token.text:
+                raise TokenizerError(f"token {number} is empty")
+            if token.text in seen:
+                raise TokenizerError(
+                    f"tokens {seen[token.text]} and {number} are both {token.text!r}: "
+                    "llama.cpp needs them distinct"
+                )
+            seen[token.text] = number
+        for name, number in self.special_ids.items():
+            if not 0 <= number < len(self.tokens):
+                raise TokenizerError(f"the {name} token is number {number}, which does not exist")
+        for name, added in (("bos", self.add_bos), ("eos", self.add_eos)):
+            if added and name not in self.special_ids:
+                raise TokenizerError(f"texts are to get a {name} token, but none is named")
