@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         OutOfMemoryError,
         OutputExistsError,
         TokenizerError,
+        TruncationWarning,
         UsageError,
     )
     from gritlite.prompt import instruction
@@ -50,6 +51,7 @@ __all__ = [
     "OutOfMemoryError",
     "OutputExistsError",
     "TokenizerError",
+    "TruncationWarning",
     "UsageError",
     "__version__",
     "instruction",
@@ -59,7 +61,7 @@ _HOMES = {"GritLM": "gritlite.runtime.model", "instruction": "gritlite.prompt"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use (PEP 562); whatever has no home above is an error class."""
+    """Import a public name on first use (PEP 562); whatever has no home above lives in errors."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES.get(name, "gritlite.errors")), name)

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from types import FrameType
 
@@ -37,6 +38,15 @@ def unwind_on_termination() -> None:
 def _unwind(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     raise SystemExit(128 + number)
+
+
+def warnings_as_lines() -> None:
+    """Show warnings as one line each, without the place in the code that gave them."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        _say(f"warning: {message}")
+
+    warnings.showwarning = show
 
 
 @contextlib.contextmanager

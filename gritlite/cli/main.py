@@ -53,6 +53,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit."""
     console.unwind_on_termination()
+    console.warnings_as_lines()
     # looked up before parsing, so that errors of parsing are covered too
     with console.one_line_errors(debug="--debug" in sys.argv):
         status = cli.main(prog_name="gritlite", standalone_mode=False)

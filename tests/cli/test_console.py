@@ -92,6 +92,11 @@ def test_debug_shows_the_traceback_too():
     assert err.splitlines()[-1].startswith("gritlite: error: unexpected ZeroDivisionError")
 
 
+def test_a_warning_is_one_line():
+    done = run("act", "import warnings; warnings.warn('cut to 5 tokens')")
+    assert done == (0, "", "gritlite: warning: cut to 5 tokens\n")
+
+
 def test_what_went_well_is_zero():
     assert run("act", "print('fine')") == (0, "fine\n", "")
 
