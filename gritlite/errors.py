@@ -58,7 +58,16 @@ class TokenizerError(GritLiteError):
 
 
 class InputError(GritLiteError):
-    """A text that cannot be processed."""
+    """A text that cannot be processed.
+
+    `index` is its place among several texts, counted from 0, and `problem` the
+    message without that place.
+    """
+
+    def __init__(self, problem: str, index: int | None = None) -> None:
+        super().__init__(problem if index is None else f"text {index + 1}: {problem}")
+        self.problem = problem
+        self.index = index
 
 
 class EmptyTextError(InputError):

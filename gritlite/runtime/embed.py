@@ -13,7 +13,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.errors import CancelledError, EmptyTextError, InputTooLongError, UsageError
+from gritlite.errors import (
+    CancelledError,
+    EmptyTextError,
+    InputError,
+    InputTooLongError,
+    UsageError,
+)
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
 from gritlite.runtime.llama.context import MAX_SEQUENCES
@@ -100,6 +106,7 @@ class Embedder:
         window: list[_Piece] = []
         first = count = tokens = 0
         for number, text in enumerate(texts):
+            _check_text(text, number)
             whole = self.tokenizer.text(prompt_tokens, text)
             for piece in _fit(whole, number, limit, options, on_cut):
                 window.append(_Piece(number - first, piece))
@@ -180,6 +187,17 @@ class Embedder:
             self._context = None
 
 
+def _check_text(text: str, number: int) -> None:
+    if not isinstance(text, str):
+        raise InputError(f"{type(text).__name__} instead of str", number)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"half of a surrogate pair at character {error.start + 1}: it has no UTF-8 form", number
+        ) from error
+
+
 def _fit(
     whole: TextTokens,
     number: int,
@@ -188,15 +206,14 @@ def _fit(
     on_cut: threading.Event | None,
 ) -> list[TextTokens]:
     """The pieces of a text that go into passes: usually the text itself."""
-    where = f"text {number + 1}"
     if whole.content < 1:
-        raise EmptyTextError(f"{where} is empty: it has no tokens to pool; leave it out")
+        raise EmptyTextError("empty, without tokens to pool: leave it out", number)
     if len(whole.ids) <= limit:
         return [whole]
     room = limit - whole.start
     if room < 1:
         raise InputTooLongError(
-            f"{where}: the prompt alone has {whole.start} tokens, but only {limit} fit one pass"
+            f"the prompt alone has {whole.start} tokens, and the limit is {limit}", number
         )
     if options.too_long == "truncate":
         if on_cut is not None:
@@ -209,6 +226,7 @@ def _fit(
             for i in range(0, len(body), room)
         ]
     raise InputTooLongError(
-        f"{where} has {len(whole.ids)} tokens with its prompt, but only {limit} fit one pass: "
-        "shorten it, truncate it, or embed it in chunks"
+        f"{len(whole.ids)} tokens with the prompt, over the limit of {limit}: "
+        "shorten it, truncate it, or embed it in chunks",
+        number,
     )

@@ -1,0 +1,55 @@
+"""Options that several commands share, and the loading of a model with them."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from gritlite.runtime.model import GritLM
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def model_options(command: _Command) -> _Command:
+    """Add --model, --threads, --gpu-layers and --verbose to a command."""
+    for option in (
+        click.option("--verbose", is_flag=True, help="Show llama.cpp's own log."),
+        click.option(
+            "--gpu-layers",
+            callback=_gpu_layers,
+            metavar="N|all|auto",
+            default="auto",
+            show_default=True,
+            help="Layers to put on a GPU; auto means all where there is one.",
+        ),
+        click.option(
+            "--threads", type=click.IntRange(min=1), help="Threads; the physical cores by default."
+        ),
+        click.option(
+            "-m",
+            "--model",
+            default="default",
+            show_default=True,
+            help="A GGUF file, or the name of a pulled model.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def load(model: str, *, verbose: bool, **options: Any) -> "GritLM":
+    """Load a model, with llama.cpp's log on standard error if `verbose`."""
+    from gritlite.runtime.llama import set_verbose
+    from gritlite.runtime.model import GritLM
+
+    set_verbose(verbose)
+    return GritLM(model, **options)
+
+
+def _gpu_layers(_context: click.Context, _option: click.Parameter, value: str) -> int | str:
+    if value in ("all", "auto"):
+        return value
+    if value.isascii() and value.isdecimal():
+        return int(value)
+    raise click.BadParameter(f"{value!r} is neither a number of layers nor 'all' nor 'auto'")
