@@ -61,8 +61,8 @@ def generate_memory(
     model = read_hyperparameters(file)
     cells = _padded(context_length)
     tokens = min(pass_tokens, cells)
-    numbers = tokens * _layer_numbers(model, cells) + model.vocabulary
-    return MemoryNeed(_weights(file), _kv_bytes(model, cells), _F32 * numbers)
+    numbers = _layer_numbers(model, cells)
+    return MemoryNeed(_weights(file), _kv_bytes(model, cells), _F32 * tokens * numbers)
 
 
 def _weights(file: GGUFFile) -> int:

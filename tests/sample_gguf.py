@@ -1,0 +1,105 @@
+"""Tiny random-weight GGUF models for tests, written by gguf's own writer."""
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+LAYERS = 2
+WIDTH = 32
+HEADS = 4
+KV_HEADS = 2
+FEED_FORWARD = 64
+CONTEXT = 128
+
+SPM = "llama"
+BPE = "gpt2"
+
+
+def byte_letters() -> list[str]:
+    """The 256 letters that GPT-2's byte-level BPE writes bytes with."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    letters = {byte: chr(byte) for byte in printable}
+    others = [byte for byte in range(256) if byte not in letters]
+    letters |= {byte: chr(256 + i) for i, byte in enumerate(others)}
+    return [letters[byte] for byte in range(256)]
+
+
+def write_model(
+    path: Path, tokenizer: str = BPE, *, bias: bool = False, arch: str = "llama"
+) -> Path:
+    """A two-layer model with a vocabulary of 263 or 262 tokens and random F32 weights."""
+    writer = gguf.GGUFWriter(path, arch)
+    writer.add_name("tiny")
+    writer.add_block_count(LAYERS)
+    writer.add_context_length(CONTEXT)
+    writer.add_embedding_length(WIDTH)
+    writer.add_feed_forward_length(FEED_FORWARD)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    tokens = _add_spm(writer) if tokenizer == SPM else _add_bpe(writer)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_chat_template("{% for message in messages %}{{ message.content }}{% endfor %}")
+    rng = np.random.default_rng(0)
+    for name, shape in tensor_shapes(tokens, bias=bias):
+        values = np.ones(shape) if len(shape) == 1 else rng.normal(0, 0.1, shape)
+        writer.add_tensor(name, values.astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def tensor_shapes(tokens: int, *, bias: bool) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the tensors, as (rows, row length)."""
+    kv_width = WIDTH // HEADS * KV_HEADS
+    shapes: list[tuple[str, tuple[int, ...]]] = [
+        ("token_embd.weight", (tokens, WIDTH)),
+        ("output_norm.weight", (WIDTH,)),
+    ]
+    for layer in range(LAYERS):
+        block = f"blk.{layer}"
+        rows = {"attn_q": WIDTH, "attn_k": kv_width, "attn_v": kv_width}
+        shapes += [(f"{block}.{name}.weight", (n, WIDTH)) for name, n in rows.items()]
+        shapes += [(f"{block}.{name}.bias", (n,)) for name, n in rows.items() if bias]
+        shapes += [
+            (f"{block}.attn_norm.weight", (WIDTH,)),
+            (f"{block}.attn_output.weight", (WIDTH, WIDTH)),
+            (f"{block}.ffn_norm.weight", (WIDTH,)),
+            (f"{block}.ffn_gate.weight", (FEED_FORWARD, WIDTH)),
+            (f"{block}.ffn_down.weight", (WIDTH, FEED_FORWARD)),
+            (f"{block}.ffn_up.weight", (FEED_FORWARD, WIDTH)),
+        ]
+    return shapes
+
+
+def _add_spm(writer: gguf.GGUFWriter) -> int:
+    control, unknown = gguf.TokenType.CONTROL, gguf.TokenType.UNKNOWN
+    tokens = ["<unk>", "<s>", "</s>"]
+    kinds = [unknown, control, control]
+    tokens += [f"<0x{byte:02X}>" for byte in range(256)]
+    kinds += [gguf.TokenType.BYTE] * 256
+    tokens += ["▁", "a", "▁a"]
+    kinds += [gguf.TokenType.NORMAL] * 3
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([0.0] * 259 + [-1.0, -2.0, -3.0])
+    writer.add_token_types(kinds)
+    writer.add_unk_token_id(0)
+    return len(tokens)
+
+
+def _add_bpe(writer: gguf.GGUFWriter) -> int:
+    tokens = ["<|pad|>", "<s>", "</s>", *byte_letters(), "he", "ll", "hell", "Ġa"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.CONTROL] * 3 + [gguf.TokenType.NORMAL] * 260)
+    writer.add_token_merges(["h e", "l l", "he ll", "Ġ a"])
+    return len(tokens)

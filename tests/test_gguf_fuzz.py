@@ -1,0 +1,79 @@
+"""Damaged headers end in a GritLiteError or in a model that llama.cpp survives."""
+
+import itertools
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from gguf_mutations import mutants
+from sample_gguf import BPE, SPM, write_model
+
+from gritlite.errors import GritLiteError
+from gritlite.gguf_check import check_model
+from gritlite.gguf_facts import describe
+from gritlite.gguf_file import read_header
+
+MUTANTS = 5_000  # of each tokenizer's model
+LOADED = 150  # of those that pass
+GROWTH = 64 << 10  # KiB
+LOADER = Path(__file__).with_name("load_gguf.py")
+
+
+@pytest.mark.parametrize(("tokenizer", "seed"), [(SPM, 1), (BPE, 2)])
+def test_damaged_headers(tmp_path, tokenizer, seed):
+    source = read_header(write_model(tmp_path / "sound.gguf", tokenizer))
+    original = source.path.read_bytes()
+    damaged = tmp_path / "damaged.gguf"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    passed: list[Path] = []
+    refused = 0
+    for number, data in enumerate(itertools.islice(mutants(source, seed), MUTANTS)):
+        damaged.write_bytes(data)
+        begin = time.process_time()
+        try:
+            header = read_header(damaged)
+            describe(header)
+            check_model(header)
+        except GritLiteError:
+            refused += 1
+        else:
+            if data != original and len(passed) < LOADED:
+                passed.append(damaged.rename(tmp_path / f"{number}.gguf"))
+        assert time.process_time() - begin < 1, f"mutant {number} took too long"
+    assert refused > MUTANTS / 2
+    assert len(passed) == LOADED
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < GROWTH
+    assert_survived(passed)
+
+
+def assert_survived(files: list[Path]) -> None:
+    """Load every file in a child process; its death names the file it died on."""
+    child = subprocess.run(
+        [sys.executable, str(LOADER), *map(str, files)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "GGML_NO_BACKTRACE": "1"},  # or an aborting ggml calls gdb
+    )
+    lines = child.stdout.splitlines()
+    assert child.returncode == 0, f"llama.cpp died {lines[-1]}: {child.stderr}"
+    assert lines[-1] == "done"
+    assert lines.count("decoded: 0") > len(files) / 2
+
+
+def test_the_loader_reports_a_death(tmp_path):
+    """The check above can fail: a model that our checks refuse does kill llama.cpp."""
+    path = write_model(tmp_path / "m.gguf", BPE)
+    entry = read_header(path).entries["llama.block_count"]
+    data = bytearray(path.read_bytes())
+    data[entry.end - 4 : entry.end] = bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(GritLiteError, match="block_count is 0"):
+        check_model(read_header(path))
+    with pytest.raises(AssertionError, match=r"died trying .*m\.gguf"):
+        assert_survived([path])

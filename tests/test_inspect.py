@@ -1,0 +1,109 @@
+"""What `gritlite inspect` tells of a file."""
+
+import json
+from pathlib import Path
+
+import gguf
+import pytest
+from click.testing import CliRunner
+from sample_gguf import BPE, SPM, write_model
+
+from gritlite.cli.inspect import command
+from gritlite.errors import ArchitectureError, FormatError
+from gritlite.gguf_facts import TypeShare, describe
+from gritlite.gguf_file import read_header
+from gritlite.prompt import EmbedFormat
+
+
+def rewrite(source: Path, output: Path, keys: dict[str, str | bool]) -> Path:
+    """A copy of a model with more metadata, by gguf's own reader and writer."""
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(output, "llama")
+    for name, field in reader.fields.items():
+        if not name.startswith("GGUF.") and name != "general.architecture":
+            kind = field.types[0]
+            sub_kind = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(name, field.contents(), kind, sub_kind)
+    for name, value in keys.items():
+        (writer.add_bool if isinstance(value, bool) else writer.add_string)(name, value)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return output
+
+
+def shown(path: Path, *options: str) -> str:
+    result = CliRunner().invoke(command, [str(path), *options], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_facts_of_a_model(tmp_path):
+    path = write_model(tmp_path / "m.gguf", SPM)
+    facts = describe(read_header(path))
+    parameters = sum(int(t.n_elements) for t in gguf.GGUFReader(path).tensors)
+    assert (facts.architecture, facts.name, facts.file_type) == ("llama", "tiny", "F32")
+    assert (facts.parameters, facts.bits_per_weight) == (parameters, 32.0)
+    assert facts.tensor_types == (TypeShare("F32", 20, parameters, 4 * parameters),)
+    assert facts.tokenizer.vocabulary == 262
+    assert facts.tokenizer.special == {
+        "bos": (1, "<s>"), "eos": (2, "</s>"), "unknown": (0, "<unk>")
+    }  # fmt: skip
+    assert facts.tokenizer.chat_template
+    assert facts.grit is None
+    assert list(facts.memory_generate) == [128]
+
+
+def test_grit_metadata_is_told(tmp_path):
+    source = write_model(tmp_path / "m.gguf", BPE)
+    grit = EmbedFormat(prompt="<doc>\n", normalize=False)
+    path = rewrite(source, tmp_path / "grit.gguf", grit.to_metadata())
+    assert describe(read_header(path)).grit == grit
+    text = shown(path)
+    assert "mean pooling, bidirectional attention, not normalized" in text
+    assert r"document prompt           '<doc>\n'" in text
+    assert "none: prompts default to GritLM's" in shown(source)
+
+
+def test_grit_metadata_that_cannot_be_is_an_error(tmp_path):
+    source = write_model(tmp_path / "m.gguf", BPE)
+    keys = {**EmbedFormat().to_metadata(), "grit.embed.pooling": "cls"}
+    path = rewrite(source, tmp_path / "grit.gguf", keys)
+    with pytest.raises(FormatError, match="'cls'"):
+        describe(read_header(path))
+
+
+def test_the_table_is_aligned(tmp_path):
+    lines = shown(write_model(tmp_path / "m.gguf", BPE)).splitlines()
+    column = lines[0].index(str(tmp_path))
+    assert all(line[column - 2 : column] == "  " and line[column:].strip() for line in lines)
+    assert "tokenizer                 gpt2, pre-tokenizer gpt-2" in lines
+
+
+def test_json_has_the_same_facts(tmp_path):
+    path = write_model(tmp_path / "m.gguf", BPE)
+    facts = json.loads(shown(path, "--json"))
+    described = describe(read_header(path))
+    assert facts["path"] == str(path)
+    assert facts["parameters"] == described.parameters
+    assert facts["tokenizer"]["special"]["bos"] == [1, "<s>"]
+    assert facts["memory_generate"]["128"]["kv_cache"] == described.memory_generate[128].kv_cache
+
+
+def test_a_name_cannot_drive_the_terminal(tmp_path):
+    path = write_model(tmp_path / "m.gguf", BPE)
+    path.write_bytes(path.read_bytes().replace(b"tiny", b"\x1b[2J"))
+    text = shown(path)
+    assert "\x1b" not in text
+    assert r"\x1b[2J" in text
+
+
+def test_a_model_that_does_not_fit_together_is_shown_and_then_an_error(tmp_path):
+    path = write_model(tmp_path / "m.gguf", BPE)
+    path.write_bytes(path.read_bytes().replace(b"output_norm.weight", b"output_form.weight"))
+    result = CliRunner().invoke(command, [str(path)])
+    assert "architecture" in result.stdout
+    assert isinstance(result.exception, ArchitectureError)
