@@ -8,6 +8,7 @@ passes are never split over micro-batches, for then the vectors are silently
 wrong (kv_unified, n_ubatch = n_batch).
 """
 
+import contextlib
 import ctypes
 from dataclasses import dataclass
 from types import TracebackType
@@ -24,6 +25,7 @@ from gritlite.errors import (
     UsageError,
 )
 from gritlite.runtime.llama.library import GGML, C, forget_messages, last_message
+from gritlite.runtime.llama.signals import signals_deferred
 from gritlite.runtime.llama.weights import Weights
 
 MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ in llama-cparams.h
@@ -75,7 +77,8 @@ class Context:
         self.weights = weights
         self._tap = _HiddenStateTap(weights.n_embd) if options.hidden else None
         forget_messages()
-        self._context = C.llama_init_from_model(weights.model, self._params())
+        with signals_deferred():  # llama.cpp's log calls back
+            self._context = C.llama_init_from_model(weights.model, self._params())
         if not self._context:
             raise OutOfMemoryError(
                 f"no context of {options.n_ctx} tokens could be made: {last_message()}"
@@ -117,7 +120,8 @@ class Context:
         if self._tap is not None:
             self._tap.hidden = None
         forget_messages()
-        status = C.llama_decode(self.pointer, struct)
+        with signals_deferred() if self._tap is not None else contextlib.nullcontext():
+            status = C.llama_decode(self.pointer, struct)
         if status == 1:
             raise InputTooLongError(
                 f"{len(batch.tokens)} more tokens do not fit the context of "

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gritlite.errors import ClosedError, DeviceError, FormatError, TokenizerError, UsageError
 from gritlite.runtime.llama.library import C, forget_messages, last_message
+from gritlite.runtime.llama.signals import signals_deferred
 
 Tokens = NDArray[np.int32]
 GpuLayers = int | Literal["auto", "all"]
@@ -44,7 +45,8 @@ class Weights:
         params.use_extra_bufts = repack
         params.vocab_only = vocab_only
         forget_messages()
-        self._model = C.llama_model_load_from_file(str(path).encode(), params)
+        with signals_deferred():  # llama.cpp's log calls back
+            self._model = C.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
             raise FormatError(f"llama.cpp cannot load {path}: {last_message()}")
         self._vocab = C.llama_model_get_vocab(self._model)
