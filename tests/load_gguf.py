@@ -1,15 +1,37 @@
-"""Load GGUF files with llama.cpp, one after the other: run by tests as a child process.
+"""Load GGUF files with llama.cpp in a child process, one after the other.
 
-Prints "trying NAME" before each file and "done" at the end, so that the
-parent knows which file the process died on.
+The child, this file run as a script, prints "trying NAME" before each file and
+"done" at the end, so that the parent knows which file it died on.
 """
 
 import ctypes
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import llama_cpp
 
 TEXT = "hello a é\n\x00".encode()
+
+
+def outcomes(files: list[Path]) -> list[str]:
+    """What became of each file: "refused", "no context" or "decoded: STATUS".
+
+    Raises AssertionError if the process died.
+    """
+    child = subprocess.run(
+        [sys.executable, __file__, *map(str, files)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "GGML_NO_BACKTRACE": "1"},  # or an aborting ggml calls gdb
+    )
+    lines = child.stdout.splitlines()
+    assert child.returncode == 0, f"llama.cpp died {lines[-1]}: {child.stderr}"
+    assert lines[-1] == "done"
+    return lines[1:-1:2]
 
 
 def main(paths: list[str]) -> None:

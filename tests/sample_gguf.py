@@ -9,7 +9,6 @@ LAYERS = 2
 WIDTH = 32
 HEADS = 4
 KV_HEADS = 2
-FEED_FORWARD = 64
 CONTEXT = 128
 
 SPM = "llama"
@@ -26,29 +25,48 @@ def byte_letters() -> list[str]:
 
 
 def write_model(
-    path: Path, tokenizer: str = BPE, *, bias: bool = False, arch: str = "llama"
+    path: Path,
+    tokenizer: str = BPE,
+    *,
+    arch: str = "llama",
+    bias: bool = False,
+    experts: int = 0,
+    width: int = WIDTH,
+    kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
 ) -> Path:
-    """A two-layer model with a vocabulary of 263 or 262 tokens and random F32 weights."""
+    """A two-layer model with a vocabulary of 262 (SPM) or 263 (BPE) tokens.
+
+    Matrices are of `kind`: random for F32, and zero bytes for any other.
+    """
     writer = gguf.GGUFWriter(path, arch)
     writer.add_name("tiny")
     writer.add_block_count(LAYERS)
     writer.add_context_length(CONTEXT)
-    writer.add_embedding_length(WIDTH)
-    writer.add_feed_forward_length(FEED_FORWARD)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(2 * width)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_rope_dimension_count(width // HEADS)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    if experts:
+        writer.add_expert_count(experts)
+        writer.add_expert_used_count(2)
     tokens = _add_spm(writer) if tokenizer == SPM else _add_bpe(writer)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_chat_template("{% for message in messages %}{{ message.content }}{% endfor %}")
     rng = np.random.default_rng(0)
-    for name, shape in tensor_shapes(tokens, bias=bias):
-        values = np.ones(shape) if len(shape) == 1 else rng.normal(0, 0.1, shape)
-        writer.add_tensor(name, values.astype(np.float32))
+    for name, shape in tensor_shapes(tokens, width, bias=bias, experts=experts):
+        if len(shape) == 1:
+            writer.add_tensor(name, np.ones(shape, np.float32))
+        elif kind == gguf.GGMLQuantizationType.F32:
+            writer.add_tensor(name, rng.normal(0, 0.1, shape).astype(np.float32))
+        else:
+            block, size = gguf.GGML_QUANT_SIZES[kind]
+            raw = np.zeros((*shape[:-1], shape[-1] // block * size), np.uint8)
+            writer.add_tensor(name, raw, raw_shape=raw.shape, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -56,25 +74,29 @@ def write_model(
     return path
 
 
-def tensor_shapes(tokens: int, *, bias: bool) -> list[tuple[str, tuple[int, ...]]]:
+def tensor_shapes(
+    tokens: int, width: int, *, bias: bool, experts: int
+) -> list[tuple[str, tuple[int, ...]]]:
     """Names and shapes of the tensors, as (rows, row length)."""
-    kv_width = WIDTH // HEADS * KV_HEADS
+    kv_width = width // HEADS * KV_HEADS
+    mixture, suffix = ((experts,), "_exps") if experts else ((), "")
     shapes: list[tuple[str, tuple[int, ...]]] = [
-        ("token_embd.weight", (tokens, WIDTH)),
-        ("output_norm.weight", (WIDTH,)),
+        ("token_embd.weight", (tokens, width)),
+        ("output_norm.weight", (width,)),
     ]
     for layer in range(LAYERS):
         block = f"blk.{layer}"
-        rows = {"attn_q": WIDTH, "attn_k": kv_width, "attn_v": kv_width}
-        shapes += [(f"{block}.{name}.weight", (n, WIDTH)) for name, n in rows.items()]
+        rows = {"attn_q": width, "attn_k": kv_width, "attn_v": kv_width}
+        shapes += [(f"{block}.{name}.weight", (n, width)) for name, n in rows.items()]
         shapes += [(f"{block}.{name}.bias", (n,)) for name, n in rows.items() if bias]
+        shapes += [(f"{block}.ffn_gate_inp.weight", (experts, width))] if experts else []
         shapes += [
-            (f"{block}.attn_norm.weight", (WIDTH,)),
-            (f"{block}.attn_output.weight", (WIDTH, WIDTH)),
-            (f"{block}.ffn_norm.weight", (WIDTH,)),
-            (f"{block}.ffn_gate.weight", (FEED_FORWARD, WIDTH)),
-            (f"{block}.ffn_down.weight", (WIDTH, FEED_FORWARD)),
-            (f"{block}.ffn_up.weight", (FEED_FORWARD, WIDTH)),
+            (f"{block}.attn_norm.weight", (width,)),
+            (f"{block}.attn_output.weight", (width, width)),
+            (f"{block}.ffn_norm.weight", (width,)),
+            (f"{block}.ffn_gate{suffix}.weight", (*mixture, 2 * width, width)),
+            (f"{block}.ffn_down{suffix}.weight", (*mixture, width, 2 * width)),
+            (f"{block}.ffn_up{suffix}.weight", (*mixture, 2 * width, width)),
         ]
     return shapes
 
