@@ -178,6 +178,7 @@ def _write_tensors(
     job: _Job, file: BinaryIO, alignment: int, on_progress: Callable[[Progress], None]
 ) -> None:
     if job.rope_factors is not None:
+        _align(file, alignment)
         file.write(job.rope_factors.tobytes())
     bytes_done, bytes_total = 0, sum(_source_bytes(job, tensor) for tensor in job.plan)
     blocks = (block for number, tensor in enumerate(job.plan) for block in _blocks(number, tensor))

@@ -70,9 +70,10 @@ def _add_rope(writer: GGUFWriter, rope: Rope) -> None:
         writer.add_rope_scaling_factor(rope.factor)
         writer.add_rope_scaling_orig_ctx_len(rope.original_context)
         if rope.attention_factor is not None:
-            # llama.cpp multiplies it with the one it computes itself; transformers replaces that
+            # llama.cpp multiplies it with the one it computes itself, which transformers replaces;
+            # the key that its converter writes (yarn_attn_factor) has no effect in 0.3.36
             computed = 1 + 0.1 * math.log(rope.factor)
-            writer.add_rope_scaling_yarn_attn_factor(rope.attention_factor / computed)
+            writer.add_rope_scaling_attn_factors(rope.attention_factor / computed)
         if rope.beta_fast is not None:
             writer.add_rope_scaling_yarn_beta_fast(rope.beta_fast)
         if rope.beta_slow is not None:

@@ -175,13 +175,14 @@ def _scores(
     ranks: dict[str, list[int]] = defaultdict(list)
     for rank, (left, right) in enumerate(merges):
         ranks[left + right].append(rank)
-    reachable = ranks.keys() | {text for text in vocabulary if len(text) == 1}
-    listed = set(merges)
     for token, places in ranks.items():
         if token not in vocabulary:
             raise FormatError(f"{path}: a merge makes {token!r}, which is not a token")
         if places[-1] - places[0] != len(places) - 1:
             raise _inexpressible(path, token)
+    reachable = ranks.keys() | {text for text in vocabulary if len(text) == 1}
+    listed = set(merges)
+    for token in vocabulary:
         for cut in range(1, len(token)):
             pair = token[:cut], token[cut:]
             if reachable.issuperset(pair) and pair not in listed:
