@@ -9,10 +9,3 @@ def cache_folder(tmp_path, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "HF_TOKEN", "HF_HOME", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "cache"
-
-
-def files_in(folder):
-    """Every file under a folder, as paths within it."""
-    return sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    )

