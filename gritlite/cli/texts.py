@@ -64,16 +64,13 @@ class Texts:
 
     def _lines(self, name: str) -> Iterator[bytes]:
         with _open(name) as file:
-            start = file.readline(_LONGEST_LINE)
-            yield from self._counted(start, file)
-
-    def _counted(self, start: bytes, file: BinaryIO) -> Iterator[bytes]:
-        line = start.removeprefix(_BYTE_ORDER_MARK)
-        self.bytes_read += len(start) - len(line)
-        while line:
-            self.bytes_read += len(line)
-            yield line
             line = file.readline(_LONGEST_LINE)
+            self.bytes_read += len(line)
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+            while line:
+                yield line
+                line = file.readline(_LONGEST_LINE)
+                self.bytes_read += len(line)
 
     def _text(self, line: bytes, field: str | None, place: str) -> str:
         if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):

@@ -1,0 +1,110 @@
+"""Lines become texts; nothing else about them changes, and errors know their place."""
+
+import os
+import threading
+
+import pytest
+
+from gritlite.cli import texts as module
+from gritlite.cli.texts import Texts
+from gritlite.errors import FileError, FormatError, InputError, UsageError
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="a.txt"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", []),
+        (b"one\ntwo\n", ["one", "two"]),
+        (b"one\ntwo", ["one", "two"]),
+        (b"one\r\ntwo\r\n", ["one", "two"]),
+        (b"one\n\ntwo\n\n", ["one", "", "two", ""]),
+        (b" one \t\n", [" one \t"]),
+        (b"\xef\xbb\xbfone\n\xef\xbb\xbftwo", ["one", "\ufefftwo"]),
+        (b"\xef\xbb\xbf", []),
+        ("a\x0bb\x0cc\x1cd\x85e\u2028f\rg\0h".encode(), ["a\x0bb\x0cc\x1cd\x85e\u2028f\rg\0h"]),
+    ],
+)
+def test_a_line_is_a_text(write, content, expected):
+    assert list(Texts([write(content)])) == expected
+
+
+def test_files_follow_each_other(write):
+    files = [write(b"one\ntwo", "a"), write(b"", "b"), write(b"three\n", "c")]
+    texts = Texts(files)
+    assert list(texts) == ["one", "two", "three"]
+    assert [texts.place(index) for index in range(3)] == [
+        f"{files[0]}, line 1",
+        f"{files[0]}, line 2",
+        f"{files[2]}, line 1",
+    ]
+    assert texts.bytes_read == texts.bytes_total == 13
+
+
+def test_json_lines_by_name_and_by_field(write):
+    line = b'{"id": 1, "text": "a\\nb", "title": "c"}\n'
+    assert list(Texts([write(line, "a.jsonl")])) == ["a\nb"]
+    assert list(Texts([write(line, "a.NDJSON")], "title")) == ["c"]
+    assert list(Texts([write(line, "a.txt")], "title")) == ["c"]
+    assert list(Texts([write(line, "a.txt")])) == [line.decode().rstrip("\n")]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "said"),
+    [
+        (b"a\xffb", FormatError, "not valid UTF-8: byte 0xff at position 2"),
+        (b"\xed\xa0\x80", FormatError, "not valid UTF-8: byte 0xed at position 1"),
+        (b"{", FormatError, "not JSON: "),
+        (b"", FormatError, "not JSON: "),
+        (b"[" * 100_000, FormatError, "not JSON: "),
+        (b"[1]", FormatError, "not a JSON object"),
+        (b"{}", InputError, "no field 'text' (it has none)"),
+        (b'{"b": "", "a": ""}', InputError, "no field 'text' (it has a, b)"),
+        (b'{"text": null}', InputError, "the field 'text' is null, not a string"),
+        (b'{"text": true}', InputError, "the field 'text' is a boolean, not a string"),
+        (b'{"text": 1.5}', InputError, "the field 'text' is a number, not a string"),
+        (b'{"text": ["a"]}', InputError, "the field 'text' is an array, not a string"),
+    ],
+)
+def test_a_bad_line_is_named(write, line, kind, said):
+    path = write(b'{"text": "fine"}\n' + line + b"\n", "a.jsonl")
+    reading = iter(Texts([path]))
+    assert next(reading) == "fine"
+    with pytest.raises(kind) as caught:
+        next(reading)
+    assert str(caught.value).startswith(f"{path}, line 2: {said}")
+
+
+def test_a_file_without_line_ends_does_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(module, "_LONGEST_LINE", 2**20)
+    with pytest.raises(FormatError, match=r"/dev/zero, line 1: longer than 1 MiB"):
+        next(iter(Texts(["/dev/zero"])))
+
+
+def test_what_cannot_be_read_is_said_before_reading(tmp_path, write):
+    fine = write(b"fine")
+    for name, said in [("nothing", "does not exist"), ("", "is a folder")]:
+        with pytest.raises(FileError, match=said):
+            Texts([fine, str(tmp_path / name)])
+    with pytest.raises(UsageError, match="named twice"):
+        Texts(["-", "-"])
+
+
+def test_a_named_pipe_is_read_once_and_has_no_size(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(b"one\ntwo\n",))
+    texts = Texts([str(path)])
+    assert texts.bytes_total is None
+    writer.start()
+    assert list(texts) == ["one", "two"]
+    writer.join()
