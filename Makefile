@@ -17,7 +17,7 @@ export CMAKE_ARGS ?= -DCMAKE_CXX_FLAGS=-fno-dse
 
 demo: pull
 	@mkdir -p build
-	$(BIN)/gritlite embed examples/sentences.txt --model default --output build/sentences.npy --force
+	$(BIN)/gritlite embed examples/sentences.txt --model default -o build/sentences.npy --force
 	$(BIN)/python examples/nearest.py examples/sentences.txt build/sentences.npy
 	$(BIN)/gritlite chat --model default --prompt "In one sentence: why do leaves look green?"
 

@@ -59,7 +59,8 @@ def one_line_errors(*, debug: bool) -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()  # here a full disk can still be told in words
+            if sys.stdout is not None:  # as it is after `>&-`
+                sys.stdout.flush()  # here a full disk can still be told in words
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()

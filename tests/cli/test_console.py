@@ -186,3 +186,12 @@ def test_a_full_disk_is_said(arguments):
     assert err == (
         "gritlite: error: No space left on device: free some space and run the command again\n"
     )
+
+
+def test_a_closed_output_is_no_error():
+    child = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m gritlite --version >&-', sys.executable],
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    assert (child.returncode, child.stderr) == (0, b"")
