@@ -7,7 +7,7 @@ and which tokens are pooled, is decided in `runtime/tokens.py`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from gritlite.errors import FormatError
 
@@ -20,6 +20,10 @@ POOLING_KEY = "grit.embed.pooling"
 NORMALIZE_KEY = "grit.embed.normalize"
 ATTENTION_KEY = "grit.embed.attention"
 INSTRUCTION_FIELD = "{instruction}"
+
+# the Unicode form that a tokenizer.json's normalizer asks for; llama.cpp has no key for it
+NORMALIZER_KEY = "grit.tokenizer.normalizer"
+NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD")
 
 
 def instruction(text: str) -> str:
@@ -95,6 +99,16 @@ class EmbedFormat:
             normalize=metadata.get(NORMALIZE_KEY, default.normalize),
             attention=metadata.get(ATTENTION_KEY, default.attention),
         )
+
+
+def check_normalizer(form: str | None) -> Literal["NFC", "NFD", "NFKC", "NFKD"] | None:
+    """The Unicode form that texts take before they become tokens, None for as they are.
+
+    Raises FormatError for a form that Unicode does not have.
+    """
+    if form is not None and form not in NORMALIZERS:
+        raise FormatError(f"{NORMALIZER_KEY} is {form!r}: expected one of {NORMALIZERS}")
+    return form  # type: ignore[return-value]
 
 
 def is_grit(metadata: Mapping[str, Any]) -> bool:

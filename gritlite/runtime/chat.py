@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gritlite.errors import InputTooLongError
 from gritlite.runtime.generate import Answer, Engine, GenerateOptions
-from gritlite.runtime.template import ChatTemplate, Message, Rendered
+from gritlite.runtime.template import ChatTemplate, Message
 
 
 class Chat:
@@ -57,19 +57,19 @@ class Chat:
         def remember(ended: Answer) -> None:
             if ended.whole:
                 with self._lock:
-                    self._last_text = rendered.text + ended.text
+                    self._last_text = rendered + self._template.mark(ended.text)
                     self._last_tokens = list(ended.tokens)
 
         answer = Answer(self._engine, tokens, options, make_room=make_room, on_end=remember)
         answer.dropped = len(messages) - len(kept)
         return answer
 
-    def _prompt(self, messages: Sequence[Message]) -> tuple[Rendered, list[int]]:
+    def _prompt(self, messages: Sequence[Message]) -> tuple[str, list[int]]:
         rendered = self._template.render(messages)
         with self._lock:
             known, tokens = self._last_text, self._last_tokens
-        if known and rendered.text.startswith(known):
-            return rendered, tokens + self._template.tokenize(rendered, len(known))
+        if known and rendered.startswith(known):
+            return rendered, tokens + self._template.tokenize(rendered[len(known) :])
         return rendered, self._template.tokenize(rendered)
 
 

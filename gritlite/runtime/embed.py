@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gritlite.errors import (
     CancelledError,
+    ClosedError,
     EmptyTextError,
     InputError,
     InputTooLongError,
@@ -85,6 +86,7 @@ class Embedder:
         self.max_tokens = max_tokens
         self.tokenizer = Tokenizer(weights)
         self._context: Context | None = None
+        self._closed = False
 
     def stream(
         self,
@@ -128,8 +130,7 @@ class Embedder:
         sums = np.zeros((count, self._weights.n_embd), np.float64)
         pooled = np.zeros(count, np.int64)
         lengths = [len(piece.tokens.ids) for piece in pieces]
-        capacity = max(self._pass_tokens, *lengths)
-        for indices in pack(lengths, capacity, MAX_SEQUENCES):
+        for indices in pack(lengths, self._pass_tokens, MAX_SEQUENCES):
             if cancel is not None and cancel.is_set():
                 raise CancelledError("the embedding job was cancelled")
             members = [pieces[i] for i in indices]
@@ -164,8 +165,10 @@ class Embedder:
 
     def _context_for(self, tokens: int) -> Context:
         """The context, grown to the next power of two when a text is longer than a pass."""
+        if self._closed:
+            raise ClosedError("the model was closed: load it again")
         if self._context is None or self._context.options.n_batch < tokens:
-            self.close()
+            self._free_context()
             size = self._pass_tokens
             while size < tokens:
                 size *= 2
@@ -181,7 +184,12 @@ class Embedder:
         return self._context
 
     def close(self) -> None:
-        """Free the context; the next pass makes a new one."""
+        """Free the context, after the pass in progress. Open streams end with ClosedError."""
+        with self._turns.turn("embed"):
+            self._closed = True
+            self._free_context()
+
+    def _free_context(self) -> None:
         if self._context is not None:
             self._context.close()
             self._context = None

@@ -97,12 +97,14 @@ class Engine:
     def _evaluate(self, context: Context, answer: "Answer") -> bool:
         tokens = answer.tokens
         kept = _common_prefix(self._cells, tokens[:-1])  # the last one is evaluated for its logits
-        if kept < len(self._cells):
-            context.forget(0, kept)
-            del self._cells[kept:]
+        # even when all are kept: a pass that Ctrl-C broke off may have left cells unrecorded
+        context.forget(0, kept)
+        del self._cells[kept:]
         for start in range(kept, len(tokens), PREFILL_TOKENS):
             if answer.cancelled:
                 return False
+            if self._closed:
+                raise ClosedError("the model was closed: load it again")
             part = tokens[start : start + PREFILL_TOKENS]
             outputs = np.zeros(len(part), np.bool_)
             outputs[-1] = start + len(part) == len(tokens)
@@ -122,7 +124,7 @@ class Engine:
     def _claim(self, answer: "Answer") -> None:
         """Wait while another answer is being read; cells that change hands are costly."""
         with self._released:
-            while self._owner not in (None, answer):
+            while self._owner not in (None, answer) and not (answer.cancelled or self._closed):
                 idle = time.monotonic() - self._owner_seen
                 if idle >= _IDLE_SECONDS:
                     break
@@ -135,11 +137,17 @@ class Engine:
         with self._released:
             if self._owner is answer:
                 self._owner = None
+        self.wake()
+
+    def wake(self) -> None:
+        """Let waiting answers see whether they may go on, or were cancelled."""
+        with self._released:
             self._released.notify_all()
 
     def close(self) -> None:
         """Free the context, after the token in progress. Open answers end with ClosedError."""
         self._closed = True
+        self.wake()
         with self._lock:
             if self._context is not None:
                 self._context.close()
@@ -184,7 +192,9 @@ class Answer(Iterator[str]):
         self._make_room = make_room
         self._on_end = on_end
         self._cancel = threading.Event()
+        self._lock = threading.RLock()  # held while a token is made
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stopped = False  # at a stop string
         self._held = ""  # text that may be the beginning of a stop string
 
     @property
@@ -195,13 +205,15 @@ class Answer(Iterator[str]):
     def cancel(self) -> None:
         """End the answer within one token. What was said so far stays."""
         self._cancel.set()
+        self._engine.wake()
 
     def __next__(self) -> str:
-        while self.finish_reason is None:
-            piece = self._advance()
-            if piece:
-                self.text += piece
-                return piece
+        with self._lock:
+            while self.finish_reason is None:
+                piece = self._advance()
+                if piece:
+                    self.text += piece
+                    return piece
         raise StopIteration
 
     def _advance(self) -> str:
@@ -219,7 +231,7 @@ class Answer(Iterator[str]):
         self._held += self._decoder.decode(self._engine.weights.piece(token))
         found = _first_stop(self._held, self._options.stop)
         if found is not None:
-            self._held = self._held[:found]
+            self._held, self._stopped = self._held[:found], True
             return self._finish("stop")
         if len(self.generated) == self._options.max_tokens:
             return self._finish("length")
@@ -239,7 +251,7 @@ class Answer(Iterator[str]):
         """End the answer; bytes of a character that never became whole are left out."""
         self.finish_reason = reason
         piece, self._held = self._held, ""
-        self.close()
+        self._release()
         if self._on_end is not None:
             self.text += piece
             self._on_end(self)
@@ -249,12 +261,17 @@ class Answer(Iterator[str]):
     @property
     def whole(self) -> bool:
         """Whether `text` spells exactly the generated tokens."""
-        return not self._decoder.getstate()[0] and not self._options.stop
+        return not self._decoder.getstate()[0] and not self._stopped
 
     def close(self) -> None:
-        """Give up an answer without reading it to its end."""
-        if self.finish_reason is None:
-            self.finish_reason = "cancelled"
+        """Give up an answer without reading it to its end, from any thread."""
+        self.cancel()
+        with self._lock:
+            if self.finish_reason is None:
+                self.finish_reason = "cancelled"
+            self._release()
+
+    def _release(self) -> None:
         self.sampler.close()
         self._engine.release(self)
 

@@ -19,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from gritlite.errors import FormatError, UsageError
 from gritlite.runtime.llama import Weights
+from gritlite.runtime.tokens import Tokenizer
 
 Message = Mapping[str, str]
 ROLES = ("system", "user", "assistant")
@@ -45,61 +46,49 @@ class ChatTemplate:
 
     def __init__(self, weights: Weights, source: str | None, *, bos: str, eos: str) -> None:
         self._weights = weights
-        self._specials = {"bos_token": bos, "eos_token": eos}
+        self._tokenizer = Tokenizer(weights)
+        # transformers passes these too; templates ask whether they are none
+        self._context = {"bos_token": bos, "eos_token": eos, "tools": None, "documents": None}
         controls = weights.control_spellings()
         self._control = re.compile("|".join(map(re.escape, controls)) or r"(?!)")
+        # a spelling's marker stays the same from turn to turn, so rendered chats extend each
+        # other; nobody outside can know it
+        nonce = secrets.token_hex(8)
+        self._markers = {word: f"\uf8fe{nonce}{i}\uf8ff" for i, word in enumerate(controls)}
+        self._spelled = {marker: word for word, marker in self._markers.items()}
+        self._marker = re.compile(f"(\uf8fe{nonce}[0-9]+\uf8ff)")
         try:
             self._template = _environment().from_string(source or GRIT_TEMPLATE)
-        except jinja2.TemplateError as error:
+        except (jinja2.TemplateError, RecursionError) as error:
             raise FormatError(f"the file's chat template is not valid Jinja: {error}") from error
 
-    def render(self, messages: Sequence[Message]) -> "Rendered":
-        """The prompt for the next answer. Raises UsageError for messages the template refuses."""
+    def render(self, messages: Sequence[Message]) -> str:
+        """The prompt for the next answer, with markers where a message spelled a control token.
+
+        Raises UsageError for messages the template refuses.
+        """
         check_messages(messages)
-        spelled: dict[str, str] = {}
-        nonce = secrets.token_hex(4)
-
-        def mark(match: re.Match[str]) -> str:
-            marker = f"\uf8fe{nonce}{len(spelled)}\uf8ff"
-            spelled[marker] = match.group()
-            return marker
-
-        safe = [
-            {**message, "content": self._control.sub(mark, message["content"])}
-            for message in messages
-        ]
+        safe = [{key: self.mark(value) for key, value in message.items()} for message in messages]
         try:
-            text = self._template.render(
-                messages=safe, add_generation_prompt=True, **self._specials
-            )
-        except jinja2.TemplateError as error:
+            return self._template.render(messages=safe, add_generation_prompt=True, **self._context)
+        except Exception as error:  # a template can raise whatever Python can
             raise UsageError(f"the chat template refuses these messages: {error}") from error
-        return Rendered(text, spelled)
 
-    def tokenize(self, rendered: "Rendered", start: int = 0) -> list[int]:
-        """Token ids of a rendered prompt from the character `start` on."""
+    def mark(self, text: str) -> str:
+        """A text as `render` shows it: with markers where it spells a control token."""
+        normal = self._weights.normalize(text)  # which may spell what the text did not
+        return self._control.sub(lambda match: self._markers[match.group()], normal)
+
+    def tokenize(self, rendered: str) -> list[int]:
+        """Token ids of a rendered prompt, or of the end of one."""
         tokens: list[int] = []
-        for part in rendered.parts(start):
-            text, plain = rendered.spelled.get(part, part), part in rendered.spelled
-            ids = self._weights.tokenize(text, add_special=False, parse_control=not plain)
-            tokens += ids.tolist()
+        for part in self._marker.split(rendered):
+            if part in self._spelled:
+                tokens += self._tokenizer.plain(self._spelled[part]).tolist()
+            elif part:
+                ids = self._weights.tokenize(part, add_special=False, parse_control=True)
+                tokens += ids.tolist()
         return tokens
-
-
-class Rendered:
-    """A rendered prompt: its text, with markers where a message spelled a control token."""
-
-    def __init__(self, text: str, spelled: Mapping[str, str]) -> None:
-        self.text = text
-        self.spelled = spelled
-
-    def parts(self, start: int) -> list[str]:
-        """The text from `start` on, cut at the markers."""
-        text = self.text[start:]
-        if not self.spelled:
-            return [text]
-        cut = re.split("(" + "|".join(map(re.escape, self.spelled)) + ")", text)
-        return [part for part in cut if part]
 
 
 def check_messages(messages: Sequence[Message]) -> None:
@@ -107,11 +96,17 @@ def check_messages(messages: Sequence[Message]) -> None:
     if not messages:
         raise UsageError("there are no messages: pass at least one with the role 'user'")
     for number, message in enumerate(messages, 1):
-        role, content = message.get("role"), message.get("content")
-        if role not in ROLES:
-            raise UsageError(f"message {number} has the role {role!r}: expected one of {ROLES}")
-        if not isinstance(content, str):
+        if not isinstance(message, Mapping):
+            raise UsageError(f"message {number} is not a mapping with 'role' and 'content'")
+        if message.get("role") not in ROLES:
+            raise UsageError(
+                f"message {number} has the role {message.get('role')!r}: expected one of {ROLES}"
+            )
+        if "content" not in message:
             raise UsageError(f"message {number} has no text under 'content'")
+        for key, value in message.items():
+            if not isinstance(value, str):
+                raise UsageError(f"message {number} has no text under {key!r}")
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
@@ -123,9 +118,11 @@ def _environment() -> ImmutableSandboxedEnvironment:
         lstrip_blocks=True,
         extensions=[_GenerationTag, jinja2.ext.loopcontrols],
     )
-    environment.filters["tojson"] = lambda value, indent=None: json.dumps(
-        value, ensure_ascii=False, indent=indent
-    )
+
+    def to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
+        return json.dumps(value, ensure_ascii=ensure_ascii, **options)
+
+    environment.filters["tojson"] = to_json
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
     return environment

@@ -73,6 +73,7 @@ class Tokenizer:
     def plain(self, text: str) -> Tokens:
         """Tokenize a text in which nothing becomes a control token."""
         weights = self._weights
+        text = weights.normalize(text)
         tokens = weights.tokenize(text, add_special=False, parse_control=False)
         spelled = {weights.spelling(int(token)) for token in tokens[weights.control[tokens]]}
         if not spelled:

@@ -29,10 +29,13 @@ class Turns:
         other: Kind = "generate" if kind == "embed" else "embed"
         with self._condition:
             self._waiting[kind] += 1
-            while self._busy or (self._waiting[other] and self._spent[other] < self._spent[kind]):
-                self._condition.wait()
-            self._waiting[kind] -= 1
-            self._busy = True
+            try:
+                while self._busy or self._is_behind(other, kind):
+                    self._condition.wait()
+                self._busy = True
+            finally:  # Ctrl-C may end the wait, and then the others must not wait for us
+                self._waiting[kind] -= 1
+                self._condition.notify_all()
         start = time.perf_counter()
         try:
             yield
@@ -45,6 +48,10 @@ class Turns:
                 if gap > _MAX_DEBT:
                     self._spent[other] = self._spent[kind] - _MAX_DEBT
                 self._condition.notify_all()
+
+    def _is_behind(self, kind: Kind, other: Kind) -> bool:
+        """Whether work of a kind is waiting that has had less time than the other."""
+        return self._waiting[kind] > 0 and self._spent[kind] < self._spent[other]
 
 
 _MAX_DEBT = 1.0  # seconds

@@ -36,7 +36,7 @@ GGML.ggml_backend_tensor_get.argtypes = [
 ]
 GGML.ggml_backend_tensor_get.restype = None
 
-_WARN, _ERROR, _CONTINUE = 2, 3, 5
+_WARN, _ERROR, _CONTINUE = 3, 4, 5  # ggml_log_level of ggml.h
 _verbose = False
 _last_level = 0
 _recent: deque[str] = deque(maxlen=8)

@@ -1,6 +1,6 @@
 """Choosing the next token from logits, by llama.cpp's own samplers.
 
-The chain is the order of llama.cpp's tools: penalties, grammar, top-k, top-p,
+The chain is the order of llama.cpp's tools: grammar, penalties, top-k, top-p,
 min-p, temperature, then a draw from a seeded distribution; at temperature 0
 the most likely token.
 """
@@ -9,11 +9,15 @@ import ctypes
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gritlite.errors import UsageError
 from gritlite.runtime.llama.context import Context
 from gritlite.runtime.llama.library import C, forget_messages, last_message
 from gritlite.runtime.llama.weights import Weights
 
+_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 PENALTY_WINDOW = 64  # tokens that a repeat penalty looks back, llama.cpp's default
 
 
@@ -53,11 +57,10 @@ class Sampler:
     """A chain of samplers with its own memory of the tokens it has seen. Close it after use."""
 
     def __init__(self, weights: Weights, options: SamplingOptions, seen: Iterable[int]) -> None:
+        self._grammar = None if options.grammar is None else _grammar(weights, options.grammar)
         self._chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
         if options.repeat_penalty != 1.0:
             self._add(_penalties(weights, options.repeat_penalty, seen))
-        if options.grammar is not None:
-            self._add(_grammar(weights, options.grammar))
         if options.temperature == 0.0:
             self._add(C.llama_sampler_init_greedy())
             return
@@ -74,14 +77,35 @@ class Sampler:
         C.llama_sampler_chain_add(self._chain, sampler)
 
     def sample(self, context: Context) -> int:
-        """Choose a token from the context's last logits, and remember it."""
-        return int(C.llama_sampler_sample(self._chain, context.pointer, -1))
+        """Choose a token from the context's last logits, and remember it.
+
+        Raises UsageError when the grammar allows no token at all.
+        """
+        if self._grammar is None:
+            return int(C.llama_sampler_sample(self._chain, context.pointer, -1))
+        return self._sample_by_grammar(context.logits())
+
+    def _sample_by_grammar(self, logits: NDArray[np.float32]) -> int:
+        """What llama_sampler_sample does, but at a dead end, where llama.cpp ends the process."""
+        candidates = np.zeros(len(logits), _CANDIDATE)
+        candidates["id"], candidates["logit"] = np.arange(len(logits)), logits
+        pointer = candidates.ctypes.data_as(C.llama_token_data_p)
+        array = C.llama_token_data_array(pointer, len(logits), -1, False)
+        C.llama_sampler_apply(self._grammar, ctypes.byref(array))
+        if not np.isfinite(candidates["logit"]).any():
+            raise UsageError("the grammar came to a dead end: no token can go on from here")
+        C.llama_sampler_apply(self._chain, ctypes.byref(array))
+        token = int(array.data[array.selected].id)
+        C.llama_sampler_accept(self._grammar, token)
+        C.llama_sampler_accept(self._chain, token)
+        return token
 
     def close(self) -> None:
         """Free the chain."""
-        if self._chain:
-            C.llama_sampler_free(self._chain)
-            self._chain = None
+        for sampler in (self._chain, self._grammar):
+            if sampler:
+                C.llama_sampler_free(sampler)
+        self._chain = self._grammar = None
 
 
 def _penalties(weights: Weights, penalty: float, seen: Iterable[int]) -> ctypes.c_void_p:
@@ -93,7 +117,8 @@ def _penalties(weights: Weights, penalty: float, seen: Iterable[int]) -> ctypes.
 
 def _grammar(weights: Weights, grammar: str) -> ctypes.c_void_p:
     forget_messages()
-    sampler = C.llama_sampler_init_grammar(weights.vocab, grammar.encode(), b"root")
+    with weights.vocabulary() as vocab:
+        sampler = C.llama_sampler_init_grammar(vocab, grammar.encode(), b"root")
     if not sampler:
         raise UsageError(f"the grammar is not valid GBNF with a rule 'root': {last_message()}")
     return sampler  # type: ignore[no-any-return]

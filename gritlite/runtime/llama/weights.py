@@ -4,16 +4,29 @@ Several contexts may share one `Weights`. Nothing here evaluates tokens. The
 tokenizer functions of llama.cpp are thread-safe.
 """
 
+import contextlib
 import ctypes
+import os
+import threading
+import unicodedata
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.errors import ClosedError, DeviceError, FormatError, TokenizerError, UsageError
+from gritlite.errors import (
+    ClosedError,
+    DeviceError,
+    FormatError,
+    InputError,
+    TokenizerError,
+    UsageError,
+)
+from gritlite.prompt import NORMALIZER_KEY, check_normalizer
 from gritlite.runtime.llama.library import C, forget_messages, last_message
 from gritlite.runtime.llama.signals import signals_deferred
 
@@ -46,7 +59,8 @@ class Weights:
         params.vocab_only = vocab_only
         forget_messages()
         with signals_deferred():  # llama.cpp's log calls back
-            self._model = C.llama_model_load_from_file(str(path).encode(), params)
+            self._lock = threading.Lock()  # held while the vocabulary is used, so `close` can wait
+        self._model = C.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             raise FormatError(f"llama.cpp cannot load {path}: {last_message()}")
         self._vocab = C.llama_model_get_vocab(self._model)
@@ -57,6 +71,7 @@ class Weights:
         self.bos: int = C.llama_vocab_bos(self._vocab)
         self.eos: int = C.llama_vocab_eos(self._vocab)
         self.adds_bos: bool = C.llama_vocab_get_add_bos(self._vocab) and self.bos >= 0
+        self._normalizer = check_normalizer(self._metadata(NORMALIZER_KEY))
 
     @property
     def model(self) -> ctypes.c_void_p:
@@ -65,11 +80,21 @@ class Weights:
             raise ClosedError("the model was closed: load it again")
         return self._model  # type: ignore[no-any-return]
 
-    @property
-    def vocab(self) -> ctypes.c_void_p:
-        """The C pointer to the vocabulary, owned by the model."""
-        _ = self.model
-        return self._vocab  # type: ignore[no-any-return]
+    @contextlib.contextmanager
+    def vocabulary(self) -> Iterator[Any]:
+        """The C pointer to the vocabulary, safe from `close` within the block."""
+        with self._lock:
+            _ = self.model
+            yield self._vocab
+
+    def _metadata(self, key: str) -> str | None:
+        buffer = ctypes.create_string_buffer(64)
+        size = C.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
+        return None if size < 0 else buffer.value.decode("utf-8", "replace")
+
+    def normalize(self, text: str) -> str:
+        """A text in the Unicode form that `tokenize` gives it, the one the vocabulary has."""
+        return text if self._normalizer is None else unicodedata.normalize(self._normalizer, text)
 
     def tokenize(self, text: str, *, add_special: bool, parse_control: bool) -> Tokens:
         """Token ids of `text`, int32 [n].
@@ -77,42 +102,43 @@ class Weights:
         `add_special` adds the BOS (and EOS) tokens that the file asks for;
         `parse_control` lets `<s>` and its like in the text become control tokens.
         """
-        data = text.encode()
-        buffer = np.empty(len(data) + 2, np.int32)
-        pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
-        count = C.llama_tokenize(
-            self.vocab, data, len(data), pointer, len(buffer), add_special, parse_control
-        )
-        if count < 0:  # more tokens than bytes: a prefix space that falls back to bytes
-            buffer = np.empty(-count, np.int32)
+        data = _utf8(self.normalize(text))
+        size = len(data) + 2
+        while True:
+            buffer = np.empty(size, np.int32)
             pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
-            count = C.llama_tokenize(
-                self.vocab, data, len(data), pointer, len(buffer), add_special, parse_control
-            )
-        if count < 0:
-            raise TokenizerError(f"llama.cpp cannot tokenize a text of {len(data)} bytes")
-        return buffer[:count].copy()
+            with self.vocabulary() as vocab:
+                count = C.llama_tokenize(
+                    vocab, data, len(data), pointer, size, add_special, parse_control
+                )
+            if count >= 0:
+                return buffer[:count].copy()
+            if -count <= size:
+                raise TokenizerError(f"llama.cpp cannot tokenize a text of {len(data)} bytes")
+            size = -count  # more tokens than bytes: a prefix space that falls back to bytes
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes a token stands for; empty for a control token unless `special`."""
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
-            count: int = C.llama_token_to_piece(self.vocab, token, buffer, size, 0, special)
+            with self.vocabulary() as vocab:
+                count: int = C.llama_token_to_piece(vocab, token, buffer, size, 0, special)
             if count >= 0:
                 return buffer.raw[:count]
             size = -count
 
     def is_end(self, token: int) -> bool:
         """Whether a token ends an answer (EOS, end of turn, ...)."""
-        return bool(C.llama_vocab_is_eog(self.vocab, token))
+        with self.vocabulary() as vocab:
+            return bool(C.llama_vocab_is_eog(vocab, token))
 
     @cached_property
     def control(self) -> NDArray[np.bool_]:
         """Which tokens are control tokens, bool [n_vocab]."""
-        vocab = self.vocab
         ids = range(self.n_vocab)
-        return np.fromiter((C.llama_vocab_is_control(vocab, i) for i in ids), np.bool_)
+        with self.vocabulary() as vocab:
+            return np.fromiter((C.llama_vocab_is_control(vocab, i) for i in ids), np.bool_)
 
     def control_spellings(self) -> list[str]:
         """How the control tokens are spelled, the longest first."""
@@ -125,9 +151,10 @@ class Weights:
 
     def close(self) -> None:
         """Free the weights. Contexts over them must be closed before."""
-        if self._model:
-            C.llama_model_free(self._model)
-            self._model = None
+        with self._lock:
+            if self._model:
+                C.llama_model_free(self._model)
+                self._model = None
 
     def __enter__(self) -> Self:
         return self
@@ -139,6 +166,16 @@ class Weights:
         _trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"character {error.start + 1} is {text[error.start]!a}, half of a surrogate "
+            "pair: it stands for no character, remove it"
+        ) from error
 
 
 def _layer_count(gpu_layers: GpuLayers) -> int:
