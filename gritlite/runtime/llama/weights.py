@@ -58,9 +58,9 @@ class Weights:
         params.use_extra_bufts = repack
         params.vocab_only = vocab_only
         forget_messages()
+        self._lock = threading.Lock()  # held while the vocabulary is used, so `close` can wait
         with signals_deferred():  # llama.cpp's log calls back
-            self._lock = threading.Lock()  # held while the vocabulary is used, so `close` can wait
-        self._model = C.llama_model_load_from_file(os.fsencode(path), params)
+            self._model = C.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             raise FormatError(f"llama.cpp cannot load {path}: {last_message()}")
         self._vocab = C.llama_model_get_vocab(self._model)
