@@ -89,6 +89,11 @@ class GritLM:
         """The most tokens, prompt and BOS included, that one embedding pass can hold."""
         return self._embedder.max_tokens
 
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a plain text, without BOS; nothing in it becomes a control token."""
+        self._check_open()
+        return self._embedder.tokenizer.plain(text).tolist()
+
     def encode(
         self,
         sentences: list[str] | str,
@@ -203,8 +208,7 @@ class GritLM:
         token; the BOS token is added where the file asks for it. Returns the
         text, or with `stream` an Answer that yields its pieces.
         """
-        self._check_open()
-        tokens = self._embedder.tokenizer.plain(prompt).tolist()
+        tokens = self.tokenize(prompt)
         if self._weights.adds_bos:
             tokens.insert(0, self._weights.bos)
         answer = Answer(self._engine, tokens, _generate_options(**options))
