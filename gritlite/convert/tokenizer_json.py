@@ -140,6 +140,9 @@ def _byte_fallback(
 def has_space_prefix(path: Path, content: Mapping[str, Any]) -> bool:
     """Whether a tokenizer.json with byte fallback puts a space before a text.
 
+    Metaspace does so only if there is none yet, llama.cpp always: for the same ids
+    of a text that begins with a space, give llama.cpp the text without it.
+
     Raises TokenizerError for what llama.cpp would cut up otherwise.
     """
     steps = _normalizer_steps(content.get("normalizer"))

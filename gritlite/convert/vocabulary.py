@@ -83,7 +83,13 @@ class Vocabulary:
         return replace(self, tokens=self.tokens + padding)
 
     def check(self) -> None:
-        """Raise TokenizerError for what llama.cpp would abort on."""
+        """Raise TokenizerError for what llama.cpp would abort on, or get wrong."""
+        self._check_texts()
+        self._check_roles()
+        if self.model == "llama":
+            self._check_control_tokens()
+
+    def _check_texts(self) -> None:
         seen: dict[str, int] = {}
         for number, token in enumerate(self.tokens):
             if not token.text:
@@ -94,9 +100,23 @@ class Vocabulary:
                     "llama.cpp needs them distinct"
                 )
             seen[token.text] = number
+
+    def _check_roles(self) -> None:
         for name, number in self.special_ids.items():
             if not 0 <= number < len(self.tokens):
                 raise TokenizerError(f"the {name} token is number {number}, which does not exist")
         for name, added in (("bos", self.add_bos), ("eos", self.add_eos)):
             if added and name not in self.special_ids:
                 raise TokenizerError(f"texts are to get a {name} token, but none is named")
+
+    def _check_control_tokens(self) -> None:
+        """llama.cpp joins any two tokens whose text together is a token, control ones too."""
+        ordinary = {token.text for token in self.tokens if token.type == TokenType.NORMAL}
+        for token in self.tokens:
+            if token.type == TokenType.CONTROL:
+                text = token.text
+                if any({text[:cut], text[cut:]} <= ordinary for cut in range(1, len(text))):
+                    raise TokenizerError(
+                        f"llama.cpp would find the control token {text!r} in plain text, "
+                        "since its parts are tokens too"
+                    )

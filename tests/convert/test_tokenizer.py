@@ -380,6 +380,22 @@ def test_added_token_that_llama_cpp_does_not_know(
     assert complaint in refused(byte_level)
 
 
+def test_control_token_that_plain_text_would_become(spm: Path) -> None:
+    numbers = {token.text: number for number, token in enumerate(read(spm).tokens)}
+    joined = "th" + "at"
+    assert {"th", "at"} <= numbers.keys()
+    assert joined not in numbers
+    edit(spm / "added_tokens.json", lambda content: content.update({joined: 481}))
+    assert read(spm).tokens[481].type == TokenType.USER_DEFINED
+    edit(
+        spm / "tokenizer.json",
+        lambda content: content["added_tokens"].append(
+            {"id": 481, "content": joined, "special": True}
+        ),
+    )
+    assert "control token 'that'" in refused(spm)
+
+
 def test_role_of_a_token_that_does_not_exist(byte_level: Path) -> None:
     edit(
         byte_level / "tokenizer_config.json",

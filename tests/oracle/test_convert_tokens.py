@@ -40,6 +40,21 @@ def test_as_saved_again_by_transformers(tmp_path: Path) -> None:
     check_ids(tmp_path / "saved", tmp_path / "model.gguf")
 
 
+def test_a_prefix_only_where_there_is_no_space(tmp_path: Path) -> None:
+    """transformers 5 reads Llama's tokenizer so; llama.cpp always puts a space before a text."""
+    folder = make_checkpoint(tmp_path / "model", "llama-tied", tokenizer="sentencepiece-json")
+    theirs = AutoTokenizer.from_pretrained(folder)
+    theirs.save_pretrained(folder)
+    assert "Metaspace" in (folder / "tokenizer.json").read_text("utf-8")
+    convert(folder, tmp_path / "model.gguf", "f16")
+    with loaded(tmp_path / "model.gguf", vocab_only=True) as model:
+        for text in TEXTS:
+            # of nothing but one space llama.cpp would be left with nothing
+            if text != " ":
+                shorter = text[1:] if text.startswith((" ", "\u2581")) else text
+                assert tokenize(model, shorter) == theirs(text).input_ids, repr(text)
+
+
 def check_ids(folder: Path, output: Path) -> None:
     convert(folder, output, "f16")
     form = read_header(output).metadata.get("grit.tokenizer.normalizer")
