@@ -20,8 +20,15 @@ def check_output(path: Path, *, force: bool) -> None:
     """Fail early if `path` cannot become an output, before hours of work are spent on it.
 
     Raises OutputExistsError if it stands and `force` is false, and FileError if
-    its folder is missing or not writable, or if it is a folder itself.
+    its folder is missing or not writable, or if it is a folder itself, or if the
+    system does not take such a path.
     """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # no permission, a name too long, a zero byte
+        raise FileError(f"cannot write {str(path)!r}: {error}") from error
     if path.is_dir():
         raise FileError(f"{path} is a folder: name a file to write")
     if path.exists() and not force:
@@ -107,7 +114,7 @@ def _link_descriptor(descriptor: int, path: Path) -> None:
 
 
 def _hidden_name(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")  # a name has 255 bytes
 
 
 def _unnamed_file(path: Path) -> _Pending | None:
