@@ -111,7 +111,7 @@ def _parquet(file: BinaryIO, dimension: int) -> "Iterator[Write]":
         if sum(part.nbytes for part in held) >= _ROW_GROUP_BYTES:
             flush()
 
-    with pq.ParquetWriter(file, schema) as writer:
+    with pq.ParquetWriter(file, schema, use_dictionary=False) as writer:
         yield write
         flush()
 

@@ -25,7 +25,7 @@ from gritlite.prompt import EmbedFormat
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
 from gritlite.runtime.llama.context import MAX_SEQUENCES
 from gritlite.runtime.packing import pack
-from gritlite.runtime.tokens import TextTokens, Tokenizer
+from gritlite.runtime.tokens import PromptTokens, TextTokens, Tokenizer
 from gritlite.runtime.turns import Turns
 
 Vectors = NDArray[np.float32]
@@ -108,8 +108,7 @@ class Embedder:
         window: list[_Piece] = []
         first = count = tokens = 0
         for number, text in enumerate(texts):
-            _check_text(text, number)
-            whole = self.tokenizer.text(prompt_tokens, text)
+            whole = self._tokenize(prompt_tokens, text, number)
             for piece in _fit(whole, number, limit, options, on_cut):
                 window.append(_Piece(number - first, piece))
                 tokens += len(piece.ids)
@@ -119,6 +118,14 @@ class Embedder:
                 window, first, count, tokens = [], number + 1, 0, 0
         if count:
             yield self._embed_window(window, count, options, cancel)
+
+    def _tokenize(self, prompt: PromptTokens, text: str, number: int) -> TextTokens:
+        if not isinstance(text, str):
+            raise InputError(f"{type(text).__name__} instead of str", number)
+        try:
+            return self.tokenizer.text(prompt, text)
+        except InputError as error:
+            raise InputError(error.problem, number) from error
 
     def _embed_window(
         self,
@@ -193,17 +200,6 @@ class Embedder:
         if self._context is not None:
             self._context.close()
             self._context = None
-
-
-def _check_text(text: str, number: int) -> None:
-    if not isinstance(text, str):
-        raise InputError(f"{type(text).__name__} instead of str", number)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"half of a surrogate pair at character {error.start + 1}: it has no UTF-8 form", number
-        ) from error
 
 
 def _fit(

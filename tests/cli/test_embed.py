@@ -159,7 +159,7 @@ def test_a_long_text_may_be_embedded_in_pieces(model, long_text):
     [
         ("", EmptyTextError, "empty, without tokens to pool"),
         ('{"text": ""}', EmptyTextError, "empty, without tokens to pool"),
-        ('{"text": "\\ud800"}', InputError, "half of a surrogate pair at character 1"),
+        ('{"text": "\\ud800"}', InputError, "'\\ud800' in it is half of a surrogate pair"),
         ("{", FormatError, "not JSON"),
     ],
 )

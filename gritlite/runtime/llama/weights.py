@@ -173,8 +173,8 @@ def _utf8(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"character {error.start + 1} is {text[error.start]!a}, half of a surrogate "
-            "pair: it stands for no character, remove it"
+            f"{text[error.start]!a} in it is half of a surrogate pair and stands for no "
+            "character: remove it"
         ) from error
 
 

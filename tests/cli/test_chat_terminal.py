@@ -1,0 +1,184 @@
+"""A chat at a real (pseudo) terminal: commands, Ctrl-C, several turns."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pytest
+
+PROMPT = "> "
+CTRL_C, CTRL_D = "\x03", "\x04"
+LIMIT = 60  # seconds
+
+
+class Screen:
+    """A child process with a terminal of its own, as pexpect would drive it."""
+
+    def __init__(self, *arguments):
+        parent, child = pty.openpty()
+        size = struct.pack("4H", 50, 1000, 0, 0)  # wide, so that readline breaks no line
+        fcntl.ioctl(child, termios.TIOCSWINSZ, size)
+
+        def own_the_terminal():
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        line = [sys.executable, "-m", "gritlite", "chat", "--threads", "1", *arguments]
+        self.process = subprocess.Popen(
+            list(map(str, line)),
+            stdin=child,
+            stdout=child,
+            stderr=child,
+            preexec_fn=own_the_terminal,
+            env={**os.environ, "TERM": "dumb"},
+        )
+        os.close(child)
+        self._parent = parent
+        self._unread = ""
+
+    def type(self, text):
+        os.write(self._parent, text.encode())
+
+    def read_to(self, text):
+        """What appears up to `text`."""
+        end = time.monotonic() + LIMIT
+        while text not in self._unread:
+            ready = select.select([self._parent], [], [], max(0, end - time.monotonic()))[0]
+            assert ready, f"no {text!r} in {self._unread!r}"
+            try:
+                data = os.read(self._parent, 65536)
+            except OSError:  # the child closed its end
+                raise AssertionError(f"ended without {text!r}: {self._unread!r}") from None
+            self._unread += data.decode("utf-8", "replace").replace("\r\n", "\n")
+        before, _, self._unread = self._unread.partition(text)
+        return before
+
+    def do(self, line):
+        """Type a line; what appears until the next prompt."""
+        self.type(line + "\n")
+        self.read_to(line + "\n")
+        return self.read_to("\n" + PROMPT) if not line.startswith("/") else self.read_to(PROMPT)
+
+    def end(self):
+        status = self.process.wait(LIMIT)
+        os.close(self._parent)
+        return status
+
+
+@pytest.fixture
+def start(tiny_path):
+    screens = []
+
+    def start(*arguments):
+        screens.append(Screen("--model", tiny_path, *arguments))
+        assert "/help shows the commands" in screens[-1].read_to(PROMPT)
+        return screens[-1]
+
+    yield start
+    for screen in screens:
+        if screen.process.poll() is None:
+            screen.process.kill()
+            screen.process.wait()
+
+
+def saved(path):
+    return json.loads(path.read_text())
+
+
+def test_a_session(start, tmp_path):
+    screen = start("--temperature", "0", "--max-tokens", "8", "--system", "Be brief")
+    file = tmp_path / "my chat.json"
+
+    first = screen.do("Hello there")
+    second = screen.do("And again")
+    assert "cut at 8 tokens" in first
+    screen.do(f"/save {file}")
+    messages = saved(file)
+    roles = [message["role"] for message in messages]
+    assert roles == ["system", "user", "assistant", "user", "assistant"]
+    assert [message["content"] for message in messages[:2]] == ["Be brief", "Hello there"]
+    assert messages[3]["content"] == "And again"
+    for shown, message in ((first, messages[2]), (second, messages[4])):
+        assert message["content"]
+        words = re.findall(r"[a-zA-Z]{2,}", message["content"])
+        assert all(word in shown for word in words)
+
+    assert "exists: /save! replaces it" in screen.do(f"/save {file}")
+    assert "/system TEXT" in screen.do("/help")
+    assert "Be brief" in screen.do("/system")
+    screen.do("/system Be long")
+    assert "there is no command /sytem: /help shows them" in screen.do("/sytem Oh")
+    screen.do("/reset")
+    assert "1 messages are in" in screen.do(f"/save! {file}")
+    assert saved(file) == [{"role": "system", "content": "Be long"}]
+
+    file.write_text(json.dumps(messages))
+    assert "5 messages are here" in screen.do(f"/load {file}")
+    again = tmp_path / "again.json"
+    screen.do(f"/save {again}")
+    assert saved(again) == messages
+    screen.type("/quit\n")
+    assert screen.end() == 0
+
+
+def test_errors_end_a_line_and_not_the_session(start, tmp_path):
+    screen = start("--temperature", "0", "--max-tokens", "4", "--context-length", "64")
+    bad = tmp_path / "bad.json"
+    bad.write_text('[{"role": "boss", "content": "a"}]')
+    screen.do("Hi")
+    assert "message 1 has the role 'boss'" in screen.do(f"/load {bad}")
+    assert "cannot read" in screen.do(f"/load {tmp_path / 'nothing.json'}")
+    assert "name a file behind the command" in screen.do("/save")
+    assert "does not exist" in screen.do(f"/save {tmp_path / 'no' / 'x.json'}")
+    screen.type("word " * 70 + "\n")
+    assert "the context holds 64" in screen.read_to("\n" + PROMPT)
+    file = tmp_path / "chat.json"
+    screen.do(f"/save {file}")
+    assert [message["role"] for message in saved(file)] == ["user", "assistant"]
+    screen.type(CTRL_D)
+    assert screen.end() == 0
+
+
+def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(start, tmp_path):
+    screen = start("--temperature", "0", "--context-length", "30000")
+    screen.type("Hello there\n")
+    screen.read_to("Hello there\n")
+    time.sleep(0.5)  # an untrained model goes on for long
+    screen.type(CTRL_C)
+    assert "gritlite: stopped" in screen.read_to("\n" + PROMPT)
+    file = tmp_path / "chat.json"
+    screen.do(f"/save {file}")
+    question, answer = saved(file)
+    assert question["content"] == "Hello there"
+    assert answer["content"]
+    screen.type("Go on\n")
+    screen.read_to("Go on\n")
+    time.sleep(0.5)
+    screen.type(CTRL_C)
+    screen.read_to("gritlite: stopped")
+    screen.read_to(PROMPT)
+    screen.do(f"/save! {file}")
+    assert saved(file)[:2] == [question, answer]
+    assert len(saved(file)) == 4
+
+    screen.type("half a line" + CTRL_C)
+    assert "/quit or Ctrl-D ends the chat" in screen.read_to("\n" + PROMPT)
+    screen.type(CTRL_D)
+    assert screen.end() == 0
+
+
+def test_the_oldest_turns_go_when_the_context_is_full(start):
+    screen = start("--temperature", "0", "--max-tokens", "16", "--context-length", "96")
+    shown = [screen.do(f"Question number {i} of many") for i in range(6)]
+    assert "left out" not in shown[0]
+    assert any("the context of 96 tokens is full: the oldest" in each for each in shown)
+    screen.type("/quit\n")
+    assert screen.end() == 0
