@@ -19,7 +19,7 @@ def page() -> str:
 
 def _parts() -> Iterator[str]:
     yield from _part("gritlite", cli, None)
-    group = click.Context(cli, info_name="gritlite")
+    group = click.Context(cli, info_name="gritlite", **cli.context_settings)
     for name in COMMANDS:
         command = cli.get_command(group, name)
         assert command is not None, name
