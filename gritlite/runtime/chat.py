@@ -69,7 +69,9 @@ class Chat:
         with self._lock:
             known, tokens = self._last_text, self._last_tokens
         if known and rendered.startswith(known):
-            return rendered, tokens + self._template.tokenize(rendered[len(known) :])
+            return rendered, tokens + self._template.tokenize(
+                rendered[len(known) :], continues=True
+            )
         return rendered, self._template.tokenize(rendered)
 
 

@@ -79,15 +79,16 @@ class ChatTemplate:
         normal = self._weights.normalize(text)  # which may spell what the text did not
         return self._control.sub(lambda match: self._markers[match.group()], normal)
 
-    def tokenize(self, rendered: str) -> list[int]:
-        """Token ids of a rendered prompt, or of the end of one."""
+    def tokenize(self, rendered: str, *, continues: bool = False) -> list[int]:
+        """Token ids of a rendered prompt; `continues` says that it is only the end of one."""
         tokens: list[int] = []
-        for part in self._marker.split(rendered):
+        for part in filter(None, self._marker.split(rendered)):
+            follows = continues or bool(tokens)
             if part in self._spelled:
-                tokens += self._tokenizer.plain(self._spelled[part]).tolist()
-            elif part:
-                ids = self._weights.tokenize(part, add_special=False, parse_control=True)
-                tokens += ids.tolist()
+                ids = self._tokenizer.plain(self._spelled[part], continues=follows)
+            else:
+                ids = self._tokenizer.ids(part, parse_control=True, continues=follows)
+            tokens += ids.tolist()
         return tokens
 
 

@@ -48,6 +48,10 @@ class Tokenizer:
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
+        newline = weights.tokenize("\n", add_special=False, parse_control=False)
+        # SentencePiece vocabularies put a space before a text
+        self._adds_space = len(newline) > 1 and weights.piece(int(newline[0])) == b" "
+        self._newline_length = len(newline)
 
     def prompt(self, text: str, *, add_bos: bool = True) -> PromptTokens:
         """Tokenize a prompt once for many texts."""
@@ -70,11 +74,14 @@ class Tokenizer:
         body = self.plain(prompt.tail + text)
         return TextTokens(np.concatenate([prompt.head, body]), prompt.length)
 
-    def plain(self, text: str) -> Tokens:
-        """Tokenize a text in which nothing becomes a control token."""
+    def plain(self, text: str, *, continues: bool = False) -> Tokens:
+        """Tokenize a text in which nothing becomes a control token.
+
+        `continues` says that other text stands before it.
+        """
         weights = self._weights
         text = weights.normalize(text)
-        tokens = weights.tokenize(text, add_special=False, parse_control=False)
+        tokens = self.ids(text, parse_control=False, continues=continues)
         spelled = {weights.spelling(int(token)) for token in tokens[weights.control[tokens]]}
         if not spelled:
             return tokens
@@ -82,7 +89,15 @@ class Tokenizer:
         # spellings are cut after their first character, where no merge can reach across
         borders = (f"(?<={re.escape(word[0])})(?={re.escape(word[1:])})" for word in spelled)
         parts = [
-            weights.tokenize(part, add_special=False, parse_control=False)
-            for part in re.split("|".join(borders), text)
+            self.ids(part, parse_control=False, continues=continues or number > 0)
+            for number, part in enumerate(re.split("|".join(borders), text))
         ]
         return np.concatenate(parts)
+
+    def ids(self, text: str, *, parse_control: bool, continues: bool) -> Tokens:
+        """Tokenize a text, without the space before it where it continues another."""
+        if not (continues and self._adds_space):
+            return self._weights.tokenize(text, add_special=False, parse_control=parse_control)
+        # the space then stands before a newline, which merges with nothing
+        behind = self._weights.tokenize("\n" + text, add_special=False, parse_control=parse_control)
+        return behind[self._newline_length :]

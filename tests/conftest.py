@@ -1,0 +1,50 @@
+"""Models for all tests: tiny random ones made here, and the real small one that is pulled."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gritlite import FileError, GritLM
+from gritlite.convert import convert
+from gritlite.hub.locate import locate
+from tests.tiny import make_checkpoint
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes f32 GGUF files of tiny checkpoints, each once: `tiny_file("qwen2", context=256)`."""
+    made: dict[tuple[object, ...], Path] = {}
+
+    def make(case: str = "llama-tied", **options: object) -> Path:
+        key = (case, *sorted(options.items()))
+        if key not in made:
+            folder = tmp_path_factory.mktemp(case)
+            make_checkpoint(folder / "checkpoint", case, **options)
+            convert(folder / "checkpoint", folder / "model.gguf", "f32")
+            made[key] = folder / "model.gguf"
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tiny_file: Callable[..., Path]) -> Path:
+    """A Llama with a byte-level BPE tokenizer and a context of 1,024 tokens."""
+    return tiny_file()
+
+
+@pytest.fixture
+def tiny_model(tiny_path: Path) -> Iterator[GritLM]:
+    """`tiny_path` loaded, on one thread."""
+    with GritLM(tiny_path, threads=1) as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The default model, SmolLM2-135M-Instruct, from the cache."""
+    try:
+        return locate("default")
+    except FileError as error:
+        pytest.fail(f"the tests marked `real` need the default model, run `make pull`: {error}")
