@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import tracemalloc
 from pathlib import Path
 
 import llama_cpp
@@ -14,7 +15,14 @@ from gritlite.gguf_file import GGUFFile, read_header
 from gritlite.prompt import EmbedFormat, is_grit
 from gritlite.quant.types import TARGETS
 from tests.reference import loaded, logits, tokenize
-from tests.tiny import CASES, VOCABULARY, make_checkpoint, random_tensors, write_tensors
+from tests.tiny import (
+    CASES,
+    VOCABULARY,
+    make_checkpoint,
+    pack_safetensors,
+    random_tensors,
+    write_tensors,
+)
 
 WIDE = {"hidden": 256, "feed_forward": 512}
 
@@ -55,7 +63,9 @@ def test_every_model_type_loads_and_computes(case: str, tmp_path: Path) -> None:
 def test_tensors_are_those_of_llama_model_quantize(target: str, dtype: str, tmp_path: Path) -> None:
     # eight experts have rules of their own
     case, more = ("mixtral", {"num_local_experts": 8}) if dtype == "BF16" else ("mistral", {})
-    folder = make_checkpoint(tmp_path / "model", case, dtype=dtype, layers=3, **WIDE, **more)
+    folder = make_checkpoint(
+        tmp_path / "model", case, dtype=dtype, hidden=256, feed_forward=256, **more
+    )
     convert(folder, tmp_path / "plain.gguf", {"F32": "f32", "BF16": "bf16"}[dtype])
     convert(folder, tmp_path / "ours.gguf", target)
     llama_quantize(tmp_path / "plain.gguf", tmp_path / "theirs.gguf", TARGETS[target].file_type)
@@ -99,6 +109,37 @@ def test_blocks_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("gritlite.convert.conversion.BLOCK_VALUES", 7 * 256)
     convert(folder, tmp_path / "blocks.gguf", "q4_k_m")
     assert (tmp_path / "blocks.gguf").read_bytes() == (tmp_path / "whole.gguf").read_bytes()
+
+
+def test_memory_does_not_grow_with_the_tensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_checkpoint(tmp_path / "model", hidden=1024, feed_forward=64, layers=1)
+    data = (folder / "model.safetensors").read_bytes()
+    length = 8 + int.from_bytes(data[:8], "little")
+    header, rows = json.loads(data[8:length]), 8_000
+    entries = {key: value for key, value in header.items() if key != "__metadata__"}
+    end = 0
+    for name, entry in entries.items():
+        if name in ("model.embed_tokens.weight", "lm_head.weight"):
+            entry["shape"][0] = rows
+        size = 4 * int(np.prod(entry["shape"]))
+        entry["data_offsets"] = [end, end + size]
+        end += size
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(pack_safetensors(entries, b""))
+        file.truncate(file.tell() + end)  # zeros that take no space
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": rows}))
+
+    monkeypatch.setattr("gritlite.convert.conversion.BLOCK_VALUES", 1 << 18)
+    tracemalloc.start()
+    convert(folder, tmp_path / "model.gguf", "q8_0")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert end > 64e6
+    # the query projection is read whole, 4 MB; the embeddings would take 32 MB
+    assert peak < 24e6
 
 
 def test_expert_stacks_hold_the_experts_in_order(tmp_path: Path) -> None:
