@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gritlite.cli.tables import aligned, size
+
 if TYPE_CHECKING:
     from gritlite.gguf_facts import ModelDescription, TokenizerFacts
     from gritlite.memory import MemoryNeed
@@ -38,7 +40,7 @@ def _as_json(facts: "ModelDescription") -> str:
 
 def _as_table(facts: "ModelDescription") -> str:
     rows = [
-        ("file", f"{facts.path} ({_size(facts.file_bytes)})"),
+        ("file", f"{facts.path} ({size(facts.file_bytes)})"),
         ("name", facts.name or "not given"),
         ("architecture", facts.architecture),
         ("parameters", f"{facts.parameters:,}"),
@@ -55,8 +57,7 @@ def _as_table(facts: "ModelDescription") -> str:
         (f"generate, {length:,} tokens", _need(need))
         for length, need in facts.memory_generate.items()
     ]
-    width = max(len(label) for label, _ in rows)
-    return "\n".join(f"{label:<{width}}  {_printable(text)}" for label, text in rows)
+    return aligned(rows)
 
 
 def _tensor_rows(facts: "ModelDescription") -> list[tuple[str, str]]:
@@ -64,7 +65,7 @@ def _tensor_rows(facts: "ModelDescription") -> list[tuple[str, str]]:
     return [
         (
             "tensors" if share is shares[0] else "",
-            f"{share.tensors:>4} of {share.type:<7} {_size(share.bytes):>10}",
+            f"{share.tensors:>4} of {share.type:<7} {size(share.bytes):>10}",
         )
         for share in shares
     ]
@@ -97,15 +98,6 @@ def _grit_rows(facts: "ModelDescription") -> list[tuple[str, str]]:
 
 def _need(need: "MemoryNeed") -> str:
     return (
-        f"{_size(need.total)} (weights {_size(need.weights)}, "
-        f"KV cache {_size(need.kv_cache)}, buffers {_size(need.compute)})"
+        f"{size(need.total)} (weights {size(need.weights)}, "
+        f"KV cache {size(need.kv_cache)}, buffers {size(need.compute)})"
     )
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
-
-
-def _printable(text: str) -> str:
-    """The text with control characters escaped: a file's name must not drive the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -124,5 +124,15 @@ def assigned(name: str) -> Path | None:
     return path if path.exists() else None
 
 
+def assigned_names() -> list[str]:
+    """The names that stand for something, sorted."""
+    try:
+        files = [path.name for path in (root() / "names").iterdir()]
+    except OSError:
+        return []
+    # a hidden file is one that is being written
+    return sorted(urllib.parse.unquote(name) for name in files if not name.startswith("."))
+
+
 def _quoted(name: str) -> str:
     return urllib.parse.quote(name, safe="")

@@ -31,6 +31,12 @@ def locate(name: str) -> Path:
     )
 
 
+def pulled_models() -> dict[str, Path]:
+    """Every name that stands for a pulled model, and its path."""
+    names = [*CATALOG, *cache.assigned_names()]
+    return {name: path for name in names if (path := _pulled(name)) is not None}
+
+
 def is_repository(name: str) -> bool:
     """Whether `name` has the form `org/name` or `org/name:file.gguf`."""
     repository, _, _file = name.partition(":")

@@ -60,6 +60,14 @@ def ensure_safe() -> Verdict:
     return verdict
 
 
+def renew() -> Verdict:
+    """Probe now, whatever is remembered, and remember what comes of it. Raises as `run_probe`."""
+    _remembered_verdict.cache_clear()
+    verdict = run_probe()
+    _save(fingerprint(), verdict)
+    return verdict
+
+
 @remember
 def _remembered_verdict() -> Verdict:
     key = fingerprint()

@@ -1,0 +1,128 @@
+"""`gritlite doctor`: a report that never dies with what it examines."""
+
+import json
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gritlite.cli import checkup
+from gritlite.cli.doctor import command
+from gritlite.errors import ArchitectureError, FileError, FormatError, LibraryError
+from gritlite.gguf_file import read_header
+from gritlite.memory import embed_memory, generate_memory
+from gritlite.runtime import probe
+from gritlite.runtime.probe import Verdict, run_probe
+
+
+def doctor(*arguments):
+    return CliRunner().invoke(command, list(map(str, arguments)), standalone_mode=False)
+
+
+@pytest.fixture
+def child(monkeypatch, tmp_path):
+    """Let the probe run another child, in a cache of its own."""
+    monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "cache"))
+
+    def use(code):
+        line = (sys.executable, "-c", "import os, signal, sys\n" + code)
+        monkeypatch.setattr(run_probe, "__defaults__", (line,))
+
+    use("")
+    yield use
+    probe._remembered_verdict.cache_clear()
+
+
+def test_the_report(gritlite):
+    status, out, err = gritlite("doctor", "--json")
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    assert found["machine"]["memory_available"] > 0
+    assert 1 <= found["machine"]["threads"] <= found["machine"]["logical_cores"]
+    assert found["library"]["version"] == version("llama-cpp-python")
+    assert found["library"]["runs"]
+    assert found["library"]["features"]
+    assert found["fits"] == []
+
+
+def test_the_report_for_people(child):
+    out = doctor().stdout
+    for word in ("processor", "memory available", "llama-cpp-python", "GPU", "cache"):
+        assert f"\n{word} " in f"\n{out}"
+    assert "safety probe" in out
+    columns = {len(line) - len(line.split("  ", 1)[1].lstrip()) for line in out.splitlines()}
+    assert len(columns) == 1
+
+
+def test_a_crash_with_repacked_weights_is_told_with_its_cure(child):
+    child("if sys.argv[1] == 'repack': os.kill(os.getpid(), signal.SIGSEGV)")
+    result = doctor()
+    assert result.exception is None
+    assert "only without the fastest kernels (killed by SIGSEGV)" in result.stdout
+    assert probe.REBUILD in result.stdout
+    assert probe._load(probe.fingerprint()) == Verdict(False, "killed by SIGSEGV")
+
+
+def test_a_build_that_cannot_run_is_a_failure_after_the_report(child):
+    child("os.kill(os.getpid(), signal.SIGILL)")
+    result = doctor("--json")
+    found = json.loads(result.stdout)
+    assert not found["library"]["runs"]
+    assert found["machine"]["logical_cores"] >= 1
+    assert isinstance(result.exception, LibraryError)
+    assert result.exception.exit_code == 1
+    assert probe.REBUILD in str(result.exception)
+
+
+def test_what_of_a_model_fits(child, model, monkeypatch):
+    header = read_header(model)
+    embed, generate = embed_memory(header, 128), generate_memory(header, 128)
+    monkeypatch.setattr(checkup, "available_memory", lambda: generate.total)
+    fits = json.loads(doctor(model, "--json").stdout)["fits"]
+    assert [(fit["use"], fit["fits"]) for fit in fits] == [
+        ("embed, passes of 128 tokens", embed.total <= generate.total),
+        ("chat of 128 tokens", True),
+        ("both, a chat of 128 tokens", False),
+    ]
+    assert fits[2]["need"]["weights"] == embed.weights
+    assert fits[2]["need"]["kv_cache"] == embed.kv_cache + generate.kv_cache
+    assert "does not fit" in doctor(model).stdout
+    monkeypatch.setattr(checkup, "available_memory", lambda: None)
+    assert "available memory unknown" in doctor(model).stdout
+
+
+def test_pulled_models_are_listed(child, tmp_path):
+    from gritlite.hub import cache
+
+    path = cache.folder("hub", "org--name", "abc") / "m.gguf"
+    path.touch()
+    cache.assign("org/name:m.gguf", path)
+    found = json.loads(doctor("--json").stdout)
+    assert found["pulled_models"] == {"org/name:m.gguf": str(path)}
+    assert found["cache_folder"] == str(tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"), [(None, FileError), (b"", FormatError), (b"GGUF" + bytes(99), FormatError)]
+)
+def test_a_model_that_cannot_be_read(child, tmp_path, content, kind):
+    path = tmp_path / "bad.gguf"
+    if content is not None:
+        path.write_bytes(content)
+    assert isinstance(doctor(path).exception, kind | ArchitectureError)
+
+
+def test_a_missing_extra_names_its_cure(child, monkeypatch):
+    monkeypatch.setattr(checkup, "EXTRAS", {"parquet": "no-such-package"})
+    assert 'missing: pip install "gritlite[parquet]"' in doctor().stdout
+
+
+def test_the_extras_are_those_of_the_package():
+    project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    assert set(extras) == set(checkup.EXTRAS)
+    for extra, package in checkup.EXTRAS.items():
+        assert any(each.startswith(package) for each in extras[extra])

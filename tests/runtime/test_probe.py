@@ -1,0 +1,158 @@
+"""The safety probe, with children that really crash."""
+
+import json
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from gritlite.errors import LibraryError
+from gritlite.runtime import probe
+from gritlite.runtime.probe import Verdict, run_probe
+
+
+def child(tmp_path, code):
+    """A command that counts its runs and then does `code`, with the probe's word in `mode`."""
+    program = (
+        "import os, signal, sys, time; mode = sys.argv[1]\n"
+        f"with open({str(tmp_path / 'runs')!r}, 'a') as file: file.write(mode + ' ')\n"
+    )
+    return (sys.executable, "-c", program + code)
+
+
+def runs(tmp_path):
+    return (tmp_path / "runs").read_text().split()
+
+
+CRASHES_WITH_AMX = "if mode == 'repack': os.kill(os.getpid(), signal.SIGSEGV)"
+ILLEGAL = "os.kill(os.getpid(), signal.SIGILL)"
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """An empty cache and no verdict in memory; gives a way to choose the child."""
+    monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "cache"))
+    probe._remembered_verdict.cache_clear()
+
+    def use(code):
+        monkeypatch.setattr(run_probe, "__defaults__", (child(tmp_path, code),))
+
+    yield use
+    probe._remembered_verdict.cache_clear()
+
+
+def forget_process():
+    """Be as a new process, which knows only the cache."""
+    probe._remembered_verdict.cache_clear()
+
+
+def test_llama_cpp_runs_here():
+    assert run_probe() == Verdict(True)
+
+
+def test_a_crash_with_repacked_weights_leaves_the_plain_ones(tmp_path):
+    assert run_probe(child(tmp_path, CRASHES_WITH_AMX)) == Verdict(False, "killed by SIGSEGV")
+    assert runs(tmp_path) == ["repack", "plain"]
+
+
+def test_an_illegal_instruction_everywhere_is_an_error_with_the_cure(tmp_path):
+    with pytest.raises(LibraryError) as caught:
+        run_probe(child(tmp_path, ILLEGAL))
+    assert "illegal instruction" in str(caught.value)
+    assert probe.REBUILD in str(caught.value)
+    assert runs(tmp_path) == ["repack", "plain"]
+
+
+def test_an_illegal_instruction_in_one_mode(tmp_path):
+    verdict = run_probe(child(tmp_path, f"if mode == 'repack': {ILLEGAL}"))
+    assert verdict == Verdict(False, "illegal instruction: built for another processor")
+
+
+def test_a_message_of_the_child_is_handed_on(tmp_path):
+    with pytest.raises(LibraryError, match="exit code 1: products are not finite"):
+        run_probe(child(tmp_path, "sys.exit('noise\\nproducts are not finite')"))
+
+
+def test_a_child_that_hangs_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(probe, "_TIMEOUT", 0.5)
+    with pytest.raises(LibraryError, match=r"no end after 0\.5 s"):
+        run_probe(child(tmp_path, "time.sleep(60)"))
+
+
+def test_no_child_at_all():
+    with pytest.raises(LibraryError, match="cannot be started"):
+        run_probe(("/nowhere/python",))
+
+
+def test_a_crash_warns_at_every_load_and_is_probed_once(fresh, tmp_path):
+    fresh(CRASHES_WITH_AMX)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"crashes with repacked weights.*-fno-dse"):
+            assert not probe.ensure_safe().repack
+        forget_process()
+    assert runs(tmp_path) == ["repack", "plain"]
+
+
+def test_a_sound_build_is_probed_once_and_says_nothing(fresh, tmp_path):
+    fresh("")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            assert probe.ensure_safe() == Verdict(True)
+            forget_process()
+    assert runs(tmp_path) == ["repack"]
+
+
+def test_an_error_is_not_remembered(fresh, tmp_path):
+    fresh(ILLEGAL)
+    for _ in range(2):
+        with pytest.raises(LibraryError):
+            probe.ensure_safe()
+    assert len(runs(tmp_path)) == 4
+
+
+def test_renewing_replaces_what_was_remembered(fresh, tmp_path):
+    fresh(CRASHES_WITH_AMX)
+    assert not probe.renew().repack
+    fresh("")
+    assert probe.renew().repack
+    forget_process()
+    assert probe.ensure_safe().repack
+    assert runs(tmp_path) == ["repack", "plain", "repack"]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"KEY": null}', '{"KEY": {"odd": 1}}', '{"other": {}}']
+)
+def test_a_damaged_memory_means_a_new_probe(fresh, tmp_path, content):
+    fresh("")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "probe.json").write_text(content.replace("KEY", probe.fingerprint()))
+    assert probe.ensure_safe() == Verdict(True)
+    assert runs(tmp_path) == ["repack"]
+
+
+def test_another_build_or_processor_means_a_new_probe(fresh, tmp_path, monkeypatch):
+    fresh("")
+    probe.ensure_safe()
+    forget_process()
+    monkeypatch.setattr(probe, "_processor", lambda: "another one")
+    probe.ensure_safe()
+    assert runs(tmp_path) == ["repack", "repack"]
+    known = json.loads((tmp_path / "cache" / "probe.json").read_text())
+    assert list(known) == [probe.fingerprint()]
+
+
+def test_a_cache_that_cannot_be_written_costs_only_the_memory(fresh, tmp_path, monkeypatch):
+    fresh("")
+    monkeypatch.setenv("GRITLITE_CACHE", "/proc/nowhere")
+    assert probe.ensure_safe() == Verdict(True)
+
+
+def test_the_child_writes_what_llama_cpp_can_decode(tmp_path):
+    done = subprocess.run(
+        [*probe.CHILD, "plain"], capture_output=True, env={"TMPDIR": str(tmp_path)}, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert list(tmp_path.iterdir()) == []
