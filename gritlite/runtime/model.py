@@ -12,7 +12,13 @@ from typing import Any, Literal, Self, overload
 
 import numpy as np
 
-from gritlite.errors import ClosedError, MissingExtraError, TruncationWarning, UsageError
+from gritlite.errors import (
+    ClosedError,
+    InputError,
+    MissingExtraError,
+    TruncationWarning,
+    UsageError,
+)
 from gritlite.gguf_check import check_model
 from gritlite.gguf_file import GGUFFile, read_header
 from gritlite.hub.locate import locate
@@ -143,7 +149,8 @@ class GritLM:
         parts = list(self._stream(texts, options, cancel, cut))
         if cut.is_set():
             warnings.warn(
-                f"texts were cut to {max_length} tokens: pass max_length=None to forbid it",
+                f"texts were cut to {min(max_length or self.max_length, self.max_length)} tokens: "
+                "pass max_length=None to forbid it",
                 TruncationWarning,
                 stacklevel=2,
             )
@@ -165,7 +172,8 @@ class GritLM:
             corpus = [corpus]
         if isinstance(corpus, str):
             return self.encode(corpus, **options)
-        return self.encode([_document_text(document) for document in corpus], **options)
+        texts = [_document_text(document, index) for index, document in enumerate(corpus)]
+        return self.encode(texts, **options)
 
     def encode_stream(
         self,
@@ -291,11 +299,12 @@ def _check_counts(**counts: int | None) -> None:
             raise UsageError(f"{name} is {value}: expected 1 or more")
 
 
-def _document_text(document: str | Mapping[str, str]) -> str:
-    if isinstance(document, str):
+def _document_text(document: str | Mapping[str, str], index: int) -> str:
+    if not isinstance(document, Mapping):
         return document
-    title = document["title"] + " " if "title" in document else ""
-    return title + document["text"]
+    if "text" not in document:
+        raise InputError("the document has no 'text'", index)
+    return f"{document['title']} {document['text']}" if "title" in document else document["text"]
 
 
 def _to_tensor(vectors: Vectors) -> Any:

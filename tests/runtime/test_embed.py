@@ -1,0 +1,335 @@
+"""Embedding: the same vectors however texts come, and a defined outcome for every text."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gritlite import GritLM, instruction
+from gritlite.errors import (
+    CancelledError,
+    ClosedError,
+    EmptyTextError,
+    InputError,
+    InputTooLongError,
+    TruncationWarning,
+    UsageError,
+)
+from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
+from tests.tiny_tokenizers import SENTENCES
+
+QUERY = instruction("Find it")
+
+
+def some_texts(count: int, seed: int = 0) -> list[str]:
+    """Texts of 1 to some 300 tokens, in no order of length."""
+    random = np.random.default_rng(seed)
+    words = " ".join(SENTENCES).split()
+    return [
+        " ".join(random.choice(words, size=n)) for n in random.geometric(0.07, count).clip(1, 80)
+    ]
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray((a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1))
+
+
+def reference(path: Path, ids: list[int], start: int) -> np.ndarray:
+    """A text's vector by a plain pass of its own."""
+    n = len(ids)
+    options = ContextOptions(n_ctx=1024, n_batch=1024, threads=1, causal=False, hidden=True)
+    with Weights(path, gpu_layers=0) as weights, Context(weights, options) as context:
+        hidden = context.decode(
+            Batch(
+                tokens=np.array(ids, np.int32),
+                positions=np.arange(n, dtype=np.int32),
+                sequences=np.zeros(n, np.int32),
+                outputs=np.ones(n, np.bool_),
+            )
+        )
+    mean = hidden[start:].mean(axis=0)
+    return np.asarray(mean / np.linalg.norm(mean))
+
+
+@pytest.mark.parametrize("case", ["llama-tied", "mistral", "qwen2", "mixtral"])
+def test_packed_vectors_are_those_of_plain_passes(case: str, tiny_file) -> None:
+    path = tiny_file(case)
+    texts = some_texts(40)
+    with GritLM(path, threads=1) as model:
+        vectors = model.encode(texts, instruction=QUERY)
+        assert vectors.shape == (40, model.dimension)
+        assert vectors.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+        tokenizer = model._embedder.tokenizer
+        tokens = [tokenizer.text(tokenizer.prompt(QUERY), text) for text in texts]
+    for vector, piece in zip(vectors, tokens, strict=True):
+        assert cosines(vector, reference(path, piece.ids.tolist(), piece.start)) > 0.999999
+
+
+def test_a_vector_does_not_depend_on_its_neighbours(tiny_model: GritLM) -> None:
+    texts = some_texts(200)
+    together = tiny_model.encode(texts)
+    alone = np.array([tiny_model.encode(text) for text in texts[:50]])
+    assert cosines(together[:50], alone).min() > 0.999999
+    assert cosines(together[::-1], tiny_model.encode(texts[::-1])).min() > 0.999999
+    # the texts are different enough for a mix-up to show
+    assert (together @ together.T - 2 * np.eye(200)).max() < 0.99999
+
+
+@pytest.mark.parametrize("pass_tokens", [1, 7, 64, 2048])
+def test_the_size_of_a_pass_changes_nothing(tiny_path: Path, pass_tokens: int) -> None:
+    texts = some_texts(30, seed=1)
+    with (
+        GritLM(tiny_path, threads=1) as usual,
+        GritLM(tiny_path, threads=1, pass_tokens=pass_tokens) as other,
+    ):
+        assert cosines(usual.encode(texts), other.encode(texts)).min() > 0.999999
+
+
+def test_a_stream_keeps_the_order_and_holds_little(tiny_path: Path) -> None:
+    texts = some_texts(300, seed=2)
+    taken = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal taken
+        for text in texts:
+            taken += 1
+            yield text
+
+    with GritLM(tiny_path, threads=1, pass_tokens=64) as model:
+        parts, waiting = [], []
+        for part in model.encode_stream(counted()):
+            parts.append(part)
+            waiting.append(taken - sum(map(len, parts)))
+        assert len(parts) > 3  # more than a few windows of 16 passes
+        assert max(waiting) <= 1
+        assert cosines(np.concatenate(parts), model.encode(texts)).min() > 0.999999
+
+
+def test_many_texts_of_one_token(tiny_model: GritLM) -> None:
+    """More sequences than one pass may have."""
+    vectors = tiny_model.encode(["a"] * 700 + ["b"])
+    assert cosines(vectors[:700], vectors[0]).min() > 0.999999
+    assert cosines(vectors[700], vectors[0]) < 0.999
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_an_empty_text_is_an_error(tiny_model: GritLM, number: int) -> None:
+    texts = ["a", "b", "c", "d"]
+    texts[number] = ""
+    with pytest.raises(EmptyTextError, match=rf"text {number + 1}: empty") as raised:
+        tiny_model.encode(texts)
+    assert raised.value.index == number
+
+
+@pytest.mark.parametrize("text", [" ", "  ", "\t", "\n", "\u3000", "\0", "\u200b", "\ufeff"])
+@pytest.mark.parametrize("case", ["llama-tied", "mistral"])
+def test_a_text_of_whitespace(case: str, text: str, tiny_file) -> None:
+    """Embedded as it is; an error only where the prompt's last token swallows it."""
+    with GritLM(tiny_file(case), threads=1) as model:
+        tokenizer = model._embedder.tokenizer
+        tokens = tokenizer.text(tokenizer.prompt(model.format.prompt), text)
+        if tokens.content:
+            vector = model.encode(text)
+            expected = reference(model.path, tokens.ids.tolist(), tokens.start)
+            assert cosines(vector, expected) > 0.999999
+        else:
+            with pytest.raises(EmptyTextError, match="text 1"):
+                model.encode(text)
+
+
+def test_no_texts(tiny_model: GritLM) -> None:
+    assert tiny_model.encode([]).shape == (0, tiny_model.dimension)
+    assert list(tiny_model.encode_stream([])) == []
+    assert tiny_model.encode_corpus([]).shape == (0, tiny_model.dimension)
+
+
+def test_things_that_are_no_texts(tiny_model: GritLM) -> None:
+    with pytest.raises(InputError, match="text 2: "):
+        tiny_model.encode(["a", None])
+    with pytest.raises(InputError, match=r"text 1: .*surrogate"):
+        tiny_model.encode(["\ud800"])
+    with pytest.raises(UsageError, match="max_length is 0"):
+        tiny_model.encode("a", max_length=0)
+    with pytest.raises(UsageError, match="get_cache"):
+        tiny_model.encode("a", get_cache=True)
+    with pytest.warns(UserWarning, match="encode\\(\\) knows no prompt_name"):
+        tiny_model.encode("a", prompt_name="x")
+
+
+def test_a_text_is_cut_like_the_official_package_does(tiny_model: GritLM) -> None:
+    text = " ".join(SENTENCES)
+    with pytest.warns(TruncationWarning, match="cut to 40 tokens"):
+        cut = tiny_model.encode(["a", text], max_length=40, instruction=QUERY)[1]
+    tokenizer = tiny_model._embedder.tokenizer
+    tokens = tokenizer.text(tokenizer.prompt(QUERY), text)
+    expected = reference(tiny_model.path, tokens.ids.tolist()[:40], tokens.start)
+    assert cosines(cut, expected) > 0.999999
+
+
+def test_the_warning_names_the_length_that_cut(tiny_file) -> None:
+    warned = pytest.warns(TruncationWarning, match="cut to 128 tokens")
+    with GritLM(tiny_file("llama-tied", context=128), threads=1) as model, warned:
+        model.encode("word " * 200)
+
+
+def test_no_cut_without_leave(tiny_model: GritLM) -> None:
+    text = "word " * 2000
+    with pytest.raises(InputTooLongError, match=r"text 2: .* limit of 1024") as raised:
+        tiny_model.encode(["a", text], max_length=None)
+    assert raised.value.index == 1
+    with pytest.raises(InputTooLongError, match="limit of 1024"):
+        list(tiny_model.encode_stream([text]))
+    with pytest.raises(InputTooLongError, match="text 1: the prompt alone"):
+        tiny_model.encode("some words", max_length=3, instruction=QUERY)
+
+
+def test_chunks_are_averaged_by_their_tokens(tiny_model: GritLM) -> None:
+    text = " ".join(some_texts(12, seed=3))
+    (vector,) = np.concatenate(
+        list(tiny_model.encode_stream([text], max_length=50, too_long="chunk", instruction=QUERY))
+    )
+    tokenizer = tiny_model._embedder.tokenizer
+    prompt = tokenizer.prompt(QUERY)
+    ids = tokenizer.text(prompt, text).ids.tolist()
+    head, body = ids[: prompt.length], ids[prompt.length :]
+    room = 50 - len(head)
+    assert len(body) > 3 * room
+    total = np.zeros(tiny_model.dimension)
+    options = ContextOptions(n_ctx=64, n_batch=64, threads=1, causal=False, hidden=True)
+    with Weights(tiny_model.path) as weights, Context(weights, options) as context:
+        for start in range(0, len(body), room):
+            piece = head + body[start : start + room]
+            n = len(piece)
+            context.clear()
+            hidden = context.decode(
+                Batch(
+                    np.array(piece, np.int32),
+                    np.arange(n, dtype=np.int32),
+                    np.zeros(n, np.int32),
+                    np.ones(n, np.bool_),
+                )
+            )
+            total += hidden[len(head) :].sum(axis=0)
+    assert cosines(vector, total) > 0.999999
+
+
+def test_a_text_of_20000_tokens(tiny_model: GritLM) -> None:
+    text = "9" * 20_000
+    assert len(tiny_model.tokenize(text)) == 20_000
+    with pytest.raises(InputTooLongError, match="text 1: 200"):
+        tiny_model.encode(text, max_length=None)
+    cut = threading.Event()
+    streams = {
+        "chunk": list(tiny_model.encode_stream(["a", text, "b"], too_long="chunk")),
+        "truncate": list(
+            tiny_model.encode_stream(["a", text, "b"], too_long="truncate", on_cut=cut)
+        ),
+    }
+    assert cut.is_set()
+    usual = tiny_model.encode(["a", "b"])
+    for parts in streams.values():
+        vectors = np.concatenate(parts)
+        assert vectors.shape == (3, tiny_model.dimension)
+        assert cosines(vectors[[0, 2]], usual).min() > 0.999999
+
+
+def test_the_context_grows_for_a_long_text_and_goes_on(tiny_path: Path) -> None:
+    short, long = some_texts(5), "word " * 150
+    with (
+        GritLM(tiny_path, threads=1, pass_tokens=32) as model,
+        GritLM(tiny_path, threads=1) as usual,
+    ):
+        for texts in (short, [long], short, [long, *short]):
+            expected = usual.encode(texts, max_length=None)
+            assert cosines(model.encode(texts, max_length=None), expected).min() > 0.999999
+
+
+def test_instructions_that_are_embedded_too(tiny_model: GritLM) -> None:
+    text = SENTENCES[0]
+    tokenizer = tiny_model._embedder.tokenizer
+    ids = tokenizer.text(tokenizer.prompt(QUERY), text).ids.tolist()
+    vector = tiny_model.encode(text, instruction=QUERY, embed_instruction=True)
+    assert cosines(vector, reference(tiny_model.path, ids, 0)) > 0.999999
+
+
+def test_corpora(tiny_model: GritLM) -> None:
+    documents = [{"title": "T", "text": "x y"}, {"text": "x y"}]
+    expected = tiny_model.encode(["T x y", "x y"])
+    assert cosines(tiny_model.encode_corpus(documents), expected).min() > 0.999999
+    assert cosines(tiny_model.encode_corpus(documents[0])[0], expected[0]) > 0.999999
+    assert cosines(tiny_model.encode_corpus("x y"), expected[1]) > 0.999999
+    with pytest.raises(InputError, match="text 2"):
+        tiny_model.encode_corpus([{"text": "x"}, {"title": "only"}])
+
+
+def test_cancelled_before_and_in_the_middle(tiny_model: GritLM) -> None:
+    cancel = threading.Event()
+    stream = tiny_model.encode_stream(("word " * 90 for _ in range(10**6)), cancel=cancel)
+    next(stream)
+    cancel.set()
+    with pytest.raises(CancelledError):
+        next(stream)
+    with pytest.raises(CancelledError):
+        tiny_model.encode(["a"], cancel=cancel)
+
+
+def test_cancelled_from_another_thread_within_a_pass(tiny_model: GritLM) -> None:
+    cancel = threading.Event()
+    ended: list[float] = []
+
+    def embed() -> None:
+        try:
+            tiny_model.encode(["word " * 90] * 20_000, cancel=cancel)
+        except CancelledError:
+            ended.append(time.perf_counter())
+
+    thread = threading.Thread(target=embed)
+    tiny_model.encode("the context is made")
+    thread.start()
+    time.sleep(0.3)
+    cancel.set()
+    start = time.perf_counter()
+    thread.join(30)
+    assert ended
+    assert ended[0] - start < 2
+
+
+def test_closed_in_the_middle_of_a_stream(tiny_path: Path) -> None:
+    model = GritLM(tiny_path, threads=1)
+    stream = model.encode_stream(iter(["word " * 90] * 100_000))
+    next(stream)
+    model.close()
+    with pytest.raises(ClosedError):
+        list(stream)
+    with pytest.raises(ClosedError):
+        model.encode("a")
+    with pytest.raises(ClosedError):
+        model.encode_stream(["a"])
+    model.close()
+
+
+@pytest.mark.parametrize("round", range(8))
+def test_closed_while_other_threads_embed(tiny_path: Path, round: int) -> None:
+    """A crash here would end the test run."""
+    model = GritLM(tiny_path, threads=1)
+    outcomes: list[type[BaseException]] = []
+
+    def embed() -> None:
+        try:
+            while True:
+                model.encode(["word " * 20] * 40)
+        except Exception as error:
+            outcomes.append(type(error))
+
+    threads = [threading.Thread(target=embed) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.02 * round)
+    model.close()
+    for thread in threads:
+        thread.join(20)
+    assert outcomes == [ClosedError] * 3
