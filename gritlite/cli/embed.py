@@ -82,7 +82,7 @@ def command(
                 count += len(part)
                 shown.update(texts.bytes_read - shown.n)
         if cut.is_set():
-            limit = max_length or model.max_length
+            limit = min(max_length or model.max_length, model.max_length)
             click.echo(f"gritlite: longer texts were cut to {limit:,} tokens", err=True)
         if output is not None:
             click.echo(f"{output}: {count:,} vectors of {model.dimension:,} dimensions")
