@@ -23,6 +23,16 @@ INTERRUPTED = 128 + signal.SIGINT
 _ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
 
 
+def fill_closed_streams() -> None:
+    """Give standard streams that the parent closed an empty file in their place.
+
+    In this order each gets its own descriptor, so that no other file takes it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for good
+
+
 def unwind_on_termination() -> None:
     """Make SIGTERM and SIGHUP raise SystemExit, so that with-blocks clean up.
 
@@ -59,8 +69,7 @@ def one_line_errors(*, debug: bool) -> Iterator[None]:
         try:
             yield
         finally:
-            if sys.stdout is not None:  # as it is after `>&-`
-                sys.stdout.flush()  # here a full disk can still be told in words
+            sys.stdout.flush()  # here a full disk can still be told in words
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()

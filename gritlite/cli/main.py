@@ -52,6 +52,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    console.fill_closed_streams()
     console.unwind_on_termination()
     console.warnings_as_lines()
     # looked up before parsing, so that errors of parsing are covered too

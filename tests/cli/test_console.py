@@ -195,3 +195,21 @@ def test_a_closed_output_is_no_error():
         check=False,
     )
     assert (child.returncode, child.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "said"),
+    [
+        ("<&-", "act 'print(sys.stdin.read() or \"nothing\")'", ("nothing\n", "")),
+        (">&-", "act 'print(1)'", ("", "")),
+        ("<&- >&- 2>&-", "act 'print(1); assert sys.stderr.fileno() == 2'", ("", "")),
+    ],
+)
+def test_closed_streams_are_empty_ones(closed, arguments, said):
+    child = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {arguments} {closed}', sys.executable, PROGRAM],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (child.returncode, child.stdout, child.stderr) == (0, *said)
