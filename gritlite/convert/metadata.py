@@ -13,11 +13,8 @@ from gguf import GGML_QUANT_VERSION, GGUFType, GGUFWriter, RopeScalingType
 from gritlite.convert.config import ModelConfig
 from gritlite.convert.rope import Rope
 from gritlite.convert.vocabulary import Vocabulary
-from gritlite.prompt import EmbedFormat
+from gritlite.prompt import NORMALIZER_KEY, EmbedFormat
 from gritlite.quant.types import Target
-
-# llama.cpp has no key for it: who tokenizes with this file normalises the text first
-NORMALIZER_KEY = "grit.tokenizer.normalizer"
 
 
 def add_general(writer: GGUFWriter, folder: Path, config: ModelConfig, target: Target) -> None:
