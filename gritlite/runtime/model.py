@@ -98,7 +98,7 @@ class GritLM:
     def tokenize(self, text: str) -> list[int]:
         """Token ids of a plain text, without BOS; nothing in it becomes a control token."""
         self._check_open()
-        return self._embedder.tokenizer.plain(text).tolist()
+        return [int(token) for token in self._embedder.tokenizer.plain(text)]
 
     def encode(
         self,
@@ -168,11 +168,10 @@ class GritLM:
         **options: Any,
     ) -> Any:
         """`encode` for documents: texts, or mappings with `text` and perhaps `title`."""
-        if isinstance(corpus, Mapping):
-            corpus = [corpus]
         if isinstance(corpus, str):
             return self.encode(corpus, **options)
-        texts = [_document_text(document, index) for index, document in enumerate(corpus)]
+        documents = [corpus] if isinstance(corpus, Mapping) else corpus
+        texts = [_document_text(document, index) for index, document in enumerate(documents)]
         return self.encode(texts, **options)
 
     def encode_stream(
