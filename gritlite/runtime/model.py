@@ -170,7 +170,9 @@ class GritLM:
         """`encode` for documents: texts, or mappings with `text` and perhaps `title`."""
         if isinstance(corpus, str):
             return self.encode(corpus, **options)
-        documents = [corpus] if isinstance(corpus, Mapping) else corpus
+        documents: Sequence[str | Mapping[str, str]] = (
+            [corpus] if isinstance(corpus, Mapping) else corpus
+        )
         texts = [_document_text(document, index) for index, document in enumerate(documents)]
         return self.encode(texts, **options)
 
