@@ -16,7 +16,7 @@ def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes f32 GGUF files of tiny checkpoints, each once: `tiny_file("qwen2", context=256)`."""
     made: dict[tuple[object, ...], Path] = {}
 
-    def make(case: str = "llama-tied", **options: object) -> Path:
+    def make(case: str, **options: object) -> Path:
         key = (case, *sorted(options.items()))
         if key not in made:
             folder = tmp_path_factory.mktemp(case)
@@ -31,7 +31,7 @@ def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def tiny_path(tiny_file: Callable[..., Path]) -> Path:
     """A Llama with a byte-level BPE tokenizer and a context of 1,024 tokens."""
-    return tiny_file()
+    return tiny_file("llama-head-dim")
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from gritlite.errors import LibraryError
-from gritlite.gguf_file import GGUFFile
 from gritlite.hub import cache
 from gritlite.hub.locate import pulled_models
-from gritlite.hyperparameters import read_hyperparameters
 from gritlite.machine import available_memory
-from gritlite.memory import PASS_TOKENS, MemoryNeed, embed_memory, generate_memory
+from gritlite.modelfile.header import GGUFFile
+from gritlite.modelfile.hyperparameters import read_hyperparameters
+from gritlite.modelfile.memory import PASS_TOKENS, MemoryNeed, embed_memory, generate_memory
 from gritlite.runtime import probe
 from gritlite.runtime.threads import default_threads
 

@@ -23,9 +23,9 @@ def command(model: str | None, as_json: bool) -> None:
     """
     from gritlite.cli.checkup import examine
     from gritlite.errors import LibraryError
-    from gritlite.gguf_check import check_model
-    from gritlite.gguf_file import read_header
     from gritlite.hub.locate import locate
+    from gritlite.modelfile.check import check_model
+    from gritlite.modelfile.header import read_header
 
     file = None
     if model is not None:

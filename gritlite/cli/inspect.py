@@ -8,8 +8,8 @@ import click
 from gritlite.cli.tables import aligned, size
 
 if TYPE_CHECKING:
-    from gritlite.gguf_facts import ModelDescription, TokenizerFacts
-    from gritlite.memory import MemoryNeed
+    from gritlite.modelfile.facts import ModelDescription, TokenizerFacts
+    from gritlite.modelfile.memory import MemoryNeed
 
 
 @click.command()
@@ -21,10 +21,10 @@ def command(file: str, as_json: bool) -> None:
     FILE is a path, or the name of a pulled model. A model whose parts do not fit
     together is shown as far as it can be read, and then called an error.
     """
-    from gritlite.gguf_check import check_model
-    from gritlite.gguf_facts import describe
-    from gritlite.gguf_file import read_header
     from gritlite.hub.locate import locate
+    from gritlite.modelfile.check import check_model
+    from gritlite.modelfile.facts import describe
+    from gritlite.modelfile.header import read_header
 
     header = read_header(locate(file))
     facts = describe(header)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gritlite.errors import FileError
 from gritlite.files import check_output, replacing
-from gritlite.gguf_file import BOOL_TYPE, MAGIC, STRING_TYPE, GGUFFile, read_header
+from gritlite.modelfile.header import BOOL_TYPE, MAGIC, STRING_TYPE, GGUFFile, read_header
 from gritlite.prompt import EmbedFormat
 
 COPY_BYTES = 1 << 22

@@ -1,22 +1,128 @@
-"""JSON schemas as grammars, by llama.cpp's own converter."""
+"""Grammars in GBNF: checked before llama.cpp reads them, or made of JSON schemas.
+
+llama.cpp writes its complaints about a grammar to the standard error stream,
+runs out of stack on deep nesting, and counts for ever at `{3,1}`; what is
+checked here never gets that far. Source: grammars/README.md and the parser in
+src/llama-grammar.cpp.
+"""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from gritlite.errors import UsageError
 
+MAX_DEPTH = 200
+MAX_RULES = 5000
+MAX_REPETITIONS = 2000  # MAX_REPETITION_THRESHOLD of llama-grammar.cpp
+
+_ESCAPE = r'\\(?:[trn\\"\[\]-]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})'
+_SPACE = re.compile(r"(?:[ \t]|#[^\r\n]*)*")
+_SPACE_AND_LINES = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")
+_NAME = re.compile(r"[a-zA-Z0-9-]+")
+_ITEM = re.compile(
+    rf"""(?P<text>"(?:[^"\\\0]|{_ESCAPE})*")
+    |(?P<characters>\[\^?(?:[^\]\\\0]|{_ESCAPE})*\])
+    |(?P<token>!?<(?:\[[0-9]{{1,9}}\]|[^>\[\0][^>\0]*)>)
+    |(?P<rule>[a-zA-Z0-9-]+)
+    |(?P<any>\.)
+    |(?P<open>\()
+    |(?P<close>\))
+    |(?P<or>\|)
+    |(?P<repeat>[*+?]|\{{[ \t]*(?P<low>[0-9]+)[ \t]*(?:,[ \t]*(?P<high>[0-9]*)[ \t]*)?\}})
+    """,
+    re.VERBOSE,
+)
+
+
+def check_grammar(text: str) -> None:
+    """Raise UsageError, naming the line, for a text that llama.cpp would not take as a grammar."""
+    rules: set[str] = set()
+    used: dict[str, int] = {}
+    place = _skip(text, 0, lines=True)
+    while place < len(text):
+        name = _NAME.match(text, place)
+        if name is None:
+            raise _error(text, place, "a rule must begin with its name")
+        rules.add(name.group())
+        place = _skip(text, name.end(), lines=False)
+        if not text.startswith("::=", place):
+            raise _error(text, place, "'::=' must follow a rule's name")
+        place = _check_body(text, _skip(text, place + 3, lines=True), used)
+        if text[place : place + 1] not in ("", "\r", "\n"):
+            raise _error(text, place, "this is not a part of a rule")
+        place = _skip(text, place, lines=True)
+    if "root" not in rules:
+        raise UsageError("the grammar has no rule 'root'")
+    for missing in used.keys() - rules:
+        raise _error(text, used[missing], f"there is no rule {missing!r}")
+    if len(rules) > MAX_RULES:
+        raise UsageError(f"the grammar has {len(rules)} rules: at most {MAX_RULES} are possible")
+
+
+def _check_body(text: str, place: int, used: dict[str, int]) -> int:
+    """Check what stands behind `::=` and return where it ends."""
+    depth = 0
+    repeatable = False  # whether something stands here that could be repeated
+    while item := _ITEM.match(text, place):
+        kind = item.lastgroup
+        if item["open"]:
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _error(text, place, f"over {MAX_DEPTH} parentheses are open")
+        elif item["close"]:
+            depth -= 1
+            if depth < 0:
+                raise _error(text, place, "this parenthesis was not opened")
+        elif item["repeat"]:
+            _check_repetition(text, item, repeatable)
+        elif item["rule"]:
+            used.setdefault(item["rule"], place)
+        repeatable = kind not in ("open", "or") and item.group() not in ('""', "[]", "[^]")
+        lines = depth > 0 or kind in ("open", "or")
+        place = _skip(text, item.end(), lines=lines)
+    if depth:
+        raise _error(text, place, "a parenthesis is not closed, or this is not a part of a rule")
+    return place
+
+
+def _check_repetition(text: str, item: re.Match[str], repeatable: bool) -> None:
+    if not repeatable:
+        raise _error(text, item.start(), f"nothing stands before {item.group()!r} to repeat")
+    if item["low"] is None:
+        return
+    low = int(item["low"])
+    high = int(item["high"]) if item["high"] else low
+    if high < low:
+        raise _error(text, item.start(), f"{item.group()} has its bounds the wrong way round")
+    if high > MAX_REPETITIONS:
+        raise _error(
+            text, item.start(), f"{item.group()} repeats more than {MAX_REPETITIONS} times"
+        )
+
+
+def _skip(text: str, place: int, *, lines: bool) -> int:
+    match = (_SPACE_AND_LINES if lines else _SPACE).match(text, place)
+    return match.end() if match else place
+
+
+def _error(text: str, place: int, problem: str) -> UsageError:
+    line = text.count("\n", 0, place) + 1
+    rest = text[place : place + 20].partition("\n")[0]
+    return UsageError(f"the grammar's line {line} is wrong at {rest!a}: {problem}")
+
 
 def from_json_schema(schema: Mapping[str, Any] | str) -> str:
-    """GBNF that admits exactly the JSON a schema admits.
+    """GBNF that admits the JSON a schema admits, by llama.cpp's own converter.
 
     Raises UsageError for a schema that is not JSON or uses what the converter
     does not know.
     """
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 
-    text = schema if isinstance(schema, str) else json.dumps(schema)
     try:
+        text = schema if isinstance(schema, str) else json.dumps(schema)
         if not isinstance(json.loads(text), dict):
             raise UsageError("the JSON schema is not an object")
         return str(json_schema_to_gbnf(text))

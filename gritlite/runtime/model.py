@@ -19,15 +19,15 @@ from gritlite.errors import (
     TruncationWarning,
     UsageError,
 )
-from gritlite.gguf_check import check_model
-from gritlite.gguf_file import GGUFFile, read_header
 from gritlite.hub.locate import locate
+from gritlite.modelfile.check import check_model
+from gritlite.modelfile.header import GGUFFile, read_header
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime import probe
 from gritlite.runtime.chat import Chat
 from gritlite.runtime.embed import PASS_TOKENS, Embedder, EmbedOptions, TooLong, Vectors
 from gritlite.runtime.generate import Answer, Engine, GenerateOptions
-from gritlite.runtime.grammar import from_json_schema
+from gritlite.runtime.grammar import check_grammar, from_json_schema
 from gritlite.runtime.llama import SamplingOptions, Weights
 from gritlite.runtime.llama.weights import GpuLayers
 from gritlite.runtime.template import ChatTemplate, Message
@@ -333,6 +333,8 @@ def _generate_options(
         raise UsageError("grammar and json_schema exclude each other: pass one")
     if json_schema is not None:
         grammar = from_json_schema(json_schema)
+    if grammar is not None:
+        check_grammar(grammar)
     sampling = SamplingOptions(
         temperature=temperature,
         top_k=top_k,

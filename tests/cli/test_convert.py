@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gritlite.gguf_file import read_header
 from gritlite.hub import cache
+from gritlite.modelfile.header import read_header
 from tests.tiny import make_checkpoint
 
 

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from gritlite.cli import checkup
 from gritlite.cli.doctor import command
 from gritlite.errors import ArchitectureError, FileError, FormatError, LibraryError
-from gritlite.gguf_file import read_header
-from gritlite.memory import embed_memory, generate_memory
+from gritlite.modelfile.header import read_header
+from gritlite.modelfile.memory import embed_memory, generate_memory
 from gritlite.runtime import probe
 from gritlite.runtime.probe import Verdict, run_probe
 

@@ -11,7 +11,7 @@ import pytest
 
 from gritlite.convert import Progress, convert
 from gritlite.errors import FormatError, OutputExistsError, UsageError
-from gritlite.gguf_file import GGUFFile, read_header
+from gritlite.modelfile.header import GGUFFile, read_header
 from gritlite.prompt import EmbedFormat, is_grit
 from gritlite.quant.types import TARGETS
 from tests.reference import loaded, logits, tokenize

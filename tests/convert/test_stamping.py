@@ -8,7 +8,7 @@ import pytest
 
 from gritlite.convert import convert, stamp
 from gritlite.errors import FileError, FormatError, OutputExistsError
-from gritlite.gguf_file import read_header
+from gritlite.modelfile.header import read_header
 from gritlite.prompt import EMBED_PROMPT_KEY, EmbedFormat, is_grit
 from tests.reference import loaded, logits
 from tests.tiny import make_checkpoint

@@ -18,10 +18,10 @@ from click.testing import CliRunner
 
 from gritlite.cli.pull import command
 from gritlite.errors import DownloadError, FileError
-from gritlite.gguf_file import read_header
 from gritlite.hub import cache, catalog, pypi
 from gritlite.hub.catalog import CatalogModel, WheelMember
 from gritlite.hub.locate import locate
+from gritlite.modelfile.header import read_header
 from gritlite.prompt import EMBED_PROMPT_KEY
 from tests.hub.folder_listing import files_in
 from tests.hub.local_servers import Index, sha256

@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from gritlite.convert import convert
-from gritlite.gguf_file import read_header
+from gritlite.modelfile.header import read_header
 from tests.nasty_texts import NASTY_TEXTS
 from tests.reference import loaded, tokenize
 from tests.tiny import make_checkpoint

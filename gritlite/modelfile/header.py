@@ -3,7 +3,7 @@
 Format: ggml's docs/gguf.md, with the rules llama.cpp enforces (ggml/src/gguf.cpp,
 llama-model-loader.cpp). Every count, length and offset is held against the file's
 size before anything is allocated. The module does not know what a key or a
-tensor means (`gguf_check` does) and never reads tensor data.
+tensor means (`check` does) and never reads tensor data.
 """
 
 import stat
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.errors import FileError, FormatError
-from gritlite.ggml_types import BLOCKS, GGMLType
+from gritlite.modelfile.types import BLOCKS, GGMLType
 
 Value = bool | int | float | str | list[str] | NDArray[Any]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import gguf
 import pytest
 from click.testing import CliRunner
-from sample_gguf import BPE, SPM, write_model
 
 from gritlite.cli.inspect import command
 from gritlite.errors import ArchitectureError, FormatError
-from gritlite.gguf_facts import TypeShare, describe
-from gritlite.gguf_file import read_header
+from gritlite.modelfile.facts import TypeShare, describe
+from gritlite.modelfile.header import read_header
 from gritlite.prompt import EmbedFormat
+from tests.sample_gguf import BPE, SPM, write_model
 
 
 def rewrite(source: Path, output: Path, keys: dict[str, str | bool]) -> Path:

@@ -6,14 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
-from gguf_mutations import mutants
-from load_gguf import outcomes
-from sample_gguf import BPE, SPM, write_model
 
 from gritlite.errors import GritLiteError
-from gritlite.gguf_check import check_model
-from gritlite.gguf_facts import describe
-from gritlite.gguf_file import read_header
+from gritlite.modelfile.check import check_model
+from gritlite.modelfile.facts import describe
+from gritlite.modelfile.header import read_header
+from tests.modelfile.gguf_mutations import mutants
+from tests.modelfile.load_gguf import outcomes
+from tests.sample_gguf import BPE, SPM, write_model
 
 MUTANTS = 5_000  # of each tokenizer's model
 LOADED = 150  # of those that pass

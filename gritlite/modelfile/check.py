@@ -15,9 +15,9 @@ from typing import NoReturn
 import numpy as np
 
 from gritlite.errors import ArchitectureError, FormatError, TokenizerError
-from gritlite.ggml_types import GGMLType
-from gritlite.gguf_file import AGAIN, GGUFFile, TensorInfo
-from gritlite.hyperparameters import TOKENS_KEY, Hyperparameters, read_hyperparameters
+from gritlite.modelfile.header import AGAIN, GGUFFile, TensorInfo
+from gritlite.modelfile.hyperparameters import TOKENS_KEY, Hyperparameters, read_hyperparameters
+from gritlite.modelfile.types import GGMLType
 
 # architectures whose tensors are known here by name and shape
 CHECKED = frozenset({"llama", "llama-embed", "qwen2"})

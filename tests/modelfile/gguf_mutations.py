@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from gritlite.gguf_file import GGUFFile
+from gritlite.modelfile.header import GGUFFile
 
 INTERESTING = (
     *range(10), 13, 14, 16, 24, 30, 31, 32, 33, 42, 43, 63, 64, 128, 255, 256, 512, 513,

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from gritlite.errors import ArchitectureError, FormatError
-from gritlite.gguf_file import AGAIN, GGUFFile
+from gritlite.modelfile.header import AGAIN, GGUFFile
 
 _T = TypeVar("_T")
 

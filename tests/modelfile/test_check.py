@@ -6,13 +6,13 @@ import math
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType
-from load_gguf import outcomes
-from sample_gguf import BPE, SPM, write_model
 
 from gritlite.errors import ArchitectureError, FormatError, TokenizerError
-from gritlite.ggml_types import GGMLType
-from gritlite.gguf_check import NOT_FOR_MATRICES, check_model
-from gritlite.gguf_file import Entry, GGUFFile, read_header
+from gritlite.modelfile.check import NOT_FOR_MATRICES, check_model
+from gritlite.modelfile.header import Entry, GGUFFile, read_header
+from gritlite.modelfile.types import GGMLType
+from tests.modelfile.load_gguf import outcomes
+from tests.sample_gguf import BPE, SPM, write_model
 
 
 def with_key(file: GGUFFile, key: str, value: object, kind: str | None = None) -> GGUFFile:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gritlite.ggml_types import FILE_TYPES
-from gritlite.gguf_check import SPECIAL_TOKENS
-from gritlite.gguf_file import GGUFFile
-from gritlite.hyperparameters import TOKENS_KEY, read_hyperparameters
-from gritlite.memory import PASS_TOKENS, MemoryNeed, embed_memory, generate_memory
+from gritlite.modelfile.check import SPECIAL_TOKENS
+from gritlite.modelfile.header import GGUFFile
+from gritlite.modelfile.hyperparameters import TOKENS_KEY, read_hyperparameters
+from gritlite.modelfile.memory import PASS_TOKENS, MemoryNeed, embed_memory, generate_memory
+from gritlite.modelfile.types import FILE_TYPES
 from gritlite.prompt import EmbedFormat, is_grit
 
 USUAL_CONTEXT = 4096

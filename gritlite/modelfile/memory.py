@@ -14,8 +14,8 @@ repacked copy takes their place in use, and the mapped pages are the ones droppe
 
 from dataclasses import dataclass
 
-from gritlite.gguf_file import GGUFFile
-from gritlite.hyperparameters import Hyperparameters, read_hyperparameters
+from gritlite.modelfile.header import GGUFFile
+from gritlite.modelfile.hyperparameters import Hyperparameters, read_hyperparameters
 
 PASS_TOKENS = 512
 

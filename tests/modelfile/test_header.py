@@ -8,11 +8,11 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from sample_gguf import BPE, SPM, write_model
 
 from gritlite.errors import FileError, FormatError
-from gritlite.ggml_types import GGMLType
-from gritlite.gguf_file import read_header
+from gritlite.modelfile.header import read_header
+from gritlite.modelfile.types import GGMLType
+from tests.sample_gguf import BPE, SPM, write_model
 
 U32, STRING, ARRAY = 4, 8, 9
 F32, Q8_0 = 0, 8

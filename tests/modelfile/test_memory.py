@@ -9,8 +9,8 @@ import gguf
 import numpy as np
 import pytest
 
-from gritlite.gguf_file import GGUFFile, read_header
-from gritlite.memory import embed_memory, generate_memory
+from gritlite.modelfile.header import GGUFFile, read_header
+from gritlite.modelfile.memory import embed_memory, generate_memory
 
 REPORTER = Path(__file__).with_name("report_buffers.py")
 LAYERS = 2

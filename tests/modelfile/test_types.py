@@ -6,7 +6,7 @@ import gguf
 import llama_cpp
 import pytest
 
-from gritlite.ggml_types import BLOCKS, FILE_TYPES, GGMLType
+from gritlite.modelfile.types import BLOCKS, FILE_TYPES, GGMLType
 
 # linked by the library that llama_cpp loaded, so its symbols are found through it
 ggml = llama_cpp.llama_cpp._lib
