@@ -35,9 +35,41 @@ _ITEM = re.compile(
     re.VERBOSE,
 )
 
+# keywords of JSON Schema 2020-12 that say what is valid, and that the converter does not read
+_UNHELD = frozenset(
+    [
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "uniqueItems",
+        "contains",
+        "minContains",
+        "maxContains",
+        "minProperties",
+        "maxProperties",
+        "patternProperties",
+        "propertyNames",
+        "dependentRequired",
+        "dependentSchemas",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+        "not",
+        "if",
+        "then",
+        "else",
+        "$dynamicRef",
+    ]
+)
+_WITH_SCHEMA = ("items", "additionalProperties")
+_WITH_SCHEMAS = ("properties", "$defs", "definitions", "prefixItems", "anyOf", "oneOf", "allOf")
+
 
 def check_grammar(text: str) -> None:
     """Raise UsageError, naming the line, for a text that llama.cpp would not take as a grammar."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise UsageError("the grammar holds half of a surrogate pair, which is no character")
     rules: set[str] = set()
     used: dict[str, int] = {}
     place = _skip(text, 0, lines=True)
@@ -114,19 +146,39 @@ def _error(text: str, place: int, problem: str) -> UsageError:
 
 
 def from_json_schema(schema: Mapping[str, Any] | str) -> str:
-    """GBNF that admits the JSON a schema admits, by llama.cpp's own converter.
+    """GBNF that admits only JSON that a schema admits, by llama.cpp's own converter.
 
-    Raises UsageError for a schema that is not JSON or uses what the converter
-    does not know.
+    Raises UsageError for a schema that is not JSON or asks for what a grammar of
+    the converter does not hold to.
     """
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 
     try:
         text = schema if isinstance(schema, str) else json.dumps(schema)
-        if not isinstance(json.loads(text), dict):
+        content = json.loads(text)
+        if not isinstance(content, dict):
             raise UsageError("the JSON schema is not an object")
-        return str(json_schema_to_gbnf(text))
+        _refuse_unheld(content)
+        grammar = str(json_schema_to_gbnf(text))
     except UsageError:
         raise
     except Exception as error:  # the converter raises whatever its traversal meets
         raise UsageError(f"the JSON schema cannot become a grammar: {error!r}") from error
+    # the converter lets raw control characters into strings, which JSON does not (RFC 8259)
+    return grammar.replace('char ::= [^"\\\\] ', 'char ::= [^"\\\\\\x00-\\x1F\\x7F] ')
+
+
+def _refuse_unheld(schema: Any) -> None:
+    """Raise UsageError for a keyword that the converter would pass over in silence."""
+    if not isinstance(schema, Mapping):
+        return
+    for keyword in _UNHELD & schema.keys():
+        raise UsageError(f"the JSON schema's {keyword!r} cannot be held to: leave it out")
+    parts = [schema[keyword] for keyword in _WITH_SCHEMA if keyword in schema]
+    parts += [part for keyword in _WITH_SCHEMAS for part in _values(schema.get(keyword))]
+    for part in parts:
+        _refuse_unheld(part)
+
+
+def _values(schemas: Any) -> list[Any]:
+    return list(schemas.values()) if isinstance(schemas, Mapping) else list(schemas or ())
