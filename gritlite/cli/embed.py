@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import click
 
@@ -12,6 +12,12 @@ from gritlite.cli.options import load, model_options
 
 if TYPE_CHECKING:
     from gritlite.cli.texts import Texts
+
+
+class _Choices(TypedDict):
+    instruction: str
+    max_length: int | None
+    too_long: Literal["error", "truncate", "chunk"]
 
 
 @click.command()
@@ -66,13 +72,15 @@ def command(
         model_choice["pass_tokens"] = pass_tokens
     count, cut = 0, threading.Event()
     with load(**model_choice) as model, _placed_errors(texts):
-        vectors = model.encode_stream(
-            texts,
-            instruction=model.format.with_instruction(instruction),
-            max_length=max_length,
-            too_long=too_long,
-            on_cut=cut,
-        )
+        choices: _Choices = {
+            "instruction": model.format.with_instruction(instruction),
+            "max_length": max_length,
+            "too_long": too_long,
+        }
+        if texts.rereadable:  # a bad line is told before the work begins, not after hours
+            model.check(texts, **choices)
+            texts.restart()
+        vectors = model.encode_stream(texts, on_cut=cut, **choices)
         with (
             writing(output, model.dimension, force=force) as write,
             bar("embedding", unit="B", total=texts.bytes_total) as shown,

@@ -57,6 +57,16 @@ class Texts:
                 yield self._text(line, field, self.place(count))
                 count += 1
 
+    @property
+    def rereadable(self) -> bool:
+        """Whether the texts can be read a second time, after `restart`."""
+        return self.bytes_total is not None and STANDARD_INPUT not in self._files
+
+    def restart(self) -> None:
+        """Make the next iteration begin at the first text again."""
+        self.bytes_read = 0
+        self._starts.clear()
+
     def place(self, index: int) -> str:
         """The file and line of the text number `index`, counted from 0."""
         file = bisect_right(self._starts, index) - 1

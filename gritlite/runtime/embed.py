@@ -94,30 +94,43 @@ class Embedder:
         options: EmbedOptions,
         *,
         cancel: threading.Event | None = None,
-        on_cut: "threading.Event | None" = None,
+        on_cut: threading.Event | None = None,
     ) -> Iterator[Vectors]:
         """Yield the vectors of `texts` in order, as float32 [k, n_embd] with k varying.
 
-        `on_cut` is set when a text was truncated. Raises EmptyTextError and
-        InputTooLongError with the number of the text, counted from 1, and
+        `on_cut` is set when a text was truncated. Raises as `pieces`, and
         CancelledError within one pass of `cancel` being set.
+        """
+        window: list[_Piece] = []
+        count = tokens = 0
+        for pieces in self.pieces(texts, options, on_cut=on_cut):
+            window += [_Piece(count, piece) for piece in pieces]
+            tokens += sum(len(piece.ids) for piece in pieces)
+            count += 1
+            if tokens >= _WINDOW_PASSES * self._pass_tokens:
+                yield self._embed_window(window, count, options, cancel)
+                window, count, tokens = [], 0, 0
+        if count:
+            yield self._embed_window(window, count, options, cancel)
+
+    def pieces(
+        self,
+        texts: Iterable[str],
+        options: EmbedOptions,
+        *,
+        on_cut: threading.Event | None = None,
+    ) -> Iterator[list[TextTokens]]:
+        """Tokenize `texts`: of each the pieces that fit a pass, usually one.
+
+        Raises EmptyTextError, InputTooLongError or InputError, whose `index` is
+        the text's place, from 0.
         """
         prompt = self._format.prompt if options.prompt is None else options.prompt
         prompt_tokens = self.tokenizer.prompt(prompt, add_bos=options.add_bos)
         limit = min(options.max_length or self.max_tokens, self.max_tokens)
-        window: list[_Piece] = []
-        first = count = tokens = 0
         for number, text in enumerate(texts):
             whole = self._tokenize(prompt_tokens, text, number)
-            for piece in _fit(whole, number, limit, options, on_cut):
-                window.append(_Piece(number - first, piece))
-                tokens += len(piece.ids)
-            count += 1
-            if tokens >= _WINDOW_PASSES * self._pass_tokens:
-                yield self._embed_window(window, count, options, cancel)
-                window, first, count, tokens = [], number + 1, 0, 0
-        if count:
-            yield self._embed_window(window, count, options, cancel)
+            yield _fit(whole, number, limit, options, on_cut)
 
     def _tokenize(self, prompt: PromptTokens, text: str, number: int) -> TextTokens:
         if not isinstance(text, str):

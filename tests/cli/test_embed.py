@@ -26,6 +26,7 @@ from gritlite.errors import (
     OutputExistsError,
     UsageError,
 )
+from gritlite.runtime.embed import Embedder
 from gritlite.runtime.model import GritLM
 
 WIDTH = 32  # of the tiny model
@@ -273,3 +274,13 @@ def test_an_error_is_one_line(gritlite, tmp_path):
     assert err == (
         "gritlite: error: standard input, line 2: empty, without tokens to pool: leave it out\n"
     )
+
+
+def test_a_bad_line_of_a_file_is_told_before_any_text_is_embedded(model, tmp_path, monkeypatch):
+    passes = []
+    monkeypatch.setattr(Embedder, "_run_pass", lambda *_: passes.append(1))
+    path = tmp_path / "texts.txt"
+    path.write_text("good\n" * 20_000 + "\n")
+    with pytest.raises(EmptyTextError, match=r"texts\.txt, line 20001: empty"):
+        embed(model, path)
+    assert not passes

@@ -2,11 +2,11 @@
 
 import pytest
 from gguf import GGMLQuantizationType as Q
-from tiny_gguf import TinyModel
 
 from gritlite.errors import ArchitectureError
 from gritlite.quant.choices import ModelFacts, TensorFacts, TypeChoice, choose_types
 from gritlite.quant.types import TARGETS
+from tests.quant.tiny_gguf import TinyModel
 
 
 def facts_of(model: TinyModel) -> list[TensorFacts]:

@@ -7,12 +7,12 @@ import llama_cpp
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, quants
-from tiny_gguf import StoredTensor, TinyModel, random_weights, read_gguf, write_gguf
 
 from gritlite.errors import FormatError
 from gritlite.quant.choices import choose_types
 from gritlite.quant.rows import quantize_rows
 from gritlite.quant.types import TARGETS, Target
+from tests.quant.tiny_gguf import StoredTensor, TinyModel, random_weights, read_gguf, write_gguf
 
 F32, BF16 = GGMLQuantizationType.F32, GGMLQuantizationType.BF16
 
