@@ -19,7 +19,7 @@ demo: pull
 	@mkdir -p build
 	$(BIN)/gritlite embed examples/sentences.txt --model default -o build/sentences.npy --force
 	$(BIN)/python examples/nearest.py examples/sentences.txt build/sentences.npy
-	$(BIN)/gritlite chat --model default --prompt "In one sentence: why do leaves look green?" </dev/null
+	$(BIN)/gritlite chat --model default --temperature 0 --prompt "In one sentence: why do leaves look green?" </dev/null
 
 test: test-core test-oracle
 

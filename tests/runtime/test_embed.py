@@ -25,12 +25,11 @@ QUERY = instruction("Find it")
 
 
 def some_texts(count: int, seed: int = 0) -> list[str]:
-    """Texts of 1 to some 300 tokens, in no order of length."""
+    """Different texts of 3 to some 300 tokens, in no order of length."""
     random = np.random.default_rng(seed)
     words = " ".join(SENTENCES).split()
-    return [
-        " ".join(random.choice(words, size=n)) for n in random.geometric(0.07, count).clip(1, 80)
-    ]
+    sizes = random.geometric(0.07, count).clip(1, 80)
+    return [f"{n} {' '.join(random.choice(words, size=size))}" for n, size in enumerate(sizes)]
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -65,8 +64,10 @@ def test_packed_vectors_are_those_of_plain_passes(case: str, tiny_file) -> None:
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
         tokenizer = model._embedder.tokenizer
         tokens = [tokenizer.text(tokenizer.prompt(QUERY), text) for text in texts]
+    # a tie between experts may fall either way with the last bit of a sum
+    close = 0.9995 if case == "mixtral" else 0.999999
     for vector, piece in zip(vectors, tokens, strict=True):
-        assert cosines(vector, reference(path, piece.ids.tolist(), piece.start)) > 0.999999
+        assert cosines(vector, reference(path, piece.ids.tolist(), piece.start)) > close
 
 
 def test_a_vector_does_not_depend_on_its_neighbours(tiny_model: GritLM) -> None:
