@@ -70,7 +70,11 @@ class Weights:
         self.bos: int = C.llama_vocab_bos(self._vocab)
         self.eos: int = C.llama_vocab_eos(self._vocab)
         self.adds_bos: bool = C.llama_vocab_get_add_bos(self._vocab) and self.bos >= 0
-        self._normalizer = check_normalizer(self._metadata(NORMALIZER_KEY))
+        try:
+            self._normalizer = check_normalizer(self._metadata(NORMALIZER_KEY))
+        except FormatError:
+            self.close()
+            raise
 
     @property
     def model(self) -> ctypes.c_void_p:

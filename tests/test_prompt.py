@@ -1,0 +1,56 @@
+"""The prompt format, and its keys in a file."""
+
+import pytest
+
+from gritlite import instruction
+from gritlite.errors import FormatError
+from gritlite.prompt import EmbedFormat, check_normalizer, is_grit
+
+
+def test_prompts_are_those_of_the_official_readme() -> None:
+    """`gritlm_instruction` of github.com/ContextualAI/gritlm, README.md."""
+    assert instruction("Retrieve it") == "<|user|>\nRetrieve it\n<|embed|>\n"
+    assert instruction("") == "<|embed|>\n"
+
+
+def test_a_format_travels_in_metadata() -> None:
+    for embed_format in (
+        EmbedFormat(),
+        EmbedFormat("doc: ", "q: {instruction}\n", normalize=False, attention="causal"),
+    ):
+        metadata = embed_format.to_metadata()
+        assert EmbedFormat.from_metadata({"general.name": "x", **metadata}) == embed_format
+        assert is_grit(metadata)
+    assert EmbedFormat.from_metadata({}) == EmbedFormat()
+    assert not is_grit({})
+
+
+def test_words_become_the_prompt_of_the_format() -> None:
+    embed_format = EmbedFormat("doc: ", "q: {instruction}\n")
+    assert embed_format.with_instruction("find {instruction}") == "q: find {instruction}\n"
+    assert embed_format.with_instruction("") == "doc: "
+    assert EmbedFormat().with_instruction("a") == instruction("a")
+    assert EmbedFormat().with_instruction("") == instruction("")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"grit.embed.prompt": 3}, "grit.embed.prompt is not a str"),
+        ({"grit.embed.normalize": "yes"}, "grit.embed.normalize is not a bool"),
+        ({"grit.embed.pooling": "cls"}, "pools by mean only"),
+        ({"grit.embed.attention": "both"}, "expected 'bidirectional' or 'causal'"),
+        ({"grit.embed.instruction_prompt": "no field"}, "exactly once"),
+        ({"grit.embed.instruction_prompt": "{instruction}{instruction}"}, "exactly once"),
+    ],
+)
+def test_metadata_that_is_wrong(metadata: dict[str, object], message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        EmbedFormat.from_metadata(metadata)
+
+
+def test_forms_of_unicode() -> None:
+    assert check_normalizer(None) is None
+    assert check_normalizer("NFC") == "NFC"
+    with pytest.raises(FormatError, match=r"'nfc': expected one of"):
+        check_normalizer("nfc")
