@@ -20,7 +20,7 @@ from gritlite.modelfile.memory import PASS_TOKENS, MemoryNeed, embed_memory, gen
 from gritlite.runtime import probe
 from gritlite.runtime.threads import default_threads
 
-EXTRAS: Mapping[str, str] = {"hub": "huggingface_hub", "parquet": "pyarrow"}
+EXTRAS: Mapping[str, str] = {"hub": "huggingface_hub", "parquet": "pyarrow", "torch": "torch"}
 _CHAT_TOKENS = 4096
 # instruction sets that llama.cpp's kernels use, by their names in /proc/cpuinfo
 _INSTRUCTION_SETS = (
@@ -172,4 +172,9 @@ def _fits(model: GGUFFile, available: int | None) -> tuple[Fit, ...]:
 
 def _together(one: MemoryNeed, other: MemoryNeed) -> MemoryNeed:
     """Two contexts on one copy of the weights."""
-    return MemoryNeed(one.weights, one.kv_cache + other.kv_cache, one.compute + other.compute)
+    return MemoryNeed(
+        one.weights,
+        one.kv_cache + other.kv_cache,
+        one.compute + other.compute,
+        one.outputs + other.outputs,
+    )

@@ -99,5 +99,5 @@ def _grit_rows(facts: "ModelDescription") -> list[tuple[str, str]]:
 def _need(need: "MemoryNeed") -> str:
     return (
         f"{size(need.total)} (weights {size(need.weights)}, "
-        f"KV cache {size(need.kv_cache)}, buffers {size(need.compute)})"
+        f"KV cache {size(need.kv_cache)}, buffers {size(need.compute + need.outputs)})"
     )

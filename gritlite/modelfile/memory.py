@@ -26,16 +26,26 @@ _CELL_BLOCK = 256  # llama.cpp rounds a context up to a multiple of it
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes: the weights, the key-value cache, and the buffers of one pass."""
+    """Bytes: the weights, the key-value cache, the buffers of one pass, and its outputs.
+
+    `outputs` are the logits that llama.cpp copies out for every token marked as
+    output (llama_context::output_reserve), in embedding passes too.
+    """
 
     weights: int
     kv_cache: int
     compute: int
+    outputs: int
+
+    @property
+    def beside_weights(self) -> int:
+        """What is needed on top of the weights."""
+        return self.kv_cache + self.compute + self.outputs
 
     @property
     def total(self) -> int:
-        """The sum of the three."""
-        return self.weights + self.kv_cache + self.compute
+        """The sum of all."""
+        return self.weights + self.beside_weights
 
 
 def embed_memory(file: GGUFFile, pass_tokens: int = PASS_TOKENS) -> MemoryNeed:
@@ -48,7 +58,12 @@ def embed_memory(file: GGUFFile, pass_tokens: int = PASS_TOKENS) -> MemoryNeed:
     cells = _padded(pass_tokens)
     head = model.vocabulary + 2 * model.width
     numbers = max(head, _layer_numbers(model, cells))
-    return MemoryNeed(_weights(file), _kv_bytes(model, cells), _F32 * pass_tokens * numbers)
+    return MemoryNeed(
+        _weights(file),
+        _kv_bytes(model, cells),
+        _F32 * pass_tokens * numbers,
+        _F32 * pass_tokens * model.vocabulary,
+    )
 
 
 def generate_memory(
@@ -62,7 +77,12 @@ def generate_memory(
     cells = _padded(context_length)
     tokens = min(pass_tokens, cells)
     numbers = _layer_numbers(model, cells)
-    return MemoryNeed(_weights(file), _kv_bytes(model, cells), _F32 * tokens * numbers)
+    return MemoryNeed(
+        _weights(file),
+        _kv_bytes(model, cells),
+        _F32 * tokens * numbers,
+        _F32 * model.vocabulary,
+    )
 
 
 def _weights(file: GGUFFile) -> int:

@@ -6,7 +6,7 @@ come back in the order of the texts. Knows nothing of files or chats.
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,8 +19,10 @@ from gritlite.errors import (
     EmptyTextError,
     InputError,
     InputTooLongError,
+    OutOfMemoryError,
     UsageError,
 )
+from gritlite.machine import available_memory
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
 from gritlite.runtime.llama.context import MAX_SEQUENCES
@@ -66,7 +68,10 @@ class _Piece:
 
 
 class Embedder:
-    """Runs embedding passes over shared weights. Thread-safe: passes take turns."""
+    """Runs embedding passes over shared weights. Thread-safe: passes take turns.
+
+    `memory_need` tells the bytes that a pass of so many tokens needs beside the weights.
+    """
 
     def __init__(
         self,
@@ -77,6 +82,7 @@ class Embedder:
         threads: int,
         pass_tokens: int,
         max_tokens: int,
+        memory_need: Callable[[int], int],
     ) -> None:
         self._weights = weights
         self._format = embed_format
@@ -84,6 +90,7 @@ class Embedder:
         self._threads = threads
         self._pass_tokens = min(pass_tokens, max_tokens)
         self.max_tokens = max_tokens
+        self._memory_need = memory_need
         self.tokenizer = Tokenizer(weights)
         self._context: Context | None = None
         self._closed = False
@@ -192,6 +199,8 @@ class Embedder:
             size = self._pass_tokens
             while size < tokens:
                 size *= 2
+            size = min(size, self.max_tokens)
+            self._check_memory(tokens, size)
             options = ContextOptions(
                 n_ctx=size,
                 n_batch=size,
@@ -202,6 +211,16 @@ class Embedder:
             )
             self._context = Context(self._weights, options)
         return self._context
+
+    def _check_memory(self, tokens: int, size: int) -> None:
+        """Refuse a pass that the system would kill the process for."""
+        need, free = self._memory_need(size), available_memory()
+        if free is not None and need > free:
+            raise OutOfMemoryError(
+                f"a pass of {tokens:,} tokens needs {need >> 20:,} MiB beside the weights, but "
+                f"{free >> 20:,} MiB are free: cut long texts, embed them in chunks, or close "
+                "other programs"
+            )
 
     def close(self) -> None:
         """Free the context, after the pass in progress. Open streams end with ClosedError."""

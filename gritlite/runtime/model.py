@@ -22,6 +22,7 @@ from gritlite.errors import (
 from gritlite.hub.locate import locate
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.header import GGUFFile, read_header
+from gritlite.modelfile.memory import embed_memory
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime import probe
 from gritlite.runtime.chat import Chat
@@ -80,6 +81,7 @@ class GritLM:
             threads=threads,
             pass_tokens=pass_tokens,
             max_tokens=min(trained, MAX_PASS_TOKENS),
+            memory_need=lambda tokens: embed_memory(self.file, tokens).beside_weights,
         )
         self._chat: Chat | None = None
         self._chat_lock = threading.Lock()

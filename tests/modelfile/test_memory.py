@@ -104,6 +104,7 @@ def test_estimates_are_what_llama_cpp_reserves(tmp_path, name):
     assert need.compute == pytest.approx(compute, rel=0.01)
 
     need = embed_memory(file, 2048)
+    assert need.outputs == 2048 * SHAPES[name][0] * 4
     kv_cache, compute = reserved(file, 2048, 2048, 2048)
     assert need.kv_cache == pytest.approx(kv_cache, rel=0.001)
     assert need.compute == pytest.approx(compute, rel=0.05)
@@ -114,4 +115,4 @@ def test_contexts_are_rounded_up_as_llama_cpp_rounds_them(tmp_path):
     kv_cache, _ = reserved(file, 1000, 512, 1)
     assert generate_memory(file, 1000).kv_cache == pytest.approx(kv_cache, rel=0.01)
     need = generate_memory(file, 1000)
-    assert need.total == need.weights + need.kv_cache + need.compute
+    assert need.total == need.weights + need.kv_cache + need.compute + need.outputs

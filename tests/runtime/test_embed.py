@@ -15,9 +15,11 @@ from gritlite.errors import (
     EmptyTextError,
     InputError,
     InputTooLongError,
+    OutOfMemoryError,
     TruncationWarning,
     UsageError,
 )
+from gritlite.runtime import embed
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
 from tests.tiny_tokenizers import SENTENCES
 
@@ -334,3 +336,11 @@ def test_closed_while_other_threads_embed(tiny_path: Path, round: int) -> None:
     for thread in threads:
         thread.join(20)
     assert outcomes == [ClosedError] * 3
+
+
+def test_a_pass_that_memory_cannot_hold_is_refused(tiny_model: GritLM, monkeypatch) -> None:
+    monkeypatch.setattr(embed, "available_memory", lambda: 1 << 20)
+    with pytest.raises(OutOfMemoryError, match="but 1 MiB are free"):
+        tiny_model.encode("hello")
+    monkeypatch.setattr(embed, "available_memory", lambda: None)  # a system that does not tell
+    assert tiny_model.encode("hello").shape == (tiny_model.dimension,)
