@@ -4,7 +4,9 @@
 `flip`: one context whose causal mask is switched. `chat`: chat alone, for the memory.
 Each way runs in a child process of its own; its passes and tokens take turns:
 
-    python benchmarks/switching.py MODEL.gguf [--context 4096] [--history 0,1024,3072]
+    python benchmarks/switching.py MODEL.gguf [--context 4096] [--history 0,1024,3072] [--rounds 7]
+
+With --rounds 0 only memory is measured.
 
 Printed for each way: resident memory; milliseconds a token takes when an
 embedding pass came before it, and what that adds to a token after a token (the
@@ -168,17 +170,17 @@ def embed_batch(*, first_sequence: int) -> Batch:
 def child(way_name: str, model: Path, n_ctx: int, histories: list[int], rounds: int) -> None:
     """Measure one way and print JSON."""
     with Weights(model) as weights:
-        result: dict[str, Any] = {"way": way_name}
-        if way_name == "chat":
-            chat = Two(weights, n_ctx, embeds=False)
-            chat.prefill(n_ctx - 1)
-            chat.token(n_ctx - 1)
-        else:
-            way: Way = Flip(weights, n_ctx) if way_name == "flip" else Two(weights, n_ctx)
+        embeds = way_name != "chat"
+        way: Way = (
+            Flip(weights, n_ctx) if way_name == "flip" else Two(weights, n_ctx, embeds=embeds)
+        )
+        # llama.cpp fills the key-value cache with zeros, so all of it is resident at once
+        way.prefill(PASS_TOKENS)
+        if embeds:
             way.embed()
+        result = {"way": way_name, "memory_mib": resident_mib(), "histories": []}
+        if embeds and rounds:
             result["histories"] = [measure(way, held, rounds) for held in histories]
-            way.prefill(n_ctx - 1)
-        result["memory_mib"] = resident_mib()
         print(json.dumps(result))
 
 
@@ -220,7 +222,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--context", type=int, default=4096)
     parser.add_argument("--history", default="0,1024,3072")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="0 measures memory only")
     parser.add_argument("--way", choices=("chat", "two", "flip"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     histories = [int(number) for number in options.history.split(",")]
@@ -236,6 +238,8 @@ def main() -> None:
     for result in results:
         more = 100 * (result["memory_mib"] / chat_alone - 1)
         print(f"| {result['way']} | {result['memory_mib']:.0f} | {more:.1f}% |")
+    if not options.rounds:
+        return
     print("\n| way | chat tokens held | a token, ms | switch, ms | embedding tokens/s |")
     print("|---|---|---|---|---|")
     for result in results[1:]:
