@@ -1,5 +1,6 @@
 """Models for all tests: tiny random ones made here, and the real small one that is pulled."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from gritlite import FileError, GritLM
 from gritlite.convert import convert
 from gritlite.hub.locate import locate
 from tests.tiny import make_checkpoint
+
+# a shell's background jobs ignore Ctrl-C and hand that on to their children, but the children
+# that tests start are to be interrupted
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
