@@ -143,7 +143,7 @@ def test_values_out_of_range(tiny_path, arguments, kind, said):
 def test_a_bad_grammar_or_schema(tiny_path, tmp_path):
     path = tmp_path / "bad"
     path.write_text("root ::= (")
-    with pytest.raises(UsageError, match="the grammar.s line 1 is wrong"):
+    with pytest.raises(UsageError, match=r"grammar.s line 1 is wrong"):
         chat(tiny_path, "--prompt", "Hi", "--grammar", path)
     with pytest.raises(UsageError, match="JSON schema"):
         chat(tiny_path, "--prompt", "Hi", "--json-schema", path)
