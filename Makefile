@@ -26,8 +26,10 @@ test: test-core test-oracle
 test-core: pull
 	$(BIN)/python -m pytest tests --ignore=tests/oracle
 
+# torch and llama.cpp each bring a pool of OpenMP threads; while one waits by spinning, the
+# other has no processor
 test-oracle: pull $(ORACLE_READY)
-	$(ORACLE)/bin/python -m pytest tests/oracle
+	OMP_WAIT_POLICY=passive $(ORACLE)/bin/python -m pytest tests/oracle
 
 check: $(READY)
 	$(BIN)/ruff check .
