@@ -62,7 +62,8 @@ class Screen:
         return before
 
     def do(self, line):
-        """Type a line; what appears until the next prompt."""
+        """Type a line, as a person does a moment after the prompt; what appears until the next."""
+        time.sleep(0.3)
         self.type(line + "\n")
         self.read_to(line + "\n")
         return self.read_to("\n" + PROMPT) if not line.startswith("/") else self.read_to(PROMPT)
@@ -159,6 +160,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_what_was_said(start, tmp_path):
     question, answer = saved(file)
     assert question["content"] == "Hello there"
     assert answer["content"]
+    time.sleep(0.3)
     screen.type("Go on\n")
     screen.read_to("Go on\n")
     time.sleep(0.5)
