@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--texts", type=Path, required=True, help="SQuAD JSON, or a text a line")
     parser.add_argument("--checkpoint", type=Path, help="folder for the official package")
+    parser.add_argument("--llama-passes", default="512,2048", help="tokens a pass of Llama.embed")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=default_threads())
     options = parser.parse_args()
@@ -38,7 +39,8 @@ def main() -> None:
     tokens = sum(len(gritlite.tokenize(EMBED + text)) for text in texts)
     print(f"{len(texts)} texts, {tokens} tokens, {options.threads} threads", file=sys.stderr)
     contenders: dict[str, Contender] = {"gritlite": lambda batch: gritlite.encode(batch)}
-    contenders |= llama_contenders(options.model, options.threads)
+    sizes = [int(size) for size in options.llama_passes.split(",")]
+    contenders |= llama_contenders(options.model, options.threads, sizes)
     if options.checkpoint is not None:
         contenders |= official_contenders(options.checkpoint, options.threads)
     report(measure(contenders, texts, options.rounds), tokens)
@@ -53,8 +55,8 @@ def read_texts(path: Path) -> list[str]:
     return [paragraph["context"] for article in articles for paragraph in article["paragraphs"]]
 
 
-def llama_contenders(model: Path, threads: int) -> dict[str, Contender]:
-    """`llama_cpp.Llama.embed` with passes of 512 and 2,048 tokens, flash attention on."""
+def llama_contenders(model: Path, threads: int, sizes: Sequence[int]) -> dict[str, Contender]:
+    """`llama_cpp.Llama.embed` with passes of these sizes, flash attention on."""
     from llama_cpp import LLAMA_POOLING_TYPE_MEAN, Llama
 
     def contender(size: int) -> Contender:
@@ -72,7 +74,7 @@ def llama_contenders(model: Path, threads: int) -> dict[str, Contender]:
         )
         return lambda texts: llama.embed([EMBED + text for text in texts], normalize=True)
 
-    return {f"Llama.embed {size}": contender(size) for size in (512, 2048)}
+    return {f"Llama.embed {size}": contender(size) for size in sizes}
 
 
 def official_contenders(checkpoint: Path, threads: int) -> dict[str, Contender]:
