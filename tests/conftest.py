@@ -11,10 +11,11 @@ from gritlite.convert import convert
 from gritlite.hub.locate import locate
 from tests.tiny import make_checkpoint
 
-# a shell's background jobs ignore Ctrl-C and hand that on to their children, but the children
-# that tests start are to be interrupted
+# a shell's background jobs ignore Ctrl-C, and nohup's a hang-up, and hand that on to their
+# children, but the children that tests start are to be interrupted
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
