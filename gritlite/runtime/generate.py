@@ -212,7 +212,6 @@ class Answer(Iterator[str]):
             while self.finish_reason is None:
                 piece = self._advance()
                 if piece:
-                    self.text += piece
                     return piece
         raise StopIteration
 
@@ -236,8 +235,7 @@ class Answer(Iterator[str]):
         if len(self.generated) == self._options.max_tokens:
             return self._finish("length")
         safe = len(self._held) - _held_back(self._held, self._options.stop)
-        piece, self._held = self._held[:safe], self._held[safe:]
-        return piece
+        return self._say(safe)
 
     def _find_room(self) -> bool:
         prompt = self._make_room() if self._make_room is not None else None
@@ -250,12 +248,16 @@ class Answer(Iterator[str]):
     def _finish(self, reason: FinishReason) -> str:
         """End the answer; bytes of a character that never became whole are left out."""
         self.finish_reason = reason
-        piece, self._held = self._held, ""
+        piece = self._say(len(self._held))
         self._release()
         if self._on_end is not None:
-            self.text += piece
             self._on_end(self)
-            self.text = self.text[: len(self.text) - len(piece)]
+        return piece
+
+    def _say(self, length: int) -> str:
+        """Let go of so many characters of the held text."""
+        piece, self._held = self._held[:length], self._held[length:]
+        self.text += piece
         return piece
 
     @property
