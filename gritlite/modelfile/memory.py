@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.hyperparameters import Hyperparameters, read_hyperparameters
 
-PASS_TOKENS = 512
+PASS_TOKENS = 512  # of a packed embedding pass by default; benchmarks/passes.py measures it
 
 _F16 = 2
 _F32 = 4

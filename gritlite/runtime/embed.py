@@ -33,7 +33,6 @@ from gritlite.runtime.turns import Turns
 Vectors = NDArray[np.float32]
 TooLong = Literal["error", "truncate", "chunk"]
 
-PASS_TOKENS = 512  # see benchmarks/passes.py
 _WINDOW_PASSES = 16  # passes' worth of tokens that are packed together
 
 

@@ -22,11 +22,11 @@ from gritlite.errors import (
 from gritlite.hub.locate import locate
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.header import GGUFFile, read_header
-from gritlite.modelfile.memory import embed_memory
+from gritlite.modelfile.memory import PASS_TOKENS, embed_memory
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime import probe
 from gritlite.runtime.chat import Chat
-from gritlite.runtime.embed import PASS_TOKENS, Embedder, EmbedOptions, TooLong, Vectors
+from gritlite.runtime.embed import Embedder, EmbedOptions, TooLong, Vectors
 from gritlite.runtime.generate import Answer, Engine, GenerateOptions
 from gritlite.runtime.grammar import check_grammar, from_json_schema
 from gritlite.runtime.llama import SamplingOptions, Weights
