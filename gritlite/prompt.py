@@ -25,6 +25,11 @@ INSTRUCTION_FIELD = "{instruction}"
 NORMALIZER_KEY = "grit.tokenizer.normalizer"
 NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD")
 
+# how the paper's layout "doc" asks after a document (CACHE_FORMAT_DOC of the official README)
+CACHED_QUESTION = (
+    "{question}\n\nAnswer the prior query while optionally using the context prior to it"
+)
+
 
 def instruction(text: str) -> str:
     r"""The embedding prompt for plain words, as the official `gritlm_instruction` writes it.
@@ -33,6 +38,23 @@ def instruction(text: str) -> str:
     an empty text gives `"<|embed|>\n"`, the prompt of documents.
     """
     return USER + text + "\n" + EMBED if text else EMBED
+
+
+def cached_question(question: str) -> str:
+    """A user's message to which a document's key-value state has been put in front."""
+    return CACHED_QUESTION.replace("{question}", question)
+
+
+def after_document(rendered: str, bos: str) -> str:
+    r"""What follows a document as it was embedded: the rendered chat on a line of its own.
+
+    `rendered` is the chat template's prompt for the messages, user messages as
+    `cached_question` writes them. The document brought the BOS token, spelled
+    `bos`, if there is one. Behind `"<|embed|>\n{document}"` the chat format of
+    GritLM gives `"\n<|user|>\n{message}\n<|assistant|>\n"`, the official layout.
+    Document and rest become tokens apart: no merge crosses the border.
+    """
+    return "\n" + rendered.removeprefix(bos)
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,29 @@ import pytest
 
 from gritlite import instruction
 from gritlite.errors import FormatError
-from gritlite.prompt import EmbedFormat, check_normalizer, is_grit
+from gritlite.prompt import (
+    EmbedFormat,
+    after_document,
+    cached_question,
+    check_normalizer,
+    is_grit,
+)
 
 
 def test_prompts_are_those_of_the_official_readme() -> None:
     """`gritlm_instruction` of github.com/ContextualAI/gritlm, README.md."""
     assert instruction("Retrieve it") == "<|user|>\nRetrieve it\n<|embed|>\n"
     assert instruction("") == "<|embed|>\n"
+
+
+def test_the_layout_of_a_document_and_its_question_is_that_of_the_official_readme() -> None:
+    """`CACHE_FORMAT_DOC` of github.com/ContextualAI/gritlm, README.md."""
+    rendered = f"<s><|user|>\n{cached_question('Who {question}?')}\n<|assistant|>\n"
+    assert after_document(rendered, "<s>") == (
+        "\n<|user|>\nWho {question}?\n\n"
+        "Answer the prior query while optionally using the context prior to it\n<|assistant|>\n"
+    )
+    assert after_document("<|im_start|>user", "") == "\n<|im_start|>user"
 
 
 def test_a_format_travels_in_metadata() -> None:
