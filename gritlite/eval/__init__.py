@@ -1,0 +1,1 @@
+"""Measuring a model on local test sets, always so that it can be compared with another."""
