@@ -1,27 +1,16 @@
-"""ggml's quantizer, taken from the libggml-base that ships inside llama_cpp.
+"""ggml's quantizer, called in libggml-base."""
 
-The binding is ctypes, which releases the GIL during a call, and does not
-import llama_cpp: that takes half a second and loads far more than is needed.
-"""
-
-import ctypes
 import functools
-import importlib.util
-import os
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from ctypes import c_bool, c_int, c_int64, c_size_t, c_void_p
+from typing import Any
 
 import numpy as np
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from gritlite.errors import LibraryError, UsageError
-
-# the versioned name is what libllama links to: asking for the other one could map a second copy
-_FILE_NAMES = {
-    "darwin": ("libggml-base.0.dylib", "libggml-base.dylib", "libggml-base.so"),
-    "win32": ("ggml-base.dll", "libggml-base.dll"),
-}.get(sys.platform, ("libggml-base.so.0", "libggml-base.so"))
+from gritlite.errors import UsageError
+from gritlite.ggml_base import function
 
 
 def prepare(type: GGMLQuantizationType) -> None:
@@ -30,10 +19,9 @@ def prepare(type: GGMLQuantizationType) -> None:
     Raises UsageError for a type that cannot be quantized without an importance
     matrix, and LibraryError if the library cannot be loaded.
     """
-    library = _library()
-    if library.ggml_quantize_requires_imatrix(type):
+    if function("ggml_quantize_requires_imatrix", c_bool, c_int)(type):
         raise UsageError(f"{type.name} needs an importance matrix: choose another type")
-    library.ggml_quantize_init(type)
+    function("ggml_quantize_init", None, c_int)(type)
 
 
 def quantize_chunk(
@@ -45,49 +33,21 @@ def quantize_chunk(
     whole number of blocks, that the sizes agree and that `prepare` was called.
     """
     count, length = rows.shape
-    _library().ggml_quantize_chunk(
-        type, rows.ctypes.data, output.ctypes.data, 0, count, length, None
-    )
+    _quantize_chunk()(type, rows.ctypes.data, output.ctypes.data, 0, count, length, None)
 
 
 @functools.cache
-def _library() -> ctypes.CDLL:
-    path = _find_library()
-    if sys.platform == "win32":
-        os.add_dll_directory(str(path.parent))
-    try:
-        library = ctypes.CDLL(str(path))
-        _declare(library)
-    except (OSError, AttributeError) as error:
-        raise LibraryError(f"{path} cannot be used: {error}; reinstall llama-cpp-python") from error
-    return library
-
-
-def _find_library() -> Path:
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or spec.origin is None:
-        raise LibraryError("llama-cpp-python is not installed: run  pip install llama-cpp-python")
-    # llama_cpp honours the same variable
-    folder = Path(os.environ.get("LLAMA_CPP_LIB_PATH", Path(spec.origin).parent / "lib"))
-    for name in _FILE_NAMES:
-        if (folder / name).is_file():
-            return folder / name
-    raise LibraryError(f"no libggml-base in {folder}: reinstall llama-cpp-python")
-
-
-def _declare(library: ctypes.CDLL) -> None:
-    # ggml.h
-    library.ggml_quantize_requires_imatrix.argtypes = [ctypes.c_int]
-    library.ggml_quantize_requires_imatrix.restype = ctypes.c_bool
-    library.ggml_quantize_init.argtypes = [ctypes.c_int]
-    library.ggml_quantize_init.restype = None
-    library.ggml_quantize_chunk.argtypes = [
-        ctypes.c_int,  # type
-        ctypes.c_void_p,  # const float * src
-        ctypes.c_void_p,  # void * dst
-        ctypes.c_int64,  # start
-        ctypes.c_int64,  # nrows
-        ctypes.c_int64,  # n_per_row
-        ctypes.c_void_p,  # const float * imatrix
-    ]
-    library.ggml_quantize_chunk.restype = ctypes.c_size_t
+def _quantize_chunk() -> Callable[..., Any]:
+    return function(
+        "ggml_quantize_chunk",
+        c_size_t,
+        c_int,  # type
+        c_void_p,  # const float * src
+        c_void_p,  # void * dst
+        c_int64,  # start
+        c_int64,  # nrows
+        c_int64,  # n_per_row
+        c_void_p,  # const float * imatrix
+    )
+    library.ggml_get_type_traits.argtypes = [ctypes.c_int]
+    library.ggml_get_type_traits.restype = ctypes.POINTER(_TypeTraits)

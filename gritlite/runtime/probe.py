@@ -16,11 +16,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache as remember
-from importlib.util import find_spec
 from pathlib import Path
 
 from gritlite.errors import FileError, LibraryError
 from gritlite.files import replacing
+from gritlite.ggml_base import library_folder
 from gritlite.hub import cache
 
 CHILD = (sys.executable, "-m", "gritlite.runtime.probe_child")
@@ -118,9 +118,7 @@ def _try(command: Sequence[str]) -> str:
 def fingerprint() -> str:
     """What a verdict holds for: the library's files and the processor's features."""
     parts = [platform.machine(), platform.platform(), _processor()]
-    spec = find_spec("llama_cpp")
-    folder = Path(spec.origin).parent / "lib" if spec and spec.origin else Path()
-    for path in sorted(folder.glob("*")):
+    for path in sorted(library_folder().glob("*")):
         status = path.stat()
         parts.append(f"{path} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

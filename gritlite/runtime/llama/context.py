@@ -23,7 +23,12 @@ from gritlite.errors import (
     OutOfMemoryError,
     UsageError,
 )
-from gritlite.runtime.llama.library import GGML, C, forget_messages, last_message
+from gritlite.runtime.llama.library import (
+    C,
+    forget_messages,
+    ggml_backend_tensor_get,
+    last_message,
+)
 from gritlite.runtime.llama.signals import signals_deferred
 from gritlite.runtime.llama.weights import Weights
 
@@ -207,7 +212,7 @@ class _HiddenStateTap:
             self.hidden = None
             return
         self.hidden = np.empty((rows, columns), np.float32)
-        GGML.ggml_backend_tensor_get(address, self.hidden.ctypes.data, 0, self.hidden.nbytes)
+        ggml_backend_tensor_get(address, self.hidden.ctypes.data, 0, self.hidden.nbytes)
 
 
 def _batch_struct(batch: Batch) -> tuple[Any, tuple[object, ...]]:

@@ -1,22 +1,20 @@
 """The llama.cpp library: loading it, its log, and what the build can do.
 
-`C` is llama-cpp-python's plain binding (one Python function per C function),
-and `GGML` the lower library that holds tensors. The high-level class
-`llama_cpp.Llama` is not used anywhere.
+`C` is llama-cpp-python's plain binding (one Python function per C function).
+The high-level class `llama_cpp.Llama` is not used anywhere.
 """
 
-import ctypes
 import sys
 from collections import deque
+from ctypes import c_size_t, c_void_p
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from gritlite import ggml_base
 from gritlite.errors import LibraryError
 
 try:
     import llama_cpp
-    import llama_cpp._ctypes_extensions as _loader
     import llama_cpp.llama_cpp as bindings
 except (ImportError, OSError, RuntimeError) as error:
     raise LibraryError(
@@ -25,16 +23,14 @@ except (ImportError, OSError, RuntimeError) as error:
     ) from error
 
 C: Any = bindings
-LIBRARY_FOLDER = Path(llama_cpp.__file__).parent / "lib"
-GGML: Any = _loader.load_shared_library("ggml-base", LIBRARY_FOLDER)
-
-GGML.ggml_backend_tensor_get.argtypes = [
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-    ctypes.c_size_t,
-    ctypes.c_size_t,
-]
-GGML.ggml_backend_tensor_get.restype = None
+ggml_backend_tensor_get = ggml_base.function(
+    "ggml_backend_tensor_get",
+    None,
+    c_void_p,  # const struct ggml_tensor * tensor
+    c_void_p,  # void * data
+    c_size_t,  # offset
+    c_size_t,  # size
+)
 
 _WARN, _ERROR, _CONTINUE = 3, 4, 5  # ggml_log_level of ggml.h
 _verbose = False

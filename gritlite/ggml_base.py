@@ -1,0 +1,61 @@
+"""The library libggml-base that ships inside llama_cpp: where it stands, and its functions.
+
+It is loaded by ctypes, which releases the GIL during a call, and without
+importing llama_cpp: that takes half a second and loads far more than is needed.
+What a function does is known to its caller.
+"""
+
+import ctypes
+import functools
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gritlite.errors import LibraryError
+
+# the versioned name is what libllama links to: another one would map a second copy
+_FILE_NAMES = {
+    "darwin": ("libggml-base.0.dylib", "libggml-base.dylib", "libggml-base.so"),
+    "win32": ("ggml-base.dll", "libggml-base.dll"),
+}.get(sys.platform, ("libggml-base.so.0", "libggml-base.so"))
+
+
+def function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """A C function of the library, with the ctypes types of its result and arguments.
+
+    Raises LibraryError if the library is missing or cannot be used.
+    """
+    path = _find()
+    try:
+        found = _load(path)[name]  # a new object at each call, so that callers share no types
+    except (OSError, AttributeError) as error:
+        raise LibraryError(f"{path} cannot be used: {error}; reinstall llama-cpp-python") from error
+    found.restype, found.argtypes = result, arguments
+    return found
+
+
+def library_folder() -> Path:
+    """Where llama_cpp keeps its libraries; raises LibraryError if it is not installed."""
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        raise LibraryError("llama-cpp-python is not installed: run  pip install llama-cpp-python")
+    # llama_cpp honours the same variable
+    return Path(os.environ.get("LLAMA_CPP_LIB_PATH") or Path(spec.origin).parent / "lib")
+
+
+def _find() -> Path:
+    folder = library_folder()
+    for name in _FILE_NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    raise LibraryError(f"no libggml-base in {folder}: reinstall llama-cpp-python")
+
+
+@functools.cache
+def _load(path: Path) -> ctypes.CDLL:
+    if sys.platform == "win32":
+        os.add_dll_directory(str(path.parent))
+    return ctypes.CDLL(str(path))
