@@ -36,9 +36,11 @@ MAX_TENSOR_NAME_BYTES = 63  # GGML_MAX_NAME with its closing zero
 MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 MAX_ELEMENTS = (1 << 63) - 1
 
+U32_TYPE = 4
+F32_TYPE = 6
+BOOL_TYPE = 7
 STRING_TYPE = 8
 ARRAY_TYPE = 9
-BOOL_TYPE = 7
 # number: (name, struct and numpy code); strings and arrays have no code
 VALUE_TYPES: Mapping[int, tuple[str, str]] = MappingProxyType(
     {
@@ -46,9 +48,9 @@ VALUE_TYPES: Mapping[int, tuple[str, str]] = MappingProxyType(
         1: ("i8", "<i1"),
         2: ("u16", "<u2"),
         3: ("i16", "<i2"),
-        4: ("u32", "<u4"),
+        U32_TYPE: ("u32", "<u4"),
         5: ("i32", "<i4"),
-        6: ("f32", "<f4"),
+        F32_TYPE: ("f32", "<f4"),
         BOOL_TYPE: ("bool", "<u1"),
         STRING_TYPE: ("str", ""),
         ARRAY_TYPE: ("arr", ""),

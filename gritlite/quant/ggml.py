@@ -1,16 +1,27 @@
-"""ggml's quantizer, called in libggml-base."""
+"""ggml's quantizer and its inverse, called in libggml-base."""
 
 import functools
 from collections.abc import Callable
-from ctypes import c_bool, c_int, c_int64, c_size_t, c_void_p
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    c_bool,
+    c_char_p,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_void_p,
+)
 from typing import Any
 
 import numpy as np
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from gritlite.errors import UsageError
+from gritlite.errors import LibraryError, UsageError
 from gritlite.ggml_base import function
+from gritlite.quant.types import block_bytes, block_size
 
 
 def prepare(type: GGMLQuantizationType) -> None:
@@ -49,5 +60,40 @@ def _quantize_chunk() -> Callable[..., Any]:
         c_int64,  # n_per_row
         c_void_p,  # const float * imatrix
     )
-    library.ggml_get_type_traits.argtypes = [ctypes.c_int]
-    library.ggml_get_type_traits.restype = ctypes.POINTER(_TypeTraits)
+
+
+def dequantize_chunk(
+    type: GGMLQuantizationType, stored: NDArray[np.uint8], output: NDArray[np.float32]
+) -> None:
+    """Fill `output` [n, k] with the values of `stored` [n, bytes per row]; both C-contiguous.
+
+    The caller has checked that the sizes agree. Raises LibraryError for a type
+    that ggml does not turn into floats.
+    """
+    _to_float(type)(stored.ctypes.data, output.ctypes.data, output.size)
+
+
+class _TypeTraits(Structure):
+    """`struct ggml_type_traits` of ggml.h."""
+
+    _fields_ = (
+        ("type_name", c_char_p),
+        ("blck_size", c_int64),
+        ("blck_size_interleave", c_int64),
+        ("type_size", c_size_t),
+        ("is_quantized", c_bool),
+        ("to_float", CFUNCTYPE(None, c_void_p, c_void_p, c_int64)),
+        ("from_float_ref", c_void_p),
+    )
+
+
+@functools.cache
+def _to_float(type: GGMLQuantizationType) -> Callable[[int, int, int], None]:
+    traits = function("ggml_get_type_traits", POINTER(_TypeTraits), c_int)(type).contents
+    # a library with another layout of the struct would be called at a wild address
+    if (traits.blck_size, traits.type_size) != (block_size(type), block_bytes(type)):
+        raise LibraryError(f"this ggml stores {type.name} otherwise: reinstall llama-cpp-python")
+    if not traits.to_float:
+        raise LibraryError(f"ggml does not turn {type.name} into floats")
+    to_float: Callable[[int, int, int], None] = traits.to_float
+    return to_float

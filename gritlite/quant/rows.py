@@ -1,4 +1,4 @@
-"""Float32 rows to the bytes of a quantization type, with ggml's own code on several threads.
+"""Float32 rows to the bytes of a quantization type and back, with ggml's own code.
 
 A row's bytes depend on that row alone, so neither the threads nor the way a
 tensor is cut into row ranges (a mixtral tensor into experts) changes them.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gritlite.errors import FormatError
 from gritlite.quant import ggml
-from gritlite.quant.types import row_bytes
+from gritlite.quant.types import block_bytes, block_size, row_bytes
 
 # 1 MiB of float32: long enough to hide Python, short enough to share out evenly and stay in cache
 _CHUNK_VALUES = 1 << 18
@@ -53,6 +53,20 @@ def quantize_rows(
         with ThreadPoolExecutor(threads) as pool:
             for _ in pool.map(quantize, starts):
                 pass
+    return output
+
+
+def dequantize_rows(stored: NDArray[np.uint8], type: GGMLQuantizationType) -> NDArray[np.float32]:
+    """The values of `stored` [n, bytes per row] in `type`, as float32 [n, k].
+
+    F32 is a view, not a copy. Raises LibraryError for a type that ggml does not
+    turn into floats.
+    """
+    if type is GGMLQuantizationType.F32:
+        return stored.view(np.float32)
+    count, size = stored.shape
+    output = np.empty((count, size // block_bytes(type) * block_size(type)), np.float32)
+    ggml.dequantize_chunk(type, np.ascontiguousarray(stored), output)
     return output
 
 

@@ -39,6 +39,11 @@ def block_size(type: GGMLQuantizationType) -> int:
     return int(GGML_QUANT_SIZES[type][0])
 
 
+def block_bytes(type: GGMLQuantizationType) -> int:
+    """Bytes of one block of `type`."""
+    return int(GGML_QUANT_SIZES[type][1])
+
+
 def row_bytes(type: GGMLQuantizationType, row_length: int) -> int:
     """Bytes that a row of `row_length` values takes in `type`.
 
