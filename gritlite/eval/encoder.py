@@ -1,0 +1,129 @@
+"""What embedding tasks need of a model, and `GritLM` as such a model.
+
+Tasks hand over texts with instructions in plain words; how a prompt is made of
+them, and how many tokens a text may have, is the encoder's business. So the
+same tasks run over other models: benchmarks/minilm.py has one.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from gritlite.errors import InputError
+from gritlite.eval.task import Progress
+from gritlite.runtime.embed import Vectors
+from gritlite.runtime.model import GritLM
+
+
+class Encoder(Protocol):
+    """A model that embeds."""
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens that it takes of a text."""
+
+    @property
+    def cut(self) -> int:
+        """The number of texts that it has cut to that length so far."""
+
+    def stream(self, texts: Sequence[str], instruction: str) -> Iterator[Vectors]:
+        """Yield vectors of unit length, float32 [k, dimension], in the order of the texts.
+
+        An InputError about a text carries its number, from 0.
+        """
+
+
+class GritEncoder:
+    """A GritLM model as an `Encoder`.
+
+    A text of more than `max_length` tokens with its prompt (default: what one
+    pass can hold) is an InputTooLongError, or is cut if `truncate`.
+    """
+
+    def __init__(
+        self, model: GritLM, *, max_length: int | None = None, truncate: bool = False
+    ) -> None:
+        self._model = model
+        self._max_length = min(max_length or model.max_length, model.max_length)
+        self._too_long: Literal["truncate", "error"] = "truncate" if truncate else "error"
+        self._cuts = _Counter()
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of a text, its prompt included."""
+        return self._max_length
+
+    @property
+    def cut(self) -> int:
+        """The number of texts cut so far."""
+        return self._cuts.count
+
+    def stream(self, texts: Sequence[str], instruction: str) -> Iterator[Vectors]:
+        """Embed `texts`, all of which are checked before the first is embedded."""
+        prompt = self._model.format.with_instruction(instruction)
+        self._model.check(
+            texts, instruction=prompt, max_length=self._max_length, too_long=self._too_long
+        )
+        yield from self._model.encode_stream(
+            texts,
+            instruction=prompt,
+            max_length=self._max_length,
+            too_long=self._too_long,
+            on_cut=self._cuts,
+        )
+
+
+class _Counter(threading.Event):
+    """An event that counts how often it was set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def set(self) -> None:
+        self.count += 1
+        super().set()
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts to embed with one instruction; `places` say where each stands, for errors."""
+
+    texts: Sequence[str]
+    places: Sequence[str]
+    instruction: str = ""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The vectors of each of several `Texts`, and what was done to the texts, in words."""
+
+    vectors: list[Vectors]
+    note: str
+
+
+def embed(encoder: Encoder, parts: Sequence[Texts], progress: Progress) -> Embedded:
+    """Embed several lists of texts under one progress.
+
+    Raises what the encoder raises, with the place of the text it is about.
+    """
+    done, total, cut = 0, sum(len(part.texts) for part in parts), encoder.cut
+    vectors = []
+    for part in parts:
+        blocks = []
+        try:
+            for block in encoder.stream(part.texts, part.instruction):
+                blocks.append(block)
+                done += len(block)
+                progress(done, total)
+        except InputError as error:
+            if error.index is None:
+                raise
+            raise type(error)(f"{part.places[error.index]}: {error.problem}") from error
+        vectors.append(np.concatenate(blocks))
+    cut = encoder.cut - cut
+    note = f"{cut:,} of {total:,} texts cut to {encoder.max_length:,} tokens" if cut else ""
+    return Embedded(vectors, note)

@@ -1,0 +1,50 @@
+"""Texts with a category each, from CSV files with the columns text and category."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from gritlite.errors import FormatError
+from gritlite.eval.encoder import Texts
+from gritlite.eval.reading import read_text
+
+COLUMNS = ["text", "category"]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A text, its category, and the place of it: the last line of its row."""
+
+    text: str
+    category: str
+    place: str
+
+
+def read_labelled(path: Path) -> list[Labelled]:
+    """The texts of a CSV file whose first line names the columns.
+
+    Raises FileError, and FormatError with the line that is wrong.
+    """
+    rows = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    labelled = []
+    try:
+        if next(rows, None) != COLUMNS:
+            raise FormatError(f"{path}, line 1: expected the columns {','.join(COLUMNS)}")
+        for row in rows:
+            place = f"{path}, line {rows.line_num}"
+            if len(row) != len(COLUMNS):
+                raise FormatError(f"{place}: {len(row)} columns: expected {len(COLUMNS)}")
+            labelled.append(Labelled(row[0], row[1], place))
+    except csv.Error as error:
+        raise FormatError(f"{path}, line {rows.line_num}: not CSV: {error}") from error
+    if len({entry.category for entry in labelled}) < 2:
+        raise FormatError(f"{path}: fewer than two categories")
+    return labelled
+
+
+def to_embed(labelled: list[Labelled], instruction: str) -> Texts:
+    """The texts for an encoder."""
+    return Texts(
+        [entry.text for entry in labelled], [entry.place for entry in labelled], instruction
+    )

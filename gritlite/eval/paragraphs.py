@@ -1,0 +1,31 @@
+"""A retrieval collection from a file of SQuAD's form: each question asks for its paragraph."""
+
+from pathlib import Path
+
+from gritlite.errors import FormatError
+from gritlite.eval.collection import Collection
+from gritlite.eval.squad import read_squad
+
+
+def read_paragraphs(path: Path) -> Collection:
+    """The different paragraphs as documents, and the questions that have an answer as queries.
+
+    Raises FileError, and FormatError for a file of another form.
+    """
+    questions = read_squad(path)
+    answerable = [question for question in questions if question.answers]
+    numbers: dict[str, str] = {}
+    for question in questions:
+        numbers.setdefault(question.paragraph, f"paragraph {len(numbers) + 1}")
+    queries = {question.id: question.text for question in answerable}
+    if len(queries) < len(answerable):
+        raise FormatError(f"{path}: two questions have the same id")
+    if not queries:
+        raise FormatError(f"{path}: no question has an answer")
+    left_out = len(questions) - len(answerable)
+    return Collection(
+        documents={number: paragraph for paragraph, number in numbers.items()},
+        queries=queries,
+        judgements={question.id: {numbers[question.paragraph]: 1} for question in answerable},
+        note=f"{left_out:,} questions without an answer left out" if left_out else "",
+    )
