@@ -1,4 +1,4 @@
-"""`gritlite convert`: from a checkpoint to a GGUF file."""
+"""`gritlite convert`: from a checkpoint or a GGUF file to a GGUF file of any type."""
 
 from pathlib import Path
 
@@ -32,11 +32,11 @@ TYPES = (
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads to use; all cores by default.")
 def command(source: str, output: Path, target: str, force: bool, threads: int | None) -> None:
-    """Turn a Hugging Face checkpoint into one GGUF file.
+    """Turn a Hugging Face checkpoint or a GGUF file into a GGUF file.
 
-    SRC is a folder with config.json, a tokenizer and safetensors, or the name of a
-    pulled repository. Types from large to small: f32, f16 and bf16 as they are
-    trained, q8_0 near lossless, q4_k_m the usual choice, q2_k the smallest.
+    SRC is a folder with config.json, a tokenizer and safetensors, a GGUF file, or
+    the name of a pulled model. Types from large to small: f32, f16 and bf16 as they
+    are trained, q8_0 near lossless, q4_k_m the usual choice, q2_k the smallest.
     """
     from gritlite.cli import progress
     from gritlite.convert import convert
@@ -48,6 +48,12 @@ def command(source: str, output: Path, target: str, force: bool, threads: int | 
         )
     for fallback in report.fallbacks:
         click.echo(f"gritlite: {fallback}", err=True)
+    if report.requantized:
+        click.echo(
+            f"gritlite: {report.requantized} tensors were quantized before and have now been "
+            "rounded twice: take f32, f16 or bf16 weights as the source if there are any",
+            err=True,
+        )
     click.echo(
         f"{report.output}: {report.tensors} tensors, {report.bytes / 2**20:.1f} MiB, {target}"
     )

@@ -1,4 +1,4 @@
-"""Trained weights in, one file out: Hugging Face checkpoints become GGUF."""
+"""Trained weights in, one file out: checkpoints and GGUF files become GGUF of any type."""
 
 from gritlite.convert.conversion import Progress, Report, convert
 from gritlite.convert.stamping import stamp

@@ -1,7 +1,6 @@
 """A Hugging Face checkpoint folder as tensors: single or sharded safetensors.
 
-Data is read by rows into memory of its own, never mapped, so that what is
-resident is what is in use. The module does not know what a tensor is for.
+The module does not know what a tensor is for.
 """
 
 import contextlib
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.convert.jsonfile import read_object
+from gritlite.convert.reading import open_file, read_into
 from gritlite.convert.safetensors import TensorEntry, read_header
 from gritlite.errors import FileError, FormatError
 
@@ -37,9 +37,9 @@ class Checkpoint:
     damaged, or if a shard or a tensor is missing or stands twice.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.tensors: Mapping[str, TensorEntry] = _find_tensors(folder)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.tensors: Mapping[str, TensorEntry] = _find_tensors(path)
         self._files: dict[Path, FileIO] = {}
         self._stack = contextlib.ExitStack()
 
@@ -63,28 +63,13 @@ class Checkpoint:
         entry = self.tensors[name]
         length = entry.shape[-1]
         stored = np.empty((count, length), STORAGE[entry.dtype])
-        self._read_into(entry, entry.start + first * length * stored.itemsize, stored)
+        start = entry.start + first * length * stored.itemsize
+        read_into(self._open(entry.path), start, stored, name)
         return _widen(stored)
-
-    def _read_into(self, entry: TensorEntry, start: int, buffer: NDArray[Any]) -> None:
-        wanted = buffer.reshape(-1).view(np.uint8).data
-        try:
-            file = self._open(entry.path)
-            file.seek(start)
-            while wanted:
-                got = file.readinto(wanted)
-                if not got:
-                    raise FormatError(
-                        f"{entry.path} ended while {entry.name!r} was read: it was changed "
-                        "meanwhile; download the checkpoint again"
-                    )
-                wanted = wanted[got:]
-        except OSError as error:
-            raise FileError(f"cannot read {entry.path}: {error.strerror}") from error
 
     def _open(self, path: Path) -> FileIO:
         if path not in self._files:
-            self._files[path] = self._stack.enter_context(FileIO(path))
+            self._files[path] = self._stack.enter_context(open_file(path))
         return self._files[path]
 
 

@@ -8,9 +8,10 @@ import shutil
 import struct
 from pathlib import Path
 
+from gritlite.convert.header import Keys, encode_keys
 from gritlite.errors import FileError
 from gritlite.files import check_output, replacing
-from gritlite.modelfile.header import BOOL_TYPE, MAGIC, STRING_TYPE, GGUFFile, read_header
+from gritlite.modelfile.header import MAGIC, GGUFFile, read_header
 from gritlite.prompt import EmbedFormat
 
 COPY_BYTES = 1 << 22
@@ -41,20 +42,11 @@ def stamp(source: Path, output: Path, *, force: bool = False) -> None:
 
 
 def _stamped(header: GGUFFile, old: bytes) -> bytes:
-    added = {key: _entry(key, value) for key, value in EmbedFormat().to_metadata().items()}
-    kept = [entry for key, entry in header.entries.items() if key not in added]
-    counts = struct.pack("<IQQ", header.version, len(header.tensors), len(kept) + len(added))
-    entries = [old[entry.start : entry.end] for entry in kept]
+    added = EmbedFormat().to_metadata()
+    kept = [
+        old[entry.start : entry.end] for key, entry in header.entries.items() if key not in added
+    ]
+    keys = Keys(len(kept), b"".join(kept)) + encode_keys(added)
+    counts = struct.pack("<IQQ", header.version, len(header.tensors), keys.count)
     tensors = old[header.tensors_offset : header.tensors_end]
-    return b"".join([MAGIC, counts, *entries, *added.values(), tensors])
-
-
-def _entry(key: str, value: str | bool) -> bytes:
-    if isinstance(value, bool):
-        return _string(key) + struct.pack("<IB", BOOL_TYPE, value)
-    return _string(key) + struct.pack("<I", STRING_TYPE) + _string(value)
-
-
-def _string(text: str) -> bytes:
-    data = text.encode("utf-8")
-    return struct.pack("<Q", len(data)) + data
+    return b"".join([MAGIC, counts, keys.data, tensors])

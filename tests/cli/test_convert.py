@@ -53,6 +53,21 @@ def test_fallbacks_are_told(checkpoint, tmp_path):
     assert all(part.startswith("gritlite: ") for part in err.splitlines())
 
 
+def test_rounding_twice_is_told(checkpoint, tmp_path):
+    for source, output, type in (
+        (checkpoint, "floats.gguf", "f16"),
+        (tmp_path / "floats.gguf", "once.gguf", "q8_0"),
+        (tmp_path / "once.gguf", "same.gguf", "q8_0"),
+    ):
+        assert run(source, "-o", tmp_path / output, "--type", type)[::2] == (0, "")
+    assert (tmp_path / "same.gguf").read_bytes() == (tmp_path / "once.gguf").read_bytes()
+    status, out, err = run(tmp_path / "once.gguf", "-o", tmp_path / "twice.gguf", "--type", "q4_0")
+    assert status == 0
+    # the output matrix, whose rows do not fit Q6_K, stays as it is
+    assert "15 tensors were quantized before and have now been rounded twice" in err
+    assert len(out.splitlines()) == 1
+
+
 def test_a_pulled_name_will_do(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "cache"))
     home = cache.folder("hub") / "tiny"

@@ -51,9 +51,9 @@ def edit_config(folder: Path, **changes: Any) -> None:
 # The folder
 
 
-def test_source_is_not_a_folder(single: Path) -> None:
-    assert "not a folder" in refused(single / "config.json", FileError)
-    assert "not a folder" in refused(single.parent / "nothing", FileError)
+def test_source_is_neither_a_folder_nor_gguf(single: Path) -> None:
+    assert "not a GGUF file" in refused(single / "config.json", FormatError)
+    assert "nothing does not exist" in refused(single.parent / "nothing", FileError)
 
 
 def test_no_config(single: Path) -> None:

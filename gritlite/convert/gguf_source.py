@@ -1,0 +1,92 @@
+"""A GGUF file as the source of a conversion: its keys stay as they are, byte for byte.
+
+The keys that change are those that llama.cpp's llama_model_quantize changes (in
+src/llama-quant.cpp), and `grit.*` keys are added where the file has none.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+
+import numpy as np
+from gguf import GGML_QUANT_VERSION
+from gguf.constants import GGMLQuantizationType
+from numpy.typing import NDArray
+
+from gritlite.convert.header import Keys, encode_keys
+from gritlite.convert.reading import open_file, read_into
+from gritlite.convert.source import SourceTensor
+from gritlite.errors import ArchitectureError
+from gritlite.modelfile.check import check_model
+from gritlite.modelfile.header import GGUFFile, TensorInfo, read_header
+from gritlite.modelfile.hyperparameters import read_hyperparameters
+from gritlite.prompt import EmbedFormat
+from gritlite.quant.choices import ModelFacts
+from gritlite.quant.types import Target, row_bytes
+
+FILE_TYPE_KEY = "general.file_type"
+QUANTIZATION_KEY = "general.quantization_version"
+SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
+
+
+@contextlib.contextmanager
+def open_gguf(path: Path) -> Iterator["GGUFSource"]:
+    """The model in a GGUF file.
+
+    Raises FileError if it cannot be read, FormatError if it is damaged, and
+    ArchitectureError or TokenizerError if its parts do not fit together.
+    """
+    header = read_header(path)
+    check_model(header)
+    with open_file(path) as file:
+        yield GGUFSource(header, file)
+
+
+class GGUFSource:
+    """A ModelSource."""
+
+    def __init__(self, header: GGUFFile, file: FileIO) -> None:
+        model = read_hyperparameters(header)
+        self._header = header
+        self._file = file
+        self._offsets = {info.name: info.offset for info in header.tensors}
+        self.path = header.path
+        self.alignment = header.alignment
+        self.facts = ModelFacts(
+            model.architecture, model.layers, model.heads[0], model.kv_heads[0], model.experts
+        )
+        self.tensors = tuple(self._tensor(info) for info in header.tensors)
+
+    def _tensor(self, info: TensorInfo) -> SourceTensor:
+        try:
+            type = GGMLQuantizationType(info.type)
+        except ValueError as error:
+            raise ArchitectureError(
+                f"{self.path}: tensor {info.name!r} is {info.type.name}, which the package gguf "
+                "does not know: run  pip install --upgrade gguf"
+            ) from error
+        return SourceTensor(info.name, info.shape, type, info.size, (info.name,))
+
+    def keys(self, target: Target) -> Keys:
+        """See ModelSource."""
+        changed = {QUANTIZATION_KEY: GGML_QUANT_VERSION, FILE_TYPE_KEY: target.file_type}
+        entries = self._header.entries
+        added = {
+            key: value for key, value in EmbedFormat().to_metadata().items() if key not in entries
+        }
+        old = np.empty(self._header.tensors_offset, np.uint8)
+        read_into(self._file, 0, old, "the header")
+        kept = [
+            old[entry.start : entry.end].tobytes()
+            for key, entry in entries.items()
+            if key not in changed and key not in SPLIT_KEYS
+        ]
+        return Keys(len(kept), b"".join(kept)) + encode_keys(changed) + encode_keys(added)
+
+    def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
+        """See ModelSource."""
+        size = row_bytes(tensor.type, tensor.shape[-1])
+        stored = np.empty((count, size), np.uint8)
+        read_into(self._file, self._offsets[tensor.name] + first * size, stored, tensor.name)
+        return stored

@@ -1,0 +1,83 @@
+"""The header of a GGUF file as bytes: keys that are encoded already, and tensor descriptions.
+
+Format: ggml's docs/gguf.md, version 3, little endian. The module does not know
+what a key or a tensor means, and never sees tensor data.
+"""
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gguf.constants import GGMLQuantizationType
+
+from gritlite.modelfile.header import BOOL_TYPE, F32_TYPE, MAGIC, STRING_TYPE, U32_TYPE
+from gritlite.quant.types import row_bytes
+
+VERSION = 3
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Metadata keys with their values, as they stand in a file."""
+
+    count: int
+    data: bytes
+
+    def __add__(self, other: "Keys") -> "Keys":
+        return Keys(self.count + other.count, self.data + other.data)
+
+
+@dataclass(frozen=True)
+class TensorFormat:
+    """A tensor of a file: its name, shape in numpy's order, and number format."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: GGMLQuantizationType
+
+    @property
+    def size(self) -> int:
+        """Bytes of its data."""
+        return math.prod(self.shape[:-1]) * row_bytes(self.type, self.shape[-1])
+
+
+def encode_keys(values: Mapping[str, str | bool | int | float]) -> Keys:
+    """Strings, booleans, and numbers as u32 and f32."""
+    return Keys(len(values), b"".join(_key(key, value) for key, value in values.items()))
+
+
+def encode_header(keys: Keys, tensors: Sequence[TensorFormat], alignment: int) -> bytes:
+    """Everything before the tensors' data, which follow in order, each padded to `alignment`."""
+    parts = [MAGIC, struct.pack("<IQQ", VERSION, len(tensors), keys.count), keys.data]
+    offset = 0
+    for tensor in tensors:
+        parts.append(_string(tensor.name))
+        sizes = tensor.shape[::-1]
+        parts.append(struct.pack(f"<I{len(sizes)}QIQ", len(sizes), *sizes, tensor.type, offset))
+        offset += tensor.size + padding(tensor.size, alignment)
+    header = b"".join(parts)
+    return header + bytes(padding(len(header), alignment))
+
+
+def padding(size: int, alignment: int) -> int:
+    """Bytes that are missing at `size` to a multiple of `alignment`."""
+    return -size % alignment
+
+
+def _key(key: str, value: str | bool | int | float) -> bytes:
+    name = _string(key)
+    match value:
+        case bool():
+            return name + struct.pack("<IB", BOOL_TYPE, value)
+        case int():
+            return name + struct.pack("<II", U32_TYPE, value)
+        case float():
+            return name + struct.pack("<If", F32_TYPE, value)
+        case str():
+            return name + struct.pack("<I", STRING_TYPE) + _string(value)
+
+
+def _string(text: str) -> bytes:
+    data = text.encode("utf-8")
+    return struct.pack("<Q", len(data)) + data

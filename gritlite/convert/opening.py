@@ -1,0 +1,22 @@
+"""From a path to the kind of source that stands there."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from gritlite.convert.checkpoint_source import open_checkpoint
+from gritlite.convert.gguf_source import open_gguf
+from gritlite.convert.source import ModelSource
+from gritlite.errors import FileError
+
+
+def open_source(path: Path) -> AbstractContextManager[ModelSource]:
+    """A Hugging Face folder or a GGUF file, open for reading.
+
+    Raises FileError if nothing is there; the block's begin raises what
+    `open_checkpoint` and `open_gguf` raise.
+    """
+    if path.is_dir():
+        return open_checkpoint(path)
+    if path.exists():
+        return open_gguf(path)
+    raise FileError(f"{path} does not exist: name a Hugging Face model's folder or a GGUF file")

@@ -1,0 +1,76 @@
+"""What a conversion needs of a model, whatever it is stored as: GGUF's tensors, and its keys.
+
+`checkpoint_source` and `gguf_source` are the two kinds there are.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from gguf.constants import GGMLQuantizationType
+from numpy.typing import NDArray
+
+from gritlite.convert.header import Keys
+from gritlite.quant.choices import ModelFacts
+from gritlite.quant.types import Target
+
+
+@dataclass(frozen=True)
+class SourceTensor:
+    """One tensor of a model, under the name and in the shape that GGUF has for it.
+
+    `shape` is in numpy's order. `type` is the number format in which its rows are
+    given, and kept if they must not be quantized; `stored_bytes` are read for it. They come
+    from `parts`, the source's own names, as many from each, and are to be asked
+    for in multiples of `row_group` and from one part at a time.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: GGMLQuantizationType
+    stored_bytes: int
+    parts: tuple[str, ...]
+    row_group: int = 1
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has; a tensor of one dimension is one row."""
+        return math.prod(self.shape[:-1])
+
+    @property
+    def part_rows(self) -> int:
+        """How many rows each of the parts has."""
+        return self.rows // len(self.parts)
+
+
+class ModelSource(Protocol):
+    """A model to convert. `read_rows` is for one thread at a time."""
+
+    @property
+    def path(self) -> Path:
+        """The file or folder, for messages."""
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What the choice of types depends on."""
+
+    @property
+    def tensors(self) -> Sequence[SourceTensor]:
+        """Every tensor, in the order to write them."""
+
+    @property
+    def alignment(self) -> int:
+        """What tensor data are to be aligned to, in bytes."""
+
+    def keys(self, target: Target) -> Keys:
+        """The metadata of the file to write."""
+
+    def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
+        """Rows `first` to `first + count` in the tensor's `type`, [count, bytes per row].
+
+        They are in memory of their own. Raises FileError if the file cannot be
+        read, FormatError if it ends too early.
+        """
