@@ -49,8 +49,9 @@ def after_document(rendered: str, bos: str) -> str:
     r"""What follows a document as it was embedded: the rendered chat on a line of its own.
 
     `rendered` is the chat template's prompt for the messages, user messages as
-    `cached_question` writes them. The document brought the BOS token, spelled
-    `bos`, if there is one. Behind `"<|embed|>\n{document}"` the chat format of
+    `cached_question` writes them, and `bos` the spelling of the BOS token if the
+    document began with one, as it does where the vocabulary adds it; it is not
+    said again. Behind `"<|embed|>\n{document}"` the chat format of
     GritLM gives `"\n<|user|>\n{message}\n<|assistant|>\n"`, the official layout.
     Document and rest become tokens apart: no merge crosses the border.
     """

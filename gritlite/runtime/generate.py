@@ -16,14 +16,9 @@ from typing import Literal, Self
 import numpy as np
 
 from gritlite.errors import ClosedError, InputTooLongError, UsageError
-from gritlite.runtime.llama import (
-    Batch,
-    Context,
-    ContextOptions,
-    Sampler,
-    SamplingOptions,
-    Weights,
-)
+from gritlite.runtime.cells import Cells
+from gritlite.runtime.document import DocumentState
+from gritlite.runtime.llama import Context, ContextOptions, Sampler, SamplingOptions, Weights
 from gritlite.runtime.turns import Turns
 
 FinishReason = Literal["stop", "length", "context", "cancelled"]
@@ -53,7 +48,7 @@ class GenerateOptions:
 
 
 class Engine:
-    """The context that generates, and the tokens its cells hold. Thread-safe."""
+    """The context that generates, and what its cells hold. Thread-safe."""
 
     def __init__(self, weights: Weights, turns: Turns, *, n_ctx: int, threads: int) -> None:
         self.weights = weights
@@ -61,45 +56,46 @@ class Engine:
         self.evaluated = 0  # tokens evaluated since the start
         self._turns = turns
         self._threads = threads
-        self._context: Context | None = None
-        self._cells: list[int] = []
+        self._cells: Cells | None = None
         self._lock = threading.Lock()
         self._owner: Answer | None = None
         self._owner_seen = 0.0
         self._released = threading.Condition()
         self._closed = False
 
+    def room(self, document: DocumentState | None) -> int:
+        """The tokens that the context holds behind a document."""
+        return self.n_ctx - (0 if document is None else document.tokens)
+
     def next_token(self, answer: "Answer") -> int | None:
         """Bring the cells to the answer's tokens and sample one; None when cancelled meanwhile."""
         self._claim(answer)
         try:
             with self._lock:
-                context = self._ready_context()
-                if not self._evaluate(context, answer):
+                cells = self._ready_cells()
+                if not self._evaluate(cells, answer):
                     return None
                 with self._turns.turn("generate"):
-                    return answer.sampler.sample(context)
+                    return answer.sampler.sample(cells.context)
         finally:
             self._owner_seen = time.monotonic()
 
-    def _ready_context(self) -> Context:
+    def _ready_cells(self) -> Cells:
         if self._closed:
             raise ClosedError("the model was closed: load it again")
-        if self._context is None:
+        if self._cells is None:
             options = ContextOptions(
                 n_ctx=self.n_ctx,
                 n_batch=min(PREFILL_TOKENS, self.n_ctx),
                 threads=self._threads,
             )
-            self._context = Context(self.weights, options)
-        return self._context
+            self._cells = Cells(Context(self.weights, options))
+        return self._cells
 
-    def _evaluate(self, context: Context, answer: "Answer") -> bool:
+    def _evaluate(self, cells: Cells, answer: "Answer") -> bool:
         tokens = answer.tokens
-        kept = _common_prefix(self._cells, tokens[:-1])  # the last one is evaluated for its logits
-        # even when all are kept: a pass that Ctrl-C broke off may have left cells unrecorded
-        context.forget(0, kept)
-        del self._cells[kept:]
+        # the last one is evaluated for its logits
+        kept = cells.keep(tokens[:-1], answer.document)
         for start in range(kept, len(tokens), PREFILL_TOKENS):
             if answer.cancelled:
                 return False
@@ -109,15 +105,7 @@ class Engine:
             outputs = np.zeros(len(part), np.bool_)
             outputs[-1] = start + len(part) == len(tokens)
             with self._turns.turn("generate"):
-                context.decode(
-                    Batch(
-                        tokens=np.array(part, np.int32),
-                        positions=np.arange(start, start + len(part), dtype=np.int32),
-                        sequences=np.zeros(len(part), np.int32),
-                        outputs=outputs,
-                    )
-                )
-            self._cells += part
+                cells.add(part, outputs)
             self.evaluated += len(part)
         return True
 
@@ -149,19 +137,19 @@ class Engine:
         self._closed = True
         self.wake()
         with self._lock:
-            if self._context is not None:
-                self._context.close()
-                self._context = None
-            self._cells.clear()
+            if self._cells is not None:
+                self._cells.context.close()
+                self._cells = None
 
 
 class Answer(Iterator[str]):
     """An answer in the making: iterate over its pieces of text.
 
-    Attributes: `text` so far; `tokens`, the prompt's and the answer's ids;
-    `prompt_tokens`; `generated`, the answer's ids; `finish_reason`, None until
-    it ends; `dropped`, how many messages made room for it. `cancel()` may be
-    called from any thread and takes effect within one token.
+    Attributes: `text` so far; `document`, the state that the prompt follows;
+    `tokens`, the prompt's and the answer's ids; `prompt_tokens`; `generated`,
+    the answer's ids; `finish_reason`, None until it ends; `dropped`, how many
+    messages made room for it. `cancel()` may be called from any thread and takes
+    effect within one token.
     """
 
     def __init__(
@@ -170,17 +158,20 @@ class Answer(Iterator[str]):
         prompt: Sequence[int],
         options: GenerateOptions,
         *,
+        document: DocumentState | None = None,
         make_room: MakeRoom | None = None,
         on_end: "Callable[[Answer], None] | None" = None,
     ) -> None:
         if not prompt:
             raise UsageError("the prompt is empty: there is nothing to go on from")
-        if len(prompt) >= engine.n_ctx:
+        self._room = engine.room(document)
+        if len(prompt) >= self._room:
             raise InputTooLongError(
-                f"the prompt has {len(prompt)} tokens, but the context holds {engine.n_ctx}: "
+                f"the prompt has {len(prompt)} tokens, but {room_text(engine, document)}: "
                 "shorten it or load the model with a longer context"
             )
         self.text = ""
+        self.document = document
         self.tokens = list(prompt)
         self.prompt_tokens = len(prompt)
         self.generated: list[int] = []
@@ -218,7 +209,7 @@ class Answer(Iterator[str]):
     def _advance(self) -> str:
         if self.cancelled:
             return self._finish("cancelled")
-        if len(self.tokens) >= self._engine.n_ctx and not self._find_room():
+        if len(self.tokens) >= self._room and not self._find_room():
             return self._finish("context")
         token = self._engine.next_token(self)
         if token is None:
@@ -239,7 +230,7 @@ class Answer(Iterator[str]):
 
     def _find_room(self) -> bool:
         prompt = self._make_room() if self._make_room is not None else None
-        if prompt is None or len(prompt) + len(self.generated) >= self._engine.n_ctx:
+        if prompt is None or len(prompt) + len(self.generated) >= self._room:
             return False
         self.tokens = prompt + self.generated
         self.prompt_tokens = len(prompt)
@@ -288,11 +279,10 @@ class Answer(Iterator[str]):
             self.sampler.close()
 
 
-def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    length = min(len(a), len(b))
-    if a[:length] == b[:length]:
-        return length
-    return next(i for i in range(length) if a[i] != b[i])
+def room_text(engine: Engine, document: DocumentState | None) -> str:
+    """For messages: what the context holds."""
+    beside = "" if document is None else f" and the document takes {document.tokens}"
+    return f"the context holds {engine.n_ctx}{beside}"
 
 
 def _first_stop(text: str, stops: Sequence[str]) -> int | None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from gritlite.errors import (
     ClosedError,
+    EmptyTextError,
     InputError,
     MissingExtraError,
     TruncationWarning,
@@ -21,16 +22,19 @@ from gritlite.errors import (
 )
 from gritlite.hub.locate import locate
 from gritlite.modelfile.check import check_model
+from gritlite.modelfile.fingerprint import fingerprint
 from gritlite.modelfile.header import GGUFFile, read_header
 from gritlite.modelfile.memory import PASS_TOKENS, embed_memory
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime import probe
 from gritlite.runtime.chat import Chat
+from gritlite.runtime.document import DocumentState
 from gritlite.runtime.embed import Embedder, EmbedOptions, TooLong, Vectors
 from gritlite.runtime.generate import Answer, Engine, GenerateOptions
 from gritlite.runtime.grammar import check_grammar, from_json_schema
 from gritlite.runtime.llama import SamplingOptions, Weights
 from gritlite.runtime.llama.weights import GpuLayers
+from gritlite.runtime.score import LogProbabilities, Scorer
 from gritlite.runtime.template import ChatTemplate, Message
 from gritlite.runtime.threads import default_threads
 from gritlite.runtime.turns import Turns
@@ -67,6 +71,7 @@ class GritLM:
         self.file: GGUFFile = read_header(self.path)
         check_model(self.file)
         self.format = EmbedFormat.from_metadata(self.file.metadata)
+        self.fingerprint = fingerprint(self.file)
         verdict = probe.ensure_safe()
         self._weights = Weights(self.path, gpu_layers=gpu_layers, repack=verdict.repack)
         turns = Turns()
@@ -74,6 +79,7 @@ class GritLM:
         trained = self._weights.n_ctx_train
         self.context_length = context_length or min(trained, DEFAULT_CONTEXT)
         self._engine = Engine(self._weights, turns, n_ctx=self.context_length, threads=threads)
+        self._scorer = Scorer(self._weights, turns, n_ctx=self.context_length, threads=threads)
         self._embedder = Embedder(
             self._weights,
             self.format,
@@ -96,6 +102,11 @@ class GritLM:
     def max_length(self) -> int:
         """The most tokens, prompt and BOS included, that one embedding pass can hold."""
         return self._embedder.max_tokens
+
+    @property
+    def bos(self) -> int | None:
+        """The token that begins every input, None where the file asks for none."""
+        return self._weights.bos if self._weights.adds_bos else None
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of a plain text, without BOS; nothing in it becomes a control token."""
@@ -225,33 +236,120 @@ class GritLM:
         self._check_open()
         return self._embedder.stream(texts, options, cancel=cancel, on_cut=on_cut)
 
+    def score(
+        self, tokens: Sequence[int], start: int = 1, *, cancel: threading.Event | None = None
+    ) -> LogProbabilities:
+        """Natural log-probability of each of `tokens[start:]` after all that stand before it.
+
+        float32 [n - start], under causal attention. What the tokens begin with
+        like those of the last call is not evaluated again. Raises UsageError
+        for a `start` below 1 or past the end, InputTooLongError for more tokens
+        than `context_length`, and CancelledError within one pass of `cancel`
+        being set.
+        """
+        self._check_open()
+        return self._scorer.score(tokens, start, cancel)
+
+    def score_text(
+        self, prompt: str, continuation: str, *, cancel: threading.Event | None = None
+    ) -> LogProbabilities:
+        """`score` for the tokens of a continuation of a raw prompt, float32 [its tokens].
+
+        Prompt and continuation become tokens apart, so that those of the prompt
+        are the same for every continuation; a word's space belongs to the word.
+        Raises EmptyTextError where either has no tokens, and as `score`.
+        """
+        self._check_open()
+        before = self._with_bos(prompt)
+        after = self._embedder.tokenizer.plain(continuation, continues=bool(prompt)).tolist()
+        if not before or not after:
+            raise EmptyTextError(
+                f"the {'continuation' if before else 'prompt'} is empty: there is nothing to score"
+            )
+        return self._scorer.score(before + after, len(before), cancel)
+
+    def document_state(self, text: str) -> DocumentState:
+        """The key-value state that a document's embedding pass leaves, for `chat` and `generate`.
+
+        The text stands behind the file's document prompt, and its tokens see
+        each other as in `encode`. Raises EmptyTextError, and InputTooLongError
+        for a text that one pass cannot hold.
+        """
+        self._check_open()
+        tokens, data = self._embedder.state(text)
+        return DocumentState(tokens, self.format.attention, self.fingerprint, data)
+
     @overload
-    def generate(self, prompt: str, *, stream: Literal[False] = False, **options: Any) -> str: ...
+    def generate(
+        self,
+        prompt: str,
+        *,
+        stream: Literal[False] = False,
+        document: DocumentState | None = None,
+        **options: Any,
+    ) -> str: ...
     @overload
-    def generate(self, prompt: str, *, stream: Literal[True], **options: Any) -> Answer: ...
-    def generate(self, prompt: str, *, stream: bool = False, **options: Any) -> str | Answer:
+    def generate(
+        self,
+        prompt: str,
+        *,
+        stream: Literal[True],
+        document: DocumentState | None = None,
+        **options: Any,
+    ) -> Answer: ...
+    def generate(
+        self,
+        prompt: str,
+        *,
+        stream: bool = False,
+        document: DocumentState | None = None,
+        **options: Any,
+    ) -> str | Answer:
         """Continue a raw prompt. Takes `chat`'s options.
 
         No template is applied and nothing in the prompt becomes a control
-        token; the BOS token is added where the file asks for it. Returns the
-        text, or with `stream` an Answer that yields its pieces.
+        token; the BOS token is added where the file asks for it. With a
+        `document` the prompt follows its text as it stands. Returns the text,
+        or with `stream` an Answer that yields its pieces.
         """
-        tokens = self.tokenize(prompt)
-        if self._weights.adds_bos:
-            tokens.insert(0, self._weights.bos)
-        answer = Answer(self._engine, tokens, _generate_options(**options))
+        self._check_open()
+        if document is None:
+            tokens = self._with_bos(prompt)
+        else:
+            self._check_document(document)
+            tokens = self._embedder.tokenizer.plain(prompt, continues=True).tolist()
+        answer = Answer(self._engine, tokens, _generate_options(**options), document=document)
         return answer if stream else "".join(answer)
+
+    def _with_bos(self, prompt: str) -> list[int]:
+        bos = [] if self.bos is None else [self.bos]
+        return bos + self.tokenize(prompt)
 
     @overload
     def chat(
-        self, messages: Sequence[Message], *, stream: Literal[False] = False, **options: Any
+        self,
+        messages: Sequence[Message],
+        *,
+        stream: Literal[False] = False,
+        document: DocumentState | None = None,
+        **options: Any,
     ) -> str: ...
     @overload
     def chat(
-        self, messages: Sequence[Message], *, stream: Literal[True], **options: Any
+        self,
+        messages: Sequence[Message],
+        *,
+        stream: Literal[True],
+        document: DocumentState | None = None,
+        **options: Any,
     ) -> Answer: ...
     def chat(
-        self, messages: Sequence[Message], *, stream: bool = False, **options: Any
+        self,
+        messages: Sequence[Message],
+        *,
+        stream: bool = False,
+        document: DocumentState | None = None,
+        **options: Any,
     ) -> str | Answer:
         """Answer a chat: messages are mappings of `role` (system, user, assistant) and `content`.
 
@@ -263,11 +361,17 @@ class GritLM:
         full the oldest turns are left out (Answer.dropped says how many
         messages), and without `stream` a warning says so.
 
-        Raises UsageError for bad options or messages, InputTooLongError when
-        the last message alone does not fit.
+        With a `document` (see `document_state`) the chat is about a text that
+        is not read again: it follows the document's state, and each user message
+        asks as `gritlite.prompt.cached_question` words it.
+
+        Raises UsageError for bad options or messages or a state of another
+        model, InputTooLongError when the last message alone does not fit.
         """
         self._check_open()
-        answer = self._chats().answer(messages, _generate_options(**options))
+        if document is not None:
+            self._check_document(document)
+        answer = self._chats().answer(messages, _generate_options(**options), document)
         if stream:
             return answer
         text = "".join(answer)
@@ -294,6 +398,12 @@ class GritLM:
                 self._chat = Chat(self._engine, template)
             return self._chat
 
+    def _check_document(self, document: DocumentState) -> None:
+        if document.model != self.fingerprint:
+            raise UsageError(
+                f"the document state is of another model than {self.path}: make it with this one"
+            )
+
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError("the model was closed: load it again")
@@ -303,6 +413,7 @@ class GritLM:
         if not self._closed:
             self._closed = True
             self._engine.close()
+            self._scorer.close()
             self._embedder.close()
             self._weights.close()
 

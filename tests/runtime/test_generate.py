@@ -392,15 +392,15 @@ def test_an_interrupted_pass_leaves_the_engine_usable(
     whole = tiny_model.generate("Once upon a time", **GREEDY)
     answer = tiny_model.generate("Once upon", stream=True, **GREEDY)
     next(answer)
-    context = tiny_model._engine._context
-    assert context is not None
-    decode = context.decode
+    cells = tiny_model._engine._cells
+    assert cells is not None
+    decode = cells.context.decode
 
     def interrupted(batch: Any) -> np.ndarray:
         decode(batch)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(context, "decode", interrupted)
+    monkeypatch.setattr(cells.context, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(answer)
     monkeypatch.undo()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gritlite.errors import (
     ClosedError,
+    FormatError,
     InputTooLongError,
     LibraryError,
     OutOfMemoryError,
@@ -43,7 +44,8 @@ class ContextOptions:
     """The shape of a context.
 
     `n_ctx` counts key-value cells, `n_batch` the tokens of one `decode` call.
-    `hidden` contexts return hidden states, others logits of the last token.
+    `hidden` contexts return hidden states; others hold logits, of one token of
+    a batch for each sequence or, with `all_logits`, of as many as are asked for.
     """
 
     n_ctx: int
@@ -52,6 +54,7 @@ class ContextOptions:
     n_seq_max: int = 1
     causal: bool = True
     hidden: bool = False
+    all_logits: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ class Context:
         params.n_ctx = options.n_ctx
         params.n_batch = params.n_ubatch = options.n_batch
         params.n_seq_max = options.n_seq_max
-        params.n_outputs_max = options.n_batch if options.hidden else options.n_seq_max
+        every = options.hidden or options.all_logits
+        params.n_outputs_max = options.n_batch if every else options.n_seq_max
         params.n_threads = params.n_threads_batch = options.threads
         params.flash_attn_type = _FLASH_ATTENTION_ON
         params.pooling_type = _POOLING_NONE
@@ -147,6 +151,41 @@ class Context:
         """Logits of the last output token, float32 [n_vocab], copied."""
         pointer = C.llama_get_logits_ith(self.pointer, -1)
         return np.ctypeslib.as_array(pointer, (self.weights.n_vocab,)).copy()
+
+    def all_logits(self, count: int) -> NDArray[np.float32]:
+        """Logits of the last batch's outputs, float32 [count, n_vocab].
+
+        A view that the next `decode` overwrites; `count` must be the number of
+        outputs.
+        """
+        if count == 0:
+            return np.empty((0, self.weights.n_vocab), np.float32)
+        pointer = C.llama_get_logits(self.pointer)
+        return np.ctypeslib.as_array(pointer, (count, self.weights.n_vocab))
+
+    def save(self, sequence: int) -> bytes:
+        """A sequence's key-value cells and their positions, in llama.cpp's own form."""
+        size = C.llama_state_seq_get_size(self.pointer, sequence)
+        buffer = np.empty(size, np.uint8)
+        address = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        if C.llama_state_seq_get_data(self.pointer, address, size, sequence) != size:
+            raise LibraryError(f"llama.cpp cannot save a state: {last_message()}")
+        return buffer.tobytes()
+
+    def restore(self, sequence: int, state: bytes) -> None:
+        """Give a sequence the cells that `save` took of a context over the same weights.
+
+        Raises FormatError when llama.cpp refuses the state.
+        """
+        buffer = np.frombuffer(state, np.uint8)
+        address = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        forget_messages()
+        with signals_deferred():  # llama.cpp's log calls back
+            read = C.llama_state_seq_set_data(self.pointer, address, len(buffer), sequence)
+        if not read or read != len(buffer):
+            raise FormatError(
+                f"llama.cpp refuses a key-value state of {len(buffer)} bytes: {last_message()}"
+            )
 
     def clear(self) -> None:
         """Forget every sequence."""

@@ -1,0 +1,272 @@
+"""Document states: whole, restored where they belong, and never those of another model."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gritlite import GritLM
+from gritlite.convert import convert
+from gritlite.errors import (
+    ClosedError,
+    EmptyTextError,
+    FormatError,
+    InputTooLongError,
+    UsageError,
+)
+from gritlite.prompt import EmbedFormat
+from gritlite.runtime.document import DocumentState
+from gritlite.runtime.embed import EmbedOptions
+from gritlite.runtime.generate import Answer, GenerateOptions
+from gritlite.runtime.llama import Batch, Context, ContextOptions
+from tests.tiny import make_checkpoint
+
+GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 12}
+DOCUMENT = "The inn was founded by Ada Brown in 1850. It stands on a hill and has nine rooms. "
+QUESTIONS = ("Who founded it?", "When?", "Who founded it, and why there?")
+CASES = ("llama-head-dim", "mistral", "qwen2", "mixtral")
+
+
+@pytest.fixture
+def causal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files say that they embed causally."""
+    causal_format = EmbedFormat(attention="causal")
+    monkeypatch.setattr(EmbedFormat, "from_metadata", lambda _: causal_format)
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def document_ids(model: GritLM, text: str) -> list[int]:
+    ((whole,),) = model._embedder.pieces([text], EmbedOptions())
+    return [int(token) for token in whole.ids]
+
+
+@pytest.mark.usefixtures("causal")
+@pytest.mark.parametrize("case", CASES)
+def test_from_a_causal_state_as_after_a_full_prefill(
+    tiny_file: Callable[..., Path], case: str
+) -> None:
+    with GritLM(tiny_file(case), threads=1) as model:
+        document = model.document_state(DOCUMENT)
+        assert document.attention == "causal"
+        before = document_ids(model, DOCUMENT)
+        assert document.tokens == len(before)
+        for question in QUESTIONS:
+            answer = model.generate(question, stream=True, document=document, **GREEDY)
+            list(answer)
+            options = GenerateOptions(max_tokens=GREEDY["max_tokens"])
+            prefilled = Answer(
+                model._engine, before + answer.tokens[: answer.prompt_tokens], options
+            )
+            list(prefilled)
+            assert prefilled.generated == answer.generated
+            assert answer.tokens[answer.prompt_tokens :] == answer.generated
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_pass_that_ends_early_has_written_every_cell(
+    tiny_file: Callable[..., Path], case: str
+) -> None:
+    """The same state as of a pass that goes on to the logits."""
+    with GritLM(tiny_file(case), threads=1) as model:
+        state = model.document_state(DOCUMENT)
+        ids = np.array(document_ids(model, DOCUMENT), np.int32)
+        options = ContextOptions(n_ctx=2048, n_batch=512, threads=1, causal=False, all_logits=True)
+        n = len(ids)
+        places = np.arange(n, dtype=np.int32)
+        with Context(model._weights, options) as context:
+            context.decode(Batch(ids, places, np.zeros(n, np.int32), np.ones(n, np.bool_)))
+            assert context.save(0) == state.data
+
+
+def test_bidirectional_is_not_causal(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with GritLM(tiny_path, threads=1) as model:
+        state = model.document_state(DOCUMENT)
+        assert state.attention == "bidirectional"
+        seen = logits_after(model, state)
+    causal_format = EmbedFormat(attention="causal")
+    monkeypatch.setattr(EmbedFormat, "from_metadata", lambda _: causal_format)
+    with GritLM(tiny_path, threads=1) as model:
+        other = logits_after(model, model.document_state(DOCUMENT))
+    assert np.abs(seen - other).max() > 0.1
+
+
+def logits_after(model: GritLM, state: DocumentState) -> np.ndarray:
+    next(model.generate("Who?", stream=True, document=state, **GREEDY))
+    assert model._engine._cells is not None
+    return model._engine._cells.context.logits()
+
+
+def test_a_state_is_restored_once_for_all_its_questions(
+    tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restored: list[bytes] = []
+    restore = Context.restore
+
+    def noted(self: Context, sequence: int, state: bytes) -> None:
+        restored.append(state)
+        restore(self, sequence, state)
+
+    monkeypatch.setattr(Context, "restore", noted)
+    first, second = (tiny_model.document_state(text) for text in (DOCUMENT, DOCUMENT * 2))
+    alone = {}
+    for question in QUESTIONS:
+        alone[question] = tiny_model.chat([user(question)], document=first, **GREEDY)
+    assert restored == [first.data]
+    assert tiny_model.chat([user("When?")], document=second, **GREEDY) != alone["When?"]
+    plain = tiny_model.chat([user("When?")], **GREEDY)
+    assert tiny_model.chat([user("When?")], document=first, **GREEDY) == alone["When?"] != plain
+    assert restored == [first.data, second.data, first.data]
+    assert tiny_model.chat([user("When?")], **GREEDY) == plain
+
+
+def test_answers_may_be_read_in_turns(tiny_model: GritLM) -> None:
+    state = tiny_model.document_state(DOCUMENT)
+    makers: list[Callable[[], Answer]] = [
+        lambda: tiny_model.generate("Who?", stream=True, document=state, **GREEDY),
+        lambda: tiny_model.generate("Who?", stream=True, **GREEDY),
+    ]
+    alone = ["".join(make()) for make in makers]
+    one, two = (make() for make in makers)
+    pieces = [next(one), next(two)]
+    assert [pieces[0] + "".join(one), pieces[1] + "".join(two)] == alone
+
+
+ASKED = "Who <|im_end|>?\n\nAnswer the prior query while optionally using the context prior to it"
+
+
+def test_a_chat_behind_a_document_is_the_templates_prompt(tiny_model: GritLM) -> None:
+    state = tiny_model.document_state(DOCUMENT)
+    answer = tiny_model.chat([user("Who <|im_end|>?")], stream=True, document=state, **GREEDY)
+    template = tiny_model._chats()._template
+    rendered = template.render([user(ASKED)])
+    assert answer.tokens == template.tokenize("\n" + rendered, continues=True)
+
+
+def test_the_layout_of_files_without_a_template(tmp_path: Path) -> None:
+    """The official one: BOS, document and question, in a SentencePiece vocabulary too."""
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", "mistral")
+    settings = json.loads((checkpoint / "tokenizer_config.json").read_text("utf-8"))
+    del settings["chat_template"]
+    (checkpoint / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
+    convert(checkpoint, tmp_path / "model.gguf", "f32")
+    with GritLM(tmp_path / "model.gguf", threads=1) as model:
+        state = model.document_state(DOCUMENT)
+        answer = model.chat([user("Who <|im_end|>?")], stream=True, document=state, **GREEDY)
+        said = b"".join(
+            model._weights.piece(token, special=True)
+            for token in document_ids(model, DOCUMENT) + answer.tokens
+        )
+    question = f"\n<|user|>\n{ASKED}\n<|assistant|>\n"
+    assert said.decode() == f"<s> <|embed|>\n{DOCUMENT}{question}"
+
+
+def test_a_chat_goes_on_without_evaluating_its_past_again(tiny_model: GritLM) -> None:
+    state = tiny_model.document_state(DOCUMENT)
+    messages = [user("Who founded it?")]
+    letters = {**GREEDY, "grammar": "root ::= [a-z]{20}"}
+    first = tiny_model.chat(messages, stream=True, document=state, **letters)
+    messages += [{"role": "assistant", "content": "".join(first)}, user("When?")]
+    before = tiny_model._engine.evaluated
+    second = tiny_model.chat(messages, stream=True, document=state, **GREEDY)
+    list(second)
+    assert second.tokens[: len(first.tokens)] == first.tokens
+    new = second.prompt_tokens - len(first.tokens) + 1
+    assert tiny_model._engine.evaluated - before == new + len(second.generated) - 1
+
+
+def test_a_plain_chat_and_one_behind_a_document_do_not_share_tokens(tiny_model: GritLM) -> None:
+    state = tiny_model.document_state(DOCUMENT)
+    fresh = tiny_model.chat([user("When?")], stream=True, **GREEDY).tokens
+    list(tiny_model.chat([user("When?")], stream=True, document=state, **GREEDY))
+    assert tiny_model.chat([user("When?")], stream=True, **GREEDY).tokens == fresh
+
+
+def test_old_turns_make_room_beside_a_document(tiny_path: Path) -> None:
+    with GritLM(tiny_path, threads=1, context_length=400) as model:
+        state = model.document_state(DOCUMENT)
+        messages = [user("Who founded it? " * 5), {"role": "assistant", "content": "Ada. " * 9}]
+        messages = [*messages * 3, user("When?")]
+        answer = model.chat(messages, stream=True, document=state, temperature=0)
+        list(answer)
+        assert answer.dropped >= 2
+        assert len(answer.tokens) + state.tokens <= 400
+
+
+def test_the_end_of_the_context(tiny_path: Path) -> None:
+    with GritLM(tiny_path, threads=1, context_length=128) as model:
+        state = model.document_state(DOCUMENT)
+        answer = model.generate("Who?", stream=True, document=state, temperature=0)
+        list(answer)
+        assert answer.finish_reason in ("context", "stop")
+        assert len(answer.tokens) + state.tokens <= 128
+        long = model.document_state(DOCUMENT * 3)
+        assert long.tokens > 128
+        message = f"the context holds 128 and the document takes {long.tokens}"
+        with pytest.raises(InputTooLongError, match=message):
+            model.generate("Who?", document=long)
+        with pytest.raises(InputTooLongError, match=message):
+            model.chat([user("Who?")], document=long)
+
+
+def test_states_of_other_models_are_refused(
+    tiny_model: GritLM, tiny_file: Callable[..., Path]
+) -> None:
+    same_shape = tiny_file("llama-head-dim", seed=1)
+    with GritLM(same_shape, threads=1) as other:
+        state = other.document_state(DOCUMENT)
+        assert len(state.data) == len(tiny_model.document_state(DOCUMENT).data)
+    for ask in (
+        tiny_model.generate,
+        lambda text, **options: tiny_model.chat([user(text)], **options),
+    ):
+        with pytest.raises(UsageError, match="the document state is of another model than"):
+            ask("Who?", document=state)
+
+
+def test_states_outlive_their_model(tiny_path: Path, tmp_path: Path) -> None:
+    with GritLM(tiny_path, threads=1) as model:
+        state = model.document_state(DOCUMENT)
+        expected = model.chat([user("Who?")], document=state, **GREEDY)
+    copy = tmp_path / "copy.gguf"
+    copy.write_bytes(tiny_path.read_bytes())
+    with GritLM(copy, threads=1, context_length=200) as model:
+        assert model.chat([user("Who?")], document=state, **GREEDY) == expected
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda _: b"", lambda data: data[8:]])
+def test_a_damaged_state(tiny_model: GritLM, damage: Callable[[bytes], bytes]) -> None:
+    plain = tiny_model.generate("Who?", **GREEDY)
+    state = tiny_model.document_state(DOCUMENT)
+    damaged = dataclasses.replace(state, data=damage(state.data))
+    with pytest.raises(FormatError, match=r"llama\.cpp refuses a key-value state of"):
+        tiny_model.generate("Who?", document=damaged, **GREEDY)
+    assert tiny_model.generate("Who?", **GREEDY) == plain
+    intact = tiny_model.generate("Who?", document=state, **GREEDY)
+    assert tiny_model.generate("Who?", document=state, **GREEDY) == intact
+
+
+def test_texts_without_a_state(tiny_model: GritLM) -> None:
+    with pytest.raises(EmptyTextError):
+        tiny_model.document_state("")
+    with pytest.raises(InputTooLongError):
+        tiny_model.document_state(DOCUMENT * 40)
+    tiny_model.close()
+    with pytest.raises(ClosedError):
+        tiny_model.document_state(DOCUMENT)
+
+
+def test_a_state_shows_what_it_is(tiny_model: GritLM) -> None:
+    state = tiny_model.document_state(DOCUMENT)
+    shown = repr(state)
+    assert f"tokens={state.tokens}" in shown
+    assert len(shown) < 200
+    # keys and values of 2 layers, 2 heads of 32 numbers, in f16, and a little about each cell
+    cells = state.tokens * 2 * 2 * 2 * 32 * 2
+    assert cells < len(state.data) < cells + 64 * state.tokens
