@@ -43,8 +43,11 @@ def tokenize(
     return list(ids[:count])
 
 
-def logits(model: Any, ids: Sequence[int]) -> NDArray[np.float32]:
-    """The logits after each of the tokens, [tokens, vocabulary], causal, keys and values f32."""
+def logits(model: Any, ids: Sequence[int], *, adapter: Path | None = None) -> NDArray[np.float32]:
+    """The logits after each of the tokens, [tokens, vocabulary], causal, keys and values f32.
+
+    `adapter` is a GGUF adapter to put beside the model; it stays loaded with it.
+    """
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = max(64, len(ids))
     params.n_threads = params.n_threads_batch = 2
@@ -52,6 +55,11 @@ def logits(model: Any, ids: Sequence[int]) -> NDArray[np.float32]:
     params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
     context = llama_cpp.llama_init_from_model(model, params)
     assert context
+    if adapter is not None:
+        lora = llama_cpp.llama_adapter_lora_init(model, str(adapter).encode())
+        assert lora, f"llama.cpp refuses {adapter}"
+        scale = ctypes.c_float(1)
+        assert llama_cpp.llama_set_adapters_lora(context, ctypes.byref(lora), 1, scale) == 0
     batch = llama_cpp.llama_batch_init(len(ids), 0, 1)
     try:
         batch.n_tokens = len(ids)

@@ -29,9 +29,17 @@ TYPES = (
 @click.option(
     "-t", "--type", "target", required=True, type=click.Choice(TYPES), help="Type of the weights."
 )
+@click.option(
+    "--adapter",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of a PEFT LoRA adapter to merge into the weights.",
+)
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads to use; all cores by default.")
-def command(source: str, output: Path, target: str, force: bool, threads: int | None) -> None:
+def command(
+    source: str, output: Path, target: str, adapter: Path | None, force: bool, threads: int | None
+) -> None:
     """Turn a Hugging Face checkpoint or a GGUF file into a GGUF file.
 
     SRC is a folder with config.json, a tokenizer and safetensors, a GGUF file, or
@@ -44,7 +52,13 @@ def command(source: str, output: Path, target: str, force: bool, threads: int | 
 
     with progress.conversion_bar() as show:
         report = convert(
-            locate(source), output, target, force=force, threads=threads, on_progress=show
+            locate(source),
+            output,
+            target,
+            adapter=adapter,
+            force=force,
+            threads=threads,
+            on_progress=show,
         )
     for fallback in report.fallbacks:
         click.echo(f"gritlite: {fallback}", err=True)

@@ -1,6 +1,7 @@
 """Trained weights in, one file out: checkpoints and GGUF files become GGUF of any type."""
 
+from gritlite.convert.adapter_gguf import write_adapter
 from gritlite.convert.conversion import Progress, Report, convert
 from gritlite.convert.stamping import stamp
 
-__all__ = ["Progress", "Report", "convert", "stamp"]
+__all__ = ["Progress", "Report", "convert", "stamp", "write_adapter"]

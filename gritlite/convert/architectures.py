@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gritlite.convert.config import ModelConfig
+from gritlite.convert.interleaving import heads_to_interleave
 from gritlite.errors import ArchitectureError
 
 
@@ -17,9 +18,8 @@ class PlannedTensor:
     """A GGUF tensor and where it comes from.
 
     `shape` is in numpy's order. `sources` has one checkpoint tensor, or one per
-    expert, stacked. With `heads`, the rows of each head are reordered: the
-    checkpoint has the two halves that rotate together one after the other,
-    llama.cpp has them in turn.
+    expert, stacked. With `heads`, its rows are those of so many heads, to be
+    interleaved.
     """
 
     name: str
@@ -113,21 +113,20 @@ def _attention(config: ModelConfig, source: str, target: str) -> Iterator[Planne
         "v": (keys, config.hidden),
         "o": (config.hidden, queries),
     }
-    # llama.cpp rotates neighbours in its llama graph, but halves, as transformers, in qwen2's
-    heads = {"q": config.heads, "k": config.kv_heads} if config.architecture == "llama" else {}
     for letter, name in PROJECTIONS.items():
+        heads = heads_to_interleave(name, config.architecture, config.heads, config.kv_heads)
         yield PlannedTensor(
             f"{target}{name}.weight",
             shapes[letter],
             (f"{source}{letter}_proj.weight",),
-            heads.get(letter),
+            heads,
         )
         if letter in config.attention_biases:
             yield PlannedTensor(
                 f"{target}{name}.bias",
                 shapes[letter][:1],
                 (f"{source}{letter}_proj.bias",),
-                heads.get(letter),
+                heads,
             )
 
 

@@ -28,7 +28,7 @@ STORAGE: Mapping[str, np.dtype[Any]] = {
 
 
 class Checkpoint:
-    """The tensors of a folder by name, and a way to read them.
+    """The tensors of a folder, or of one safetensors file, by name, and a way to read them.
 
     A context manager: it keeps the files open that it has read from. `read_rows`
     is for one thread at a time.
@@ -83,6 +83,8 @@ def _widen(stored: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _find_tensors(folder: Path) -> dict[str, TensorEntry]:
+    if folder.is_file():
+        return read_header(folder)
     # transformers looks for them in this order
     if (folder / SINGLE).exists():
         return read_header(folder / SINGLE)

@@ -14,6 +14,7 @@ from gritlite.convert.architectures import plan_tensors
 from gritlite.convert.checkpoint import Checkpoint
 from gritlite.convert.config import ModelConfig, read_config
 from gritlite.convert.header import Keys
+from gritlite.convert.interleaving import interleaved
 from gritlite.convert.metadata import add_embed_format, add_general, add_model, add_vocabulary
 from gritlite.convert.source import SourceTensor
 from gritlite.convert.tokenizer import read_tokenizer
@@ -90,15 +91,6 @@ class CheckpointSource:
         # a bias is one row, with the heads along it
         matrix = rows.reshape(-1, *planned.shape[1:])
         return interleaved(matrix, planned.shape[0] // planned.heads).reshape(rows.shape)
-
-
-def interleaved(matrix: NDArray[np.float32], head_rows: int) -> NDArray[np.float32]:
-    """The rows of whole heads, their rotary halves made neighbours.
-
-    Source: LlamaModel.permute in llama.cpp's conversion/llama.py.
-    """
-    halves = matrix.reshape(-1, 2, head_rows // 2, *matrix.shape[1:])
-    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(matrix.shape)
 
 
 def _f32(

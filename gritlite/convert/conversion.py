@@ -1,7 +1,7 @@
 """A model becomes one GGUF file of the wanted type, tensor by tensor.
 
-Rows are read, widened, quantized and written in blocks, so that memory does not
-grow with the model, and no intermediate file is needed. What goes where is
+Rows are read, widened, adapted, quantized and written in blocks, so that memory
+does not grow with the model, and no intermediate file is needed. What goes where is
 decided before the first byte is written. The module does not know how a model
 is stored (`source`).
 """
@@ -9,6 +9,7 @@ is stored (`source`).
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from gritlite.convert.adapter import Adapter, open_adapter
 from gritlite.convert.header import TensorFormat, encode_header, padding
 from gritlite.convert.opening import open_source
 from gritlite.convert.source import ModelSource, SourceTensor
@@ -60,11 +62,14 @@ class _Job:
     """Everything decided before writing."""
 
     source: ModelSource
+    adapter: Adapter | None
     choices: Mapping[str, TypeChoice]
     threads: int
 
     def is_copied(self, tensor: SourceTensor) -> bool:
         """Whether its bytes are the source's: quantizing again would only lose."""
+        if self.adapter and tensor.name in self.adapter:
+            return False
         return block_size(tensor.type) > 1 and self.choices[tensor.name].type == tensor.type
 
     def is_requantized(self, tensor: SourceTensor) -> bool:
@@ -87,6 +92,7 @@ def convert(
     output: Path,
     target: str,
     *,
+    adapter: Path | None = None,
     force: bool = False,
     threads: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -94,7 +100,8 @@ def convert(
     """Write the model `source` as the GGUF file `output`, of type `target`.
 
     `source` is a Hugging Face checkpoint's folder or a GGUF file; `target` is a
-    key of gritlite.quant.types.TARGETS. An `output` that exists is replaced only
+    key of gritlite.quant.types.TARGETS. `adapter` is the folder of a PEFT LoRA
+    adapter to merge into the weights. An `output` that exists is replaced only
     with `force`. `threads` is the number of processors to use, all by default.
     `on_progress` is called after each block of rows, from the calling thread.
 
@@ -105,8 +112,12 @@ def convert(
     if target not in TARGETS:
         raise UsageError(f"type {target!r} is not known; known are {', '.join(TARGETS)}")
     check_output(output, force=force)
-    with open_source(source) as model:
-        job = _Job(model, _choose(model, TARGETS[target]), threads or os.cpu_count() or 1)
+    with (
+        open_source(source) as model,
+        open_adapter(adapter, model) if adapter else nullcontext() as opened,
+    ):
+        choices = _choose(model, TARGETS[target])
+        job = _Job(model, opened, choices, threads or os.cpu_count() or 1)
         header = _header(job, TARGETS[target])
         with replacing(output, force=force) as file:
             file.write(header)
@@ -187,4 +198,7 @@ def _read(job: _Job, block: _Block) -> NDArray[Any]:
     stored = job.source.read_rows(block.tensor, block.first_row, block.rows)
     if job.is_copied(block.tensor):
         return stored
-    return dequantize_rows(stored, block.tensor.type)
+    rows = dequantize_rows(stored, block.tensor.type)
+    if job.adapter and block.tensor.name in job.adapter:
+        job.adapter.read(block.tensor.name).add_to(rows, block.first_row)
+    return rows

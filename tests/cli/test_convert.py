@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from gritlite.convert import convert
 from gritlite.hub import cache
 from gritlite.modelfile.header import read_header
 from tests.tiny import make_checkpoint
+from tests.tiny_adapters import make_adapter
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,21 @@ def test_rounding_twice_is_told(checkpoint, tmp_path):
     # the output matrix, whose rows do not fit Q6_K, stays as it is
     assert "15 tensors were quantized before and have now been rounded twice" in err
     assert len(out.splitlines()) == 1
+
+
+def test_an_adapter_is_merged(checkpoint, tmp_path):
+    adapter = make_adapter(tmp_path / "adapter", checkpoint)
+    output = tmp_path / "merged.gguf"
+    status, out, err = run(checkpoint, "-o", output, "--type", "q8_0", "--adapter", adapter)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{output}: ")
+    convert(checkpoint, tmp_path / "expected.gguf", "q8_0", adapter=adapter)
+    assert output.read_bytes() == (tmp_path / "expected.gguf").read_bytes()
+    status, out, err = run(
+        checkpoint, "-o", output, "--type", "f16", "--adapter", tmp_path, "--force"
+    )
+    assert (status, out) == (2, "")
+    assert "has no adapter_config.json" in err
 
 
 def test_a_pulled_name_will_do(checkpoint, tmp_path, monkeypatch):

@@ -1,0 +1,70 @@
+"""A PEFT LoRA adapter as a GGUF adapter, which llama.cpp puts beside a model it has loaded.
+
+Format: llama.cpp's convert_lora_to_gguf.py and src/llama-adapter.cpp.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from gguf.constants import GGMLQuantizationType
+from numpy.typing import NDArray
+
+from gritlite.convert.adapter import Adapter, Pair, open_adapter
+from gritlite.convert.header import TensorFormat, encode_header, encode_keys, padding
+from gritlite.convert.opening import open_source
+from gritlite.convert.safetensors import TensorEntry
+from gritlite.files import check_output, replacing
+from gritlite.modelfile.header import DEFAULT_ALIGNMENT
+from gritlite.quant.rows import quantize_rows
+
+
+def write_adapter(adapter: Path, base: Path, output: Path, *, force: bool = False) -> None:
+    """Write the PEFT adapter in the folder `adapter` as the GGUF adapter `output`.
+
+    `base` is the model it was trained for: a Hugging Face folder, or a GGUF file of
+    any type. Matrices stored as f16 stay f16, others become f32. An `output` that
+    exists is replaced only with `force`.
+
+    Raises what `open_source` and `open_adapter` raise, OutputExistsError, and
+    FileError if the output cannot be written.
+    """
+    check_output(output, force=force)
+    with open_source(base) as model, open_adapter(adapter, model) as opened:
+        # llama.cpp has one alpha for all
+        alpha = next(iter(opened.pairs.values())).alpha
+        keys = encode_keys(
+            {
+                "general.architecture": model.facts.arch,
+                "general.type": "adapter",
+                "general.name": adapter.resolve().name,
+                "adapter.type": "lora",
+                "adapter.lora.alpha": alpha,
+            }
+        )
+        formats = [
+            format for name, pair in opened.pairs.items() for format in _formats(name, pair, alpha)
+        ]
+        with replacing(output, force=force) as file:
+            file.write(encode_header(keys, formats, DEFAULT_ALIGNMENT))
+            for format, values in zip(formats, _values(opened, alpha), strict=True):
+                file.write(quantize_rows(values, format.type, threads=1).data)
+                file.write(bytes(padding(file.tell(), DEFAULT_ALIGNMENT)))
+
+
+def _formats(name: str, pair: Pair, alpha: float) -> Iterator[TensorFormat]:
+    b_type = _type(pair.b) if pair.alpha == alpha else GGMLQuantizationType.F32
+    yield TensorFormat(f"{name}.lora_a", pair.a.shape, _type(pair.a))
+    yield TensorFormat(f"{name}.lora_b", pair.b.shape, b_type)
+
+
+def _type(entry: TensorEntry) -> GGMLQuantizationType:
+    return GGMLQuantizationType.F16 if entry.dtype == "F16" else GGMLQuantizationType.F32
+
+
+def _values(adapter: Adapter, alpha: float) -> Iterator[NDArray[np.float32]]:
+    """The matrices A and B in turn, B brought to the common `alpha`."""
+    for name, pair in adapter.pairs.items():
+        matrices = adapter.read(name)
+        yield matrices.a
+        yield matrices.b * np.float32(pair.alpha / alpha)

@@ -1,0 +1,154 @@
+"""What an adapter_config.json says about a LoRA adapter: ranks and scales.
+
+Source: PEFT's LoraConfig (peft/tuners/lora/config.py and model.py, version 0.21).
+The module does not know tensors.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from gritlite.convert.jsonfile import read_object
+from gritlite.errors import ArchitectureError, FileError, FormatError
+
+_Number = TypeVar("_Number", int, float)
+
+CONFIG = "adapter_config.json"
+
+# what was, or belongs to, training: the trained matrices mean the same whatever it says
+WITHOUT_EFFECT = frozenset(
+    {
+        "auto_mapping",
+        "base_model_name_or_path",
+        "ensure_weight_tying",
+        "eva_config",
+        "exclude_modules",
+        "inference_mode",
+        "layers_pattern",
+        "layers_to_transform",
+        "lora_dropout",
+        "megatron_core",
+        "peft_version",
+        "qalora_group_size",
+        "revision",
+        "runtime_config",
+        "target_modules",
+        "task_type",
+    }
+)
+READ = frozenset(
+    {
+        "peft_type",
+        "r",
+        "lora_alpha",
+        "use_rslora",
+        "rank_pattern",
+        "alpha_pattern",
+        "bias",
+        "init_lora_weights",
+    }
+)
+# the others (PiSSA, OLoRA, CorDA, LoftQ, ...) change the base's own weights
+PLAIN_INITIALIZATIONS = ("true", "false", "gaussian", "eva", "orthogonal")
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """The numbers of an adapter. The patterns are regular expressions of module names."""
+
+    path: Path
+    rank: int
+    alpha: float
+    rank_stabilized: bool
+    rank_pattern: Mapping[str, int]
+    alpha_pattern: Mapping[str, float]
+
+    def rank_of(self, module: str) -> int:
+        """The rank of a module's matrices."""
+        return self._matching(self.rank_pattern, module, self.rank)
+
+    def alpha_of(self, module: str) -> float:
+        """The number that, divided by the rank, scales the matrices' product."""
+        alpha = self._matching(self.alpha_pattern, module, self.alpha)
+        # rank-stabilized LoRA (arXiv 2312.03732) divides by the rank's square root
+        return alpha * math.sqrt(self.rank_of(module)) if self.rank_stabilized else alpha
+
+    def _matching(self, patterns: Mapping[str, _Number], module: str, default: _Number) -> _Number:
+        # as PEFT's get_pattern_key
+        for pattern, value in patterns.items():
+            try:
+                if re.match(rf"(.*\.)?({pattern})$", module):
+                    return value
+            except re.error as error:
+                raise FormatError(f"{self.path}: {pattern!r} is no pattern: {error}") from error
+        return default
+
+
+def read_lora_config(folder: Path) -> LoraConfig:
+    """The config of an adapter's folder.
+
+    Raises FileError if there is none, FormatError if it is malformed, and
+    ArchitectureError, which names the field, for an adapter that is more than
+    low-rank matrices beside linear layers.
+    """
+    path = folder / CONFIG
+    if not path.exists():
+        raise FileError(f"{folder} has no {CONFIG}: name the folder of a PEFT adapter")
+    raw = read_object(path)
+    _refuse_others(path, raw)
+    stabilized = raw.get("use_rslora") or False
+    if type(stabilized) is not bool:
+        raise FormatError(f"{path}: use_rslora is {stabilized!r}, not true or false")
+    return LoraConfig(
+        path=path,
+        rank=_rank(path, "r", raw.get("r")),
+        alpha=_alpha(path, "lora_alpha", raw.get("lora_alpha")),
+        rank_stabilized=stabilized,
+        rank_pattern=_pattern(path, raw, "rank_pattern", _rank),
+        alpha_pattern=_pattern(path, raw, "alpha_pattern", _alpha),
+    )
+
+
+def _refuse_others(path: Path, raw: Mapping[str, Any]) -> None:
+    if raw.get("peft_type") != "LORA":
+        raise ArchitectureError(
+            f"{path}: peft_type is {raw.get('peft_type')!r}: only LORA can be merged"
+        )
+    plain = {"bias": raw.get("bias", "none") == "none"}
+    initialization = str(raw.get("init_lora_weights", True)).lower()
+    plain["init_lora_weights"] = initialization in PLAIN_INITIALIZATIONS
+    plain |= {key: not raw[key] for key in raw.keys() - READ - WITHOUT_EFFECT}
+    for key, is_plain in plain.items():
+        if not is_plain:
+            raise ArchitectureError(
+                f"{path}: {key} is {raw[key]!r}: only low-rank matrices beside linear layers "
+                "can be merged; merge it with PEFT, or train it without"
+            )
+
+
+def _pattern(
+    path: Path, raw: Mapping[str, Any], key: str, check: Callable[[Path, str, Any], _Number]
+) -> Mapping[str, _Number]:
+    stated = raw.get(key) or {}
+    if not isinstance(stated, dict):
+        raise FormatError(f"{path}: {key} is {stated!r}, not an object")
+    return MappingProxyType(
+        {module: check(path, f"{key} of {module}", value) for module, value in stated.items()}
+    )
+
+
+def _rank(path: Path, key: str, value: Any) -> int:
+    # type() and not isinstance(): True is an int
+    if type(value) is not int or value < 1:
+        raise FormatError(f"{path}: {key} is {value!r}, not a positive whole number")
+    return value
+
+
+def _alpha(path: Path, key: str, value: Any) -> float:
+    if type(value) not in (int, float) or not 0 < value < math.inf:
+        raise FormatError(f"{path}: {key} is {value!r}, not a positive number")
+    return float(value)
