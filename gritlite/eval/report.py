@@ -1,0 +1,90 @@
+"""What an evaluation found, of which file and with which versions: written as JSON, read back.
+
+The module measures nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from gritlite import __version__
+from gritlite.errors import FileError, FormatError, UsageError
+from gritlite.eval.reading import parse_json, read_text
+from gritlite.eval.task import Score
+from gritlite.files import replacing
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The file that was measured: its name, size in bytes and SHA-256."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """One evaluation.
+
+    `settings` are the choices that change scores, `seconds` the time of each
+    task by its name, `date` the end of the run in ISO 8601.
+    """
+
+    model: Subject
+    versions: Mapping[str, str]
+    settings: Mapping[str, Any]
+    scores: tuple[Score, ...]
+    seconds: Mapping[str, float]
+    date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def subject(path: Path) -> Subject:
+    """The facts of a model file. Raises FileError if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return Subject(
+                path.name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+            )
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror}") from error
+
+
+def versions() -> dict[str, str]:
+    """Of gritlite, and of the llama-cpp-python that brings llama.cpp."""
+    return {"gritlite": __version__, "llama-cpp-python": version("llama-cpp-python")}
+
+
+def write_report(report: Report, path: Path, *, force: bool = False) -> None:
+    """Write a report as indented JSON. Raises as `gritlite.files.replacing`."""
+    with replacing(path, force=force) as file:
+        file.write(json.dumps(asdict(report), indent=2, ensure_ascii=False).encode() + b"\n")
+
+
+def read_report(path: Path) -> Report:
+    """Read what `write_report` wrote. Raises FileError, and FormatError for another file."""
+    parsed = parse_json(read_text(path), str(path))
+    try:
+        return Report(
+            **parsed
+            | {
+                "model": Subject(**parsed["model"]),
+                "scores": tuple(Score(**score) for score in parsed["scores"]),
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"{path}: not a report of `gritlite eval --json`: {error}") from error
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise UsageError if two tasks have one name: a reader could not tell their scores apart."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise UsageError(f"two test sets are called {name!r}: measure them in runs apart")
+        seen.add(name)
