@@ -1,0 +1,121 @@
+"""Exact match: does the model answer questions in the very words of the reference?
+
+SQuAD's questions about passages, answered greedily in at most `MAX_TOKENS`
+tokens through the chat template, in one of three ways that share one wording:
+
+    none    the question alone
+    prompt  the passage and the question in one message, read causally (full prefill)
+    state   the passage as the key-value state of its embedding pass, then the question
+
+Scores are those of SQuAD 1.1's evaluate-v1.1.py: exact match and F1 of the words,
+the best over the accepted answers, after lower-casing and without punctuation
+and articles.
+"""
+
+import re
+import string
+from collections import Counter
+from pathlib import Path
+from typing import Literal, get_args
+
+from gritlite.errors import FormatError, InputError, UsageError
+from gritlite.eval.squad import Question, read_squad
+from gritlite.eval.task import Progress, Score, spread
+from gritlite.prompt import cached_question
+from gritlite.runtime.document import DocumentState
+from gritlite.runtime.model import GritLM
+
+Passages = Literal["none", "prompt", "state"]
+
+ASKED = "{question}\nAnswer with a few words from the text."
+MAX_TOKENS = 32
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+class ExactMatch:
+    """The share of questions answered in the words of an accepted answer, and their mean F1.
+
+    `limit` takes so many questions, spread evenly; the order is the file's.
+    Questions without an answer are left out, and the note says how many. Raises
+    FileError, and FormatError for a file of another form.
+    """
+
+    def __init__(
+        self, path: Path, *, passages: Passages = "prompt", limit: int | None = None
+    ) -> None:
+        if passages not in get_args(Passages):
+            raise UsageError(f"passages is {passages!r}: expected one of {get_args(Passages)}")
+        self.name = f"exact match, passage: {passages} {path.name}"
+        questions = read_squad(path)
+        answerable = [question for question in questions if question.answers]
+        if not answerable:
+            raise FormatError(f"{path}: no question has an answer")
+        self._questions = spread(answerable, limit)
+        self._passages = passages
+        self._note = _note(len(self._questions), len(answerable), len(questions))
+
+    def run(self, model: GritLM, progress: Progress) -> list[Score]:
+        """Measure the model."""
+        count = len(self._questions)
+        passage = _Passage(model)
+        matches = overlaps = 0.0
+        for number, question in enumerate(self._questions):
+            progress(number, count)
+            answer = self._answer(model, passage, question)
+            matches += max(exact_match(answer, accepted) for accepted in question.answers)
+            overlaps += max(f1(answer, accepted) for accepted in question.answers)
+        progress(count, count)
+        return [
+            Score(self.name, "exact match", matches / count, count, self._note),
+            Score(self.name, "F1", overlaps / count, count, self._note),
+        ]
+
+    def _answer(self, model: GritLM, passage: "_Passage", question: Question) -> str:
+        content, document = ASKED.replace("{question}", question.text), None
+        try:
+            if self._passages == "prompt":
+                content = f"{question.paragraph}\n\n{cached_question(content)}"
+            elif self._passages == "state":
+                document = passage.state(question.paragraph)
+            messages = [{"role": "user", "content": content}]
+            return model.chat(messages, document=document, temperature=0, max_tokens=MAX_TOKENS)
+        except InputError as error:
+            raise type(error)(f"question {question.id}: {error.problem}") from error
+
+
+class _Passage:
+    """The state of the last passage, which several questions in a row are about."""
+
+    def __init__(self, model: GritLM) -> None:
+        self._model = model
+        self._text = ""
+        self._state: DocumentState | None = None
+
+    def state(self, text: str) -> DocumentState:
+        """The passage's state, made when it is another than before."""
+        if self._state is None or text != self._text:
+            self._state, self._text = self._model.document_state(text), text
+        return self._state
+
+
+def normalize(answer: str) -> list[str]:
+    """An answer's words: lower-cased, without punctuation and articles."""
+    return _ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split()
+
+
+def exact_match(answer: str, accepted: str) -> bool:
+    """Whether two answers have the same words."""
+    return normalize(answer) == normalize(accepted)
+
+
+def f1(answer: str, accepted: str) -> float:
+    """The harmonic mean of precision and recall of an answer's words, 0 where none is shared."""
+    given, wanted = normalize(answer), normalize(accepted)
+    shared = (Counter(given) & Counter(wanted)).total()
+    return 2 * shared / (len(given) + len(wanted)) if shared else 0.0
+
+
+def _note(taken: int, answerable: int, whole: int) -> str:
+    without = f"; {whole - answerable} without an answer left out" if answerable < whole else ""
+    return f"{taken} of {answerable} questions{without}"

@@ -1,0 +1,59 @@
+"""Perplexity: how surprised is the model by a text, token by token?
+
+As llama.cpp's `llama-perplexity` counts it (tools/perplexity/perplexity.cpp) with
+its default context of 512: the text is cut into chunks of 512 tokens, the first
+token of each is replaced by BOS where the vocabulary adds one, and what follows
+the first half of a chunk is scored, so that every token has at least 256 before
+it. Perplexities of models with different vocabularies do not compare.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from gritlite.errors import FormatError, InputError
+from gritlite.eval.reading import read_text
+from gritlite.eval.task import Progress, Score
+from gritlite.runtime.model import GritLM
+
+CHUNK = 512  # tokens
+FIRST_SCORED = CHUNK // 2 + 1
+
+
+class Perplexity:
+    """The exponential of the mean negative log-likelihood of a text's tokens.
+
+    `limit` takes the first so many chunks, as `llama-perplexity --chunks` does.
+    Raises FileError, and FormatError for a file without text.
+    """
+
+    def __init__(self, path: Path, *, limit: int | None = None) -> None:
+        self.name = f"perplexity {path.name}"
+        self._path = path
+        self._limit = limit
+        self._text = read_text(path)
+        if not self._text.strip():
+            raise FormatError(f"{path}: holds no text")
+
+    def run(self, model: GritLM, progress: Progress) -> list[Score]:
+        """Measure the model. Raises InputError for a text of less than one chunk."""
+        bos = [] if model.bos is None else [model.bos]
+        tokens = bos + model.tokenize(self._text)
+        whole = len(tokens) // CHUNK
+        if not whole:
+            raise InputError(f"{self._path}: {len(tokens)} tokens, but a chunk has {CHUNK}")
+        count = min(whole, self._limit or whole)
+        scores = []
+        for number in range(count):
+            progress(number, count)
+            chunk = tokens[number * CHUNK : (number + 1) * CHUNK]
+            chunk[: len(bos)] = bos
+            scores.append(model.score(chunk, FIRST_SCORED))
+        progress(count, count)
+        losses = -np.concatenate(scores).astype(np.float64)
+        value = math.exp(losses.mean())
+        # of the mean, carried through the exponential, as llama-perplexity does
+        error = value * losses.std() / math.sqrt(len(losses) - 1)
+        note = f"standard error {error:.3g}; the first {count} of {whole} chunks of {CHUNK} tokens"
+        return [Score(self.name, "perplexity", value, len(losses), note)]
