@@ -16,6 +16,7 @@ from typing import BinaryIO
 from gritlite.errors import FileError, OutputExistsError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_OF_WRITES = (errno.EFBIG, errno.EROFS, errno.EPERM, *DISK_FULL)
 
 
 def check_output(path: Path, *, force: bool) -> None:
@@ -27,13 +28,14 @@ def check_output(path: Path, *, force: bool) -> None:
     """
     try:
         path.lstat()
+        is_there, is_folder = path.exists(), path.is_dir()
     except (FileNotFoundError, NotADirectoryError):
-        pass
+        is_there = is_folder = False
     except (OSError, ValueError) as error:  # no permission, a name too long, a zero byte
         raise FileError(f"cannot write {str(path)!r}: {error}") from error
-    if path.is_dir():
+    if is_folder:
         raise FileError(f"{path} is a folder: name a file to write")
-    if path.exists() and not force:
+    if is_there and not force:
         raise OutputExistsError(f"{path} exists: pass --force to replace it, or name another file")
     if not path.parent.is_dir():
         raise FileError(f"the folder {path.parent} does not exist: create it first")
@@ -49,29 +51,42 @@ def replacing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
     system refuses a write.
     """
     check_output(path, force=force)
-    with _mended(path), _unnamed_file(path) or _hidden_file(path) as pending:
-        yield pending.file
-        pending.file.flush()
-        os.fsync(pending.file.fileno())
-        pending.publish(force=force)
+    with _block_mended(path):
+        with _mended(path):
+            pending = _unnamed_file(path) or _hidden_file(path)
+        with pending:
+            yield pending.file
+            with _mended(path):
+                pending.file.flush()
+                os.fsync(pending.file.fileno())
+                pending.publish(force=force)
 
 
 @contextlib.contextmanager
 def _mended(path: Path) -> Iterator[None]:
-    """Turn the system's refusals to write into errors that say what to do."""
+    """Turn the system's refusals into errors that say what to do."""
     try:
         yield
     except FileExistsError as error:
         raise OutputExistsError(f"{path} was created by someone else meanwhile") from error
     except OSError as error:
-        # other errors may come from what the caller reads inside the block
         if error.errno in DISK_FULL:
             raise FileError(
                 f"the disk is full while writing {path}: free some space and run the command again"
             ) from error
-        if error.errno in (errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM):
-            raise FileError(f"cannot write {path}: {error.strerror}") from error
-        raise
+        raise FileError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _block_mended(path: Path) -> Iterator[None]:
+    """The same for the writes of the caller's block; what it opens and reads is its own affair."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OF_WRITES or error.filename:
+            raise
+        with _mended(path):
+            raise
 
 
 class _Pending:

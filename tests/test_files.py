@@ -188,6 +188,37 @@ def test_a_full_disk(output: Path) -> None:
     assert names(output.parent) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "number", "words"),
+    [
+        ("fsync", errno.EIO, "cannot write .*output.bin: Input/output error"),
+        ("fsync", errno.ENOSPC, "disk is full while writing .*output.bin"),
+        ("link", errno.EDQUOT, "disk is full while writing .*output.bin"),
+        ("open", errno.EMFILE, "cannot write .*output.bin: Too many open files"),
+    ],
+)
+def test_a_refusal_of_the_steps_around_the_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int, words: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, refuse)
+        with pytest.raises(FileError, match=words) as caught, replacing(tmp_path / "output.bin"):
+            pass
+    assert isinstance(caught.value.__cause__, OSError)
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_the_block_cannot_open_is_not_the_output(output: Path) -> None:
+    with pytest.raises(FileNotFoundError), replacing(output):
+        (output.parent / "missing").read_bytes()
+    with pytest.raises(PermissionError, match="input"), replacing(output):
+        raise PermissionError(errno.EPERM, "refused", "input.bin")
+    assert names(output.parent) == []
+
+
 CHILD = """
 import sys, time
 from pathlib import Path

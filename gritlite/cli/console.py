@@ -1,7 +1,9 @@
 """How the command line ends: one line for an error, an exit code, unwinding on signals.
 
 Exit codes: 0 done, 1 a failure of the machine or of gritlite, 2 a mistake in the
-call, 130 interrupted, 143 terminated. The module knows no command.
+call, 130 interrupted, 143 terminated. For what the system refuses, its reason
+decides, whether it comes as OSError or as the FileError that one became. The
+module knows no command.
 """
 
 import contextlib
@@ -16,10 +18,26 @@ from types import FrameType
 
 import click
 
-from gritlite.errors import GritLiteError
+from gritlite.errors import FileError, GritLiteError
+from gritlite.files import DISK_FULL
 
 FAILED = 1
+MISTAKE = 2
 INTERRUPTED = 128 + signal.SIGINT
+# what the system refuses, and the user can mend: a name, a permission, a disk that is full
+_MISTAKES = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EFBIG,
+    *DISK_FULL,
+)
 _ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
 
 
@@ -90,14 +108,16 @@ def _report(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, GritLiteError):
         _say(f"error: {error}")
+        if isinstance(error, FileError) and isinstance(error.__cause__, OSError):
+            return _exit_code(error.__cause__)
         return error.exit_code
     if isinstance(error, BrokenPipeError):
         _discard_output()
         return FAILED
     if isinstance(error, OSError):
         _discard_output()
-        _say(f"error: {_system_message(error)}")
-        return FAILED
+        _say(f"error: {system_message(error)}")
+        return _exit_code(error)
     if isinstance(error, MemoryError):
         _say("error: out of memory: close other programs, or take a smaller model or context")
         return FAILED
@@ -117,11 +137,16 @@ def _say(message: str) -> None:
     click.echo(f"gritlite: {' '.join(message.split())}", err=True)
 
 
-def _system_message(error: OSError) -> str:
-    what = error.strerror or str(error)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+def _exit_code(error: OSError) -> int:
+    return MISTAKE if error.errno in _MISTAKES else FAILED
+
+
+def system_message(error: OSError) -> str:
+    """What the system refused, and of which file where it says so."""
+    what = error.strerror or str(error) or type(error).__name__
+    if error.errno in DISK_FULL:
         what += ": free some space and run the command again"
-    return f"{error.filename}: {what}" if error.filename else what
+    return f"{os.fsdecode(error.filename)}: {what}" if error.filename else what
 
 
 def _discard_output() -> None:

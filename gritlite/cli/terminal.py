@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gritlite.cli.answers import interrupt_cancels, say_how_it_ended, show, tell, tell_dropped
+from gritlite.cli.console import system_message
 from gritlite.cli.reading import read_text
 from gritlite.cli.session import Session
-from gritlite.errors import GritLiteError, UsageError
+from gritlite.errors import GritLiteError, OutputExistsError, UsageError
 from gritlite.files import replacing
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class Terminal:
                 tell("error: that line was not valid UTF-8")
             except GritLiteError as error:
                 tell(f"error: {' '.join(str(error).split())}")
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                tell(f"error: {system_message(error)}")
 
     def _obey(self, line: str) -> None:
         if not line.startswith("/"):
@@ -110,10 +115,11 @@ class Terminal:
 
     def _save(self, name: str, *, force: bool = False) -> None:
         path = _path(name)
-        if path.exists() and not force:
-            raise UsageError(f"{path} exists: /save! replaces it")
-        with replacing(path, force=force) as file:
-            file.write(self._session.to_json().encode())
+        try:
+            with replacing(path, force=force) as file:
+                file.write(self._session.to_json().encode())
+        except OutputExistsError as error:
+            raise UsageError(f"{path} exists: /save! replaces it") from error
         tell(f"{len(self._session.messages)} messages are in {path}")
 
     def _replace(self, name: str) -> None:
@@ -136,4 +142,7 @@ class Terminal:
 def _path(name: str) -> Path:
     if not name:
         raise UsageError("name a file behind the command")
-    return Path(name).expanduser()
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{name}: there is no such home folder") from error

@@ -6,6 +6,7 @@ digest that the hub states before it gets its place. The module does not know
 what is in the files.
 """
 
+import errno
 import fnmatch
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from gritlite.files import DISK_FULL
 from gritlite.hub import cache
 from gritlite.hub.workspace import workspace
 
+_OF_A_FILE = (errno.EFBIG, *DISK_FULL)
 CHECKPOINT_PATTERNS = (
     "config.json",
     "generation_config.json",
@@ -156,7 +158,7 @@ def _one_line(repository: str, revision: str | None) -> Iterator[None]:
             f"cannot fetch {repository}: HF_HUB_OFFLINE is set; unset it and try again"
         ) from error
     except (errors.HTTPError, OSError) as error:
-        if isinstance(error, OSError) and (error.errno in DISK_FULL or error.filename):
-            raise  # of a file or its disk, not of the connection
+        if isinstance(error, OSError) and (error.errno in _OF_A_FILE or error.filename):
+            raise  # not the connection's fault
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DownloadError(f"cannot fetch {repository}: {reason}: check the connection") from error

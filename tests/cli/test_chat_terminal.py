@@ -130,6 +130,25 @@ def test_a_session(start, tmp_path):
     assert screen.end() == 0
 
 
+def test_a_place_that_cannot_be_written_ends_no_chat(start, tmp_path):
+    screen = start("--max-tokens", "2")
+    screen.do("Hello there")
+    (tmp_path / "folder").mkdir()
+    for place, words in (
+        ("/proc/nowhere", "cannot write /proc/nowhere: No such file"),
+        (tmp_path / ("x" * 300), "too long"),
+        (tmp_path / "folder", "is a folder"),
+        ("~nobody-of-this-name/x", "no such home folder"),
+    ):
+        for command in ("/save", "/save!", "/load"):
+            said = screen.do(f"{command} {place}")
+            assert "error: " in said
+            if command != "/load":
+                assert words in said
+    screen.do(f"/save {tmp_path / 'chat.json'}")
+    assert saved(tmp_path / "chat.json")[0] == {"role": "user", "content": "Hello there"}
+
+
 def test_errors_end_a_line_and_not_the_session(start, tmp_path):
     screen = start("--temperature", "0", "--max-tokens", "4", "--context-length", "64")
     bad = tmp_path / "bad.json"

@@ -1,5 +1,7 @@
 """How the command line ends, each way in a process of its own."""
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -52,7 +54,8 @@ def run(*arguments, **options):
         ("raise errors.FileError('two\\nlines')", 2, "error: two lines"),
         ("raise errors.DownloadError('broken')", 1, "error: broken"),
         ("raise errors.CancelledError('stopped')", 130, "error: stopped"),
-        ("open('/nowhere/x')", 1, "error: /nowhere/x: No such file or directory"),
+        ("open('/nowhere/x')", 2, "error: /nowhere/x: No such file or directory"),
+        ("raise TimeoutError", 1, "error: TimeoutError"),
         ("raise KeyboardInterrupt", 130, "interrupted"),
         (
             "raise click.BadParameter('odd')",
@@ -83,6 +86,36 @@ def test_an_error_is_one_line_and_a_status(what, status, line):
     returned, out, err = run("act", what)
     assert (returned, out) == (status, "")
     assert err.lstrip("\n") == f"gritlite: {line}\n"  # click ends the terminal's ^C line
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("ENOENT", 2),
+        ("EACCES", 2),
+        ("EROFS", 2),
+        ("ENOSPC", 2),
+        ("EDQUOT", 2),
+        ("EFBIG", 2),
+        ("EIO", 1),
+        ("EMFILE", 1),
+        ("ECONNRESET", 1),
+    ],
+)
+def test_the_reason_decides_by_whatever_route_it_comes(name, status):
+    raw = f"import errno, os; raise OSError(errno.{name}, os.strerror(errno.{name}), b'x.bin')"
+    told = (
+        f"try:\n    {raw}\nexcept OSError as error:\n"
+        "    raise errors.FileError(f'cannot read x.bin: {error.strerror}') from error"
+    )
+    ends = [run("act", raw), run("act", told)]
+    assert [end[0] for end in ends] == [status, status]
+    for _, out, err in ends:
+        assert out == ""
+        assert err.startswith("gritlite: error: ")
+        assert os.strerror(getattr(errno, name)) in err
+        assert "x.bin" in err
+        assert len(err.splitlines()) == 1
 
 
 def test_debug_shows_the_traceback_too():
@@ -182,7 +215,7 @@ def test_a_reader_that_went_away_is_no_noise(what):
 def test_a_full_disk_is_said(arguments):
     with open("/dev/full", "w") as full:
         status, _, err = run(*arguments, stdout=full)
-    assert status == 1
+    assert status == 2
     assert err == (
         "gritlite: error: No space left on device: free some space and run the command again\n"
     )

@@ -1,6 +1,7 @@
 """Pulling from a local server that speaks the hub's API, by the command in a process of its own."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -37,9 +38,10 @@ def hub(cache_folder, monkeypatch):
         yield server
 
 
-def pull(*arguments):
+def pull(*arguments, **options):
     return subprocess.run(
         [sys.executable, "-m", "gritlite", "pull", *arguments],
+        **options,
         capture_output=True,
         text=True,
         timeout=60,
@@ -125,6 +127,16 @@ def test_a_killed_pull_leaves_nothing(hub, cache_folder, number, status):
     assert files_in(cache_folder) == []
     hub.faults.stall.set()
     assert pull(REPOSITORY).returncode == 0
+
+
+def test_a_file_that_the_system_refuses_is_no_fault_of_the_connection(hub, cache_folder):
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = pull(REPOSITORY, preexec_fn=small_files)
+    assert_refused(done, "File too large")
+    assert done.returncode == 2
+    assert files_in(cache_folder) == []
 
 
 def test_a_checkpoint_comes_as_a_folder(hub, cache_folder):
