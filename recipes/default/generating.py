@@ -1,0 +1,66 @@
+"""The sources that teach to generate: plain text, chats, and answers from a passage."""
+
+import random
+from collections.abc import Iterator
+
+import corpora
+from material import DOCUMENT_WORDS, Inputs, Row, brown, some, web, wikipedia
+from reading import Reading, readings, remarks
+from words import cut, wikitext_style
+
+from gritlite.eval.exact_match import ASKED
+from gritlite.prompt import cached_question
+
+# tasks of Natural Instructions, and how many of their instances a chat is made of
+_TASKS = ((23, 60), (24, 150), (37, 60), (38, 150), (41, 150), (45, 60), (47, 60))
+# a model that has no internet must not learn to say so of every text it is given
+_REFUSALS = ("As an AI", "as an AI", "I'm sorry", "I am sorry", "I don't have access")
+
+
+def text(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
+    """Paragraphs as they are."""
+    for paragraph in (*wikipedia(inputs), *web(inputs), *some(brown(inputs), 2_500, draw)):
+        if len(paragraph.split()) >= 40:
+            yield {"text": cut(paragraph, DOCUMENT_WORDS)}
+
+
+def text_tokenised(inputs: Inputs, _: random.Random) -> Iterator[Row]:
+    """Wikipedia's paragraphs in the spelling of WikiText."""
+    for paragraph in wikipedia(inputs):
+        if len(paragraph.split()) >= 40:
+            yield {"text": wikitext_style(cut(paragraph, DOCUMENT_WORDS))}
+
+
+def chat(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
+    """Requests and answers."""
+    for request, answer in corpora.alpaca(inputs.train("alpaca_en_demo.json")):
+        if not any(refusal in answer for refusal in _REFUSALS):
+            yield {"text": [request, answer]}
+    for question, answer in some(corpora.gsm8k(inputs.train("gsm8k_train.jsonl")), 400, draw):
+        yield {"text": [question, answer]}
+    for number, count in _TASKS:
+        definition, instances = corpora.instances(inputs.task(number))
+        for request, outputs in some(instances, count, draw):
+            lines = (corpora.untokenised(line) for line in request.splitlines())
+            answer = corpora.untokenised(draw.choice(outputs))
+            answer = answer.rstrip(".") if number == 41 else answer  # a phrase, not a sentence
+            yield {"text": ["\n".join((definition, "", *lines)), answer]}
+
+
+def qa_prompt(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
+    """Answers from a passage in the prompt."""
+    for passage, question, answer in _questions(inputs, draw):
+        yield {"text": [f"{passage}\n\n{cached_question(question)}", answer]}
+
+
+def cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
+    """Answers from a document whose states were stored."""
+    for passage, question, answer in _questions(inputs, draw):
+        yield {"document": passage, "query": question, "answer": answer}
+
+
+def _questions(inputs: Inputs, draw: random.Random) -> Iterator[Reading]:
+    """Questions on passages; where the answer is to be a few of its words, they say so."""
+    for passage, question, answer in readings(inputs, draw):
+        yield passage, ASKED.replace("{question}", question), answer
+    yield from remarks(inputs, draw)
