@@ -13,8 +13,10 @@ from gritlite.cli.options import load, model_options
 if TYPE_CHECKING:
     from gritlite.eval.encoder import Encoder
     from gritlite.eval.task import Score, Task
+    from gritlite.runtime.model import GritLM
 
 _EMBEDDING = ("sts", "retrieval", "classification", "clustering")
+_PASSAGES = ("none", "prompt", "state")
 
 
 def _test_set(name: str, metavar: str, text: str) -> Callable[..., Any]:
@@ -45,6 +47,17 @@ def _by_task(
     "--classification", "FOLDER", "train.csv and test.csv with columns text,category: accuracy."
 )
 @_test_set("--clustering", "FILE", "CSV with columns text,category: v-measure.")
+@_test_set("--perplexity", "FILE", "A text: perplexity, as llama.cpp counts it.")
+@_test_set("--choice", "FILE", "JSON Lines of questions with choices: accuracy by likelihood.")
+@_test_set("--exact-match", "FILE", "SQuAD JSON: exact match and F1 of greedy answers.")
+@click.option(
+    "--passages",
+    type=click.Choice(_PASSAGES),
+    multiple=True,
+    default=_PASSAGES,
+    help="How --exact-match gives the passage: not, in the prompt, or as the state of its "
+    "embedding pass; all three by default.",
+)
 @click.option(
     "--instruction",
     "instructions",
@@ -72,6 +85,7 @@ def _by_task(
     "--compare", type=click.Path(path_type=Path), help="Report to show beside, with the change."
 )
 def command(
+    passages: tuple[str, ...],
     instructions: dict[str, str],
     max_length: int | None,
     truncate: bool,
@@ -102,7 +116,8 @@ def command(
         check_output(output, force=force)
     reference = read_report(compare) if compare is not None else None
     embedding = list(_embedding_tasks(choices, instructions, limit))
-    names = [task.name for task in embedding]
+    generation = list(_generation_tasks(choices, passages, limit))
+    names = [task.name for task in embedding] + [task.name for task in generation]
     if not names:
         raise click.UsageError("no test set: name one, as with --sts")
     check_names(names)
@@ -112,9 +127,11 @@ def command(
     seconds: dict[str, float] = {}
     with load(**choices) as model:
         encoder = GritEncoder(model, max_length=max_length, truncate=truncate)
+        runs = [partial(task.run, encoder) for task in embedding]
+        runs += [partial(task.run, model) for task in generation]
         click.echo(table.head())
-        for task in embedding:
-            found, seconds[task.name] = _timed(task.name, partial(task.run, encoder))
+        for name, run in zip(names, runs, strict=True):
+            found, seconds[name] = _timed(name, run)
             click.echo(table.rows(found))
             scores += found
     if output is not None:
@@ -146,6 +163,23 @@ def _embedding_tasks(
     for name, make in makers.items():
         for path in choices.pop(name):
             yield make(path, instruction=instructions.get(name, ""), limit=limit)
+
+
+def _generation_tasks(
+    choices: dict[str, Any], passages: Sequence[str], limit: int | None
+) -> Iterator["Task[GritLM]"]:
+    """Take the test sets out of the choices, and read them."""
+    from gritlite.eval.choice import Choice
+    from gritlite.eval.exact_match import ExactMatch
+    from gritlite.eval.perplexity import Perplexity
+
+    for path in choices.pop("perplexity"):
+        yield Perplexity(path, limit=limit)
+    for path in choices.pop("choice"):
+        yield Choice(path, limit=limit)
+    for path in choices.pop("exact_match"):
+        for way in passages:
+            yield ExactMatch(path, passages=way, limit=limit)  # type: ignore[arg-type]
 
 
 def _timed(name: str, run: Callable[..., list["Score"]]) -> tuple[list["Score"], float]:

@@ -27,5 +27,5 @@ def read_paragraphs(path: Path) -> Collection:
         documents={number: paragraph for paragraph, number in numbers.items()},
         queries=queries,
         judgements={question.id: {numbers[question.paragraph]: 1} for question in answerable},
-        note=f"{left_out:,} questions without an answer left out" if left_out else "",
+        note=f"questions without an answer left out: {left_out:,}" if left_out else "",
     )

@@ -69,7 +69,7 @@ class Retrieval:
         empty = len(collection.documents) - len(self._documents)
         notes = (
             f"{len(self._documents):,} documents",
-            f"{empty:,} documents without text left out" if empty else "",
+            f"{empty:,} more without text left out" if empty else "",
             collection.note,
             embedded.note,
         )
