@@ -26,7 +26,8 @@ WEIGHTS = "adapter_model.safetensors"
 
 # PEFT's prefix, then transformers' name; a model without a head has no "model." before its layers
 NAME = re.compile(
-    r"base_model\.model\.(?P<module>(?:model\.)?layers\.(?P<layer>\d+)\.(?P<part>[\w.]+)|lm_head)"
+    r"base_model\.model\."
+    r"(?P<module>(?:model\.)?layers\.(?P<layer>[0-9]{1,4})\.(?P<part>[\w.]+)|lm_head)"
     r"\.lora_(?P<side>[AB])\.weight"
 )
 PARTS: Mapping[str, str] = {

@@ -1,8 +1,8 @@
 """A model becomes one GGUF file of the wanted type, tensor by tensor.
 
 Rows are read, widened, adapted, quantized and written in blocks, so that memory
-does not grow with the model, and no intermediate file is needed. What goes where is
-decided before the first byte is written. The module does not know how a model
+does not grow with the model, and no intermediate file is needed. What goes where
+is decided before the first byte is written. The module does not know how a model
 is stored (`source`).
 """
 
@@ -46,8 +46,8 @@ class Report:
     """What was written.
 
     `fallbacks` says, per tensor, why it has not the type asked for. `requantized`
-    counts the tensors that were quantized in the source and are again in another
-    type: they were rounded twice.
+    counts the tensors that were quantized in the source and have been again, which
+    rounds them twice.
     """
 
     output: Path
