@@ -9,6 +9,7 @@ it is what `gritlite eval --compare` takes.
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def main() -> None:
     versions = {"gritlite": __version__} | {
         name: version(name) for name in ("sentence-transformers", "torch")
     }
-    weights = subject(options.folder / "model.safetensors")
+    weights = replace(subject(options.folder / "model.safetensors"), name=options.folder.name)
     report = Report(weights, versions, {}, tuple(scores), seconds={})
     write_report(report, options.json, force=True)
 
