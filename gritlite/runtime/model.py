@@ -148,7 +148,7 @@ class GritLM:
             names = ", ".join(sorted(ignored))
             warnings.warn(f"encode() knows no {names}: ignored", stacklevel=2)
         if get_cache:
-            raise UsageError("get_cache is not supported: key-value states are not exposed yet")
+            raise UsageError("get_cache is not supported: document_state gives a text's state")
         single = isinstance(sentences, str)
         texts = [sentences] if isinstance(sentences, str) else list(sentences)
         options = EmbedOptions(

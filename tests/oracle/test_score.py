@@ -1,5 +1,6 @@
-"""Scores are transformers' log-probabilities, and so is the perplexity made of them."""
+"""Scores are transformers' log-probabilities, and perplexity is made of them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from gritlite import GritLM
+from gritlite.eval.perplexity import Perplexity
 from tests.oracle.conftest import Pair
 from tests.tiny_tokenizers import SENTENCES
 
@@ -20,20 +22,28 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_scores(request: pytest.FixtureRequest, case: str) -> None:
+def test_scores_and_perplexity(request: pytest.FixtureRequest, case: str, tmp_path: Path) -> None:
     pair: Pair = (
         request.getfixturevalue("smollm2_pair")
         if case == "smollm2"
         else request.getfixturevalue("tiny_pair")(case)
     )
     theirs = AutoModelForCausalLM.from_pretrained(pair.folder, dtype=torch.float32)
+    path = tmp_path / "text.txt"
+    path.write_text(" ".join(SENTENCES * 40), "utf-8")
     with GritLM(pair.file) as ours:
-        tokens = ours.tokenize(" ".join(SENTENCES * 20))[:512]
-        found = ours.score(tokens)
-    expected = log_probabilities(theirs, tokens)
-    assert np.abs(found - expected).max() < 0.05
-    # perplexity: the exponential of the mean
-    assert np.exp(expected.mean() - found.mean()) == pytest.approx(1, abs=0.001)
+        tokens = [*([] if ours.bos is None else [ours.bos]), *ours.tokenize(path.read_text())]
+        assert len(tokens) >= 1024
+        chunks = [tokens[:512], tokens[512:1024]]
+        if ours.bos is not None:
+            chunks[1][0] = ours.bos
+        found = ours.score(chunks[0])
+        (perplexity,) = Perplexity(path, limit=2).run(ours, lambda *_: None)
+    expected = [log_probabilities(theirs, chunk) for chunk in chunks]
+    assert np.abs(found - expected[0]).max() < 0.05
+    # the last 255 of a chunk have more than half of it before them
+    value = np.exp(-np.concatenate([scores[-255:] for scores in expected]).mean())
+    assert perplexity.value == pytest.approx(value, rel=0.001)
 
 
 def log_probabilities(model: Any, tokens: list[int]) -> np.ndarray:
