@@ -3,15 +3,18 @@
 A build can meet an instruction the processor lacks, or crash in its AMX kernels
 (GCC 12 drops stores into the tile configuration). So once for each pair of
 library build and processor a child process decodes a tiny model; its verdict is
-remembered. The module does not know what the child does (`probe_child` does).
+remembered. A child that ended for a reason outside llama.cpp has given none. The
+module does not know what the child does (`probe_child` does).
 """
 
 import hashlib
 import json
+import os
 import platform
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +31,10 @@ REBUILD = (
     'CMAKE_ARGS="-DCMAKE_CXX_FLAGS=-fno-dse" '
     "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
 )
+# signals by which a process ends itself; any other comes from outside, as from the system's
+# out-of-memory killer
+_CRASHES = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
+NO_ROOM = 75  # a child's exit code for want of disk space or memory; EX_TEMPFAIL of sysexits.h
 _TIMEOUT = 300  # seconds; a healthy child takes one or two
 
 
@@ -47,8 +54,8 @@ def ensure_safe() -> Verdict:
     """The verdict for this build and processor, from memory or by a probe now.
 
     Warns when llama.cpp runs only without its repacked kernels. Raises
-    LibraryError when it cannot run at all; that verdict is not remembered, for
-    the cure is to reinstall.
+    LibraryError when it cannot run at all or could not be tried out; that is not
+    remembered, for the cure is to reinstall or to try again.
     """
     verdict = _remembered_verdict()
     if verdict.problem:
@@ -82,7 +89,7 @@ def run_probe(child: Sequence[str] = CHILD) -> Verdict:
     """Decode a tiny model in a child process, and again without repacking if that crashes.
 
     `child` is the command to run, to which "repack" or "plain" is added.
-    Raises LibraryError when both fail.
+    Raises LibraryError when both fail, or when a child ended for another reason.
     """
     problem = _try([*child, "repack"])
     if not problem:
@@ -96,23 +103,46 @@ def run_probe(child: Sequence[str] = CHILD) -> Verdict:
 
 
 def _try(command: Sequence[str]) -> str:
-    """Run a child; empty when it did well, else what happened."""
+    """Run a child; empty when it did well, else how llama.cpp failed in it.
+
+    Raises LibraryError when the child ended for another reason, which says
+    nothing of llama.cpp: it found no disk space or memory, or was killed.
+    """
     try:
-        done = subprocess.run(
-            command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=False
-        )
+        with tempfile.TemporaryDirectory() as folder:  # a child that crashes cleans nothing up
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "TMPDIR": folder},
+                timeout=_TIMEOUT,
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         return f"no end after {_TIMEOUT} s"
     except OSError as error:
-        return f"{command[0]} cannot be started: {error.strerror}"
+        raise _untried(f"{command[0]} cannot be started: {error.strerror}") from error
     if done.returncode == 0:
         return ""
     if done.returncode == -signal.SIGILL:
         return "illegal instruction: built for another processor"
     if done.returncode < 0:
-        return f"killed by {signal.Signals(-done.returncode).name}"
+        name = signal.Signals(-done.returncode).name
+        if name in _CRASHES:
+            return f"killed by {name}"
+        reason = ", most likely because memory ran out" if name == "SIGKILL" else ""
+        raise _untried(f"the child was killed by {name}{reason}")
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return f"exit code {done.returncode}: {lines[-1] if lines else 'no message'}"
+    message = lines[-1] if lines else "no message"
+    if done.returncode == NO_ROOM:
+        raise _untried(message)
+    return f"exit code {done.returncode}: {message}"
+
+
+def _untried(reason: str) -> LibraryError:
+    return LibraryError(
+        f"llama.cpp could not be tried out ({reason}): mend that and run the command again"
+    )
 
 
 def fingerprint() -> str:

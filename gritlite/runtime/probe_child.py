@@ -1,6 +1,8 @@
 """What the safety probe runs in a child process: a tiny quantized model, decoded once.
 
 Usage: python -m gritlite.runtime.probe_child repack|plain
+
+Ends with NO_ROOM where memory or disk space is wanting, which is no fault of llama.cpp.
 """
 
 import sys
@@ -10,7 +12,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from gritlite.errors import OutOfMemoryError
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
+from gritlite.runtime.probe import NO_ROOM
 
 _WIDTH, _LAYERS, _VOCABULARY = 256, 1, 512
 # one type for each family of kernels that may be repacked
@@ -71,4 +75,8 @@ def write_model(path: Path, kind: gguf.GGMLQuantizationType) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, MemoryError, OutOfMemoryError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(NO_ROOM)

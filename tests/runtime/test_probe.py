@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 import warnings
 
 import pytest
@@ -16,7 +17,8 @@ def child(tmp_path, code):
     """A command that counts its runs and then does `code`, with the probe's word in `mode`."""
     program = (
         "import os, signal, sys, time; mode = sys.argv[1]\n"
-        f"with open({str(tmp_path / 'runs')!r}, 'a') as file: file.write(mode + ' ')\n"
+        f"runs = {str(tmp_path / 'runs')!r}\n"
+        "with open(runs, 'a') as file: file.write(mode + ' ')\n"
     )
     return (sys.executable, "-c", program + code)
 
@@ -72,6 +74,51 @@ def test_an_illegal_instruction_in_one_mode(tmp_path):
 def test_a_message_of_the_child_is_handed_on(tmp_path):
     with pytest.raises(LibraryError, match="exit code 1: products are not finite"):
         run_probe(child(tmp_path, "sys.exit('noise\\nproducts are not finite')"))
+
+
+KILLED_ONCE = "if len(open(runs).read().split()) == 1: os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_child_killed_from_outside_says_nothing_of_llama_cpp(tmp_path, name):
+    kill = f"signal.signal(signal.SIGINT, signal.SIG_DFL); os.kill(os.getpid(), signal.{name})"
+    with pytest.raises(LibraryError, match=f"could not be tried out .*{name}") as caught:
+        run_probe(child(tmp_path, kill))
+    assert ("memory ran out" in str(caught.value)) == (name == "SIGKILL")
+    assert runs(tmp_path) == ["repack"]
+
+
+def test_an_out_of_memory_kill_is_not_remembered(fresh, tmp_path):
+    fresh(KILLED_ONCE)
+    with pytest.raises(LibraryError, match="memory ran out"):
+        probe.ensure_safe()
+    assert not (tmp_path / "cache" / "probe.json").exists()
+    assert probe.ensure_safe() == Verdict(True)
+    assert runs(tmp_path) == ["repack", "repack"]
+
+
+def test_an_out_of_memory_kill_leaves_what_was_remembered(fresh, tmp_path):
+    fresh("")
+    probe.ensure_safe()
+    fresh("os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(LibraryError, match="memory ran out"):
+        probe.renew()
+    assert probe.ensure_safe() == Verdict(True)
+
+
+def test_the_real_child_without_disk_space_says_nothing_of_llama_cpp():
+    limited = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+    start = f"{limited}os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])"
+    with pytest.raises(LibraryError, match=r"could not be tried out \(OSError: .*File too large"):
+        run_probe((sys.executable, "-c", start, "-m", "gritlite.runtime.probe_child"))
+
+
+def test_a_child_that_crashes_leaves_no_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    crash = "import tempfile; tempfile.mkdtemp(); os.kill(os.getpid(), signal.SIGSEGV)"
+    with pytest.raises(LibraryError, match="SIGSEGV"):
+        run_probe(child(tmp_path, crash))
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
 def test_a_child_that_hangs_is_given_up(tmp_path, monkeypatch):
