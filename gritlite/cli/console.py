@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from types import FrameType
+from typing import TextIO
 
 import click
 
@@ -112,10 +113,10 @@ def _report(error: BaseException) -> int:
             return _exit_code(error.__cause__)
         return error.exit_code
     if isinstance(error, BrokenPipeError):
-        _discard_output()
+        _discard(sys.stdout)
         return FAILED
     if isinstance(error, OSError):
-        _discard_output()
+        _discard(sys.stdout)
         _say(f"error: {system_message(error)}")
         return _exit_code(error)
     if isinstance(error, MemoryError):
@@ -134,7 +135,10 @@ def _report(error: BaseException) -> int:
 
 
 def _say(message: str) -> None:
-    click.echo(f"gritlite: {' '.join(message.split())}", err=True)
+    try:
+        click.echo(f"gritlite: {' '.join(message.split())}", err=True)
+    except OSError:  # nowhere left to say it; the exit code still tells
+        _discard(sys.stderr)
 
 
 def _exit_code(error: OSError) -> int:
@@ -149,7 +153,7 @@ def system_message(error: OSError) -> str:
     return f"{os.fsdecode(error.filename)}: {what}" if error.filename else what
 
 
-def _discard_output() -> None:
-    """Drop what stdout still buffers: the interpreter's own flush would fail again, loudly."""
+def _discard(stream: TextIO) -> None:
+    """Drop what a stream still buffers: the interpreter's own flush would fail again, loudly."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -221,6 +221,21 @@ def test_a_full_disk_is_said(arguments):
     )
 
 
+@pytest.mark.parametrize(
+    ("what", "status"),
+    [("raise errors.FileError('x')", 2), ("raise KeyboardInterrupt", 130), ("print('x')", 0)],
+)
+def test_the_exit_code_stays_where_nothing_can_be_said(what, status):
+    with open("/dev/full", "w") as full:
+        child = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "act", f"import warnings; warnings.warn('x'); {what}"],
+            stdout=subprocess.DEVNULL,
+            stderr=full,
+            check=False,
+        )
+    assert child.returncode == status
+
+
 def test_a_closed_output_is_no_error():
     child = subprocess.run(
         ["sh", "-c", 'exec "$0" -m gritlite --version >&-', sys.executable],
