@@ -135,7 +135,7 @@ def _try(command: Sequence[str]) -> str:
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     message = lines[-1] if lines else "no message"
     if done.returncode == NO_ROOM:
-        raise _untried(message)
+        raise _untried(f"no room in memory or in {tempfile.gettempdir()}: {message}")
     return f"exit code {done.returncode}: {message}"
 
 
