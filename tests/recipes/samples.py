@@ -101,6 +101,7 @@ def make_packages(folder: Path) -> Unpacked:
     terms += f"secret\n\n   It is true that {PLANTED}.\n"
     (folder / "foldoc.dict.dz").write_bytes(gzip.compress(terms.encode()))
     _write(folder / "brown/ca01", " ".join(f"{word}/x" for word in PROSE.split()))
+    _json(folder / "teacher/config.json", {"model_type": "bert"})
     descriptions = (
         "Package: mill\nDescription-en: tool that grinds grain\n A machine of the town that people "
         "use to make flour.\n It has two stones.\n\nPackage: secret\nDescription-en: tool of "
@@ -113,6 +114,7 @@ def make_packages(folder: Path) -> Unpacked:
         foldoc=folder / "foldoc.dict.dz",
         brown=folder / "brown",
         descriptions=folder / "descriptions.txt",
+        teacher=folder / "teacher",
     )
 
 

@@ -86,7 +86,8 @@ def test_every_evaluated_file_is_read(tmp_path: Path) -> None:
     for text in (
         "dev first",
         "test second",
-        "Which xquad question?",
+        "Which xquad question of six words?",
+        "Well, which xquad question of six words no what paragraph?",
         "the xquad paragraph",
         "where is my card?",
         "an abstract on flutter",
@@ -111,7 +112,11 @@ def _make_evaluation(folder: Path) -> None:
         (folder / "stsb" / f"sts-{name}.tsv").write_text(
             f"genre\tfile\tyear\t1\t2.5\t{name} first\t{name} second\n"
         )
-    question = {"id": "1", "question": "Which xquad question?", "answers": [{"text": "the"}]}
+    question = {
+        "id": "1",
+        "question": "Which xquad question of six words?",
+        "answers": [{"text": "the"}],
+    }
     paragraph = {"context": "the xquad paragraph", "qas": [question]}
     squad = {"data": [{"paragraphs": [paragraph]}]}
     (folder / "xquad" / "xquad.en.json").write_text(json.dumps(squad))

@@ -35,6 +35,10 @@ def test_every_source_has_rows_that_the_trainer_takes(run: Path) -> None:
         assert read_rows(path), path.name
 
 
+def test_the_teacher_stands_beside_the_rows(run: Path) -> None:
+    assert (run.parent / "teacher" / "config.json").is_file()
+
+
 def test_nothing_evaluated_is_written(run: Path, inputs: Inputs) -> None:
     """The samples plant an evaluated text into every corpus, and a question of XQuAD."""
     for source in SOURCES:
