@@ -392,8 +392,8 @@ class GritLM:
                 template = ChatTemplate(
                     self._weights,
                     str(source) if source is not None else None,
-                    bos=self._weights.spelling(self._weights.bos),
-                    eos=self._weights.spelling(self._weights.eos),
+                    bos=self._weights.control_spelling(self._weights.bos),
+                    eos=self._weights.control_spelling(self._weights.eos),
                 )
                 self._chat = Chat(self._engine, template)
             return self._chat

@@ -142,6 +142,18 @@ def test_the_grit_format_where_a_file_has_no_template(
     assert shown.endswith(f"<|user|>\nu\n<|assistant|>\na{eos}\n<|user|>\nv\n<|assistant|>\n")
 
 
+def test_a_vocabulary_without_bos_gets_none_in_the_grit_format(tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", "llama-tied")
+    (checkpoint / "chat_template.jinja").unlink()
+    convert(checkpoint, tmp_path / "model.gguf", "f32")
+    with GritLM(tmp_path / "model.gguf", threads=1) as model:
+        answer = model.chat([{"role": "user", "content": "Hi"}], stream=True, max_tokens=1)
+        list(answer)
+        assert answer.tokens[: answer.prompt_tokens] == model.tokenize(
+            "<|user|>\nHi\n<|assistant|>\n"
+        )
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -143,6 +143,13 @@ class Weights:
         with self.vocabulary() as vocab:
             return np.fromiter((C.llama_vocab_is_control(vocab, i) for i in ids), np.bool_)
 
+    def control_spelling(self, token: int) -> str:
+        """How a BOS or EOS token is written in a template, "" where the vocabulary has none.
+
+        llama.cpp then names a token all the same: 11 in byte-level BPE, whatever that is.
+        """
+        return self.spelling(token) if token >= 0 and self.control[token] else ""
+
     def control_spellings(self) -> list[str]:
         """How the control tokens are spelled, the longest first."""
         texts = {self.spelling(int(token)) for token in np.flatnonzero(self.control)}
