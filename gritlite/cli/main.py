@@ -19,6 +19,7 @@ COMMANDS = {
     "inspect": "Show what a GGUF model holds and how much memory it needs.",
     "embed": "Turn texts into vectors.",
     "chat": "Talk with a model.",
+    "train": "Train an adapter that embeds and generates, from a recipe.",
     "eval": "Measure a model on local test sets.",
     "doctor": "Show what this machine and its llama.cpp build can do.",
 }

@@ -1,0 +1,75 @@
+"""Where a run stands, in one file: adapters, optimizer, steps done.
+
+Data order and learning rate follow from the recipe and the step, and nothing is
+random besides, so a run that resumes gives the same adapters, bit for bit, as
+one that was not interrupted (on the same machine and library versions).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gritlite.errors import FormatError
+from gritlite.files import replacing
+from gritlite.train.log import Step
+from gritlite.train.recipe import Recipe
+
+NAME = "checkpoint.pt"
+
+
+def fingerprint(recipe: Recipe, rows: Sequence[Path]) -> str:
+    """A digest of everything that a resumed run must have in common with the first part."""
+    digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
+    for path in rows:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def save(
+    path: Path,
+    parameters: Mapping[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    steps: Sequence[Step],
+    run: str,
+) -> None:
+    """Write a checkpoint, whole or not at all."""
+    state = {
+        "run": run,
+        "parameters": {name: p.detach().cpu() for name, p in parameters.items()},
+        "optimizer": optimizer.state_dict(),
+        "steps": [asdict(step) for step in steps],
+    }
+    with replacing(path, force=True) as file:
+        torch.save(state, file)
+
+
+def load(
+    path: Path,
+    parameters: Mapping[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    run: str,
+) -> list[Step]:
+    """Put a checkpoint's state into the parameters and the optimizer; returns the steps done.
+
+    Raises FormatError for a file that is no checkpoint, or one of another recipe or data.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        steps = [Step(**step) for step in state["steps"]]
+    except Exception as error:  # torch raises whatever its unpickler meets
+        raise FormatError(f"{path} is not a checkpoint: {error}") from error
+    if state["run"] != run:
+        raise FormatError(
+            f"{path} was made by another recipe or from other data: restore them, "
+            "or start anew in another folder"
+        )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(state["parameters"][name])
+    optimizer.load_state_dict(state["optimizer"])
+    return steps

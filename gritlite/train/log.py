@@ -1,0 +1,57 @@
+"""What a run tells: a line of JSON for each step, and the curve of its losses as a picture."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gritlite.files import replacing
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step's figures: `losses` by objective, `tokens` that were passed, `seconds` it took."""
+
+    step: int
+    losses: Mapping[str, float]
+    learning_rate: float
+    tokens: int
+    seconds: float
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self))
+
+
+def write_log(path: Path, steps: Sequence[Step]) -> None:
+    """All steps as JSON Lines."""
+    with replacing(path, force=True) as file:
+        file.writelines(f"{step.to_json()}\n".encode() for step in steps)
+
+
+def write_curve(path: Path, steps: Sequence[Step]) -> None:
+    """A PNG with a panel for each objective: every step's loss, and a running median."""
+    from matplotlib.figure import Figure
+
+    names = sorted({name for step in steps for name in step.losses})
+    figure = Figure(figsize=(8, 2.4 * len(names)), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(len(names), sharex=True))
+    for panel, name in zip(panels, names, strict=True):
+        places = [step.step for step in steps if name in step.losses]
+        values = [step.losses[name] for step in steps if name in step.losses]
+        panel.plot(places, values, ".", markersize=2, alpha=0.5)
+        panel.plot(places, running_median(values), linewidth=1.5)
+        panel.set_ylabel(name)
+        panel.grid(alpha=0.3)
+    panels[-1].set_xlabel("step")
+    with replacing(path, force=True) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def running_median(values: Sequence[float], window: int = 25) -> list[float]:
+    """The median of each value and up to `window` - 1 before it."""
+    return [
+        float(np.median(values[max(0, end - window) : end])) for end in range(1, len(values) + 1)
+    ]

@@ -1,0 +1,148 @@
+"""The model in training: a frozen base, low-rank adapters, and its two ways of being read.
+
+transformers runs the base, PEFT the adapters. Forward passes are cut into
+groups of sequences of like length, so that little is computed for padding.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gritlite.errors import ArchitectureError, FileError
+from gritlite.train.attention import by_length, pad
+from gritlite.train.recipe import Adapter
+from gritlite.train.tokens import EmbedTokens, GenerateTokens
+
+PASS_TOKENS = 2048  # tokens of one forward pass, padding included
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 products are fast there: elsewhere they are emulated, and slower."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def load_base(path: Path) -> tuple[Any, Any]:
+    """The model, in float32 and frozen, and the tokenizer of a folder or a GGUF file.
+
+    Raises FileError or ArchitectureError when transformers cannot load it.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # bars are the command line's to show
+    folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
+    if not path.exists():
+        raise FileError(f"{path} does not exist: name a GGUF file or a Hugging Face folder")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, attn_implementation="sdpa", **options
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ArchitectureError(f"transformers cannot load {path}: {reason}") from error
+    model.requires_grad_(False)
+    return model, tokenizer
+
+
+class AdaptedModel:
+    """A base with adapters on the linear layers of its blocks.
+
+    `bidirectional` False embeds with causal attention, the `cccc` of the paper.
+    """
+
+    def __init__(
+        self,
+        base: Any,
+        adapter: Adapter,
+        *,
+        device: torch.device,
+        bidirectional: bool = True,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        from peft import LoraConfig, get_peft_model
+
+        self.device = device
+        self._bidirectional = bidirectional
+        self._dtype = torch.bfloat16 if computes_bfloat16(device) else torch.float32
+        config = LoraConfig(
+            r=adapter.rank,
+            lora_alpha=adapter.alpha,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        )
+        base.to(device)
+        with warnings.catch_warnings():
+            # transformers is giving new names to what is called here, and by PEFT
+            warnings.simplefilter("ignore", FutureWarning)
+            if gradient_checkpointing:
+                base.gradient_checkpointing_enable({"use_reentrant": False})
+                base.enable_input_require_grads()
+            self.peft = get_peft_model(base, config)
+        self._body = base.model
+        self._head = base.lm_head
+
+    @property
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """The adapters' parameters by name: all that is trained."""
+        return {name: p for name, p in self.peft.named_parameters() if p.requires_grad}
+
+    def vectors(self, texts: Sequence[EmbedTokens]) -> Tensor:
+        """Mean-pooled vectors of unit length, float32 [n, d]."""
+        pooled: list[Tensor] = []
+        order: list[int] = []
+        for places in by_length([len(text.ids) for text in texts], PASS_TOKENS):
+            group = [texts[place] for place in places]
+            both_ways = [len(text.ids) if self._bidirectional else 0 for text in group]
+            hidden = self._hidden([text.ids for text in group], both_ways)
+            pooled += [
+                row[text.start : len(text.ids)].mean(dim=0)
+                for row, text in zip(hidden, group, strict=True)
+            ]
+            order += places
+        stacked = functional.normalize(torch.stack(pooled), dim=1)
+        return stacked[torch.tensor(order, device=self.device).argsort()]
+
+    def token_losses(self, samples: Sequence[GenerateTokens]) -> list[Tensor]:
+        """Of each sample the cross-entropy, in nats, of every token that is to be learned."""
+        losses: dict[int, Tensor] = {}
+        for places in by_length([len(sample.ids) for sample in samples], PASS_TOKENS):
+            group = [samples[place] for place in places]
+            hidden = self._hidden([s.ids for s in group], [s.document for s in group])
+            for place, row, sample in zip(places, hidden, group, strict=True):
+                learned = torch.tensor(sample.loss).nonzero()[:, 0]
+                targets = torch.tensor(sample.ids)[learned].to(self.device)
+                with self._precision():
+                    logits = self._head(row[(learned - 1).to(self.device)])
+                losses[place] = functional.cross_entropy(logits.float(), targets, reduction="none")
+        return [losses[place] for place in range(len(samples))]
+
+    def _hidden(self, ids: Sequence[Sequence[int]], both_ways: Sequence[int]) -> Tensor:
+        """Final hidden states, float32 [n, l, d]."""
+        padded = pad(ids, both_ways, self.device)
+        with self._precision():
+            output = self._body(
+                padded.ids,
+                attention_mask=padded.mask,
+                position_ids=padded.positions,
+                use_cache=False,
+            )
+        return output.last_hidden_state.float()
+
+    def _precision(self) -> Any:
+        is_half = self._dtype is torch.bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=is_half)

@@ -1,0 +1,71 @@
+"""The objectives: vectors or token losses in, one number to minimise out.
+
+Pure functions of tensors. Sources: InfoNCE and the two generative losses,
+arXiv 2402.09906, section 2 and its ablation of loss types; CoSENT,
+kexue.fm/archives/8847, as sentence-transformers computes it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+COSENT_SCALE = 20.0
+
+
+def contrastive(queries: Tensor, passages: Tensor, own: Tensor, temperature: float) -> Tensor:
+    """InfoNCE: each query against every passage of the batch.
+
+    `queries` [n, d] and `passages` [m, d] are of unit length; `own` is bool
+    [n, m], True where the passage is one of the query's positives. A query
+    counts once for each of its positives, and its other positives are left out
+    of the denominator.
+    """
+    logits = queries @ passages.T / temperature
+    rows, columns = own.nonzero(as_tuple=True)
+    others = own[rows].clone()
+    others[torch.arange(len(rows)), columns] = False
+    return functional.cross_entropy(logits[rows].masked_fill(others, float("-inf")), columns)
+
+
+def distillation(vectors: Tensor, teacher: Tensor) -> Tensor:
+    """The share of the teacher's similarities, within the batch, that ours do not explain.
+
+    `vectors` [n, d] and `teacher` [n, e] are of unit length. Of the pairs i < j:
+    sum (s - t)^2 / sum (t - mean t)^2, which is 1 - R^2: 0 is a perfect match, 1
+    what a constant would reach.
+    """
+    i, j = torch.triu_indices(len(vectors), len(vectors), offset=1, device=vectors.device)
+    ours, theirs = (vectors @ vectors.T)[i, j], (teacher @ teacher.T)[i, j]
+    return (ours - theirs).square().sum() / (theirs - theirs.mean()).square().sum()
+
+
+def ranking(first: Tensor, second: Tensor, scores: Tensor) -> Tensor:
+    """CoSENT: pairs with a higher score should be more similar than pairs with a lower one.
+
+    `first` and `second` [n, d] are of unit length, `scores` is [n].
+    """
+    similarities = (first * second).sum(dim=1) * COSENT_SCALE
+    differences = similarities[:, None] - similarities[None, :]
+    wrong_way = differences[scores[:, None] < scores[None, :]]
+    return torch.logsumexp(torch.cat([wrong_way.new_zeros(1), wrong_way]), dim=0)
+
+
+def by_token(losses: Sequence[Tensor]) -> Tensor:
+    """The mean over all tokens: long answers weigh more. `losses` holds [tokens] a sample."""
+    return torch.cat(list(losses)).mean()
+
+
+def by_sample(losses: Sequence[Tensor]) -> Tensor:
+    """The mean over samples of each one's mean over tokens: long and short weigh the same."""
+    return torch.stack([sample.mean() for sample in losses]).mean()
+
+
+def mixed(losses: Sequence[Tensor], group: int = 4) -> Tensor:
+    """By token within groups of samples, the mean over groups: between the other two."""
+    groups = [losses[start : start + group] for start in range(0, len(losses), group)]
+    return torch.stack([by_token(samples) for samples in groups]).mean()
+
+
+GENERATIVE = {"token": by_token, "sample": by_sample, "mixed": mixed}

@@ -1,0 +1,219 @@
+"""A recipe: everything that decides what a training run does, read from a TOML file.
+
+    base = "base"                  # a pulled model, a GGUF file or a Hugging Face folder
+    steps = 1000
+    attention = "bbcc"             # "cccc" to embed with causal attention, for comparison
+
+    [adapter]
+    rank = 16
+
+    [embed]
+    teacher = "minilm"             # folder of a sentence encoder, for "distillation"
+
+    [[source]]
+    file = "pairs.jsonl"
+    objectives = ["contrastive", "distillation"]
+    batch = 32                     # rows in a batch
+    share = 2                      # how often, against the other sources of its task
+
+Every step takes one batch of a source that embeds and one of a source that
+generates, where there are such, and minimises the weighted sum of their losses.
+Paths are relative to the recipe. The module knows nothing of torch.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+from gritlite.errors import FileError, FormatError
+
+EMBED_OBJECTIVES = ("contrastive", "distillation", "ranking")
+GENERATE_OBJECTIVES = ("generative", "cached")
+ATTENTIONS = ("bbcc", "cccc")
+LOSSES = ("token", "sample", "mixed")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """Low-rank adapters on every linear layer of the blocks: rank, and alpha of alpha / rank."""
+
+    rank: int = 16
+    alpha: float = 32.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW with warm-up to `learning_rate` and cosine decay to a tenth of it."""
+
+    learning_rate: float = 5e-4
+    warmup_steps: int = 20
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Embed:
+    """How the embedding objectives are weighed. `teacher` is a folder of a sentence encoder."""
+
+    weight: float = 1.0
+    temperature: float = 0.05
+    teacher: str | None = None
+
+
+@dataclass(frozen=True)
+class Generate:
+    """How the generative loss is weighed, and how it is taken over tokens."""
+
+    weight: float = 1.0
+    loss: str = "mixed"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What bounds memory.
+
+    An embedding batch of more than `graph_tokens` tokens goes through gradient
+    caching, a part at a time.
+    """
+
+    graph_tokens: int = 4096
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of rows, what is learned from it, and how often."""
+
+    file: str
+    objectives: tuple[str, ...]
+    batch: int
+    share: float = 1.0
+    max_tokens: int = 256
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it belongs to the embedding task."""
+        return self.objectives[0] in EMBED_OBJECTIVES
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run."""
+
+    base: str
+    steps: int
+    source: tuple[Source, ...]
+    seed: int = 0
+    attention: str = "bbcc"
+    checkpoint_steps: int = 50
+    adapter: Adapter = field(default_factory=Adapter)
+    schedule: Schedule = field(default_factory=Schedule)
+    embed: Embed = field(default_factory=Embed)
+    generate: Generate = field(default_factory=Generate)
+    memory: Memory = field(default_factory=Memory)
+
+    @classmethod
+    def read(cls, path: Path) -> "Recipe":
+        """Read and check a recipe.
+
+        Raises FileError if it cannot be read, FormatError that names what is wrong in it.
+        """
+        try:
+            fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise FileError(f"cannot read {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise FormatError(f"{path} is not TOML: {error}") from error
+        try:
+            recipe = _read(cls, fields, "")
+            _check(recipe)
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from error
+        return recipe
+
+
+def _read(kind: type[T], fields: Mapping[str, Any], place: str) -> T:
+    """A dataclass from a table: every key known, every value of its type."""
+    known = {entry.name: entry for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in fields:
+        if name not in known:
+            raise FormatError(f"{place}{name} is not known: known are {', '.join(known)}")
+    for name, entry in known.items():
+        required = (
+            entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+        )
+        if required and name not in fields:
+            raise FormatError(f"{place}{name} is missing")
+    return kind(
+        **{name: _value(known[name].type, value, place + name) for name, value in fields.items()}
+    )
+
+
+def _value(kind: Any, value: Any, place: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise FormatError(f"{place} is not a table")
+        return _read(kind, value, place + ".")  # type: ignore[arg-type]
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise FormatError(f"{place} is not a list")
+        return tuple(_value(get_args(kind)[0], part, place) for part in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    allowed = get_args(kind) or (kind,)
+    if type(value) not in allowed:
+        names = " or ".join(one.__name__ for one in allowed if one is not type(None))
+        raise FormatError(f"{place} is {value!r}: expected {names}")
+    return value
+
+
+def _check(recipe: Recipe) -> None:
+    """Raise FormatError for values that cannot be right."""
+    _one_of("attention", recipe.attention, ATTENTIONS)
+    _one_of("generate.loss", recipe.generate.loss, LOSSES)
+    positive = {
+        "steps": recipe.steps,
+        "checkpoint_steps": recipe.checkpoint_steps,
+        "adapter.rank": recipe.adapter.rank,
+        "schedule.learning_rate": recipe.schedule.learning_rate,
+        "embed.temperature": recipe.embed.temperature,
+        "memory.graph_tokens": recipe.memory.graph_tokens,
+    }
+    for source in recipe.source:
+        positive |= {
+            f"batch of {source.file}": source.batch,
+            f"share of {source.file}": source.share,
+            f"max_tokens of {source.file}": source.max_tokens,
+        }
+    for name, number in positive.items():
+        if number <= 0:
+            raise FormatError(f"{name} is {number}: expected more than 0")
+    if not recipe.source:
+        raise FormatError("there is no [[source]] to learn from")
+    for source in recipe.source:
+        _check_source(source)
+    distils = any("distillation" in source.objectives for source in recipe.source)
+    if distils and recipe.embed.teacher is None:
+        raise FormatError('embed.teacher is missing: "distillation" needs one')
+
+
+def _check_source(source: Source) -> None:
+    if not source.objectives:
+        raise FormatError(f"{source.file} has no objectives")
+    for objective in source.objectives:
+        _one_of(f"an objective of {source.file}", objective, EMBED_OBJECTIVES + GENERATE_OBJECTIVES)
+    generative = [name for name in source.objectives if name in GENERATE_OBJECTIVES]
+    if generative and len(source.objectives) > 1:
+        raise FormatError(
+            f"{source.file}: {generative[0]!r} stands alone, without other objectives"
+        )
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise FormatError(f"{name} is {value!r}: expected one of {', '.join(known)}")

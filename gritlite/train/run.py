@@ -1,0 +1,113 @@
+"""A training run in a folder: the recipe goes in, the adapter and what tells of it come out.
+
+DIR/adapter/        adapter_config.json and adapter_model.safetensors, as PEFT loads them
+DIR/adapter.gguf    the same for llama.cpp
+DIR/loss.jsonl      every step's figures        DIR/loss.png   the curve
+DIR/recipe.toml     the recipe                  DIR/checkpoint.pt   to resume from
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as to_safetensors
+
+from gritlite.convert.adapter_gguf import write_adapter
+from gritlite.errors import FileError, OutputExistsError, UsageError
+from gritlite.files import replacing
+from gritlite.hub.locate import locate
+from gritlite.train import checkpoint
+from gritlite.train.log import Step, write_curve, write_log
+from gritlite.train.recipe import Recipe
+from gritlite.train.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did. `left_out` counts, per source, rows that were longer than its limit."""
+
+    folder: Path
+    steps: int
+    finished: bool
+    left_out: dict[str, int]
+
+
+def train(
+    recipe_path: Path,
+    folder: Path,
+    *,
+    resume: bool = False,
+    on_start: Callable[[int, int], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    stopping: Callable[[], bool] | None = None,
+) -> Report:
+    """Run a recipe in `folder`, which is created; with `resume`, go on from its checkpoint.
+
+    `on_start` receives the steps done and in all, `on_step` each step's figures.
+    `stopping` is asked after every step; a run that it ends leaves a checkpoint.
+    Everything else is written when the last step is done.
+
+    Raises OutputExistsError when the folder holds a run already, FormatError and
+    FileError for what cannot be read, ArchitectureError for a base or teacher
+    that transformers cannot load.
+    """
+    recipe = Recipe.read(recipe_path)
+    saved = folder / checkpoint.NAME
+    _check_folder(folder, saved, resume=resume)
+    base = _base(recipe, recipe_path.parent)
+    trainer = Trainer(recipe, base, recipe_path.parent)
+    if resume:
+        trainer.resume(saved)
+    folder.mkdir(parents=True, exist_ok=True)
+    if on_start is not None:
+        on_start(len(trainer.steps), recipe.steps)
+    for step in trainer.run():
+        if on_step is not None:
+            on_step(step)
+        stops = stopping is not None and stopping()
+        if stops or step.step % recipe.checkpoint_steps == 0 or step.step == recipe.steps:
+            trainer.save(saved)
+            write_log(folder / "loss.jsonl", trainer.steps)
+        if stops:
+            break
+    finished = len(trainer.steps) == recipe.steps
+    if finished:
+        write_curve(folder / "loss.png", trainer.steps)
+        shutil.copyfile(recipe_path, folder / "recipe.toml")
+        save_adapter(trainer, folder / "adapter")
+        write_adapter(folder / "adapter", base, folder / "adapter.gguf", force=True)
+    left_out = {one.source.file: one.left_out for one in trainer.examples if one.left_out}
+    return Report(folder, len(trainer.steps), finished, left_out)
+
+
+def save_adapter(trainer: Trainer, folder: Path) -> None:
+    """Write the adapters as PEFT does, in float16."""
+    from peft import get_peft_model_state_dict
+
+    folder.mkdir(exist_ok=True)
+    config = trainer.model.peft.peft_config["default"]
+    config.inference_mode = True
+    config.base_model_name_or_path = trainer.recipe.base
+    config.save_pretrained(folder)
+    state = get_peft_model_state_dict(trainer.model.peft)
+    halves = {name: tensor.to(torch.float16).contiguous().cpu() for name, tensor in state.items()}
+    with replacing(folder / "adapter_model.safetensors", force=True) as file:
+        file.write(to_safetensors(halves, {"format": "pt"}))
+
+
+def _check_folder(folder: Path, saved: Path, *, resume: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise FileError(f"{folder} is not a folder: name a folder for the run")
+    if resume and not saved.exists():
+        raise UsageError(f"{folder} holds no checkpoint to resume from: leave out --resume")
+    if not resume and saved.exists():
+        raise OutputExistsError(
+            f"{folder} holds a run already: pass --resume to go on, or name another folder"
+        )
+
+
+def _base(recipe: Recipe, folder: Path) -> Path:
+    beside = folder / recipe.base
+    return beside if beside.exists() else locate(recipe.base)

@@ -1,0 +1,53 @@
+"""The teacher of a distillation: a BERT-like sentence encoder in a local folder.
+
+Mean pooling over all tokens and unit length, which is how the MiniLM, MPNet and
+E5 families are meant to be read. Texts are cut to `MAX_TOKENS`, as
+sentence-transformers does for them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gritlite.errors import ArchitectureError, FileError
+
+MAX_TOKENS = 256
+PASS_TEXTS = 32
+
+
+class Teacher:
+    """A frozen sentence encoder. Raises FileError or ArchitectureError if it cannot be loaded."""
+
+    def __init__(self, folder: Path, device: torch.device) -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        if not (folder / "config.json").is_file():
+            raise FileError(f"{folder} holds no config.json: name a sentence encoder's folder")
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder)
+            self._model = AutoModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ArchitectureError(f"transformers cannot load {folder}: {reason}") from error
+        self._device = device
+
+    def vectors(self, texts: Sequence[str]) -> Tensor:
+        """Vectors of unit length, float32 [n, d]."""
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        with torch.no_grad():
+            parts = [
+                self._pooled([texts[place] for place in order[start : start + PASS_TEXTS]])
+                for start in range(0, len(order), PASS_TEXTS)
+            ]
+        return torch.cat(parts)[torch.tensor(order, device=self._device).argsort()]
+
+    def _pooled(self, texts: list[str]) -> Tensor:
+        batch = self._tokenizer(
+            texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+        ).to(self._device)
+        hidden = self._model(**batch).last_hidden_state
+        content = batch["attention_mask"][:, :, None].to(hidden.dtype)
+        return functional.normalize((hidden * content).sum(dim=1) / content.sum(dim=1), dim=1)

@@ -1,0 +1,148 @@
+"""From training rows to token ids, which must be those that the runtime makes.
+
+Control tokens come from templates only: a text that spells one is embedded as
+the plain text it is, and refused in a chat, where it could not be told from
+the template's own.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gritlite.errors import FormatError
+from gritlite.prompt import EmbedFormat, after_document, cached_question
+from gritlite.runtime.template import GRIT_TEMPLATE, Message
+from gritlite.train.rows import ChatRow, DocumentRow, Text
+
+
+@dataclass(frozen=True)
+class EmbedTokens:
+    """A prompt and a text; the mean is taken from `start` on."""
+
+    ids: tuple[int, ...]
+    start: int
+
+
+@dataclass(frozen=True)
+class GenerateTokens:
+    """Tokens of which those where `loss` is True are learned.
+
+    The first `document` of them attend each other in both directions.
+    """
+
+    ids: tuple[int, ...]
+    loss: tuple[bool, ...]
+    document: int = 0
+
+
+class Formatter:
+    """Puts rows into the prompt format and tokenizes them, at most `max_tokens` of each text.
+
+    `tokenizer` is a transformers tokenizer.
+    """
+
+    def __init__(self, tokenizer: Any, embed_format: EmbedFormat) -> None:
+        self._tokenizer = tokenizer
+        self._format = embed_format
+        self._template = tokenizer.chat_template or GRIT_TEMPLATE
+        self._controls = tuple(
+            str(token) for token in tokenizer.added_tokens_decoder.values() if token.special
+        )
+        self._prompt_lengths: dict[str, int] = {}
+
+    def embed(self, text: Text, max_tokens: int) -> EmbedTokens:
+        """A text to embed, cut to `max_tokens` with its prompt.
+
+        Raises FormatError when nothing is left of it.
+        """
+        prompt = self._format.with_instruction(text.instruction)
+        if prompt not in self._prompt_lengths:
+            self._prompt_lengths[prompt] = len(self._plain(prompt))
+        start = self._prompt_lengths[prompt]
+        ids = self._plain(prompt + text.text)[:max_tokens]
+        if len(ids) <= start:
+            raise FormatError(f"no token is left of {text.text[:40]!r} within {max_tokens}")
+        return EmbedTokens(ids, start)
+
+    def chat(self, row: ChatRow, max_tokens: int) -> GenerateTokens | None:
+        """A chat, learning the assistant's turns; None when it has over `max_tokens` tokens.
+
+        Plain text is learned whole, and cut instead.
+        """
+        if len(row.turns) == 1:
+            ids = self._plain(row.turns[0])[:max_tokens]
+            return GenerateTokens(ids, (False,) + (True,) * (len(ids) - 1))
+        messages = [
+            {"role": "assistant" if number % 2 else "user", "content": turn}
+            for number, turn in enumerate(row.turns)
+        ]
+        return _fitting(self._learned(self._exchanges(messages)), max_tokens)
+
+    def document(self, row: DocumentRow, max_tokens: int) -> GenerateTokens | None:
+        """An answer from a document's states; None when it has over `max_tokens` tokens."""
+        document = self._plain(self._format.prompt + row.document)
+        bos = self._tokenizer.bos_token if document[0] == self._tokenizer.bos_token_id else ""
+        question, answer = (
+            {"role": "user", "content": cached_question(row.question)},
+            {"role": "assistant", "content": row.answer},
+        )
+        prompt = after_document(self._render([question], generates=True), bos)
+        rest = self._learned([(prompt, self._answer([question], answer))])
+        ids, loss = document + rest.ids, (False,) * len(document) + rest.loss
+        return _fitting(GenerateTokens(ids, loss, len(document)), max_tokens)
+
+    def _exchanges(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+        """For each of the assistant's turns what stands before it, anew, and the turn itself."""
+        behind = ""
+        for number, message in enumerate(messages):
+            if message["role"] == "assistant":
+                prompt = self._render(messages[:number], generates=True)
+                answer = self._answer(messages[:number], message)
+                yield prompt.removeprefix(behind), answer
+                behind = prompt + answer
+
+    def _answer(self, messages: Sequence[Message], answer: Message) -> str:
+        """An assistant's turn as the template renders it."""
+        prompt = self._render(messages, generates=True)
+        return self._render([*messages, answer], generates=False).removeprefix(prompt)
+
+    def _learned(self, exchanges: Iterable[tuple[str, str]]) -> GenerateTokens:
+        """Tokens of prompts and answers, the answers and their end tokens to be learned."""
+        ids: list[int] = []
+        loss: list[bool] = []
+        for prompt, answer in exchanges:
+            before, said = self._control(prompt), self._control(answer)
+            if self._tokenizer.eos_token_id not in said:
+                raise FormatError("the chat template does not end an answer with the end token")
+            # what the template puts behind the end token is not the model's to say
+            learned = said.index(self._tokenizer.eos_token_id) + 1
+            ids += (*before, *said)
+            loss += [False] * len(before) + [True] * learned + [False] * (len(said) - learned)
+        return GenerateTokens(tuple(ids), tuple(loss))
+
+    def _render(self, messages: Sequence[Message], *, generates: bool) -> str:
+        for message in messages:
+            self._check(message["content"])
+        rendered: str = self._tokenizer.apply_chat_template(
+            list(messages),
+            chat_template=self._template,
+            tokenize=False,
+            add_generation_prompt=generates,
+        )
+        return rendered
+
+    def _check(self, text: str) -> None:
+        for control in self._controls:
+            if control in text:
+                raise FormatError(f"a text spells the control token {control}: reword it")
+
+    def _plain(self, text: str) -> tuple[int, ...]:
+        """Ids with the BOS token where the tokenizer adds one; nothing becomes a control token."""
+        return tuple(self._tokenizer(text, split_special_tokens=True).input_ids)
+
+    def _control(self, text: str) -> tuple[int, ...]:
+        return tuple(self._tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def _fitting(tokens: GenerateTokens, max_tokens: int) -> GenerateTokens | None:
+    return tokens if len(tokens.ids) <= max_tokens else None

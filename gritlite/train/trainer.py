@@ -1,0 +1,270 @@
+"""The loop: one batch to embed and one to generate a step, their weighted losses, one update.
+
+Source of the joint objective: arXiv 2402.09906, equation 3. The two backward
+passes run one after the other, so only one graph is in memory at a time.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gritlite.errors import FormatError
+from gritlite.prompt import EmbedFormat
+from gritlite.train import checkpoint, gradcache, objectives
+from gritlite.train.batches import picks
+from gritlite.train.log import Step
+from gritlite.train.model import AdaptedModel, best_device, load_base
+from gritlite.train.recipe import Recipe, Schedule, Source
+from gritlite.train.rows import ChatRow, DocumentRow, PairRow, Row, read_rows
+from gritlite.train.teacher import Teacher
+from gritlite.train.tokens import EmbedTokens, Formatter, GenerateTokens
+
+FINAL_RATE = 0.1  # of the highest learning rate, at the end of the decay
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row of an embedding source in tokens: the query first, then positives, then negatives."""
+
+    row: PairRow
+    texts: tuple[EmbedTokens, ...]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """A source, tokenized. `left_out` counts rows that were longer than its `max_tokens`."""
+
+    source: Source
+    rows: tuple[Pair, ...] | tuple[GenerateTokens, ...]
+    left_out: int
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [
+            sum(len(text.ids) for text in row.texts) if isinstance(row, Pair) else len(row.ids)
+            for row in self.rows
+        ]
+
+
+class Trainer:
+    """A run of a recipe, from its first step or from a checkpoint.
+
+    `folder` is what the recipe's paths are relative to. Raises what reading the
+    base, the teacher and the sources raises.
+    """
+
+    def __init__(self, recipe: Recipe, base: Path, folder: Path) -> None:
+        torch.manual_seed(recipe.seed)  # the adapters' random beginning
+        device = best_device()
+        model, tokenizer = load_base(base)
+        formatter = Formatter(tokenizer, EmbedFormat())
+        self.recipe = recipe
+        self.examples = [read_examples(folder, source, formatter) for source in recipe.source]
+        files = [folder / source.file for source in recipe.source]
+        self._run = checkpoint.fingerprint(recipe, files)
+        self._teacher = (
+            Teacher(folder / recipe.embed.teacher, device) if recipe.embed.teacher else None
+        )
+        self.model = AdaptedModel(
+            model,
+            recipe.adapter,
+            device=device,
+            bidirectional=recipe.attention == "bbcc",
+            gradient_checkpointing=recipe.memory.gradient_checkpointing,
+        )
+        schedule = recipe.schedule
+        self._optimizer = torch.optim.AdamW(
+            self.model.parameters.values(),
+            lr=schedule.learning_rate,
+            weight_decay=schedule.weight_decay,
+        )
+        self.steps: list[Step] = []
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint. Raises FormatError if it does not belong to this run."""
+        self.steps = checkpoint.load(path, self.model.parameters, self._optimizer, self._run)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint of where the run stands."""
+        checkpoint.save(path, self.model.parameters, self._optimizer, self.steps, self._run)
+
+    def run(self) -> Iterator[Step]:
+        """Train to the recipe's last step, yielding each step's figures after it."""
+        embedding = self._batches(embeds=True)
+        generating = self._batches(embeds=False)
+        for number in range(self.recipe.steps):
+            embed, generate = next(embedding, None), next(generating, None)
+            if number >= len(self.steps):
+                self.steps.append(self._step(number, embed, generate))
+                yield self.steps[-1]
+
+    def _batches(self, *, embeds: bool) -> Iterator[tuple[Source, Sequence[Any]]]:
+        """Endless batches of the sources of one task; none if it has no sources."""
+        examples = [one for one in self.examples if one.source.embeds == embeds]
+        if not examples:
+            return
+        chosen = picks(
+            [one.lengths for one in examples],
+            [one.source.batch for one in examples],
+            [one.source.share for one in examples],
+            self.recipe.seed,
+        )
+        for pick in chosen:
+            picked = examples[pick.source]
+            yield picked.source, [picked.rows[row] for row in pick.rows]
+
+    def _step(
+        self,
+        number: int,
+        embed: tuple[Source, Sequence[Pair]] | None,
+        generate: tuple[Source, Sequence[GenerateTokens]] | None,
+    ) -> Step:
+        start = time.perf_counter()
+        rate = learning_rate(number, self.recipe.steps, self.recipe.schedule)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        losses: dict[str, float] = {}
+        tokens = 0
+        if embed is not None:
+            losses |= self._embed(*embed)
+            tokens += sum(len(text.ids) for pair in embed[1] for text in pair.texts)
+        if generate is not None:
+            losses |= self._generate(*generate)
+            tokens += sum(len(sample.ids) for sample in generate[1])
+        parameters = list(self.model.parameters.values())
+        torch.nn.utils.clip_grad_norm_(parameters, self.recipe.schedule.clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        if not all(map(math.isfinite, losses.values())):
+            raise FormatError(
+                f"the loss is no longer a number at step {number + 1}: lower the learning rate"
+            )
+        return Step(number + 1, losses, rate, tokens, time.perf_counter() - start)
+
+    def _embed(self, source: Source, pairs: Sequence[Pair]) -> dict[str, float]:
+        """Add the gradient of a source's embedding objectives; returns each one's loss."""
+        batch = EmbedBatch(pairs)
+        teacher = None
+        if "distillation" in source.objectives and self._teacher is not None:
+            teacher = self._teacher.vectors(batch.words)
+        parts: dict[str, float] = {}
+
+        def loss_of(vectors: Tensor) -> Tensor:
+            losses = dict(self._embed_losses(source, batch, vectors, teacher))
+            parts.update({name: loss.item() for name, loss in losses.items()})
+            return self.recipe.embed.weight * torch.stack(list(losses.values())).sum()
+
+        gradcache.backward(
+            self.model.vectors, batch.texts, loss_of, self.recipe.memory.graph_tokens
+        )
+        return parts
+
+    def _embed_losses(
+        self, source: Source, batch: "EmbedBatch", vectors: Tensor, teacher: Tensor | None
+    ) -> Iterator[tuple[str, Tensor]]:
+        if "contrastive" in source.objectives:
+            own = batch.own.to(vectors.device)
+            queries, passages = vectors[batch.queries], vectors[batch.passages]
+            temperature = self.recipe.embed.temperature
+            yield "contrastive", objectives.contrastive(queries, passages, own, temperature)
+        if teacher is not None:
+            yield "distillation", objectives.distillation(vectors, teacher)
+        if "ranking" in source.objectives:
+            scores = torch.tensor([pair.row.score for pair in batch.pairs], device=vectors.device)
+            queries, passages = vectors[batch.queries], vectors[batch.firsts]
+            yield "ranking", objectives.ranking(queries, passages, scores)
+
+    def _generate(self, source: Source, samples: Sequence[GenerateTokens]) -> dict[str, float]:
+        """Add the gradient of a generative objective; returns its loss."""
+        reduce = objectives.GENERATIVE[self.recipe.generate.loss]
+        loss = reduce(self.model.token_losses(samples))
+        (self.recipe.generate.weight * loss).backward()
+        return {source.objectives[0]: loss.item()}
+
+
+class EmbedBatch:
+    """The texts of a batch of pairs, each distinct text once, and who is whose.
+
+    A passage that several queries share is thereby no negative of any of them.
+    """
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self.pairs = pairs
+        self.texts: list[EmbedTokens] = []
+        self.words: list[str] = []
+        places: dict[EmbedTokens, int] = {}
+
+        def place(tokens: EmbedTokens, words: str) -> int:
+            if tokens not in places:
+                places[tokens] = len(self.texts)
+                self.texts.append(tokens)
+                self.words.append(words)
+            return places[tokens]
+
+        members = [
+            [
+                place(tokens, text.text)
+                for tokens, text in zip(pair.texts, _texts(pair.row), strict=True)
+            ]
+            for pair in pairs
+        ]
+        self.queries = [texts[0] for texts in members]
+        self.firsts = [texts[1] for texts in members if len(texts) > 1]
+        self.passages = sorted({text for texts in members for text in texts[1:]})
+        column = {text: number for number, text in enumerate(self.passages)}
+        self.own = torch.zeros(len(pairs), len(self.passages), dtype=torch.bool)
+        for row, (pair, texts) in enumerate(zip(pairs, members, strict=True)):
+            for text in texts[1 : 1 + len(pair.row.positives)]:
+                self.own[row, column[text]] = True
+
+
+def learning_rate(step: int, steps: int, schedule: Schedule) -> float:
+    """Linear warm-up, then a cosine down to FINAL_RATE of the highest rate; `step` is from 0."""
+    if step < schedule.warmup_steps:
+        return schedule.learning_rate * (step + 1) / schedule.warmup_steps
+    done = (step - schedule.warmup_steps) / max(1, steps - schedule.warmup_steps)
+    cosine = (1 + math.cos(math.pi * done)) / 2
+    return schedule.learning_rate * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
+
+
+def read_examples(folder: Path, source: Source, formatter: Formatter) -> Examples:
+    """Read and tokenize a source.
+
+    Raises FormatError, with the file's name, for rows that do not suit its objectives.
+    """
+    path = folder / source.file
+    rows = read_rows(path)
+    try:
+        kept = [_tokenized(row, source, formatter) for row in rows]
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    examples = [one for one in kept if one is not None]
+    if not examples:
+        raise FormatError(f"{path}: every row is longer than max_tokens = {source.max_tokens}")
+    return Examples(source, tuple(examples), len(kept) - len(examples))  # type: ignore[arg-type]
+
+
+def _tokenized(row: Row, source: Source, formatter: Formatter) -> Pair | GenerateTokens | None:
+    if source.embeds and isinstance(row, PairRow):
+        if "contrastive" in source.objectives and not row.positives:
+            raise FormatError(f'"contrastive" needs a "pos": {row.query.text[:60]!r} has none')
+        if "ranking" in source.objectives and row.score is None:
+            raise FormatError(f'"ranking" needs a "score": {row.query.text[:60]!r} has none')
+        texts = tuple(formatter.embed(text, source.max_tokens) for text in _texts(row))
+        return Pair(row, texts)
+    if source.objectives == ("generative",) and isinstance(row, ChatRow):
+        return formatter.chat(row, source.max_tokens)
+    if source.objectives == ("cached",) and isinstance(row, DocumentRow):
+        return formatter.document(row, source.max_tokens)
+    raise FormatError(f"its rows do not suit the objectives {', '.join(source.objectives)}")
+
+
+def _texts(row: PairRow) -> tuple[Any, ...]:
+    return (row.query, *row.positives, *row.negatives)

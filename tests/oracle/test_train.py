@@ -1,0 +1,413 @@
+"""The trainer: its losses against formulas and transformers, gradient caching, exact resuming."""
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+from torch.nn import functional
+from transformers import AutoTokenizer
+
+from gritlite import FormatError, GritLM, OutputExistsError, UsageError, instruction
+from gritlite.convert import convert
+from gritlite.prompt import EmbedFormat
+from gritlite.train import gradcache, objectives
+from gritlite.train.attention import by_length, pad
+from gritlite.train.model import AdaptedModel, load_base
+from gritlite.train.recipe import Adapter, Recipe
+from gritlite.train.rows import ChatRow, DocumentRow, Text
+from gritlite.train.run import train
+from gritlite.train.tokens import EmbedTokens, Formatter, GenerateTokens
+from gritlite.train.trainer import Trainer, learning_rate
+from tests.some_texts import some_texts
+from tests.tiny import make_checkpoint
+
+pytestmark = pytest.mark.torch
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_checkpoint(tmp_path_factory.mktemp("base") / "model", "llama-tied")
+    (folder / "chat_template.jinja").unlink()  # GritLM's own, which ends its answers
+    return folder
+
+
+@pytest.fixture
+def model(base: Path) -> AdaptedModel:
+    return adapted(base)
+
+
+def adapted(base: Path, **options: Any) -> AdaptedModel:
+    """A base with adapters that are not zero, so that they matter."""
+    torch.manual_seed(0)
+    made = AdaptedModel(load_base(base)[0], Adapter(rank=4, alpha=8), device=CPU, **options)
+    with torch.no_grad():
+        for parameter in made.parameters.values():
+            parameter.copy_(torch.randn_like(parameter) * 0.05)
+    return made
+
+
+def texts(count: int = 12) -> list[EmbedTokens]:
+    random = np.random.default_rng(3)
+    lengths = random.integers(3, 60, count)
+    return [EmbedTokens(tuple(map(int, random.integers(3, 200, n))), 2) for n in lengths]
+
+
+def unit(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return functional.normalize(torch.randn(*shape, generator=generator), dim=-1)
+
+
+# --- objectives
+
+
+def test_contrastive_is_cross_entropy_over_the_batch() -> None:
+    queries, passages = unit(4, 8), unit(6, 8, seed=1)
+    own = torch.zeros(4, 6, dtype=torch.bool)
+    own[range(4), range(4)] = True
+    expected = functional.cross_entropy(queries @ passages.T / 0.1, torch.arange(4))
+    torch.testing.assert_close(objectives.contrastive(queries, passages, own, 0.1), expected)
+
+
+def test_contrastive_leaves_a_querys_other_positives_out() -> None:
+    queries, passages = unit(1, 8), unit(3, 8, seed=1)
+    own = torch.tensor([[True, True, False]])
+    s = queries[0] @ passages.T / 0.1
+    each = [-torch.log_softmax(s[[place, 2]], 0)[0] for place in (0, 1)]
+    torch.testing.assert_close(
+        objectives.contrastive(queries, passages, own, 0.1), torch.stack(each).mean()
+    )
+
+
+def test_distillation_is_one_minus_r_squared() -> None:
+    from sklearn.metrics import r2_score
+
+    ours, theirs = unit(9, 8), unit(9, 5, seed=1)
+    i, j = np.triu_indices(9, 1)
+    expected = 1 - r2_score((theirs @ theirs.T).numpy()[i, j], (ours @ ours.T).numpy()[i, j])
+    assert objectives.distillation(ours, theirs).item() == pytest.approx(expected, rel=1e-5)
+    assert objectives.distillation(theirs, theirs).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_ranking_falls_as_the_order_gets_right() -> None:
+    first = unit(20, 8)
+    scores = torch.linspace(0, 1, 20)
+    losses, agreements = [], []
+    for noise in (2.0, 0.5, 0.0):
+        angles = (1 - scores)[:, None] * 1.5 + noise * torch.randn(20, 1).sin()
+        other = functional.normalize(unit(20, 8, seed=2), dim=1)
+        across = functional.normalize(other - (other * first).sum(1, keepdim=True) * first, dim=1)
+        second = angles.cos() * first + angles.sin() * across
+        losses.append(objectives.ranking(first, second, scores).item())
+        agreements.append(spearmanr((first * second).sum(1), scores).statistic)
+    assert agreements[-1] == pytest.approx(1)
+    assert losses[0] > losses[1] > losses[2]
+
+
+def test_ranking_is_the_cosent_loss_of_sentence_transformers() -> None:
+    from sentence_transformers.sentence_transformer import losses as reference
+
+    first, second, scores = unit(7, 8), unit(7, 8, seed=1), torch.rand(7)
+
+    class Model(torch.nn.Module):
+        def forward(self, features: Tensor) -> Tensor:
+            return features
+
+    loss = reference.CoSENTLoss(Model(), scale=objectives.COSENT_SCALE)
+    expected = loss.compute_loss_from_embeddings([first, second], scores)
+    torch.testing.assert_close(objectives.ranking(first, second, scores), expected)
+
+
+def test_generative_losses_weigh_tokens_samples_or_groups() -> None:
+    losses = [torch.tensor([1.0]), torch.tensor([4.0, 4.0, 4.0]), torch.tensor([7.0])]
+    assert objectives.by_token(losses) == pytest.approx(4.0)
+    assert objectives.by_sample(losses) == pytest.approx(4.0)
+    assert objectives.by_token(losses[:2]) == pytest.approx(13 / 4)
+    assert objectives.by_sample(losses[:2]) == pytest.approx(2.5)
+    assert objectives.mixed(losses, group=2) == pytest.approx((13 / 4 + 7) / 2)
+
+
+# --- the model
+
+
+def test_vectors_are_those_of_the_runtime(base: Path, tmp_path: Path) -> None:
+    convert(base, tmp_path / "model.gguf", "f32")
+    model, tokenizer = load_base(base)
+    formatter = Formatter(tokenizer, EmbedFormat())
+    trained = AdaptedModel(model, Adapter(), device=CPU)  # adapters begin as nothing
+    words = [text for text in some_texts(24) if text.strip()]
+    for plain in ("", "Find the passage"):
+        tokens = [formatter.embed(Text(text, plain), 512) for text in words]
+        with torch.no_grad():
+            ours = trained.vectors(tokens).numpy()
+        with GritLM(tmp_path / "model.gguf", threads=1) as runtime:
+            theirs = runtime.encode(words, instruction=instruction(plain))
+        assert (ours * theirs).sum(axis=1).min() > 0.99999
+
+
+def test_a_gguf_file_is_the_same_base_as_its_folder(base: Path, tmp_path: Path) -> None:
+    convert(base, tmp_path / "model.gguf", "f32")
+    from_file, tokenizer = load_base(tmp_path / "model.gguf")
+    from_folder, same = load_base(base)
+    assert tokenizer("Some words.").input_ids == same("Some words.").input_ids
+    for name, weights in from_folder.state_dict().items():
+        torch.testing.assert_close(from_file.state_dict()[name], weights, rtol=0, atol=0)
+
+
+def test_causal_embedding_differs_and_is_transformers_own(base: Path) -> None:
+    causal = adapted(base, bidirectional=False)
+    sample = texts()[:1]
+    with torch.no_grad():
+        ours = causal.vectors(sample)[0]
+        ids = torch.tensor([sample[0].ids])
+        hidden = causal.peft.base_model.model.model(ids).last_hidden_state[0, 2:]
+        torch.testing.assert_close(ours, functional.normalize(hidden.mean(0), dim=0))
+        assert not torch.allclose(ours, adapted(base).vectors(sample)[0], atol=1e-3)
+
+
+def test_token_losses_are_transformers_own(model: AdaptedModel) -> None:
+    samples = [
+        GenerateTokens(text.ids, (False, *[place % 3 > 0 for place in range(len(text.ids) - 1)]))
+        for text in texts()
+    ]
+    with torch.no_grad():
+        losses = model.token_losses(samples)
+        for sample, loss in zip(samples, losses, strict=True):
+            labels = [i if learned else -100 for i, learned in zip(*_pair(sample), strict=True)]
+            out = model.peft(input_ids=torch.tensor([sample.ids]), labels=torch.tensor([labels]))
+            torch.testing.assert_close(loss.mean(), out.loss, rtol=1e-4, atol=1e-5)
+
+
+def _pair(sample: GenerateTokens) -> tuple[Sequence[int], Sequence[bool]]:
+    return sample.ids, sample.loss
+
+
+def test_a_document_is_attended_in_both_directions_and_the_rest_is_causal() -> None:
+    mask = pad([[1, 2, 3, 4, 5]], [3], CPU).mask[0, 0].int().tolist()
+    assert mask == [
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 1],
+    ]
+
+
+def test_groups_are_of_like_length_and_hold_everything_once() -> None:
+    lengths = [5, 100, 6, 7, 90, 2000, 5]
+    groups = by_length(lengths, 512)
+    assert sorted(place for group in groups for place in group) == list(range(7))
+    assert all(
+        len(group) * max(lengths[place] for place in group) <= 512
+        for group in groups
+        if len(group) > 1
+    )
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradient_caching_gives_the_plain_gradient(base: Path, checkpointing: bool) -> None:
+    sample, teacher = texts(16), unit(16, 6)
+
+    def gradients(most: int) -> dict[str, Tensor]:
+        model = adapted(base, gradient_checkpointing=checkpointing)
+        calls = []
+
+        def encode(part: Sequence[EmbedTokens]) -> Tensor:
+            calls.append(sum(len(text.ids) for text in part))
+            return model.vectors(part)
+
+        loss = gradcache.backward(
+            encode, sample, lambda vectors: objectives.distillation(vectors, teacher), most
+        )
+        assert loss > 0
+        assert len(calls) == 1 if most > 10_000 else max(calls) <= most
+        return {name: p.grad.clone() for name, p in model.parameters.items() if p.grad is not None}
+
+    plain, cached = gradients(100_000), gradients(128)
+    assert plain.keys() == cached.keys()
+    assert max(gradient.abs().max() for gradient in plain.values()) > 1e-4
+    for name, gradient in plain.items():
+        torch.testing.assert_close(cached[name], gradient, rtol=1e-3, atol=1e-6)
+
+
+# --- tokens
+
+
+def test_only_answers_and_their_end_are_learned(base: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    formatter = Formatter(tokenizer, EmbedFormat())
+    tokens = formatter.chat(ChatRow(("What is it?", "A bee.", "And that?", "A wasp.")), 512)
+    assert tokens is not None
+    learned = [i for i, is_learned in zip(tokens.ids, tokens.loss, strict=True) if is_learned]
+    end = tokenizer.eos_token
+    assert tokenizer.decode(learned) == f"A bee.{end}A wasp.{end}"
+    assert formatter.chat(ChatRow(("What is it?", "A bee.")), 5) is None
+
+
+def test_a_document_row_is_laid_out_as_the_runtime_lays_it_out(base: Path, tmp_path: Path) -> None:
+    convert(base, tmp_path / "model.gguf", "f32")
+    formatter = Formatter(AutoTokenizer.from_pretrained(base), EmbedFormat())
+    row = DocumentRow("A bee has six legs.", "How many legs?", "six")
+    tokens = formatter.document(row, 512)
+    assert tokens is not None
+    question = list(tokens.ids[tokens.document : tokens.loss.index(True)])
+    with GritLM(tmp_path / "model.gguf", threads=1) as runtime:
+        state = runtime.document_state(row.document)
+        answer = runtime.chat(
+            [{"role": "user", "content": row.question}], document=state, stream=True, max_tokens=1
+        )
+        list(answer)
+        assert question == answer.tokens[: answer.prompt_tokens]
+        assert tokens.document == state.tokens
+
+
+def test_a_text_that_spells_a_control_token(base: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    formatter = Formatter(tokenizer, EmbedFormat())
+    spelled = f"a {tokenizer.eos_token} b"
+    assert tokenizer.eos_token_id not in formatter.embed(Text(spelled), 512).ids
+    with pytest.raises(FormatError, match="spells the control token"):
+        formatter.chat(ChatRow((spelled, "no")), 512)
+
+
+# --- runs
+
+
+def recipe_file(folder: Path, base: Path, steps: int) -> Path:
+    """A small recipe with every objective but distillation, and its rows."""
+    words = [text for text in some_texts(40) if text.strip()]
+    rows = {
+        "pairs": [{"query": a, "pos": [b]} for a, b in zip(words[:20], words[20:40], strict=False)],
+        "scored": [
+            {"query": a, "pos": [b], "score": place / 20}
+            for place, (a, b) in enumerate(pairwise(words[:21]))
+        ],
+        "chats": [{"text": ["Say this", word]} for word in words[:20]],
+        "documents": [{"document": w, "query": "What?", "answer": "That"} for w in words[:20]],
+    }
+    sources = ""
+    for (name, content), objective in zip(
+        rows.items(), ("contrastive", "ranking", "generative", "cached"), strict=True
+    ):
+        lines = [json.dumps(row) for row in content]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        sources += (
+            f'[[source]]\nfile = "{name}.jsonl"\nobjectives = ["{objective}"]\n'
+            "batch = 4\nmax_tokens = 512\n"
+        )
+    path = folder / "recipe.toml"
+    path.write_text(
+        f'base = "{base}"\nsteps = {steps}\nseed = 5\n[adapter]\nrank = 4\n'
+        f"[schedule]\nwarmup_steps = 2\nlearning_rate = 0.005\n{sources}",
+        encoding="utf-8",
+    )
+    return path
+
+
+def trained(recipe: Path, steps: int, resumed: Path | None = None) -> Trainer:
+    """A trainer after some steps."""
+    read = Recipe.read(recipe)
+    trainer = Trainer(read, Path(read.base), recipe.parent)
+    if resumed is not None:
+        trainer.resume(resumed)
+    for step in trainer.run():
+        if step.step == steps:
+            break
+    return trainer
+
+
+def test_a_resumed_run_ends_with_the_same_bits(base: Path, tmp_path: Path) -> None:
+    recipe = recipe_file(tmp_path, base, 8)
+    straight = trained(recipe, 8)
+    first = trained(recipe, 3)
+    first.save(tmp_path / "checkpoint.pt")
+    second = trained(recipe, 8, tmp_path / "checkpoint.pt")
+    for name, parameter in straight.model.parameters.items():
+        assert torch.equal(parameter, second.model.parameters[name]), name
+    assert [step.losses for step in straight.steps] == [step.losses for step in second.steps]
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(base: Path, tmp_path: Path) -> None:
+    recipe = recipe_file(tmp_path, base, 8)
+    trained(recipe, 1).save(tmp_path / "checkpoint.pt")
+    recipe.write_text(recipe.read_text().replace("0.005", "0.004"))
+    with pytest.raises(FormatError, match="another recipe or from other data"):
+        trained(recipe, 2, tmp_path / "checkpoint.pt")
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK nonsense")
+    with pytest.raises(FormatError, match="is not a checkpoint"):
+        trained(recipe, 2, tmp_path / "checkpoint.pt")
+
+
+def test_a_run_lowers_every_loss_and_leaves_what_its_docs_say(base: Path, tmp_path: Path) -> None:
+    recipe = recipe_file(tmp_path, base, 60)
+    report = train(recipe, tmp_path / "run")
+    assert report.finished
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "adapter",
+        "adapter.gguf",
+        "checkpoint.pt",
+        "loss.jsonl",
+        "loss.png",
+        "recipe.toml",
+    }
+    lines = (tmp_path / "run" / "loss.jsonl").read_text().splitlines()
+    steps = [json.loads(line) for line in lines]
+    for objective in ("contrastive", "generative", "cached"):
+        losses = [step["losses"][objective] for step in steps if objective in step["losses"]]
+        third = len(losses) // 3
+        assert np.mean(losses[-third:]) < np.mean(losses[:third])
+    with pytest.raises(OutputExistsError, match="--resume"):
+        train(recipe, tmp_path / "run")
+
+
+def test_the_written_adapter_is_what_was_trained(base: Path, tmp_path: Path) -> None:
+    recipe = recipe_file(tmp_path, base, 10)
+    train(recipe, tmp_path / "run")
+    trainer = trained(recipe, 10)
+    convert(base, tmp_path / "merged.gguf", "f32", adapter=tmp_path / "run" / "adapter")
+    words = [text for text in some_texts(16) if text.strip()]
+    formatter = Formatter(AutoTokenizer.from_pretrained(base), EmbedFormat())
+    with torch.no_grad():
+        ours = trainer.model.vectors([formatter.embed(Text(word), 512) for word in words]).numpy()
+    with GritLM(tmp_path / "merged.gguf", threads=1) as runtime:
+        assert (runtime.encode(words) * ours).sum(axis=1).min() > 0.9999
+
+
+def test_a_stopped_run_resumes(base: Path, tmp_path: Path) -> None:
+    recipe = recipe_file(tmp_path, base, 6)
+    with pytest.raises(UsageError, match="no checkpoint to resume from"):
+        train(recipe, tmp_path / "run", resume=True)
+    report = train(recipe, tmp_path / "run", stopping=iter([False, True]).__next__)
+    assert (report.steps, report.finished) == (2, False)
+    assert train(recipe, tmp_path / "run", resume=True).finished
+
+
+def test_the_rate_warms_up_and_decays(base: Path, tmp_path: Path) -> None:
+    schedule = Recipe.read(recipe_file(tmp_path, base, 10)).schedule
+    rates = [learning_rate(step, 100, schedule) for step in range(100)]
+    assert rates[0] == pytest.approx(0.0025)
+    assert rates[1] == pytest.approx(0.005)
+    assert max(rates) == pytest.approx(0.005)
+    assert rates[-1] == pytest.approx(0.0005, rel=0.01)
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+
+
+def test_rows_that_do_not_suit_their_objective(base: Path, tmp_path: Path) -> None:
+    recipe = recipe_file(tmp_path, base, 4)
+    for old, new, told in (
+        ('["contrastive"]', '["generative"]', "do not suit"),
+        ('["contrastive"]', '["ranking"]', 'needs a "score"'),
+        ("max_tokens = 512", "max_tokens = 2", "no token is left"),
+    ):
+        changed = tmp_path / "changed.toml"
+        changed.write_text(recipe.read_text().replace(old, new))
+        with pytest.raises(FormatError, match=told):
+            trained(changed, 1)

@@ -1,0 +1,65 @@
+"""Recipes: read whole, and refused with the name of what is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from gritlite import FileError, FormatError
+from gritlite.train.recipe import Recipe
+
+SOURCE = '[[source]]\nfile = "a.jsonl"\nobjectives = ["contrastive"]\nbatch = 4\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_recipe_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -> None:
+    text = 'base = "base"\nsteps = 10\n[schedule]\nlearning_rate = 1\n' + SOURCE
+    recipe = Recipe.read(written(tmp_path, text))
+    assert (recipe.base, recipe.steps, recipe.attention) == ("base", 10, "bbcc")
+    assert recipe.schedule.learning_rate == 1.0
+    assert recipe.source[0].objectives == ("contrastive",)
+    assert recipe.source[0].embeds
+    assert recipe.embed.teacher is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("steps = ", "is not TOML"),
+        ("steps = 3\n" + SOURCE, "base is missing"),
+        ('base = "b"\nsteps = 3\n', "source is missing"),
+        ('base = "b"\nsteps = 3\nsource = []\n', r"no \[\[source\]\]"),
+        ('base = "b"\nsteps = "3"\n' + SOURCE, "steps is '3': expected int"),
+        ('base = "b"\nsteps = true\n' + SOURCE, "steps is True: expected int"),
+        ('base = "b"\nsteps = 0\n' + SOURCE, "steps is 0"),
+        ('base = "b"\nsteps = 1\npace = 2\n' + SOURCE, "pace is not known"),
+        ('base = "b"\nsteps = 1\nadapter = 2\n' + SOURCE, "adapter is not a table"),
+        ('base = "b"\nsteps = 1\n[adapter]\nsize = 2\n' + SOURCE, "adapter.size is not known"),
+        ('base = "b"\nsteps = 1\nattention = "ccbb"\n' + SOURCE, "attention is 'ccbb'"),
+        (
+            'base = "b"\nsteps = 1\n' + SOURCE.replace("contrastive", "guessing"),
+            "an objective of a.jsonl is 'guessing'",
+        ),
+        (
+            'base = "b"\nsteps = 1\n' + SOURCE.replace('"contrastive"', '"cached", "ranking"'),
+            "'cached' stands alone",
+        ),
+        (
+            'base = "b"\nsteps = 1\n' + SOURCE.replace("contrastive", "distillation"),
+            "embed.teacher is missing",
+        ),
+        ('base = "b"\nsteps = 1\n' + SOURCE.replace('["contrastive"]', "[]"), "no objectives"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(FormatError, match=r"recipe\.toml.*" + told):
+        Recipe.read(written(tmp_path, text))
+
+
+def test_a_missing_recipe(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="cannot read"):
+        Recipe.read(tmp_path / "none.toml")
