@@ -6,7 +6,8 @@ Each way runs in a child process of its own; its passes and tokens take turns:
 
     python benchmarks/switching.py MODEL.gguf [--context 4096] [--history 0,1024,3072] [--rounds 7]
 
-With --rounds 0 only memory is measured.
+With --rounds 0 only memory is measured. The switch of a large model is best timed with
+short passes, so that many fit in a minute: --embed-tokens 16 --history 16 --rounds 16.
 
 Printed for each way: resident memory; milliseconds a token takes when an
 embedding pass came before it, and what that adds to a token after a token (the
@@ -43,8 +44,8 @@ class Way(Protocol):
     def prefill(self, count: int) -> None:
         """Hold a chat of so many tokens."""
 
-    def embed(self) -> None:
-        """Run one embedding pass of PASS_TOKENS tokens."""
+    def embed(self, tokens: int) -> None:
+        """Run one embedding pass of so many tokens."""
 
 
 class Two:
@@ -75,11 +76,11 @@ class Two:
         for start in range(0, count, PASS_TOKENS):
             self._chat.decode(chat_batch(start, min(PASS_TOKENS, count - start)))
 
-    def embed(self) -> None:
+    def embed(self, tokens: int) -> None:
         """Run one embedding pass."""
         assert self._embed is not None
         self._embed.clear()
-        self._embed.decode(embed_batch(first_sequence=0))
+        self._embed.decode(embed_batch(tokens, first_sequence=0))
 
 
 class _SwitchedTap(_HiddenStateTap):
@@ -138,10 +139,10 @@ class Flip:
         for start in range(0, count, PASS_TOKENS):
             self._context.decode(chat_batch(start, min(PASS_TOKENS, count - start)))
 
-    def embed(self) -> None:
+    def embed(self, tokens: int) -> None:
         """Run one embedding pass beside the chat's cells."""
         self._mode(embeds=True)
-        self._context.decode(embed_batch(first_sequence=1))
+        self._context.decode(embed_batch(tokens, first_sequence=1))
         for sequence in range(1, TEXTS + 1):
             self._context.forget(sequence, 0)
 
@@ -156,48 +157,52 @@ def chat_batch(start: int, count: int) -> Batch:
     )
 
 
-def embed_batch(*, first_sequence: int) -> Batch:
-    """A full pass of texts of equal length."""
-    each = PASS_TOKENS // TEXTS
+def embed_batch(tokens: int, *, first_sequence: int) -> Batch:
+    """A pass of texts of equal length."""
+    each = tokens // TEXTS
     return Batch(
-        tokens=np.arange(100, 100 + PASS_TOKENS, dtype=np.int32),
+        tokens=np.arange(100, 100 + each * TEXTS, dtype=np.int32),
         positions=np.tile(np.arange(each, dtype=np.int32), TEXTS),
         sequences=np.repeat(np.arange(TEXTS, dtype=np.int32), each) + first_sequence,
-        outputs=np.ones(PASS_TOKENS, np.bool_),
+        outputs=np.ones(each * TEXTS, np.bool_),
     )
 
 
-def child(way_name: str, model: Path, n_ctx: int, histories: list[int], rounds: int) -> None:
+def child(options: argparse.Namespace, histories: list[int]) -> None:
     """Measure one way and print JSON."""
-    with Weights(model) as weights:
-        embeds = way_name != "chat"
+    with Weights(options.model) as weights:
+        embeds = options.way != "chat"
         way: Way = (
-            Flip(weights, n_ctx) if way_name == "flip" else Two(weights, n_ctx, embeds=embeds)
+            Flip(weights, options.context)
+            if options.way == "flip"
+            else Two(weights, options.context, embeds=embeds)
         )
         # llama.cpp fills the key-value cache with zeros, so all of it is resident at once
         way.prefill(PASS_TOKENS)
         if embeds:
-            way.embed()
-        result = {"way": way_name, "memory_mib": resident_mib(), "histories": []}
-        if embeds and rounds:
-            result["histories"] = [measure(way, held, rounds) for held in histories]
+            way.embed(PASS_TOKENS)
+        result = {"way": options.way, "memory_mib": resident_mib(), "histories": []}
+        if embeds and options.rounds:
+            result["histories"] = [
+                measure(way, held, options.embed_tokens, options.rounds) for held in histories
+            ]
         print(json.dumps(result))
 
 
-def measure(way: Way, history: int, rounds: int) -> dict[str, float]:
+def measure(way: Way, history: int, embed_tokens: int, rounds: int) -> dict[str, float]:
     """Times with a chat of `history` tokens held."""
     way.prefill(history)
     after_token, after_pass, passes = [], [], []
     for _ in range(rounds):
         way.token(history)
         after_token.append(timed(lambda: way.token(history)))
-        passes.append(timed(way.embed))
+        passes.append(timed(lambda: way.embed(embed_tokens)))
         after_pass.append(timed(lambda: way.token(history)))
     return {
         "history": history,
         "token_ms": 1e3 * statistics.median(after_token),
         "switch_ms": 1e3 * (statistics.median(after_pass) - statistics.median(after_token)),
-        "embed_tokens_s": PASS_TOKENS / statistics.median(passes),
+        "embed_tokens_s": embed_tokens / statistics.median(passes),
     }
 
 
@@ -223,11 +228,12 @@ def main() -> None:
     parser.add_argument("--context", type=int, default=4096)
     parser.add_argument("--history", default="0,1024,3072")
     parser.add_argument("--rounds", type=int, default=7, help="0 measures memory only")
+    parser.add_argument("--embed-tokens", type=int, default=PASS_TOKENS, help="of a timed pass")
     parser.add_argument("--way", choices=("chat", "two", "flip"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     histories = [int(number) for number in options.history.split(",")]
     if options.way:
-        child(options.way, options.model, options.context, histories, options.rounds)
+        child(options, histories)
         return
     results = [
         json.loads(subprocess.check_output([sys.executable, *sys.argv, "--way", way]))
