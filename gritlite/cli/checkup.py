@@ -20,7 +20,13 @@ from gritlite.modelfile.memory import PASS_TOKENS, MemoryNeed, embed_memory, gen
 from gritlite.runtime import probe
 from gritlite.runtime.threads import default_threads
 
-EXTRAS: Mapping[str, str] = {"hub": "huggingface_hub", "parquet": "pyarrow", "torch": "torch"}
+EXTRAS: Mapping[str, str] = {
+    "eval": "scikit-learn",
+    "hub": "huggingface_hub",
+    "parquet": "pyarrow",
+    "torch": "torch",
+    "train": "peft",
+}
 _CHAT_TOKENS = 4096
 # instruction sets that llama.cpp's kernels use, by their names in /proc/cpuinfo
 _INSTRUCTION_SETS = (

@@ -54,7 +54,7 @@ class Rotation:
 def picks(
     lengths: Sequence[Sequence[int]], batches: Sequence[int], shares: Sequence[float], seed: int
 ) -> Iterator[Pick]:
-    """Endless batches of several sources, each as often as its share says.
+    """Endless batches of several sources, each as often as its share says, evenly in time.
 
     `lengths` holds, per source, the length of each row.
     """
@@ -62,8 +62,10 @@ def picks(
         Rotation(rows, batch, (seed, number))
         for number, (rows, batch) in enumerate(zip(lengths, batches, strict=True))
     ]
-    random = np.random.default_rng((seed, len(rotations)))
-    chances = np.asarray(shares) / np.sum(shares)
+    wanted = np.asarray(shares) / np.sum(shares)
+    owed = np.zeros(len(shares))  # batches that each source is behind its share
     while True:
-        source = int(random.choice(len(rotations), p=chances))
+        owed += wanted
+        source = int(owed.argmax())
+        owed[source] -= 1
         yield Pick(source, next(rotations[source]))

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 COSENT_SCALE = 20.0
+DISTILLED_DIFFERENCE = 0.2  # of two similarities: what counts as a loss of 1
 
 
 def contrastive(queries: Tensor, passages: Tensor, own: Tensor, temperature: float) -> Tensor:
@@ -30,15 +31,14 @@ def contrastive(queries: Tensor, passages: Tensor, own: Tensor, temperature: flo
 
 
 def distillation(vectors: Tensor, teacher: Tensor) -> Tensor:
-    """The share of the teacher's similarities, within the batch, that ours do not explain.
+    """The mean squared difference between our similarities within the batch and the teacher's.
 
-    `vectors` [n, d] and `teacher` [n, e] are of unit length. Of the pairs i < j:
-    sum (s - t)^2 / sum (t - mean t)^2, which is 1 - R^2: 0 is a perfect match, 1
-    what a constant would reach.
+    `vectors` [n, d] and `teacher` [n, e] are of unit length; a pair i < j counts
+    ((s - t) / DISTILLED_DIFFERENCE)^2.
     """
     i, j = torch.triu_indices(len(vectors), len(vectors), offset=1, device=vectors.device)
-    ours, theirs = (vectors @ vectors.T)[i, j], (teacher @ teacher.T)[i, j]
-    return (ours - theirs).square().sum() / (theirs - theirs.mean()).square().sum()
+    differences = (vectors @ vectors.T - teacher @ teacher.T)[i, j]
+    return (differences / DISTILLED_DIFFERENCE).square().mean()
 
 
 def ranking(first: Tensor, second: Tensor, scores: Tensor) -> Tensor:
