@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gritlite.errors import ArchitectureError, FileError
+from gritlite.errors import FileError
 from gritlite.train.attention import by_length, pad
+from gritlite.train.loading import loading
 from gritlite.train.recipe import Adapter
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
 
@@ -39,22 +40,15 @@ def load_base(path: Path) -> tuple[Any, Any]:
     Raises FileError or ArchitectureError when transformers cannot load it.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()  # bars are the command line's to show
     folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
     if not path.exists():
         raise FileError(f"{path} does not exist: name a GGUF file or a Hugging Face folder")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=torch.float32, attn_implementation="sdpa", **options
-            )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ArchitectureError(f"transformers cannot load {path}: {reason}") from error
+    with loading(path):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="sdpa", **options
+        )
     model.requires_grad_(False)
     return model, tokenizer
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gritlite.errors import ArchitectureError, FileError
+from gritlite.errors import FileError
+from gritlite.train.loading import loading
 
 MAX_TOKENS = 256
 PASS_TEXTS = 32
@@ -26,12 +27,9 @@ class Teacher:
 
         if not (folder / "config.json").is_file():
             raise FileError(f"{folder} holds no config.json: name a sentence encoder's folder")
-        try:
+        with loading(folder):
             self._tokenizer = AutoTokenizer.from_pretrained(folder)
             self._model = AutoModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ArchitectureError(f"transformers cannot load {folder}: {reason}") from error
         self._device = device
 
     def vectors(self, texts: Sequence[str]) -> Tensor:

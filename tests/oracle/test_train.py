@@ -14,7 +14,15 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoTokenizer
 
-from gritlite import FormatError, GritLM, OutputExistsError, UsageError, instruction
+from gritlite import (
+    ArchitectureError,
+    FileError,
+    FormatError,
+    GritLM,
+    OutputExistsError,
+    UsageError,
+    instruction,
+)
 from gritlite.convert import convert
 from gritlite.prompt import EmbedFormat
 from gritlite.train import gradcache, objectives
@@ -23,6 +31,7 @@ from gritlite.train.model import AdaptedModel, load_base
 from gritlite.train.recipe import Adapter, Recipe
 from gritlite.train.rows import ChatRow, DocumentRow, Text
 from gritlite.train.run import train
+from gritlite.train.teacher import Teacher
 from gritlite.train.tokens import EmbedTokens, Formatter, GenerateTokens
 from gritlite.train.trainer import Trainer, learning_rate
 from tests.some_texts import some_texts
@@ -236,6 +245,32 @@ def test_gradient_caching_gives_the_plain_gradient(base: Path, checkpointing: bo
     assert max(gradient.abs().max() for gradient in plain.values()) > 1e-4
     for name, gradient in plain.items():
         torch.testing.assert_close(cached[name], gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_bfloat16_gives_about_the_same_losses(
+    base: Path, model: AdaptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gritlite.train.model.computes_bfloat16", lambda _: True)
+    half = adapted(base)
+    sample = texts(6)
+    with torch.no_grad():
+        exact, rounded = model.vectors(sample), half.vectors(sample)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(exact, rounded)
+    assert (exact * rounded).sum(dim=1).min() > 0.999
+
+
+def test_a_base_or_teacher_that_is_none(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="does not exist"):
+        load_base(tmp_path / "none.gguf")
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF nonsense")
+    with pytest.raises(ArchitectureError, match="transformers cannot load"):
+        load_base(tmp_path / "bad.gguf")
+    with pytest.raises(FileError, match=r"config\.json"):
+        Teacher(tmp_path, CPU)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ArchitectureError, match="transformers cannot load"):
+        Teacher(tmp_path, CPU)
 
 
 # --- tokens

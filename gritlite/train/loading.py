@@ -1,0 +1,26 @@
+"""Loading with transformers: without bars of its own, and with our errors."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from gritlite.errors import ArchitectureError
+
+
+@contextlib.contextmanager
+def loading(path: Path) -> Iterator[None]:
+    """Load something from `path` within the block.
+
+    Raises ArchitectureError, with transformers' reason, for what it cannot load.
+    """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # bars are the command line's to show
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:  # its readers raise whatever they meet
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ArchitectureError(f"transformers cannot load {path}: {reason}") from error
