@@ -1,0 +1,69 @@
+"""`gritlite train` in a process of its own: what it prints, and what Ctrl-C leaves."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.oracle.test_train import recipe_file
+from tests.tiny import make_checkpoint
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    base = make_checkpoint(tmp_path / "base", "llama-tied")
+    (base / "chat_template.jinja").unlink()
+    return recipe_file(tmp_path, base, 4000)
+
+
+def started(recipe: Path, *options: str) -> subprocess.Popen[str]:
+    line = [
+        sys.executable,
+        "-m",
+        "gritlite",
+        "train",
+        str(recipe),
+        "-o",
+        str(recipe.parent / "run"),
+    ]
+    return subprocess.Popen(
+        [*line, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_ctrl_c_keeps_a_checkpoint_that_resumes(recipe: Path) -> None:
+    run = recipe.parent / "run"
+    process = started(recipe)
+    while not (run / "checkpoint.pt").exists():  # after 50 steps
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert output == ""
+    assert messages.startswith("gritlite: stopped after step ")
+    assert messages.endswith("go on with --resume\n")
+    stopped = len((run / "loss.jsonl").read_text().splitlines())
+    assert f"step {stopped:,}:" in messages
+
+    again = started(recipe, "--resume")
+    time.sleep(0.5)
+    again.send_signal(signal.SIGINT)  # perhaps while it still loads
+    again.communicate(timeout=60)
+    assert again.returncode == 130
+    assert len((run / "loss.jsonl").read_text().splitlines()) >= stopped
+
+
+def test_a_bad_recipe_is_one_line_and_leaves_nothing(recipe: Path) -> None:
+    recipe.write_text(recipe.read_text().replace("steps", "stops"))
+    process = started(recipe)
+    output, messages = process.communicate(timeout=60)
+    assert (process.returncode, output) == (2, "")
+    assert messages.count("\n") == 1
+    assert "stops is not known" in messages
+    assert not (recipe.parent / "run").exists()
