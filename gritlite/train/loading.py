@@ -1,6 +1,7 @@
 """Loading with transformers: without bars of its own, and with our errors."""
 
 import contextlib
+import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,9 @@ def loading(path: Path) -> Iterator[None]:
 
     Raises ArchitectureError, with transformers' reason, for what it cannot load.
     """
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # bars are the command line's to show
+    # bars are the command line's to show; of transformers' own, that for GGUF has no switch
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     except Exception as error:  # its readers raise whatever they meet

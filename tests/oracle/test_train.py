@@ -162,10 +162,13 @@ def test_vectors_are_those_of_the_runtime(base: Path, tmp_path: Path) -> None:
         assert (ours * theirs).sum(axis=1).min() > 0.99999
 
 
-def test_a_gguf_file_is_the_same_base_as_its_folder(base: Path, tmp_path: Path) -> None:
+def test_a_gguf_file_is_the_same_base_as_its_folder(
+    base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     convert(base, tmp_path / "model.gguf", "f32")
     from_file, tokenizer = load_base(tmp_path / "model.gguf")
     from_folder, same = load_base(base)
+    assert capfd.readouterr() == ("", "")
     assert tokenizer("Some words.").input_ids == same("Some words.").input_ids
     for name, weights in from_folder.state_dict().items():
         torch.testing.assert_close(from_file.state_dict()[name], weights, rtol=0, atol=0)
