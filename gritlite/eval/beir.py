@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gritlite.errors import FormatError
 from gritlite.eval.collection import Collection
-from gritlite.eval.reading import parse_json, read_lines
+from gritlite.textfiles import parse_json, read_lines
 
 CORPUS = "corpus.jsonl"
 QUERIES = "queries.jsonl"

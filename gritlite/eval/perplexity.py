@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from gritlite.errors import FormatError, InputError
-from gritlite.eval.reading import read_text
 from gritlite.eval.task import Progress, Score
 from gritlite.runtime.model import GritLM
+from gritlite.textfiles import read_text
 
 CHUNK = 512  # tokens
 FIRST_SCORED = CHUNK // 2 + 1

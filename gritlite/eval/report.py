@@ -14,9 +14,9 @@ from typing import Any
 
 from gritlite import __version__
 from gritlite.errors import FileError, FormatError, UsageError
-from gritlite.eval.reading import parse_json, read_text
 from gritlite.eval.task import Score
 from gritlite.files import replacing
+from gritlite.textfiles import parse_json, read_text
 
 
 @dataclass(frozen=True)

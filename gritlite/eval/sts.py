@@ -12,8 +12,8 @@ from pathlib import Path
 from gritlite.errors import FormatError
 from gritlite.eval.encoder import Encoder, Texts, embed
 from gritlite.eval.measures import spearman
-from gritlite.eval.reading import read_lines
 from gritlite.eval.task import Progress, Score, spread
+from gritlite.textfiles import read_lines
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ Source of the first and the two `text` forms: training/data.py of
 github.com/ContextualAI/gritlm. The module knows nothing of tokens.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gritlite.errors import FileError, FormatError
+from gritlite.errors import FormatError
+from gritlite.textfiles import parse_json, read_lines
 
 
 @dataclass(frozen=True)
@@ -63,21 +63,16 @@ def read_rows(path: Path) -> list[Row]:
     Raises FileError if it cannot be read, and FormatError that names the line of
     a row that is not JSON, of no known form, or of another form than the first.
     """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from error
     rows: list[Row] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for place, line in read_lines(path):
+        fields = parse_json(line, place)
         try:
-            row = _row(line)
+            row = _row(fields)
         except FormatError as error:
-            raise FormatError(f"{path}, line {number}: {error}") from error
+            raise FormatError(f"{place}: {error}") from error
         if rows and type(row) is not type(rows[0]):
             raise FormatError(
-                f"{path}, line {number}: a {_name(row)} among rows of the form {_name(rows[0])}: "
+                f"{place}: a {_name(row)} among rows of the form {_name(rows[0])}: "
                 "put each form into a file of its own"
             )
         rows.append(row)
@@ -90,11 +85,7 @@ def _name(row: Row) -> str:
     return {PairRow: "query/pos", ChatRow: "text", DocumentRow: "document"}[type(row)]
 
 
-def _row(line: bytes) -> Row:
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"not JSON ({error})") from error
+def _row(fields: object) -> Row:
     if not isinstance(fields, dict):
         raise FormatError("not a JSON object")
     for key, read in _FORMS.items():

@@ -1,4 +1,4 @@
-"""Text and JSON files of test sets, whole or by line, with errors that name the place."""
+"""Text and JSON files of test and training sets, with errors that name the place."""
 
 import json
 from collections.abc import Iterator
@@ -44,4 +44,4 @@ def parse_json(text: str, place: str) -> Any:
         line = f", line {error.lineno}" if error.doc.count("\n") else ""
         raise FormatError(f"{place}{line}: not JSON: {error.msg}") from error
     except RecursionError as error:
-        raise FormatError(f"{place}: JSON nested too deeply") from error
+        raise FormatError(f"{place}: not JSON: nested too deeply") from error
