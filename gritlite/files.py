@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all.
+"""Outputs that appear whole or not at all, and the digest of a file.
 
 On Linux the bytes go into an unnamed file (O_TMPFILE) that gets its name when
 it is complete, so even `kill -9` leaves nothing behind. Elsewhere a hidden
@@ -7,6 +7,7 @@ neighbour is renamed into place. The module does not know what is written.
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -60,6 +61,12 @@ def replacing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
                 pending.file.flush()
                 os.fsync(pending.file.fileno())
                 pending.publish(force=force)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

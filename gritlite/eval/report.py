@@ -3,7 +3,6 @@
 The module measures nothing.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from typing import Any
 from gritlite import __version__
 from gritlite.errors import FileError, FormatError, UsageError
 from gritlite.eval.task import Score
-from gritlite.files import replacing
+from gritlite.files import replacing, sha256
 from gritlite.textfiles import parse_json, read_text
 
 
@@ -47,10 +46,7 @@ class Report:
 def subject(path: Path) -> Subject:
     """The facts of a model file. Raises FileError if it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            return Subject(
-                path.name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
-            )
+        return Subject(path.name, path.stat().st_size, sha256(path))
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
 

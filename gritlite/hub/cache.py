@@ -9,14 +9,13 @@ A name is written last, so it never stands for something incomplete. The module
 does not know where models come from.
 """
 
-import hashlib
 import os
 import sys
 import urllib.parse
 from pathlib import Path
 
 from gritlite.errors import FileError
-from gritlite.files import replacing
+from gritlite.files import replacing, sha256
 
 VARIABLE = "GRITLITE_CACHE"
 
@@ -58,12 +57,6 @@ def folder(*parts: str) -> Path:
             f"set {VARIABLE} to a folder that can be written"
         ) from error
     return path
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def place(source: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gritlite.errors import DownloadError, FileError, MissingExtraError
-from gritlite.files import DISK_FULL
+from gritlite.files import DISK_FULL, sha256
 from gritlite.hub import cache
 from gritlite.hub.workspace import workspace
 
@@ -127,7 +127,7 @@ def _safe(name: str) -> PurePosixPath:
 def _is_right(path: Path, file: Any) -> bool:
     """Compare with the sha256 of a large file, or with git's blob id of a small one."""
     if file.lfs is not None:
-        return bool(cache.sha256(path) == file.lfs.sha256)
+        return bool(sha256(path) == file.lfs.sha256)
     data = path.read_bytes()
     git_id = hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
     return bool(git_id == file.blob_id)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from gritlite.errors import FormatError
-from gritlite.files import replacing
+from gritlite.files import replacing, sha256
 from gritlite.train.log import Step
 from gritlite.train.recipe import Recipe
 
@@ -26,7 +26,7 @@ def fingerprint(recipe: Recipe, rows: Sequence[Path]) -> str:
     """A digest of everything that a resumed run must have in common with the first part."""
     digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
     for path in rows:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()
 
 

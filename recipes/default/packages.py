@@ -5,7 +5,6 @@ folder, and a file that lies there with the right digest is not fetched again. T
 no host: the clients' own settings say where they fetch from.
 """
 
-import hashlib
 import subprocess
 import sys
 import tarfile
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gritlite.errors import DownloadError
+from gritlite.files import sha256
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _package_descriptions(scratch: Path, target: Path) -> None:
 
 
 def _check(archive: Path, package: Package) -> None:
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    digest = sha256(archive)
     if digest != package.sha256:
         raise DownloadError(
             f"{archive} has sha256 {digest}, not {package.sha256}: delete it and run again"
