@@ -118,6 +118,9 @@ class CancelledError(GritLiteError):
 class ClosedError(GritLiteError):
     """The model was closed."""
 
+    def __init__(self) -> None:
+        super().__init__("the model was closed: load it again")
+
 
 class TruncationWarning(UserWarning):
     """Something was cut that had to be, and the call went on."""

@@ -25,7 +25,7 @@ from gritlite.errors import (
 from gritlite.machine import available_memory
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
-from gritlite.runtime.llama.context import MAX_SEQUENCES
+from gritlite.runtime.llama.context import MAX_SEQUENCES, grown
 from gritlite.runtime.llama.weights import Tokens
 from gritlite.runtime.packing import pack
 from gritlite.runtime.tokens import PromptTokens, TextTokens, Tokenizer
@@ -197,15 +197,12 @@ class Embedder:
             return len(batch.tokens), context.save(0)
 
     def _context_for(self, tokens: int) -> Context:
-        """The context, grown to the next power of two when a text is longer than a pass."""
+        """The context, made twice as large or more when a text is longer than a pass."""
         if self._closed:
-            raise ClosedError("the model was closed: load it again")
+            raise ClosedError
         if self._context is None or self._context.options.n_batch < tokens:
             self._free_context()
-            size = self._pass_tokens
-            while size < tokens:
-                size *= 2
-            size = min(size, self.max_tokens)
+            size = grown(self._pass_tokens, tokens, self.max_tokens)
             self._check_memory(tokens, size)
             options = ContextOptions(
                 n_ctx=size,

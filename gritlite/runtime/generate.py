@@ -82,7 +82,7 @@ class Engine:
 
     def _ready_cells(self) -> Cells:
         if self._closed:
-            raise ClosedError("the model was closed: load it again")
+            raise ClosedError
         if self._cells is None:
             options = ContextOptions(
                 n_ctx=self.n_ctx,
@@ -100,7 +100,7 @@ class Engine:
             if answer.cancelled:
                 return False
             if self._closed:
-                raise ClosedError("the model was closed: load it again")
+                raise ClosedError
             part = tokens[start : start + PREFILL_TOKENS]
             outputs = np.zeros(len(part), np.bool_)
             outputs[-1] = start + len(part) == len(tokens)

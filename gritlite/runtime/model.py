@@ -406,7 +406,7 @@ class GritLM:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ClosedError("the model was closed: load it again")
+            raise ClosedError
 
     def close(self) -> None:
         """Free the contexts and the weights, after the pass or token in progress."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gritlite.errors import CancelledError, ClosedError, InputTooLongError, UsageError
 from gritlite.runtime.cells import Cells
 from gritlite.runtime.llama import Context, ContextOptions, Weights
+from gritlite.runtime.llama.context import grown
 from gritlite.runtime.turns import Turns
 
 LogProbabilities = NDArray[np.float32]
@@ -79,15 +80,12 @@ class Scorer:
             raise UsageError(f"{wrong} is no token: ids go from 0 to {self._weights.n_vocab - 1}")
 
     def _ready_cells(self, count: int) -> Cells:
-        """The cells, in a context grown to the next power of two when there are too few."""
+        """The cells, in a context made twice as large or more when there are too few."""
         self._check_open()
         if self._cells is None or self._cells.context.options.n_ctx < count:
             self._free_context()
-            size = _SMALLEST_CONTEXT
-            while size < count:
-                size *= 2
             options = ContextOptions(
-                n_ctx=min(size, self._n_ctx),
+                n_ctx=grown(_SMALLEST_CONTEXT, count, self._n_ctx),
                 n_batch=min(PASS_TOKENS, self._n_ctx),
                 threads=self._threads,
                 all_logits=True,
@@ -97,7 +95,7 @@ class Scorer:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ClosedError("the model was closed: load it again")
+            raise ClosedError
 
     def close(self) -> None:
         """Free the context, after the pass in progress."""

@@ -65,9 +65,9 @@ class ChatTemplate:
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt for the next answer, with markers where a message spelled a control token.
 
-        Raises UsageError for messages the template refuses.
+        `messages` have passed `check_messages`. Raises UsageError when the template
+        refuses them.
         """
-        check_messages(messages)
         safe = [{key: self.mark(value) for key, value in message.items()} for message in messages]
         try:
             return self._template.render(messages=safe, add_generation_prompt=True, **self._context)

@@ -71,6 +71,13 @@ class Batch:
     outputs: NDArray[np.bool_]
 
 
+def grown(size: int, wanted: int, most: int) -> int:
+    """A context's `size`, doubled until `wanted` tokens fit, and `most` at most."""
+    while size < wanted:
+        size *= 2
+    return min(size, most)
+
+
 class Context:
     """Key-value memory and compute buffers over shared weights. Not thread-safe.
 
@@ -114,7 +121,7 @@ class Context:
     def pointer(self) -> ctypes.c_void_p:
         """The C pointer. Raises ClosedError after `close`."""
         if not self._context:
-            raise ClosedError("the model was closed: load it again")
+            raise ClosedError
         return self._context  # type: ignore[no-any-return]
 
     def decode(self, batch: Batch) -> NDArray[np.float32]:

@@ -80,7 +80,7 @@ class Weights:
     def model(self) -> ctypes.c_void_p:
         """The C pointer. Raises ClosedError after `close`."""
         if not self._model:
-            raise ClosedError("the model was closed: load it again")
+            raise ClosedError
         return self._model  # type: ignore[no-any-return]
 
     @contextlib.contextmanager
