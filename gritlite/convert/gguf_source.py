@@ -14,7 +14,7 @@ from gguf import GGML_QUANT_VERSION
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from gritlite.convert.header import Keys, encode_keys
+from gritlite.convert.header import Keys, encode_keys, kept_keys
 from gritlite.convert.reading import open_file, read_into
 from gritlite.convert.source import SourceTensor
 from gritlite.errors import ArchitectureError
@@ -77,12 +77,8 @@ class GGUFSource:
         }
         old = np.empty(self._header.tensors_offset, np.uint8)
         read_into(self._file, 0, old, "the header")
-        kept = [
-            old[entry.start : entry.end].tobytes()
-            for key, entry in entries.items()
-            if key not in changed and key not in SPLIT_KEYS
-        ]
-        return Keys(len(kept), b"".join(kept)) + encode_keys(changed) + encode_keys(added)
+        kept = kept_keys(self._header, old.tobytes(), without={*changed, *SPLIT_KEYS})
+        return kept + encode_keys(changed) + encode_keys(added)
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
         """See ModelSource."""

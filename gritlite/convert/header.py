@@ -6,12 +6,19 @@ what a key or a tensor means, and never sees tensor data.
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from gguf.constants import GGMLQuantizationType
 
-from gritlite.modelfile.header import BOOL_TYPE, F32_TYPE, MAGIC, STRING_TYPE, U32_TYPE
+from gritlite.modelfile.header import (
+    BOOL_TYPE,
+    F32_TYPE,
+    MAGIC,
+    STRING_TYPE,
+    U32_TYPE,
+    GGUFFile,
+)
 from gritlite.quant.types import row_bytes
 
 VERSION = 3
@@ -45,6 +52,14 @@ class TensorFormat:
 def encode_keys(values: Mapping[str, str | bool | int | float]) -> Keys:
     """Strings, booleans, and numbers as u32 and f32."""
     return Keys(len(values), b"".join(_key(key, value) for key, value in values.items()))
+
+
+def kept_keys(header: GGUFFile, old: bytes, without: Container[str]) -> Keys:
+    """The keys of a file as they stand in `old`, the bytes before its tensors."""
+    kept = [
+        old[entry.start : entry.end] for key, entry in header.entries.items() if key not in without
+    ]
+    return Keys(len(kept), b"".join(kept))
 
 
 def encode_header(keys: Keys, tensors: Sequence[TensorFormat], alignment: int) -> bytes:

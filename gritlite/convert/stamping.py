@@ -8,7 +8,7 @@ import shutil
 import struct
 from pathlib import Path
 
-from gritlite.convert.header import Keys, encode_keys
+from gritlite.convert.header import encode_keys, kept_keys
 from gritlite.errors import FileError
 from gritlite.files import check_output, replacing
 from gritlite.modelfile.header import MAGIC, GGUFFile, read_header
@@ -43,10 +43,7 @@ def stamp(source: Path, output: Path, *, force: bool = False) -> None:
 
 def _stamped(header: GGUFFile, old: bytes) -> bytes:
     added = EmbedFormat().to_metadata()
-    kept = [
-        old[entry.start : entry.end] for key, entry in header.entries.items() if key not in added
-    ]
-    keys = Keys(len(kept), b"".join(kept)) + encode_keys(added)
+    keys = kept_keys(header, old, without=added) + encode_keys(added)
     counts = struct.pack("<IQQ", header.version, len(header.tensors), keys.count)
     tensors = old[header.tensors_offset : header.tensors_end]
     return b"".join([MAGIC, counts, keys.data, tensors])
