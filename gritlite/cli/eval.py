@@ -184,13 +184,8 @@ def _generation_tasks(
 
 def _timed(name: str, run: Callable[..., list["Score"]]) -> tuple[list["Score"], float]:
     """Run a task under a bar; its scores and the seconds it took."""
-    from gritlite.cli.progress import bar
+    from gritlite.cli.progress import bar, show
 
     with bar(name, unit="item") as shown:
-
-        def advance(done: int, total: int) -> None:
-            shown.total = total
-            shown.update(done - shown.n)
-
         start = time.perf_counter()
-        return run(advance), round(time.perf_counter() - start, 3)
+        return run(partial(show, shown)), round(time.perf_counter() - start, 3)

@@ -29,16 +29,21 @@ def bar(description: str, *, unit: str, total: int | None = None) -> Iterator[An
         yield shown
 
 
+def show(shown: Any, done: int, total: int) -> None:
+    """Bring a bar, whose total may not have been known before, to `done` of `total`."""
+    shown.total = total
+    shown.update(done - shown.n)
+
+
 @contextlib.contextmanager
 def conversion_bar() -> Iterator[Callable[["Progress"], None]]:
     """A bar over a conversion's bytes that also counts tensors: a callback for `convert`."""
     with bar("converting", unit="B") as shown:
 
-        def show(progress: "Progress") -> None:
-            shown.total = progress.bytes_total
+        def advance(progress: "Progress") -> None:
             shown.set_description_str(
                 f"tensor {progress.tensors_done}/{progress.tensors_total}", refresh=False
             )
-            shown.update(progress.bytes_done - shown.n)
+            show(shown, progress.bytes_done, progress.bytes_total)
 
-        yield show
+        yield advance

@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
     learned from them (docs/training.md). Ctrl-C stops after the step in progress
     and keeps a checkpoint.
     """
-    from gritlite.cli.progress import bar
+    from gritlite.cli.progress import bar, show
     from gritlite.errors import MissingExtraError
 
     try:
@@ -36,11 +37,7 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
 
     with _stop_between_steps() as asked, bar("training", unit="step") as shown:
 
-        def start(done: int, total: int) -> None:
-            shown.total = total
-            shown.update(done)
-
-        def show(step: "Step") -> None:
+        def advance(step: "Step") -> None:
             losses = {name: f"{loss:.3f}" for name, loss in step.losses.items()}
             shown.set_postfix(losses, refresh=False)
             shown.update()
@@ -49,8 +46,8 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
             recipe,
             output,
             resume=resume,
-            on_start=start,
-            on_step=show,
+            on_start=partial(show, shown),
+            on_step=advance,
             stopping=asked.is_set,
         )
     for file, count in report.left_out.items():

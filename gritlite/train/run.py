@@ -39,9 +39,9 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
-    on_start: Callable[[int, int], None] | None = None,
-    on_step: Callable[[Step], None] | None = None,
-    stopping: Callable[[], bool] | None = None,
+    on_start: Callable[[int, int], None] = lambda _done, _total: None,
+    on_step: Callable[[Step], None] = lambda _step: None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Report:
     """Run a recipe in `folder`, which is created; with `resume`, go on from its checkpoint.
 
@@ -61,12 +61,10 @@ def train(
     if resume:
         trainer.resume(saved)
     folder.mkdir(parents=True, exist_ok=True)
-    if on_start is not None:
-        on_start(len(trainer.steps), recipe.steps)
+    on_start(len(trainer.steps), recipe.steps)
     for step in trainer.run():
-        if on_step is not None:
-            on_step(step)
-        stops = stopping is not None and stopping()
+        on_step(step)
+        stops = stopping()
         if stops or step.step % recipe.checkpoint_steps == 0 or step.step == recipe.steps:
             trainer.save(saved)
             write_log(folder / "loss.jsonl", trainer.steps)
