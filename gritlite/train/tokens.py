@@ -82,29 +82,26 @@ class Formatter:
         """An answer from a document's states; None when it has over `max_tokens` tokens."""
         document = self._plain(self._format.prompt + row.document)
         bos = self._tokenizer.bos_token if document[0] == self._tokenizer.bos_token_id else ""
-        question, answer = (
+        messages = [
             {"role": "user", "content": cached_question(row.question)},
             {"role": "assistant", "content": row.answer},
-        )
-        prompt = after_document(self._render([question], generates=True), bos)
-        rest = self._learned([(prompt, self._answer([question], answer))])
+        ]
+        ((prompt, answer),) = self._exchanges(messages)
+        rest = self._learned([(after_document(prompt, bos), answer)])
         ids, loss = document + rest.ids, (False,) * len(document) + rest.loss
         return _fitting(GenerateTokens(ids, loss, len(document)), max_tokens)
 
     def _exchanges(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
         """For each of the assistant's turns what stands before it, anew, and the turn itself."""
+        for message in messages:
+            self._check(message["content"])
         behind = ""
         for number, message in enumerate(messages):
             if message["role"] == "assistant":
                 prompt = self._render(messages[:number], generates=True)
-                answer = self._answer(messages[:number], message)
-                yield prompt.removeprefix(behind), answer
-                behind = prompt + answer
-
-    def _answer(self, messages: Sequence[Message], answer: Message) -> str:
-        """An assistant's turn as the template renders it."""
-        prompt = self._render(messages, generates=True)
-        return self._render([*messages, answer], generates=False).removeprefix(prompt)
+                answered = self._render(messages[: number + 1], generates=False)
+                yield _behind(behind, prompt), _behind(prompt, answered)
+                behind = answered
 
     def _learned(self, exchanges: Iterable[tuple[str, str]]) -> GenerateTokens:
         """Tokens of prompts and answers, the answers and their end tokens to be learned."""
@@ -121,8 +118,6 @@ class Formatter:
         return GenerateTokens(tuple(ids), tuple(loss))
 
     def _render(self, messages: Sequence[Message], *, generates: bool) -> str:
-        for message in messages:
-            self._check(message["content"])
         rendered: str = self._tokenizer.apply_chat_template(
             list(messages),
             chat_template=self._template,
@@ -142,6 +137,13 @@ class Formatter:
 
     def _control(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def _behind(start: str, rendered: str) -> str:
+    """What a rendered chat has behind an earlier rendering of its start."""
+    if not rendered.startswith(start):
+        raise FormatError("the chat template renders earlier turns anew, so it cannot be trained")
+    return rendered[len(start) :]
 
 
 def _fitting(tokens: GenerateTokens, max_tokens: int) -> GenerateTokens | None:

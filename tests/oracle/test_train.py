@@ -25,6 +25,7 @@ from gritlite import (
 )
 from gritlite.convert import convert
 from gritlite.prompt import EmbedFormat
+from gritlite.runtime.template import GRIT_TEMPLATE
 from gritlite.train import gradcache, objectives
 from gritlite.train.attention import by_length, pad
 from gritlite.train.model import AdaptedModel, load_base
@@ -305,6 +306,14 @@ def test_a_document_row_is_laid_out_as_the_runtime_lays_it_out(base: Path, tmp_p
         list(answer)
         assert question == answer.tokens[: answer.prompt_tokens]
         assert tokens.document == state.tokens
+
+
+def test_a_template_that_renders_earlier_turns_anew(base: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = "{{ messages | length }}" + GRIT_TEMPLATE
+    formatter = Formatter(tokenizer, EmbedFormat())
+    with pytest.raises(FormatError, match="renders earlier turns anew"):
+        formatter.chat(ChatRow(("hello", "yes")), 100)
 
 
 def test_a_text_that_spells_a_control_token(base: Path) -> None:
