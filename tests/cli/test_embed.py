@@ -11,7 +11,6 @@ import click
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 from gritlite.cli import vectors as module
 from gritlite.cli.embed import command
@@ -28,6 +27,7 @@ from gritlite.errors import (
 )
 from gritlite.runtime.embed import Embedder
 from gritlite.runtime.model import GritLM
+from tests.cli.in_process import invoke
 
 WIDTH = 32  # of the tiny model
 TEXTS = [f"{'hello a ' * (i % 9)}text {i}" for i in range(120)]
@@ -46,17 +46,8 @@ def lines(tmp_path):
     return path
 
 
-def invoke(model, *arguments):
-    """Run in this process; errors come through."""
-    line = ["--model", str(model), "--threads", "1", *map(str, arguments)]
-    result = CliRunner().invoke(command, line, standalone_mode=False)
-    if result.exception:
-        raise result.exception
-    return result
-
-
 def embed(model, *arguments):
-    return invoke(model, *arguments).stdout
+    return invoke(command, model, *arguments).stdout
 
 
 def read(path):
@@ -141,7 +132,7 @@ def test_a_long_text_is_refused_with_its_line_and_length(model, long_text, tmp_p
 
 
 def test_a_long_text_may_be_cut(model, long_text):
-    result = invoke(model, long_text, "--truncate", "--max-length", 20)
+    result = invoke(command, model, long_text, "--truncate", "--max-length", 20)
     assert result.stderr == "gritlite: longer texts were cut to 20 tokens\n"
     with GritLM(model, threads=1) as loaded:
         wanted = loaded.encode(["short", "x" * 10])  # the prompt has 10 tokens

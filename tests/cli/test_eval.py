@@ -5,7 +5,6 @@ import re
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from gritlite.cli.eval import command
 from gritlite.cli.scores import ScoreTable
@@ -16,6 +15,7 @@ from gritlite.eval.report import Report, Subject, read_report
 from gritlite.eval.sts import STS
 from gritlite.eval.task import Score
 from gritlite.runtime.model import GritLM
+from tests.cli.in_process import invoke
 
 PAIRS = [(5, "hello world", "hello you"), (2, "a vector", "the law"), (1, "red " * 9, "of it")]
 
@@ -43,12 +43,7 @@ def sets(tmp_path):
 
 
 def run(model, *arguments):
-    """Run in this process; errors come through."""
-    line = ["--model", str(model), "--threads", "1", *map(str, arguments)]
-    result = CliRunner().invoke(command, line, standalone_mode=False)
-    if result.exception:
-        raise result.exception
-    return result.stdout
+    return invoke(command, model, *arguments).stdout
 
 
 def test_every_kind_has_its_rows(tiny_path, sets, monkeypatch):

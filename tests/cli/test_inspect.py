@@ -12,27 +12,17 @@ from gritlite.errors import ArchitectureError, FormatError
 from gritlite.modelfile.facts import TypeShare, describe
 from gritlite.modelfile.header import read_header
 from gritlite.prompt import EmbedFormat
-from tests.sample_gguf import BPE, SPM, write_model
+from tests.sample_gguf import BPE, SPM, rewrite, write_model
 
 
-def rewrite(source: Path, output: Path, keys: dict[str, str | bool]) -> Path:
-    """A copy of a model with more metadata, by gguf's own reader and writer."""
-    reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(output, "llama")
-    for name, field in reader.fields.items():
-        if not name.startswith("GGUF.") and name != "general.architecture":
-            kind = field.types[0]
-            sub_kind = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(name, field.contents(), kind, sub_kind)
-    for name, value in keys.items():
-        (writer.add_bool if isinstance(value, bool) else writer.add_string)(name, value)
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, tensor.data)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return output
+def with_keys(source: Path, output: Path, keys: dict[str, str | bool]) -> Path:
+    """A copy of a model with more metadata."""
+
+    def add(writer: gguf.GGUFWriter) -> None:
+        for name, value in keys.items():
+            (writer.add_bool if isinstance(value, bool) else writer.add_string)(name, value)
+
+    return rewrite(source, output, add)
 
 
 def shown(path: Path, *options: str) -> str:
@@ -60,7 +50,7 @@ def test_facts_of_a_model(tmp_path):
 def test_grit_metadata_is_told(tmp_path):
     source = write_model(tmp_path / "m.gguf", BPE)
     grit = EmbedFormat(prompt="<doc>\n", normalize=False)
-    path = rewrite(source, tmp_path / "grit.gguf", grit.to_metadata())
+    path = with_keys(source, tmp_path / "grit.gguf", grit.to_metadata())
     assert describe(read_header(path)).grit == grit
     text = shown(path)
     assert "mean pooling, bidirectional attention, not normalized" in text
@@ -71,7 +61,7 @@ def test_grit_metadata_is_told(tmp_path):
 def test_grit_metadata_that_cannot_be_is_an_error(tmp_path):
     source = write_model(tmp_path / "m.gguf", BPE)
     keys = {**EmbedFormat().to_metadata(), "grit.embed.pooling": "cls"}
-    path = rewrite(source, tmp_path / "grit.gguf", keys)
+    path = with_keys(source, tmp_path / "grit.gguf", keys)
     with pytest.raises(FormatError, match="'cls'"):
         describe(read_header(path))
 

@@ -15,6 +15,7 @@ from gritlite.modelfile.header import read_header
 from gritlite.prompt import EMBED_PROMPT_KEY, EmbedFormat, is_grit
 from gritlite.quant.types import TARGETS
 from tests.reference import loaded, logits
+from tests.sample_gguf import rewrite
 from tests.tiny import make_checkpoint
 
 WIDE = {"hidden": 256, "feed_forward": 512}
@@ -108,22 +109,13 @@ def test_memory_does_not_grow_with_the_tensors(
 def plain(tmp_path: Path) -> Path:
     """A model without `grit.*` keys, with an alignment and keys of its own."""
     convert(make_checkpoint(tmp_path / "checkpoint"), tmp_path / "stamped.gguf", "f32")
-    reader = gguf.GGUFReader(tmp_path / "stamped.gguf")
-    writer = gguf.GGUFWriter(tmp_path / "plain.gguf", "llama")
-    writer.add_custom_alignment(64)
-    for key, field in reader.fields.items():
-        if not key.startswith(("GGUF.", "general.architecture", "grit.")):
-            sub_type = field.types[-1] if len(field.types) > 1 else None
-            writer.add_key_value(key, field.contents(), field.types[0], sub_type)
-    writer.add_float64("mine.f64", 0.1)
-    writer.add_array("mine.strings", ["a", "ünï", ""])
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, tensor.data)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return tmp_path / "plain.gguf"
+
+    def add(writer: gguf.GGUFWriter) -> None:
+        writer.add_custom_alignment(64)
+        writer.add_float64("mine.f64", 0.1)
+        writer.add_array("mine.strings", ["a", "ünï", ""])
+
+    return rewrite(tmp_path / "stamped.gguf", tmp_path / "plain.gguf", add, without=("grit.",))
 
 
 def test_keys_are_the_same_bytes_but_for_those_that_change(plain: Path, tmp_path: Path) -> None:

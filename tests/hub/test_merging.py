@@ -3,9 +3,7 @@
 import hashlib
 
 import pytest
-from click.testing import CliRunner
 
-from gritlite.cli.pull import command
 from gritlite.convert import convert
 from gritlite.errors import FileError, GritLiteError
 from gritlite.hub import cache, catalog, merging
@@ -13,8 +11,8 @@ from gritlite.hub.catalog import CatalogModel, MergedAdapter, WheelMember
 from gritlite.hub.locate import locate, pulled_models
 from gritlite.modelfile.header import read_header
 from tests.hub.folder_listing import files_in
-from tests.hub.local_servers import Index, sha256
-from tests.hub.tiny_wheels import MEMBER, WHEEL, let_pip_ask, put_into_catalog, wheel_of
+from tests.hub.local_servers import sha256
+from tests.hub.tiny_wheels import MEMBER, WHEEL, pull, put_into_catalog
 from tests.tiny import make_checkpoint
 from tests.tiny_adapters import make_adapter
 
@@ -31,13 +29,6 @@ def plain(checkpoint):
     path = checkpoint.parent / "plain.gguf"
     convert(checkpoint, path, "q8_0")
     return path.read_bytes()
-
-
-@pytest.fixture
-def index(plain, cache_folder, monkeypatch):
-    with Index(WHEEL, wheel_of({MEMBER: plain})) as server:
-        let_pip_ask(server, monkeypatch)
-        yield server
 
 
 @pytest.fixture
@@ -64,10 +55,6 @@ def release(monkeypatch, base):
     source = MergedAdapter("base", "mine", merging.digest("mine"), "q8_0")
     put_into_catalog(monkeypatch, CatalogModel("default", source), base)
     return source
-
-
-def pull(*arguments):
-    return CliRunner().invoke(command, arguments)
 
 
 def test_the_file_is_the_base_with_the_adapter_merged(merged, adapter, cache_folder, tmp_path):

