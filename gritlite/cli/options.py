@@ -11,31 +11,15 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def model_options(command: _Command) -> _Command:
-    """Add --model, --threads, --gpu-layers and --verbose to a command."""
-    for option in (
-        click.option("--verbose", is_flag=True, help="Show llama.cpp's own log."),
-        click.option(
-            "--gpu-layers",
-            callback=_gpu_layers,
-            metavar="N|all|auto",
-            default="auto",
-            show_default=True,
-            help="Layers to put on a GPU; auto means all where there is one.",
-        ),
-        click.option(
-            "--threads", type=click.IntRange(min=1), help="Threads; the physical cores by default."
-        ),
-        click.option(
-            "-m",
-            "--model",
-            default="default",
-            show_default=True,
-            help="A GGUF file, or the name of a pulled model.",
-        ),
-    ):
-        command = option(command)
-    return command
+def combined(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
+    """Several options as one decorator; they are listed in this order."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def load(model: str, *, verbose: bool, **options: Any) -> "GritLM":
@@ -53,3 +37,26 @@ def _gpu_layers(_context: click.Context, _option: click.Parameter, value: str) -
     if value.isascii() and value.isdecimal():
         return int(value)
     raise click.BadParameter(f"{value!r} is neither a number of layers nor 'all' nor 'auto'")
+
+
+model_options = combined(
+    click.option(
+        "-m",
+        "--model",
+        default="default",
+        show_default=True,
+        help="A GGUF file, or the name of a pulled model.",
+    ),
+    click.option(
+        "--threads", type=click.IntRange(min=1), help="Threads; the physical cores by default."
+    ),
+    click.option(
+        "--gpu-layers",
+        callback=_gpu_layers,
+        metavar="N|all|auto",
+        default="auto",
+        show_default=True,
+        help="Layers to put on a GPU; auto means all where there is one.",
+    ),
+    click.option("--verbose", is_flag=True, help="Show llama.cpp's own log."),
+)

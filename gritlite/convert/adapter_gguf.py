@@ -11,10 +11,10 @@ from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
 from gritlite.convert.adapter import Adapter, Pair, open_adapter
-from gritlite.convert.header import TensorFormat, encode_header, encode_keys, padding
 from gritlite.convert.opening import open_source
 from gritlite.convert.safetensors import TensorEntry
 from gritlite.files import check_output, replacing
+from gritlite.modelfile.encoding import TensorFormat, encode_header, encode_keys, padding
 from gritlite.modelfile.header import DEFAULT_ALIGNMENT
 from gritlite.quant.rows import quantize_rows
 

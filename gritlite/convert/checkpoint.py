@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.convert.jsonfile import read_object
-from gritlite.convert.reading import open_file, read_into
 from gritlite.convert.safetensors import TensorEntry, read_header
 from gritlite.errors import FileError, FormatError
+from gritlite.modelfile.reading import open_file, read_into
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

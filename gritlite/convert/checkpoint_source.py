@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from gritlite.convert.architectures import plan_tensors
 from gritlite.convert.checkpoint import Checkpoint
 from gritlite.convert.config import ModelConfig, read_config
-from gritlite.convert.header import Keys
 from gritlite.convert.interleaving import interleaved
 from gritlite.convert.metadata import add_embed_format, add_general, add_model, add_vocabulary
 from gritlite.convert.source import SourceTensor
 from gritlite.convert.tokenizer import read_tokenizer
 from gritlite.errors import ArchitectureError
+from gritlite.modelfile.encoding import Encodable, Keys, encode_keys
 from gritlite.modelfile.header import DEFAULT_ALIGNMENT
 from gritlite.prompt import EmbedFormat
 from gritlite.quant.choices import ModelFacts
@@ -66,7 +66,7 @@ class CheckpointSource:
             group = 1 if tensor.heads is None else self._config.head_dim
             yield _f32(tensor.name, tensor.shape, stored, tensor.sources, group)
 
-    def keys(self, target: Target) -> Keys:
+    def keys(self, target: Target, added: Mapping[str, Encodable]) -> Keys:
         """See ModelSource; raises what `read_tokenizer` raises."""
         writer = GGUFWriter(None, self._config.architecture)
         add_general(writer, self.path, self._config, target)
@@ -74,7 +74,7 @@ class CheckpointSource:
         vocabulary = read_tokenizer(self.path, self._config.raw, self._config.vocabulary)
         add_vocabulary(writer, vocabulary)
         add_embed_format(writer, EmbedFormat())
-        return _encoded(writer)
+        return _encoded(writer) + encode_keys(added)
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
         """See ModelSource."""

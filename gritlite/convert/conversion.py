@@ -18,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.convert.adapter import Adapter, open_adapter
-from gritlite.convert.header import TensorFormat, encode_header, padding
+from gritlite.convert.importances import Importances
 from gritlite.convert.opening import open_source
 from gritlite.convert.source import ModelSource, SourceTensor
 from gritlite.errors import FormatError, UsageError
 from gritlite.files import check_output, replacing
+from gritlite.modelfile.encoding import TensorFormat, encode_header, padding
 from gritlite.quant.choices import TensorFacts, TypeChoice, choose_types
+from gritlite.quant.imatrix import read_imatrix
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import TARGETS, Target, block_size
 
@@ -47,7 +49,7 @@ class Report:
 
     `fallbacks` says, per tensor, why it has not the type asked for. `requantized`
     counts the tensors that were quantized in the source and have been again, which
-    rounds them twice.
+    rounds them twice. `unweighed` names those that the importance matrix lacks.
     """
 
     output: Path
@@ -55,6 +57,7 @@ class Report:
     tensors: int
     fallbacks: tuple[str, ...]
     requantized: int
+    unweighed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class _Job:
 
     source: ModelSource
     adapter: Adapter | None
+    importances: Importances
     choices: Mapping[str, TypeChoice]
     threads: int
 
@@ -80,7 +84,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Block:
-    """Some rows of a tensor, from one of its parts."""
+    """Some rows of a tensor, from one of its parts and one of its matrices."""
 
     tensor: SourceTensor
     first_row: int
@@ -93,6 +97,8 @@ def convert(
     target: str,
     *,
     adapter: Path | None = None,
+    imatrix: Path | None = None,
+    requantize: bool = True,
     force: bool = False,
     threads: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -101,23 +107,39 @@ def convert(
 
     `source` is a Hugging Face checkpoint's folder or a GGUF file; `target` is a
     key of gritlite.quant.types.TARGETS. `adapter` is the folder of a PEFT LoRA
-    adapter to merge into the weights. An `output` that exists is replaced only
-    with `force`. `threads` is the number of processors to use, all by default.
+    adapter to merge into the weights. `imatrix` is an importance matrix of the
+    model, in llama.cpp's format: what its passes use most is rounded best. Without
+    `requantize` a source with quantized tensors that would be rounded twice is
+    refused. An `output` that exists is replaced only with `force`. `threads` is the number of
+    processors to use, all by default.
     `on_progress` is called after each block of rows, from the calling thread.
 
-    Raises UsageError for an unknown target, FileError if something cannot be
+    Raises UsageError for an unknown target, one that needs an importance matrix,
+    or a source that is refused, FileError if something cannot be
     read or written, OutputExistsError, FormatError for damaged files,
     ArchitectureError and TokenizerError for models that cannot be carried over.
     """
     if target not in TARGETS:
         raise UsageError(f"type {target!r} is not known; known are {', '.join(TARGETS)}")
     check_output(output, force=force)
+    if TARGETS[target].needs_imatrix and imatrix is None:
+        raise UsageError(
+            f"{target} needs an importance matrix: make one with  gritlite calibrate  and name it"
+        )
+    matrix = read_imatrix(imatrix) if imatrix else None
     with (
         open_source(source) as model,
         open_adapter(adapter, model) if adapter else nullcontext() as opened,
     ):
-        choices = _choose(model, TARGETS[target])
-        job = _Job(model, opened, choices, threads or os.cpu_count() or 1)
+        choices = _choose(model, TARGETS[target], has_imatrix=matrix is not None)
+        importances = Importances(imatrix, matrix, model.tensors, choices)
+        job = _Job(model, opened, importances, choices, threads or os.cpu_count() or 1)
+        requantized = sum(map(job.is_requantized, model.tensors))
+        if requantized and not requantize:
+            raise UsageError(
+                f"{source} is quantized already: {requantized} of its tensors would be rounded "
+                "twice; take its f32, f16 or bf16 weights, or pass --requantize"
+            )
         header = _header(job, TARGETS[target])
         with replacing(output, force=force) as file:
             file.write(header)
@@ -128,13 +150,14 @@ def convert(
         bytes=size,
         tensors=len(model.tensors),
         fallbacks=tuple(choice.fallback for choice in job.choices.values() if choice.fallback),
-        requantized=sum(map(job.is_requantized, model.tensors)),
+        requantized=requantized,
+        unweighed=importances.lacking,
     )
 
 
-def _choose(source: ModelSource, target: Target) -> Mapping[str, TypeChoice]:
+def _choose(source: ModelSource, target: Target, *, has_imatrix: bool) -> Mapping[str, TypeChoice]:
     facts = [TensorFacts(tensor.name, tensor.shape, tensor.type) for tensor in source.tensors]
-    return choose_types(facts, source.facts, target)
+    return choose_types(facts, source.facts, target, has_imatrix=has_imatrix)
 
 
 def _header(job: _Job, target: Target) -> bytes:
@@ -142,7 +165,8 @@ def _header(job: _Job, target: Target) -> bytes:
         TensorFormat(tensor.name, tensor.shape, job.choices[tensor.name].type)
         for tensor in job.source.tensors
     ]
-    return encode_header(job.source.keys(target), formats, job.source.alignment)
+    keys = job.source.keys(target, job.importances.metadata)
+    return encode_header(keys, formats, job.source.alignment)
 
 
 def _write_tensors(job: _Job, file: BinaryIO, on_progress: Callable[[Progress], None]) -> None:
@@ -162,8 +186,9 @@ def _write_tensors(job: _Job, file: BinaryIO, on_progress: Callable[[Progress], 
 def _encoded(job: _Job, block: _Block, rows: NDArray[Any]) -> NDArray[np.uint8]:
     if job.is_copied(block.tensor):
         return rows
+    importance = job.importances.of(block.tensor, block.first_row)
     try:
-        return quantize_rows(rows, job.choices[block.tensor.name].type, job.threads)
+        return quantize_rows(rows, job.choices[block.tensor.name].type, job.threads, importance)
     except FormatError as error:
         # the row is counted within the block
         part, row = divmod(block.first_row, block.tensor.part_rows)
@@ -188,9 +213,10 @@ def _blocks(source: ModelSource) -> Iterator[_Block]:
     for tensor in source.tensors:
         groups = BLOCK_VALUES // (tensor.shape[-1] * tensor.row_group)
         step = max(1, groups) * tensor.row_group
-        for part in range(0, tensor.rows, tensor.part_rows):
-            for first in range(part, part + tensor.part_rows, step):
-                yield _Block(tensor, first, min(step, part + tensor.part_rows - first))
+        piece = min(tensor.part_rows, tensor.matrix_rows)
+        for start in range(0, tensor.rows, piece):
+            for first in range(start, start + piece, step):
+                yield _Block(tensor, first, min(step, start + piece - first))
 
 
 def _read(job: _Job, block: _Block) -> NDArray[Any]:

@@ -5,7 +5,7 @@ src/llama-quant.cpp), and `grit.*` keys are added where the file has none.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import FileIO
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from gguf import GGML_QUANT_VERSION
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from gritlite.convert.header import Keys, encode_keys, kept_keys
-from gritlite.convert.reading import open_file, read_into
 from gritlite.convert.source import SourceTensor
 from gritlite.errors import ArchitectureError
 from gritlite.modelfile.check import check_model
+from gritlite.modelfile.encoding import Encodable, Keys, encode_keys, kept_keys
 from gritlite.modelfile.header import GGUFFile, TensorInfo, read_header
 from gritlite.modelfile.hyperparameters import read_hyperparameters
+from gritlite.modelfile.reading import open_file, read_into
 from gritlite.prompt import EmbedFormat
 from gritlite.quant.choices import ModelFacts
 from gritlite.quant.types import Target, row_bytes
@@ -68,17 +68,21 @@ class GGUFSource:
             ) from error
         return SourceTensor(info.name, info.shape, type, info.size, (info.name,))
 
-    def keys(self, target: Target) -> Keys:
+    def keys(self, target: Target, added: Mapping[str, Encodable]) -> Keys:
         """See ModelSource."""
-        changed = {QUANTIZATION_KEY: GGML_QUANT_VERSION, FILE_TYPE_KEY: target.file_type}
+        changed = {
+            QUANTIZATION_KEY: GGML_QUANT_VERSION,
+            FILE_TYPE_KEY: target.file_type,
+            **added,
+        }
         entries = self._header.entries
-        added = {
+        lacking = {
             key: value for key, value in EmbedFormat().to_metadata().items() if key not in entries
         }
         old = np.empty(self._header.tensors_offset, np.uint8)
         read_into(self._file, 0, old, "the header")
         kept = kept_keys(self._header, old.tobytes(), without={*changed, *SPLIT_KEYS})
-        return kept + encode_keys(changed) + encode_keys(added)
+        return kept + encode_keys(changed) + encode_keys(lacking)
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
         """See ModelSource."""

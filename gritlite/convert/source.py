@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ import numpy as np
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from gritlite.convert.header import Keys
+from gritlite.modelfile.encoding import Encodable, Keys
 from gritlite.quant.choices import ModelFacts
 from gritlite.quant.types import Target
 
@@ -41,6 +41,11 @@ class SourceTensor:
         return math.prod(self.shape[:-1])
 
     @property
+    def matrix_rows(self) -> int:
+        """How many rows each of its matrices has: the experts' are stacked."""
+        return self.shape[-2] if len(self.shape) > 1 else 1
+
+    @property
     def part_rows(self) -> int:
         """How many rows each of the parts has."""
         return self.rows // len(self.parts)
@@ -65,8 +70,8 @@ class ModelSource(Protocol):
     def alignment(self) -> int:
         """What tensor data are to be aligned to, in bytes."""
 
-    def keys(self, target: Target) -> Keys:
-        """The metadata of the file to write."""
+    def keys(self, target: Target, added: Mapping[str, Encodable]) -> Keys:
+        """The metadata of the file to write, `added` in the place of what is called so."""
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
         """Rows `first` to `first + count` in the tensor's `type`, [count, bytes per row].

@@ -8,9 +8,9 @@ import shutil
 import struct
 from pathlib import Path
 
-from gritlite.convert.header import encode_keys, kept_keys
 from gritlite.errors import FileError
 from gritlite.files import check_output, replacing
+from gritlite.modelfile.encoding import encode_keys, kept_keys
 from gritlite.modelfile.header import MAGIC, GGUFFile, read_header
 from gritlite.prompt import EmbedFormat
 

@@ -1,8 +1,8 @@
 """Which quantization type each tensor of a model gets: llama.cpp's choices, as tables.
 
 The mixed targets (`q4_k_m`, ...) give more bits to the tensors that suffer
-most from rounding. The rules are those of llama_model_quantize without an
-importance matrix, in src/llama-quant.cpp of the llama.cpp that llama-cpp-python
+most from rounding. The rules are those of llama_model_quantize, with and without
+an importance matrix, in src/llama-quant.cpp of the llama.cpp that llama-cpp-python
 0.3.36 carries (commit 0c1e570), for the architectures gritlite writes; the
 tests hold them against that library. The module does not know bytes.
 """
@@ -55,12 +55,17 @@ class TypeChoice:
 
 
 def choose_types(
-    tensors: Sequence[TensorFacts], model: ModelFacts, target: Target
+    tensors: Sequence[TensorFacts],
+    model: ModelFacts,
+    target: Target,
+    *,
+    has_imatrix: bool = False,
 ) -> dict[str, TypeChoice]:
     """The type of every tensor by name, in the order given.
 
     All tensors of the model must be there: without an `output.weight` the token
-    embeddings count as the output.
+    embeddings count as the output. Some choices differ where there is an
+    importance matrix to quantize with.
 
     Raises ArchitectureError if no rules are known for `model.arch`, or if a
     tensor belongs to a layer that the model does not have.
@@ -75,11 +80,18 @@ def choose_types(
             raise ArchitectureError(
                 f"{tensor.name} belongs to no layer: the model has {model.n_layer}"
             )
-    is_tied = all(_role(tensor.name) is not _Role.OUTPUT for tensor in tensors)
-    return {
-        tensor.name: _fitted(tensor, _wanted_type(tensor, model, target, is_tied=is_tied))
-        for tensor in tensors
-    }
+    roles = {tensor.name: _role(tensor.name) for tensor in tensors}
+    if _Role.OUTPUT not in roles.values():
+        roles = {
+            name: _Role.OUTPUT if role is _Role.TOKEN_EMBEDDING else role
+            for name, role in roles.items()
+        }
+    choices = {}
+    for tensor in tensors:
+        place = _Place(_layer(tensor.name), model, has_imatrix)
+        role = roles[tensor.name]
+        choices[tensor.name] = _fitted(tensor, role, _wanted_type(tensor, role, place, target))
+    return choices
 
 
 _ARCHITECTURES = ("llama", "qwen2")
@@ -91,8 +103,9 @@ _ARCHITECTURES = ("llama", "qwen2")
 class _Role(Enum):
     OUTPUT = auto()
     TOKEN_EMBEDDING = auto()
-    VALUE = auto()
+    QUERY = auto()
     KEY = auto()
+    VALUE = auto()
     ATTENTION_OUTPUT = auto()
     FFN_DOWN = auto()
     OTHER = auto()
@@ -100,8 +113,9 @@ class _Role(Enum):
 
 _ROLES_BY_NAME = {"output.weight": _Role.OUTPUT, "token_embd.weight": _Role.TOKEN_EMBEDDING}
 _ROLES_BY_PART = {
-    "attn_v.weight": _Role.VALUE,
+    "attn_q.weight": _Role.QUERY,
     "attn_k.weight": _Role.KEY,
+    "attn_v.weight": _Role.VALUE,
     "attn_output.weight": _Role.ATTENTION_OUTPUT,
     "ffn_down": _Role.FFN_DOWN,
 }
@@ -136,6 +150,7 @@ class _Place:
 
     layer: int
     model: ModelFacts
+    has_imatrix: bool
 
     def is_in_first(self, divisor: int) -> bool:
         """In the first 1/`divisor` of the layers, rounded down."""
@@ -155,6 +170,11 @@ class _Place:
         """At least four query heads share a value head, which makes its tensor small."""
         return self.model.n_head_kv > 0 and self.model.n_head // self.model.n_head_kv >= 4
 
+    @property
+    def has_small_values(self) -> bool:
+        """Its value tensor is small beside the rest: many heads share it, or experts dwarf it."""
+        return self.heads_share_values or self.model.n_expert >= 4
+
 
 # None leaves the target's default type
 _Rule = Callable[[_Place], GGMLQuantizationType | None]
@@ -168,10 +188,31 @@ class _Mixture:
     ffn_down: _Rule
     attention_output: GGMLQuantizationType | None = None
     attention_output_of_8_experts: GGMLQuantizationType | None = None
+    query_and_key: GGMLQuantizationType | None = None
+    key_of_8_experts: GGMLQuantizationType = _Q.Q8_0
+    value_of_8_experts: GGMLQuantizationType = _Q.Q8_0
+    token_embedding: GGMLQuantizationType | None = None
+    output: GGMLQuantizationType = _Q.Q6_K
 
 
 def _more_bits(place: _Place) -> GGMLQuantizationType | None:
     return _Q.Q6_K if place.needs_more_bits else None
+
+
+def _below_3_bits(
+    kept: GGMLQuantizationType, attention_output: GGMLQuantizationType | None
+) -> _Mixture:
+    """The mixtures of iq1_* and iq2_*: what must not suffer gets `kept`, or Q4_K if it is small."""
+    return _Mixture(
+        value=lambda place: _Q.Q4_K if place.has_small_values else kept,
+        ffn_down=lambda place: kept if place.is_in_first(8) else None,
+        attention_output=attention_output,
+        attention_output_of_8_experts=_Q.Q5_K,
+        key_of_8_experts=_Q.Q4_K,
+        value_of_8_experts=_Q.Q4_K,
+        token_embedding=kept,
+        output=_Q.Q5_K,
+    )
 
 
 _MIXTURES: Mapping[str, _Mixture] = {
@@ -183,8 +224,12 @@ _MIXTURES: Mapping[str, _Mixture] = {
     ),
     "iq4_xs": _Mixture(
         value=lambda place: _Q.Q5_K if place.heads_share_values else None,
-        ffn_down=lambda place: _Q.Q5_K if place.is_in_first(8) else None,
+        ffn_down=lambda place: _Q.Q5_K if place.is_in_first(8) and not place.has_imatrix else None,
         attention_output_of_8_experts=_Q.Q5_K,
+    ),
+    "q4_0": _Mixture(
+        value=lambda _: None,
+        ffn_down=lambda place: _Q.Q4_1 if place.is_in_first(8) and place.has_imatrix else None,
     ),
     "q3_k_m": _Mixture(
         value=lambda place: _Q.Q5_K if place.layer < 2 else _Q.Q4_K,
@@ -198,6 +243,21 @@ _MIXTURES: Mapping[str, _Mixture] = {
         attention_output=_Q.Q3_K,
         attention_output_of_8_experts=_Q.Q5_K,
     ),
+    "iq3_xxs": _Mixture(
+        value=lambda place: _Q.Q4_K if place.heads_share_values else None,
+        ffn_down=lambda _: None,
+        attention_output=_Q.IQ3_S,
+        attention_output_of_8_experts=_Q.Q5_K,
+        query_and_key=_Q.IQ2_S,
+        token_embedding=_Q.IQ3_S,
+        output=_Q.Q5_K,
+    ),
+    "iq2_m": _below_3_bits(_Q.IQ3_S, attention_output=_Q.IQ3_S),
+    "iq2_s": _below_3_bits(_Q.IQ3_S, attention_output=_Q.IQ3_S),
+    "iq2_xs": _below_3_bits(_Q.Q2_K, attention_output=None),
+    "iq2_xxs": _below_3_bits(_Q.Q2_K, attention_output=None),
+    "iq1_m": _below_3_bits(_Q.Q2_K, attention_output=_Q.IQ2_XXS),
+    "iq1_s": _below_3_bits(_Q.Q2_K, attention_output=_Q.IQ2_XXS),
 }
 _UNIFORM = _Mixture(value=lambda _: None, ffn_down=lambda _: None)
 
@@ -206,7 +266,7 @@ _UNIFORM = _Mixture(value=lambda _: None, ffn_down=lambda _: None)
 
 
 def _wanted_type(
-    tensor: TensorFacts, model: ModelFacts, target: Target, *, is_tied: bool
+    tensor: TensorFacts, role: _Role, place: _Place, target: Target
 ) -> GGMLQuantizationType:
     """What the rules say, before looking whether the rows fit."""
     if not _is_quantizable(tensor):
@@ -215,17 +275,21 @@ def _wanted_type(
     if not target.quantized:
         return default
     mixture = _MIXTURES.get(target.name, _UNIFORM)
-    place = _Place(_layer(tensor.name), model)
-    match _role(tensor.name):
+    has_8_experts = place.model.n_expert == 8
+    match role:
         case _Role.OUTPUT:
-            return _output_type(default)
-        case _Role.TOKEN_EMBEDDING if is_tied:
-            return _output_type(default)
+            return _Q.Q8_0 if default is _Q.Q8_0 else mixture.output
+        case _Role.TOKEN_EMBEDDING:
+            return mixture.token_embedding or default
+        case _Role.VALUE if has_8_experts:
+            return mixture.value_of_8_experts
         case _Role.VALUE:
-            return _value_type(mixture.value(place) or default, model)
-        case _Role.KEY if model.n_expert == 8:
-            return _Q.Q8_0
-        case _Role.ATTENTION_OUTPUT if model.n_expert == 8:
+            return _value_type(mixture.value(place) or default, place.model, target)
+        case _Role.KEY if has_8_experts:
+            return mixture.key_of_8_experts
+        case _Role.QUERY | _Role.KEY:
+            return mixture.query_and_key or default
+        case _Role.ATTENTION_OUTPUT if has_8_experts:
             return mixture.attention_output_of_8_experts or default
         case _Role.ATTENTION_OUTPUT:
             return mixture.attention_output or default
@@ -240,17 +304,17 @@ def _layer(name: str) -> int:
     return int(match[1]) if match else -1
 
 
-def _output_type(default: GGMLQuantizationType) -> GGMLQuantizationType:
-    return _Q.Q8_0 if default is _Q.Q8_0 else _Q.Q6_K
-
-
-def _value_type(chosen: GGMLQuantizationType, model: ModelFacts) -> GGMLQuantizationType:
-    """Models whose value tensors are small beside the rest get them in more bits."""
-    if model.n_expert == 8:
-        return _Q.Q8_0
-    if _is_70b(model) and chosen in (_Q.Q3_K, _Q.Q4_K):
+def _value_type(
+    chosen: GGMLQuantizationType, model: ModelFacts, target: Target
+) -> GGMLQuantizationType:
+    """The 70B models, whose value tensors are small beside the rest, get them in more bits."""
+    if _is_70b(model) and chosen in (_Q.Q3_K, _Q.Q4_K) and not _is_below_3_bits(target):
         return _Q.Q5_K
     return chosen
+
+
+def _is_below_3_bits(target: Target) -> bool:
+    return target.name.startswith(("iq1_", "iq2_"))
 
 
 def _is_70b(model: ModelFacts) -> bool:
@@ -260,7 +324,10 @@ def _is_70b(model: ModelFacts) -> bool:
 # Falling back where rows are not whole blocks
 
 _SMALLER_BLOCKS = {
-    _Q.IQ4_XS: _Q.IQ4_NL,
+    **dict.fromkeys(
+        (_Q.IQ1_S, _Q.IQ1_M, _Q.IQ2_XXS, _Q.IQ2_XS, _Q.IQ2_S, _Q.IQ3_XXS, _Q.IQ3_S, _Q.IQ4_XS),
+        _Q.IQ4_NL,
+    ),
     _Q.Q2_K: _Q.Q4_0,
     _Q.Q3_K: _Q.Q4_0,
     _Q.Q4_K: _Q.Q5_0,
@@ -269,11 +336,11 @@ _SMALLER_BLOCKS = {
 }
 
 
-def _fitted(tensor: TensorFacts, wanted: GGMLQuantizationType) -> TypeChoice:
+def _fitted(tensor: TensorFacts, role: _Role, wanted: GGMLQuantizationType) -> TypeChoice:
     length = tensor.shape[-1] if tensor.shape else 1
     if length % block_size(wanted) == 0:
         return TypeChoice(wanted)
-    used = _SMALLER_BLOCKS.get(wanted, wanted)
+    used = _Q.Q8_0 if role is _Role.OUTPUT else _SMALLER_BLOCKS.get(wanted, wanted)
     if length % block_size(used):
         used = _Q.F16
     return TypeChoice(

@@ -19,7 +19,7 @@ import numpy as np
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from gritlite.errors import LibraryError, UsageError
+from gritlite.errors import LibraryError
 from gritlite.ggml_base import function
 from gritlite.quant.types import block_bytes, block_size
 
@@ -27,24 +27,26 @@ from gritlite.quant.types import block_bytes, block_size
 def prepare(type: GGMLQuantizationType) -> None:
     """Build the tables that `type` needs, before threads share them.
 
-    Raises UsageError for a type that cannot be quantized without an importance
-    matrix, and LibraryError if the library cannot be loaded.
+    Raises LibraryError if the library cannot be loaded.
     """
-    if function("ggml_quantize_requires_imatrix", c_bool, c_int)(type):
-        raise UsageError(f"{type.name} needs an importance matrix: choose another type")
     function("ggml_quantize_init", None, c_int)(type)
 
 
 def quantize_chunk(
-    type: GGMLQuantizationType, rows: NDArray[np.float32], output: NDArray[np.uint8]
+    type: GGMLQuantizationType,
+    rows: NDArray[np.float32],
+    output: NDArray[np.uint8],
+    importance: NDArray[np.float32] | None,
 ) -> None:
-    """Fill `output` [n, bytes per row] with `rows` [n, k] in `type`; both C-contiguous.
+    """Fill `output` [n, bytes per row] with `rows` [n, k] in `type`; all C-contiguous.
 
-    ggml aborts the process on wrong shapes: the caller has checked that k is a
-    whole number of blocks, that the sizes agree and that `prepare` was called.
+    `importance` [k] weighs the columns. ggml aborts the process on wrong shapes:
+    the caller has checked that k is a whole number of blocks, that the sizes agree
+    and that `prepare` was called.
     """
     count, length = rows.shape
-    _quantize_chunk()(type, rows.ctypes.data, output.ctypes.data, 0, count, length, None)
+    weights = None if importance is None else importance.ctypes.data
+    _quantize_chunk()(type, rows.ctypes.data, output.ctypes.data, 0, count, length, weights)
 
 
 @functools.cache

@@ -12,9 +12,9 @@ from gguf import quants
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from gritlite.errors import FormatError
+from gritlite.errors import FormatError, UsageError
 from gritlite.quant import ggml
-from gritlite.quant.types import block_bytes, block_size, row_bytes
+from gritlite.quant.types import block_bytes, block_size, needs_imatrix, row_bytes
 
 # 1 MiB of float32: long enough to hide Python, short enough to share out evenly and stay in cache
 _CHUNK_VALUES = 1 << 18
@@ -24,26 +24,35 @@ _SAFE_MAGNITUDE = float(np.finfo(np.float16).max)
 
 
 def quantize_rows(
-    rows: NDArray[np.float32], type: GGMLQuantizationType, threads: int
+    rows: NDArray[np.float32],
+    type: GGMLQuantizationType,
+    threads: int,
+    importance: NDArray[np.float32] | None = None,
 ) -> NDArray[np.uint8]:
     """`rows` [n, k] in `type`, as uint8 [n, bytes per row].
+
+    `importance` [k], finite, says how much an error in each column matters.
 
     Every type goes through ggml_quantize_chunk, F16 and BF16 included, so the
     bytes are those that llama.cpp's llama_model_quantize writes. As there, rows
     must be finite before and after.
 
     Raises UsageError if k is not a whole number of blocks of `type` or if the
-    type needs an importance matrix, and FormatError naming the first row with a
+    type needs an importance and there is none, and FormatError naming the first row with a
     NaN, an infinity or a value too large for the type.
     """
     count, length = rows.shape
+    if importance is None and needs_imatrix(type):
+        raise UsageError(f"{type.name} needs an importance matrix: choose another type")
     output = np.empty((count, row_bytes(type, length)), dtype=np.uint8)
     ggml.prepare(type)
     rows = np.ascontiguousarray(rows)
+    if importance is not None:
+        importance = np.ascontiguousarray(importance)
     step = max(1, _CHUNK_VALUES // max(1, length))
 
     def quantize(start: int) -> None:
-        _quantize_range(rows, type, output, start, min(start + step, count))
+        _quantize_range(rows, type, output, start, min(start + step, count), importance)
 
     starts = range(0, count if length else 0, step)
     if threads < 2 or len(starts) < 2:
@@ -76,13 +85,14 @@ def _quantize_range(
     output: NDArray[np.uint8],
     start: int,
     stop: int,
+    importance: NDArray[np.float32] | None,
 ) -> None:
     source, result = rows[start:stop], output[start:stop]
     # NaN fails the comparison too
     harmless = max(source.max(), -source.min()) <= _SAFE_MAGNITUDE
     if not harmless:
         _refuse_non_finite(source, start, "holds a NaN or an infinity")
-    ggml.quantize_chunk(type, source, result)
+    ggml.quantize_chunk(type, source, result, importance)
     if not harmless:
         with np.errstate(all="ignore"):
             read_back = quants.dequantize(result, type)

@@ -33,6 +33,11 @@ class Target:
         """Whether tensors are stored in blocks with shared scales."""
         return block_size(self.default_type) > 1
 
+    @property
+    def needs_imatrix(self) -> bool:
+        """Whether it cannot be made without an importance matrix."""
+        return needs_imatrix(self.default_type)
+
 
 def block_size(type: GGMLQuantizationType) -> int:
     """Values in one block of `type`: rows must be a multiple of it."""
@@ -42,6 +47,11 @@ def block_size(type: GGMLQuantizationType) -> int:
 def block_bytes(type: GGMLQuantizationType) -> int:
     """Bytes of one block of `type`."""
     return int(GGML_QUANT_SIZES[type][1])
+
+
+def needs_imatrix(type: GGMLQuantizationType) -> bool:
+    """Whether rows in `type` are garbage without an importance matrix."""
+    return type in _NEED_IMATRIX
 
 
 def row_bytes(type: GGMLQuantizationType, row_length: int) -> int:
@@ -61,6 +71,11 @@ def row_bytes(type: GGMLQuantizationType, row_length: int) -> int:
 _Q = GGMLQuantizationType
 _F = LlamaFileType
 
+# tensor_requires_imatrix of src/llama-quant.cpp
+_NEED_IMATRIX = frozenset(
+    {_Q.IQ3_XXS, _Q.IQ2_XXS, _Q.IQ2_XS, _Q.IQ2_S, _Q.IQ1_M, _Q.IQ1_S},
+)
+
 TARGETS: Mapping[str, Target] = MappingProxyType(
     {
         target.name: target
@@ -76,7 +91,14 @@ TARGETS: Mapping[str, Target] = MappingProxyType(
             Target("q4_1", _F.MOSTLY_Q4_1, _Q.Q4_1, "5 bits per weight, blocks with an offset"),
             Target("iq4_xs", _F.MOSTLY_IQ4_XS, _Q.IQ4_XS, "about 4.3 bits per weight, non-linear"),
             Target("q3_k_m", _F.MOSTLY_Q3_K_M, _Q.Q3_K, "about 3.9 bits per weight, mixed"),
-            Target("q2_k", _F.MOSTLY_Q2_K, _Q.Q2_K, "about 3 bits per weight, the smallest"),
+            Target("q2_k", _F.MOSTLY_Q2_K, _Q.Q2_K, "about 3 bits per weight, mixed"),
+            Target("iq3_xxs", _F.MOSTLY_IQ3_XXS, _Q.IQ3_XXS, "about 3.1 bits per weight"),
+            Target("iq2_m", _F.MOSTLY_IQ2_M, _Q.IQ2_S, "about 2.7 bits per weight"),
+            Target("iq2_s", _F.MOSTLY_IQ2_S, _Q.IQ2_XS, "about 2.5 bits per weight"),
+            Target("iq2_xs", _F.MOSTLY_IQ2_XS, _Q.IQ2_XS, "about 2.4 bits per weight"),
+            Target("iq2_xxs", _F.MOSTLY_IQ2_XXS, _Q.IQ2_XXS, "about 2.1 bits per weight"),
+            Target("iq1_m", _F.MOSTLY_IQ1_M, _Q.IQ1_M, "about 1.8 bits per weight"),
+            Target("iq1_s", _F.MOSTLY_IQ1_S, _Q.IQ1_S, "about 1.6 bits per weight, the smallest"),
         )
     }
 )

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from gritlite import __version__
-from gritlite.cli.convert import TYPES
+from gritlite.cli.conversion import TYPES
 from gritlite.cli.main import COMMANDS, cli
 
 HEAVY = ("numpy", "llama_cpp", "gguf", "jinja2", "tqdm", "huggingface_hub", "sentencepiece")

@@ -1,12 +1,14 @@
 """Types and bytes are those of llama.cpp's own llama_model_quantize, tensor for tensor."""
 
-from collections.abc import Iterable
+import ctypes
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import llama_cpp
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, quants
+from numpy.typing import NDArray
 
 from gritlite.errors import FormatError
 from gritlite.quant.choices import choose_types
@@ -15,6 +17,8 @@ from gritlite.quant.types import TARGETS, Target
 from tests.quant.tiny_gguf import StoredTensor, TinyModel, random_weights, read_gguf, write_gguf
 
 F32, BF16 = GGMLQuantizationType.F32, GGMLQuantizationType.BF16
+
+WITHOUT_IMATRIX = [target for target in TARGETS.values() if not target.needs_imatrix]
 
 MODELS = {
     "llama": TinyModel(),
@@ -52,27 +56,66 @@ MODELS_OF_80_LAYERS = {
 }
 
 
-def quantize_with_llama_cpp(source: Path, output: Path, target: Target) -> bool:
+def quantize_with_llama_cpp(
+    source: Path,
+    output: Path,
+    target: Target,
+    importances: Mapping[str, NDArray[np.float32]] | None = None,
+) -> bool:
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.nthread = 2
     parameters.ftype = target.file_type
+    if importances is not None:
+        entry, floats = llama_cpp.llama_model_imatrix_data, ctypes.POINTER(ctypes.c_float)
+        entries = [
+            entry(name.encode(), values.ctypes.data_as(floats), values.size)
+            for name, values in importances.items()
+        ]
+        parameters.imatrix = (entry * (len(entries) + 1))(*entries)
     status: int = llama_cpp.llama_model_quantize(bytes(source), bytes(output), parameters)
     return status == 0
 
 
-def quantize(values: np.ndarray, type: GGMLQuantizationType) -> StoredTensor:
-    rows = values.reshape(-1, values.shape[-1])
-    return StoredTensor(type, quantize_rows(rows, type, threads=2).tobytes())
+def quantize(
+    values: np.ndarray,
+    type: GGMLQuantizationType,
+    importance: NDArray[np.float32] | None = None,
+) -> StoredTensor:
+    matrices = values.reshape(-1, *values.shape[-2:])
+    weights = [None] * len(matrices) if importance is None else importance
+    rows = [
+        quantize_rows(matrix.reshape(-1, values.shape[-1]), type, threads=2, importance=weight)
+        for matrix, weight in zip(matrices, weights, strict=True)
+    ]
+    return StoredTensor(type, np.concatenate(rows).tobytes())
+
+
+def random_importances(weights: Mapping[str, np.ndarray]) -> dict[str, NDArray[np.float32]]:
+    """Of the layers' tensors, [matrices, columns]; a few columns matter much, some nothing."""
+    random = np.random.default_rng(3)
+    importances = {}
+    for name, values in weights.items():
+        if values.ndim > 1 and name.startswith("blk."):
+            shape = (values.size // (values.shape[-1] * values.shape[-2]), values.shape[-1])
+            importance = random.standard_exponential(shape, dtype=np.float32) ** 4
+            importance[:, :: random.integers(20, 60)] = 0
+            importances[name] = importance
+    return importances
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_every_target_from_f32(model: TinyModel, tmp_path: Path) -> None:
-    assert_the_same(model, F32, TARGETS.values(), tmp_path)
+    assert_the_same(model, F32, WITHOUT_IMATRIX, tmp_path)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_every_target_with_an_importance_matrix(model: TinyModel, tmp_path: Path) -> None:
+    assert_the_same(model, F32, TARGETS.values(), tmp_path, with_imatrix=True)
 
 
 @pytest.mark.parametrize("model", MODELS_IN_BF16.values(), ids=MODELS_IN_BF16)
 def test_every_target_from_bf16(model: TinyModel, tmp_path: Path) -> None:
-    assert_the_same(model, BF16, TARGETS.values(), tmp_path)
+    assert_the_same(model, BF16, WITHOUT_IMATRIX, tmp_path)
 
 
 @pytest.mark.parametrize("model", MODELS_OF_80_LAYERS.values(), ids=MODELS_OF_80_LAYERS)
@@ -80,12 +123,20 @@ def test_models_of_80_layers(model: TinyModel, tmp_path: Path) -> None:
     """They have a rule of their own for the value tensors."""
     targets = [TARGETS[name] for name in ("q4_k_m", "q3_k_m", "q2_k", "q4_0")]
     assert_the_same(model, F32, targets, tmp_path)
+    targets = [TARGETS[name] for name in ("iq3_xxs", "iq2_s", "iq2_xs", "iq1_s")]
+    assert_the_same(model, F32, targets, tmp_path, with_imatrix=True)
 
 
 def assert_the_same(
-    model: TinyModel, source_type: GGMLQuantizationType, targets: Iterable[Target], folder: Path
+    model: TinyModel,
+    source_type: GGMLQuantizationType,
+    targets: Iterable[Target],
+    folder: Path,
+    *,
+    with_imatrix: bool = False,
 ) -> None:
     weights = random_weights(model)
+    importances = random_importances(weights) if with_imatrix else {}
     facts = write_gguf(folder / "source.gguf", model, weights, source_type)
     # what a reader of the source sees
     weights = {
@@ -95,9 +146,11 @@ def assert_the_same(
         for fact in facts
     }
     for target in targets:
-        assert quantize_with_llama_cpp(folder / "source.gguf", folder / "theirs.gguf", target)
+        assert quantize_with_llama_cpp(
+            folder / "source.gguf", folder / "theirs.gguf", target, importances or None
+        )
         file_type, theirs = read_gguf(folder / "theirs.gguf")
-        choices = choose_types(facts, model.facts, target)
+        choices = choose_types(facts, model.facts, target, has_imatrix=with_imatrix)
         assert file_type == target.file_type
         assert {name: choice.type for name, choice in choices.items()} == {
             name: stored.type for name, stored in theirs.items()
@@ -105,12 +158,12 @@ def assert_the_same(
         differing = [
             name
             for name, choice in choices.items()
-            if quantize(weights[name], choice.type) != theirs[name]
+            if quantize(weights[name], choice.type, importances.get(name)) != theirs[name]
         ]
         assert not differing, target.name
 
 
-@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("target", WITHOUT_IMATRIX, ids=lambda target: target.name)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 7e4, -5e5, 1e7, -3e38])
 def test_the_same_values_are_refused(value: float, target: Target, tmp_path: Path) -> None:
     model = TinyModel(n_layer=1)

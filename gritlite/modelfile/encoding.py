@@ -8,10 +8,10 @@ import math
 import struct
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-
-from gguf.constants import GGMLQuantizationType
+from typing import TYPE_CHECKING
 
 from gritlite.modelfile.header import (
+    ARRAY_TYPE,
     BOOL_TYPE,
     F32_TYPE,
     MAGIC,
@@ -19,9 +19,15 @@ from gritlite.modelfile.header import (
     U32_TYPE,
     GGUFFile,
 )
-from gritlite.quant.types import row_bytes
+from gritlite.modelfile.types import BLOCKS, GGMLType
+
+if TYPE_CHECKING:
+    from gguf.constants import GGMLQuantizationType
 
 VERSION = 3
+
+
+Encodable = str | bool | int | float | Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -41,16 +47,17 @@ class TensorFormat:
 
     name: str
     shape: tuple[int, ...]
-    type: GGMLQuantizationType
+    type: "GGMLType | GGMLQuantizationType"
 
     @property
     def size(self) -> int:
-        """Bytes of its data."""
-        return math.prod(self.shape[:-1]) * row_bytes(self.type, self.shape[-1])
+        """Bytes of its data, whose rows are whole blocks."""
+        values, size = BLOCKS[GGMLType(self.type)]
+        return math.prod(self.shape) // values * size
 
 
-def encode_keys(values: Mapping[str, str | bool | int | float]) -> Keys:
-    """Strings, booleans, and numbers as u32 and f32."""
+def encode_keys(values: Mapping[str, Encodable]) -> Keys:
+    """Strings, booleans, numbers as u32 and f32, and lists of strings."""
     return Keys(len(values), b"".join(_key(key, value) for key, value in values.items()))
 
 
@@ -80,7 +87,7 @@ def padding(size: int, alignment: int) -> int:
     return -size % alignment
 
 
-def _key(key: str, value: str | bool | int | float) -> bytes:
+def _key(key: str, value: Encodable) -> bytes:
     name = _string(key)
     match value:
         case bool():
@@ -91,6 +98,9 @@ def _key(key: str, value: str | bool | int | float) -> bytes:
             return name + struct.pack("<If", F32_TYPE, value)
         case str():
             return name + struct.pack("<I", STRING_TYPE) + _string(value)
+        case _:
+            strings = b"".join(map(_string, value))
+            return name + struct.pack("<IIQ", ARRAY_TYPE, STRING_TYPE, len(value)) + strings
 
 
 def _string(text: str) -> bytes:

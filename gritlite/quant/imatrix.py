@@ -1,0 +1,166 @@
+"""Importance matrices: how strongly each column of a tensor is used, and the files that say it.
+
+For a matrix W and its inputs x, the importance of column j is the mean of x_j^2
+over the tokens seen: an error in that column of W does so much harm. Written and
+read is llama.cpp's GGUF form (tools/imatrix/imatrix.cpp; two tensors each,
+`<name>.in_sum2` and `<name>.counts`); its older binary form is read too. The
+module does not know how activations are observed.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gritlite.errors import FormatError
+from gritlite.files import replacing
+from gritlite.modelfile.encoding import TensorFormat, encode_header, encode_keys, padding
+from gritlite.modelfile.header import DEFAULT_ALIGNMENT, MAGIC, GGUFFile, read_header
+from gritlite.modelfile.reading import open_file, read_into
+from gritlite.modelfile.types import GGMLType
+
+_SUMS, _COUNTS = ".in_sum2", ".counts"
+_DATASETS = "imatrix.datasets"
+_CHUNK_COUNT = "imatrix.chunk_count"
+_CHUNK_SIZE = "imatrix.chunk_size"
+_AGAIN = "make it again with  gritlite calibrate"
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Sums of the squared inputs of a tensor's matrices, float32 [n, k], over `counts` [n] tokens.
+
+    n is 1, or the number of experts, of which some may never have been chosen.
+    """
+
+    sums: NDArray[np.float32]
+    counts: NDArray[np.float32]
+
+    @property
+    def importance(self) -> NDArray[np.float32]:
+        """The mean squares, float32 [n, k]; all ones for an expert that was never chosen."""
+        means = np.divide(self.sums, np.maximum(self.counts, 1)[:, None], dtype=np.float32)
+        means[self.counts == 0] = 1
+        return means
+
+
+@dataclass(frozen=True)
+class Imatrix:
+    """The activations of a model's tensors by name, and what they were gathered from.
+
+    `datasets` names the texts; `chunks` of `chunk_size` tokens were evaluated.
+    """
+
+    tensors: Mapping[str, Activations]
+    datasets: tuple[str, ...] = ()
+    chunks: int = 0
+    chunk_size: int = 0
+
+
+def write_imatrix(imatrix: Imatrix, path: Path, *, force: bool = False) -> None:
+    """Write a file that llama.cpp's llama-quantize and `read_imatrix` read.
+
+    Raises FileError if it cannot be written, OutputExistsError if it exists and
+    is not to be replaced.
+    """
+    keys = encode_keys(
+        {
+            "general.type": "imatrix",
+            _DATASETS: imatrix.datasets,
+            _CHUNK_COUNT: imatrix.chunks,
+            _CHUNK_SIZE: imatrix.chunk_size,
+        }
+    )
+    stored: list[tuple[TensorFormat, NDArray[np.float32]]] = []
+    for name, activations in sorted(imatrix.tensors.items()):
+        counts = activations.counts[:, None]
+        for suffix, values in ((_SUMS, activations.sums), (_COUNTS, counts)):
+            stored.append((TensorFormat(name + suffix, values.shape, GGMLType.F32), values))
+    with replacing(path, force=force) as file:
+        formats = [format for format, _ in stored]
+        file.write(encode_header(keys, formats, DEFAULT_ALIGNMENT))
+        for _, values in stored:
+            file.write(values.astype("<f4").tobytes())
+            file.write(bytes(padding(file.tell(), DEFAULT_ALIGNMENT)))
+
+
+def read_imatrix(path: Path) -> Imatrix:
+    """Read an importance matrix in either of llama.cpp's forms.
+
+    Raises FileError if it cannot be read and FormatError if it is damaged, is
+    something else, or holds a number that no sum of squares can be.
+    """
+    with open_file(path) as file:
+        magic = file.read(len(MAGIC))
+        imatrix = _from_gguf(read_header(path), file) if magic == MAGIC else _from_old(path)
+    for name, activations in imatrix.tensors.items():
+        for numbers in (activations.sums, activations.counts):
+            if not (np.isfinite(numbers) & (numbers >= 0)).all():
+                raise FormatError(f"{path}: {name} holds what is no sum of squares: {_AGAIN}")
+    return imatrix
+
+
+def _from_gguf(header: GGUFFile, file: FileIO) -> Imatrix:
+    kind = header.metadata.get("general.type")
+    stored = {info.name: info for info in header.tensors}
+    names = [name.removesuffix(_SUMS) for name in stored if name.endswith(_SUMS)]
+    if kind != "imatrix" or not names:
+        raise FormatError(f"{header.path} holds no importance matrix: {_AGAIN}")
+    datasets = header.metadata.get(_DATASETS, [])
+    chunks, chunk_size = (header.metadata.get(key, 0) for key in (_CHUNK_COUNT, _CHUNK_SIZE))
+    if not (isinstance(datasets, list) and isinstance(chunks, int) and isinstance(chunk_size, int)):
+        raise FormatError(f"{header.path} has metadata that are none of a matrix: {_AGAIN}")
+
+    def values(name: str) -> NDArray[np.float32]:
+        info = stored.get(name)
+        if info is None or info.type is not GGMLType.F32 or not info.elements:
+            raise FormatError(f"{header.path}: {name} is missing, empty or not F32: {_AGAIN}")
+        buffer = np.empty(info.elements, "<f4")
+        read_into(file, info.offset, buffer, name)
+        return buffer
+
+    tensors = {}
+    for name in names:
+        sums, counts = values(name + _SUMS), values(name + _COUNTS)
+        if len(sums) % len(counts):
+            raise FormatError(f"{header.path}: {name} has sums and counts that differ: {_AGAIN}")
+        tensors[name] = Activations(sums.reshape(len(counts), -1), counts)
+    return Imatrix(tensors, tuple(datasets), chunks, chunk_size)
+
+
+def _from_old(path: Path) -> Imatrix:
+    """llama.cpp's form until 2025: names, calls, means times calls; at the end calls and text."""
+    data = path.read_bytes()
+    place = 0
+
+    def number() -> int:
+        nonlocal place
+        (value,) = struct.unpack_from("<i", data, place)
+        place += 4
+        if not 0 <= value <= len(data):
+            raise ValueError
+        return int(value)
+
+    def text() -> str:
+        nonlocal place
+        length = number()
+        place += length
+        return data[place - length : place].decode("utf-8")
+
+    tensors = {}
+    try:
+        for _ in range(number()):
+            name, calls = text(), number()
+            sums = np.frombuffer(data, "<f4", number(), place)
+            place += sums.nbytes
+            tensors[name] = Activations(sums[None], np.array([max(calls, 1)], np.float32))
+        chunks, datasets = (number(), (text(),)) if place < len(data) else (0, ())
+    except (ValueError, struct.error) as error:
+        raise FormatError(f"{path} is neither form of importance matrix: {_AGAIN}") from error
+    if not tensors or place != len(data):
+        raise FormatError(f"{path} is neither form of importance matrix: {_AGAIN}")
+    return Imatrix(tensors, datasets, chunks)
