@@ -15,7 +15,6 @@ switch); embedding tokens a second with a chat of so many tokens held.
 """
 
 import argparse
-import ctypes
 import json
 import statistics
 import subprocess
@@ -27,8 +26,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
-from gritlite.runtime.llama.context import _HiddenStateTap, _Tensor
 from gritlite.runtime.llama.library import C
+from gritlite.runtime.llama.tap import Tap
 from gritlite.runtime.threads import default_threads
 
 PASS_TOKENS = 512
@@ -83,28 +82,20 @@ class Two:
         self._embed.decode(embed_batch(tokens, first_sequence=0))
 
 
-class _SwitchedTap(_HiddenStateTap):
+class _SwitchedTap(Tap):
     """The tap of embedding contexts, looking only while `on`."""
 
-    def __init__(self, n_embd: int) -> None:
-        super().__init__(n_embd)
-        self.on = False
-        offset = _Tensor.name.offset
+    on = False
 
-        def on_node(tensor: int, ask: bool, _data: object) -> bool:
-            if ask:
-                return self.on and ctypes.string_at(tensor + offset) == b"result_norm"
-            self._copy(tensor)
-            return False
-
-        self.callback = C.ggml_backend_sched_eval_callback(on_node)
+    def _on_node(self, node: int, ask: bool, data: object) -> bool:
+        return self.on and super()._on_node(node, ask, data)
 
 
 class Flip:
     """One context that flips between the modes; chat is sequence 0, texts are 1 and up."""
 
     def __init__(self, weights: Weights, n_ctx: int) -> None:
-        self._tap = _SwitchedTap(weights.n_embd)
+        self._tap = _SwitchedTap(weights.n_embd, watch=None)
         params = C.llama_context_default_params()
         params.n_ctx = n_ctx + PASS_TOKENS
         params.n_batch = params.n_ubatch = PASS_TOKENS

@@ -16,6 +16,7 @@ from gritlite.cli import console
 COMMANDS = {
     "pull": "Fetch a model into the cache and print its path.",
     "convert": "Turn a Hugging Face checkpoint or a GGUF file into a GGUF file.",
+    "calibrate": "Gather an importance matrix, from passes in both modes.",
     "quantize": "Quantize a GGUF file.",
     "inspect": "Show what a GGUF model holds and how much memory it needs.",
     "embed": "Turn texts into vectors.",

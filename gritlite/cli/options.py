@@ -39,14 +39,7 @@ def _gpu_layers(_context: click.Context, _option: click.Parameter, value: str) -
     raise click.BadParameter(f"{value!r} is neither a number of layers nor 'all' nor 'auto'")
 
 
-model_options = combined(
-    click.option(
-        "-m",
-        "--model",
-        default="default",
-        show_default=True,
-        help="A GGUF file, or the name of a pulled model.",
-    ),
+running_options = combined(
     click.option(
         "--threads", type=click.IntRange(min=1), help="Threads; the physical cores by default."
     ),
@@ -59,4 +52,15 @@ model_options = combined(
         help="Layers to put on a GPU; auto means all where there is one.",
     ),
     click.option("--verbose", is_flag=True, help="Show llama.cpp's own log."),
+)
+
+model_options = combined(
+    click.option(
+        "-m",
+        "--model",
+        default="default",
+        show_default=True,
+        help="A GGUF file, or the name of a pulled model.",
+    ),
+    running_options,
 )

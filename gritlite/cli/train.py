@@ -1,9 +1,5 @@
 """`gritlite train`: from a recipe to an adapter."""
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +24,7 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
     and keeps a checkpoint.
     """
     from gritlite.cli.progress import bar, show
+    from gritlite.cli.stopping import stop_between_steps
     from gritlite.errors import MissingExtraError
 
     try:
@@ -35,7 +32,7 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train", "training") from error
 
-    with _stop_between_steps() as asked, bar("training", unit="step") as shown:
+    with stop_between_steps() as asked, bar("training", unit="step") as shown:
 
         def advance(step: "Step") -> None:
             losses = {name: f"{loss:.3f}" for name, loss in step.losses.items()}
@@ -56,22 +53,3 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
         click.echo(f"gritlite: stopped after step {report.steps:,}: go on with --resume", err=True)
         raise SystemExit(130)
     click.echo(f"{report.folder / 'adapter'}: {report.steps:,} steps")
-
-
-@contextmanager
-def _stop_between_steps() -> Iterator[threading.Event]:
-    """The first Ctrl-C or termination sets the event; the next has its usual effect."""
-    asked = threading.Event()
-    usual = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, _frame: object) -> None:
-        asked.set()
-        signal.signal(number, usual[number])
-
-    for number in usual:
-        signal.signal(number, ask)
-    try:
-        yield asked
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)

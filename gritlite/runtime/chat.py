@@ -84,6 +84,11 @@ class Chat:
         answer.dropped = len(messages) - len(kept)
         return answer
 
+    def tokens(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of the prompt for the next answer. Raises as `answer`."""
+        check_messages(messages)
+        return self._template.tokenize(self._template.render(messages))
+
     def _prompt(
         self, messages: Sequence[Message], document: DocumentState | None
     ) -> tuple[str, list[int]]:

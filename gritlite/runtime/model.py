@@ -33,7 +33,9 @@ from gritlite.runtime.embed import Embedder, EmbedOptions, TooLong, Vectors
 from gritlite.runtime.generate import Answer, Engine, GenerateOptions
 from gritlite.runtime.grammar import check_grammar, from_json_schema
 from gritlite.runtime.llama import SamplingOptions, Weights
+from gritlite.runtime.llama.tap import Watch
 from gritlite.runtime.llama.weights import GpuLayers
+from gritlite.runtime.observer import Observer
 from gritlite.runtime.score import LogProbabilities, Scorer
 from gritlite.runtime.template import ChatTemplate, Message
 from gritlite.runtime.threads import default_threads
@@ -75,7 +77,7 @@ class GritLM:
         verdict = probe.ensure_safe()
         self._weights = Weights(self.path, gpu_layers=gpu_layers, repack=verdict.repack)
         turns = Turns()
-        threads = threads or default_threads()
+        threads = self._threads = threads or default_threads()
         trained = self._weights.n_ctx_train
         self.context_length = context_length or min(trained, DEFAULT_CONTEXT)
         self._engine = Engine(self._weights, turns, n_ctx=self.context_length, threads=threads)
@@ -112,6 +114,37 @@ class GritLM:
         """Token ids of a plain text, without BOS; nothing in it becomes a control token."""
         self._check_open()
         return [int(token) for token in self._embedder.tokenizer.plain(text)]
+
+    def embed_tokens(
+        self, text: str, *, instruction: str = "", max_length: int | None = None
+    ) -> list[list[int]]:
+        """What `encode` makes of a text: token ids, prompt and BOS first.
+
+        A text of more than `max_length` tokens comes in pieces of that length,
+        each behind the prompt. Raises EmptyTextError.
+        """
+        self._check_open()
+        options = EmbedOptions(instruction or None, max_length=max_length, too_long="chunk")
+        (pieces,) = self._embedder.pieces([text], options)
+        return [piece.ids.tolist() for piece in pieces]
+
+    def chat_tokens(self, messages: Sequence[Message]) -> list[int]:
+        """What `chat` makes of messages: token ids, up to where the next answer begins.
+
+        Raises UsageError for messages that are none or that the template refuses.
+        """
+        self._check_open()
+        return self._chats().tokens(messages)
+
+    def observer(self, watch: Watch, *, causal: bool, pass_tokens: int) -> Observer:
+        """Passes of their own over this model, in which `watch` sees what goes into each matrix.
+
+        Close it before the model.
+        """
+        self._check_open()
+        return Observer(
+            self._weights, watch, causal=causal, pass_tokens=pass_tokens, threads=self._threads
+        )
 
     def encode(
         self,

@@ -1,9 +1,7 @@
 """A context: the place where tokens are evaluated, with its key-value memory.
 
 `decode` runs one batch. In causal contexts it leaves logits for sampling; with
-`hidden=True` it returns the final hidden states and never computes the output
-head, which llama.cpp would compute for every token of an embedding pass: a
-scheduler callback stops the graph at the node `result_norm`. Bidirectional
+`hidden=True` it returns the final hidden states (`tap`). Bidirectional
 passes are never split over micro-batches, for then the vectors are silently
 wrong (kv_unified, n_ubatch = n_batch).
 """
@@ -24,17 +22,12 @@ from gritlite.errors import (
     OutOfMemoryError,
     UsageError,
 )
-from gritlite.runtime.llama.library import (
-    C,
-    forget_messages,
-    ggml_backend_tensor_get,
-    last_message,
-)
+from gritlite.runtime.llama.library import C, forget_messages, last_message
 from gritlite.runtime.llama.signals import signals_deferred
+from gritlite.runtime.llama.tap import Tap, Watch
 from gritlite.runtime.llama.weights import Weights
 
 MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ in llama-cparams.h
-_FINAL_HIDDEN_STATE = b"result_norm"  # named so for every architecture, llama-graph.cpp
 _FLASH_ATTENTION_ON = 1
 _POOLING_NONE = 0
 
@@ -81,15 +74,18 @@ def grown(size: int, wanted: int, most: int) -> int:
 class Context:
     """Key-value memory and compute buffers over shared weights. Not thread-safe.
 
+    A `hidden` context shows `watch` what goes into each matrix of the layers.
     Raises OutOfMemoryError when llama.cpp cannot allocate it.
     """
 
-    def __init__(self, weights: Weights, options: ContextOptions) -> None:
+    def __init__(
+        self, weights: Weights, options: ContextOptions, watch: Watch | None = None
+    ) -> None:
         if not 1 <= options.n_seq_max <= MAX_SEQUENCES:
             raise UsageError(f"n_seq_max is {options.n_seq_max}: expected 1 to {MAX_SEQUENCES}")
         self.options = options
         self.weights = weights
-        self._tap = _HiddenStateTap(weights.n_embd) if options.hidden else None
+        self._tap = Tap(weights.n_embd, watch) if options.hidden else None
         forget_messages()
         with signals_deferred():  # llama.cpp's log calls back
             self._context = C.llama_init_from_model(weights.model, self._params())
@@ -127,16 +123,18 @@ class Context:
     def decode(self, batch: Batch) -> NDArray[np.float32]:
         """Evaluate a batch and, in a `hidden` context, return float32 [n_outputs, n_embd].
 
-        Other contexts return an empty array; sample from them. Raises
-        InputTooLongError when the key-value memory has no room, and
+        Other contexts return an empty array; sample from them. Raises what
+        `watch` raises, InputTooLongError when the key-value memory has no room, and
         LibraryError when llama.cpp fails.
         """
         struct, _keep_alive = _batch_struct(batch)
         if self._tap is not None:
-            self._tap.hidden = None
+            self._tap.begin()
         forget_messages()
         with signals_deferred() if self._tap is not None else contextlib.nullcontext():
             status = C.llama_decode(self.pointer, struct)
+        if self._tap is not None and self._tap.error is not None:
+            raise self._tap.error
         if status == 1:
             raise InputTooLongError(
                 f"{len(batch.tokens)} more tokens do not fit the context of "
@@ -215,50 +213,6 @@ class Context:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Tensor(ctypes.Structure):
-    """`struct ggml_tensor` of ggml.h, as far as its name."""
-
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("buffer", ctypes.c_void_p),
-        ("ne", ctypes.c_int64 * 4),
-        ("nb", ctypes.c_size_t * 4),
-        ("op", ctypes.c_int),
-        ("op_params", ctypes.c_int32 * 16),
-        ("flags", ctypes.c_int32),
-        ("src", ctypes.c_void_p * 10),
-        ("view_src", ctypes.c_void_p),
-        ("view_offs", ctypes.c_size_t),
-        ("data", ctypes.c_void_p),
-        ("name", ctypes.c_char * 64),
-    )
-
-
-class _HiddenStateTap:
-    """A scheduler callback that copies the final hidden states and ends the graph there."""
-
-    def __init__(self, n_embd: int) -> None:
-        self.hidden: NDArray[np.float32] | None = None
-        self._n_embd = n_embd
-        name_offset = _Tensor.name.offset
-
-        def on_node(tensor: int, ask: bool, _data: object) -> bool:
-            if ask:
-                return ctypes.string_at(tensor + name_offset) == _FINAL_HIDDEN_STATE
-            self._copy(tensor)
-            return False  # nothing after this node is computed
-
-        self.callback = C.ggml_backend_sched_eval_callback(on_node)
-
-    def _copy(self, address: int) -> None:
-        columns, rows = _Tensor.from_address(address).ne[:2]
-        if self.hidden is not None or columns != self._n_embd:
-            self.hidden = None
-            return
-        self.hidden = np.empty((rows, columns), np.float32)
-        ggml_backend_tensor_get(address, self.hidden.ctypes.data, 0, self.hidden.nbytes)
 
 
 def _batch_struct(batch: Batch) -> tuple[Any, tuple[object, ...]]:

@@ -1,0 +1,148 @@
+"""Calibration texts: read from files, and cut into the passes that both modes make of them.
+
+A text file is embedded paragraph by paragraph, and read on in generate mode as
+one stream of chunks of 512 tokens, each beginning with BOS, as llama.cpp's own
+imatrix tool cuts it. A JSON Lines file holds rows of three kinds:
+
+    {"text": "..."}                           for both modes, as a paragraph is
+    {"text": "...", "instruction": "..."}     to embed, the instruction in plain words
+    {"messages": [{"role", "content"}, ...]}  to generate, in the model's chat format
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gritlite.errors import FormatError, InputError, UsageError
+from gritlite.modelfile.memory import PASS_TOKENS
+from gritlite.runtime.model import GritLM
+from gritlite.runtime.packing import pack
+from gritlite.runtime.template import Message, check_messages
+from gritlite.textfiles import parse_json, read_lines, read_text
+
+_JSON_LINES = (".jsonl", ".ndjson")
+_MAX_SEQUENCES = 256  # of one pass
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Sequences of tokens that one pass evaluates side by side."""
+
+    sequences: tuple[Tokens, ...]
+    causal: bool
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has."""
+        return sum(map(len, self.sequences))
+
+
+@dataclass(frozen=True)
+class CalibrationText:
+    """What the files hold.
+
+    `documents` are pairs of an instruction ("" for none) and a text, `streams`
+    one text a file, `chats` lists of messages.
+    """
+
+    documents: tuple[tuple[str, str], ...]
+    streams: tuple[str, ...]
+    chats: tuple[tuple[Message, ...], ...]
+
+
+def read_texts(files: Sequence[Path]) -> CalibrationText:
+    """Read calibration files.
+
+    Raises FileError, and FormatError that names file and line, also for a file
+    that holds nothing.
+    """
+    documents: list[tuple[str, str]] = []
+    streams: list[str] = []
+    chats: list[tuple[Message, ...]] = []
+    for path in files:
+        if path.suffix in _JSON_LINES:
+            rows = list(_rows(path))
+            stream = "\n\n".join(row["text"] for row in rows if row.keys() == {"text"})
+        else:
+            stream = read_text(path)
+            rows = [{"text": paragraph} for paragraph in _paragraphs(stream)]
+        if not rows:
+            raise FormatError(f"{path} holds no text to calibrate with")
+        documents += [(row.get("instruction", ""), row["text"]) for row in rows if "text" in row]
+        chats += [tuple(row["messages"]) for row in rows if "messages" in row]
+        if stream:
+            streams.append(stream)
+    return CalibrationText(tuple(documents), tuple(streams), tuple(chats))
+
+
+def pass_tokens(model: GritLM) -> int:
+    """The tokens of one pass: llama.cpp's chunk, or what a small model was trained for."""
+    return min(PASS_TOKENS, model.max_length)
+
+
+def embed_passes(model: GritLM, texts: CalibrationText) -> list[Pass]:
+    """Bidirectional passes over the documents, packed; long ones in pieces."""
+    size = pass_tokens(model)
+    sequences: list[Tokens] = []
+    for asked, text in texts.documents:
+        prompt = model.format.with_instruction(asked)
+        pieces = model.embed_tokens(text, instruction=prompt, max_length=size)
+        sequences += map(tuple, pieces)
+    return _packed(sequences, size, causal=False)
+
+
+def generate_passes(model: GritLM, texts: CalibrationText) -> list[Pass]:
+    """Causal passes over the streams, a chunk each, and over the chats, packed.
+
+    The tokens behind a stream's last whole chunk are left out, as llama.cpp does.
+    """
+    size = pass_tokens(model)
+    bos = () if model.bos is None else (model.bos,)
+    passes = []
+    for stream in texts.streams:
+        tokens = (*bos, *model.tokenize(stream))
+        for start in range(0, len(tokens) - size + 1, size):
+            chunk = bos + tokens[start + len(bos) : start + size]
+            passes.append(Pass((chunk,), causal=True))
+    chats = [tuple(model.chat_tokens(messages)) for messages in texts.chats]
+    pieces = [chat[start : start + size] for chat in chats for start in range(0, len(chat), size)]
+    passes += _packed(pieces, size, causal=True)
+    if not passes:
+        raise InputError(
+            f"the calibration text has less than {size} tokens, one pass: give more of it"
+        )
+    return passes
+
+
+def _packed(sequences: Sequence[Tokens], size: int, *, causal: bool) -> list[Pass]:
+    packs = pack([len(tokens) for tokens in sequences], size, _MAX_SEQUENCES)
+    return [Pass(tuple(sequences[i] for i in indices), causal) for indices in packs]
+
+
+def _paragraphs(text: str) -> list[str]:
+    parts = (part.strip() for part in re.split(r"\n\s*\n", text))
+    return [part for part in parts if part]
+
+
+def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    for place, line in read_lines(path):
+        row = parse_json(line, place)
+        if not isinstance(row, dict) or row.keys() not in _KINDS:
+            raise FormatError(f'{place}: expected "text", with "instruction" or not, or "messages"')
+        if "messages" in row:
+            if not isinstance(row["messages"], list):
+                raise FormatError(f'{place}: "messages" is no list')
+            try:
+                check_messages(row["messages"])
+            except UsageError as error:
+                raise FormatError(f"{place}: {error}") from error
+        elif not all(isinstance(value, str) and value.strip() for value in row.values()):
+            raise FormatError(f"{place}: a text is empty, or none")
+        yield row
+
+
+_KINDS = ({"text"}, {"text", "instruction"}, {"messages"})

@@ -1,0 +1,71 @@
+"""A scheduler callback: it takes the final hidden states out of a graph and ends it there.
+
+So the output head is never computed, which llama.cpp would do for every token of
+an embedding pass. On the way it can show what goes into each matrix.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gritlite.runtime.llama.graph import (
+    MatrixInput,
+    Node,
+    is_layer_product,
+    matrix_input,
+    name_of,
+)
+from gritlite.runtime.llama.library import C, ggml_backend_tensor_get
+
+_FINAL_HIDDEN_STATE = b"result_norm"  # named so for every architecture, llama-graph.cpp
+
+Watch = Callable[[MatrixInput], None]
+
+
+class Tap:
+    """What one context's callback has seen in the pass at hand.
+
+    `hidden` are the final hidden states, float32 [n_outputs, n_embd], None when
+    they did not come as expected. `error` is what `watch` raised, which ctypes
+    would drop.
+    """
+
+    def __init__(self, n_embd: int, watch: Watch | None) -> None:
+        self.hidden: NDArray[np.float32] | None = None
+        self.error: BaseException | None = None
+        self._n_embd = n_embd
+        self._watch = watch
+        # kept here, for C does not
+        self.callback = C.ggml_backend_sched_eval_callback(self._on_node)
+
+    def begin(self) -> None:
+        """Forget the last pass."""
+        self.hidden = self.error = None
+
+    def _on_node(self, node: int, ask: bool, _data: object) -> bool:
+        """Asked first whether a node is wanted, then told that it was computed; False ends all."""
+        is_final = name_of(node) == _FINAL_HIDDEN_STATE
+        if ask:
+            return is_final or (self._watch is not None and is_layer_product(node))
+        if is_final:
+            self._take(node)
+            return False
+        return self._show(node)
+
+    def _show(self, node: int) -> bool:
+        assert self._watch is not None
+        try:
+            self._watch(matrix_input(node))
+        except BaseException as error:  # raised again after the pass
+            self.error = error
+            return False
+        return True
+
+    def _take(self, node: int) -> None:
+        columns, rows = Node.from_address(node).ne[:2]
+        if self.hidden is not None or columns != self._n_embd:
+            self.hidden = None
+            return
+        self.hidden = np.empty((rows, columns), np.float32)
+        ggml_backend_tensor_get(node, self.hidden.ctypes.data, 0, self.hidden.nbytes)

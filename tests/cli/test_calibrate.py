@@ -1,0 +1,104 @@
+"""`gritlite calibrate` and what `gritlite quantize` makes of it, in processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gritlite.modelfile.header import read_header
+from gritlite.quant.imatrix import read_imatrix
+
+
+def line(*arguments):
+    return [sys.executable, "-m", "gritlite", *map(str, arguments)]
+
+
+def run(*arguments):
+    done = subprocess.run(line(*arguments), capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def processor_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("\n\n".join(f"hello number {i}, and a word more" for i in range(60)))
+    return path
+
+
+def test_from_a_model_to_a_smaller_one(model, text, tmp_path):
+    matrix, small = tmp_path / "matrix.gguf", tmp_path / "small.gguf"
+    status, out, err = run("calibrate", model, "-o", matrix, "--texts", text, "--threads", 1)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"{matrix}: 14 tensors, ")
+    assert out.endswith(" read\n")
+    status, out, err = run("quantize", model, small, "--type", "q4_0", "--imatrix", matrix)
+    assert status == 0, err
+    assert read_header(small).metadata["quantize.imatrix.file"] == "matrix.gguf"
+    status, out, err = run("quantize", small, tmp_path / "b.gguf", "--type", "q8_0")
+    assert (status, out) == (2, "")
+    assert "is quantized already" in err
+    assert "--requantize" in err
+    assert run("quantize", small, tmp_path / "b.gguf", "--type", "q8_0", "--requantize")[0] == 0
+
+
+def test_our_own_text_by_default(model, tmp_path):
+    status, _, err = run("calibrate", model, "-o", tmp_path / "m.gguf", "--threads", 1)
+    assert (status, err) == (0, "")
+    assert read_imatrix(tmp_path / "m.gguf").datasets == ("prose.txt", "prompts.jsonl")
+
+
+def test_a_type_without_its_matrix(model, tmp_path):
+    status, out, err = run("quantize", model, tmp_path / "m.gguf", "--type", "iq2_xs")
+    assert (status, out) == (2, "")
+    assert "iq2_xs needs an importance matrix: make one with gritlite calibrate" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--texts", "none.txt"], "cannot read none.txt"),
+        (["--embed-weight", "2"], "2.0 is not in the range 0<=x<=1"),
+        (["--resume"], "m.gguf.checkpoint to resume from"),
+    ],
+)
+def test_bad_input(arguments, said, model, tmp_path):
+    status, out, err = run("calibrate", model, "-o", tmp_path / "m.gguf", *arguments)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_is_stopped(number, model, tmp_path):
+    text = tmp_path / "long.txt"
+    text.write_text("\n\n".join(f"hello number {i}, and a word more" for i in range(3000)))
+    output = tmp_path / "m.gguf"
+    command = line("calibrate", model, "-o", output, "--texts", text, "--threads", 1)
+    with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
+        while processor_seconds(process.pid) < 2.5:  # in the middle of its passes
+            time.sleep(0.05)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert out == ""
+    names = sorted(path.name for path in tmp_path.iterdir())
+    if number == signal.SIGKILL:
+        assert names == ["long.txt"]
+        return
+    assert process.returncode == 130
+    assert "stopped; go on with --resume" in err
+    assert names == ["long.txt", "m.gguf.checkpoint"]
+    status, _, err = run("calibrate", model, "-o", output, "--texts", text)
+    assert status == 2
+    assert "pass --resume to go on with it, or --force to begin anew" in err
+    command = [*command, "--resume"]
+    assert subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.txt", "m.gguf"]
