@@ -18,6 +18,7 @@ COMMANDS = {
     "convert": "Turn a Hugging Face checkpoint or a GGUF file into a GGUF file.",
     "calibrate": "Gather an importance matrix, from passes in both modes.",
     "quantize": "Quantize a GGUF file.",
+    "compare": "Compare quantized files with a reference, in both tasks.",
     "inspect": "Show what a GGUF model holds and how much memory it needs.",
     "embed": "Turn texts into vectors.",
     "chat": "Talk with a model.",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gritlite.errors import (
     ClosedError,
@@ -282,6 +283,16 @@ class GritLM:
         """
         self._check_open()
         return self._scorer.score(tokens, start, cancel)
+
+    def logits(
+        self, tokens: Sequence[int], start: int = 1, *, cancel: threading.Event | None = None
+    ) -> NDArray[np.float32]:
+        """Logits of what could stand in the place of each of `tokens[start:]`.
+
+        float32 [n - start, vocabulary]: a long input needs much memory. Raises as `score`.
+        """
+        self._check_open()
+        return self._scorer.logits(tokens, start, cancel)
 
     def score_text(
         self, prompt: str, continuation: str, *, cancel: threading.Event | None = None

@@ -7,7 +7,7 @@ scored last, so what two sequences begin with alike is evaluated once.
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +45,26 @@ class Scorer:
         be, InputTooLongError, and CancelledError within one pass of `cancel`
         being set.
         """
+        passes = self._passes(tokens, start, cancel)
+        return np.concatenate([_log_softmax(logits, targets) for logits, targets in passes])
+
+    def logits(
+        self, tokens: Sequence[int], start: int, cancel: threading.Event | None = None
+    ) -> NDArray[np.float32]:
+        """Logits of what could stand in the place of each of `tokens[start:]`.
+
+        float32 [n - start, n_vocab]. Raises as `score`.
+        """
+        passes = self._passes(tokens, start, cancel)
+        return np.concatenate([logits.copy() for logits, _ in passes])
+
+    def _passes(
+        self, tokens: Sequence[int], start: int, cancel: threading.Event | None
+    ) -> Iterator[tuple[NDArray[np.float32], Sequence[int]]]:
+        """Of pass after pass the logits, which the next overwrites, and the tokens that came."""
         tokens = [int(token) for token in tokens]
         self._check(tokens, start)
         inputs = tokens[:-1]  # nobody asks what follows the last one
-        found = []
         with self._lock:
             cells = self._ready_cells(len(inputs))
             kept = cells.keep(inputs[: start - 1])
@@ -61,8 +77,7 @@ class Scorer:
                 with self._turns.turn("generate"):
                     cells.add(part, wanted)
                 targets = tokens[max(first + 1, start) : first + 1 + len(part)]
-                found.append(_log_softmax(cells.context.all_logits(len(targets)), targets))
-        return np.concatenate(found)
+                yield cells.context.all_logits(len(targets)), targets
 
     def _check(self, tokens: Sequence[int], start: int) -> None:
         if not 1 <= start < len(tokens):
