@@ -1,0 +1,88 @@
+"""Activation sums are those that transformers' own layers see, in both attentions."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from gritlite import GritLM
+from gritlite.quant.calibration import Calibrator
+from gritlite.quant.calibration_texts import embed_passes, generate_passes, read_texts
+from tests.oracle.conftest import Pair
+from tests.tiny_tokenizers import SENTENCES
+
+pytestmark = pytest.mark.torch
+
+CASES = (
+    *("mistral", "llama-tied", "qwen2"),
+    pytest.param("smollm2", marks=pytest.mark.real),
+)
+PARTS = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+@pytest.mark.parametrize("embed_weight", [0, 1])
+@pytest.mark.parametrize("case", CASES)
+def test_sums_are_those_of_transformers(
+    request: pytest.FixtureRequest, case: str, embed_weight: int, tmp_path: Path
+) -> None:
+    """To 0.1%, which is what issue 4 asks of causal passes."""
+    pair: Pair = (
+        request.getfixturevalue("smollm2_pair")
+        if case == "smollm2"
+        else request.getfixturevalue("tiny_pair")(case)
+    )
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(SENTENCES * 12), "utf-8")
+    with GritLM(pair.file) as model:
+        calibrator = Calibrator(model, [text], embed_weight=embed_weight)
+        for _ in calibrator.run():
+            pass
+        found = calibrator.result().imatrix
+        passes = (embed_passes if embed_weight else generate_passes)(model, read_texts([text]))
+    sequences = [sequence for each in passes for sequence in each.sequences]
+    sums = transformers_sums(pair.folder, sequences, causal=not embed_weight)
+    assert found.tensors.keys() == sums.keys()
+    for name, expected in sums.items():
+        total = found.tensors[name].sums[0]
+        assert found.tensors[name].counts.tolist() == [sum(map(len, sequences))]
+        assert np.abs(total / expected - 1).max() < 1e-3, name
+
+
+def transformers_sums(
+    folder: Path, sequences: list[tuple[int, ...]], *, causal: bool
+) -> dict[str, np.ndarray]:
+    """Squared inputs of the blocks' linear layers, summed over all tokens, by GGUF's names."""
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    )
+    sums: dict[str, np.ndarray] = {}
+
+    def add(name: str, inputs: torch.Tensor) -> None:
+        squares = inputs[0].double().square().sum(dim=0).numpy()
+        sums[name] = sums.get(name, 0) + squares
+
+    for number, layer in enumerate(model.model.layers):
+        for part, name in PARTS.items():
+
+            def hook(_module: Any, inputs: Any, key: str = f"blk.{number}.{name}.weight") -> None:
+                add(key, inputs[0])
+
+            layer.get_submodule(part).register_forward_pre_hook(hook)
+    with torch.no_grad():
+        for sequence in sequences:
+            n = len(sequence)
+            # a mask of four dimensions is taken as it is: nothing is hidden
+            options = {} if causal else {"attention_mask": torch.zeros(1, 1, n, n)}
+            model(torch.tensor([sequence]), **options)
+    return sums
