@@ -45,6 +45,12 @@ def test_import_is_light():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_conversion_needs_no_runtime():
+    """Though quant measures through it."""
+    code = "import gritlite.convert, sys; sys.exit('gritlite.runtime' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
     subprocess.run([*command, "--wheel-dir", str(tmp_path), str(ROOT)], check=True)
@@ -64,7 +70,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     ("room", "forbidden"),
     [
         ("runtime", {"cli", "convert", "quant"}),  # of hub, it only asks where a model lies
-        ("quant", {"cli", "convert", "hub", "runtime"}),
+        ("quant", {"cli", "convert", "hub"}),
         ("convert", {"cli", "hub", "runtime"}),
         ("hub", {"cli", "quant", "runtime"}),
     ],

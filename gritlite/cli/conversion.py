@@ -1,5 +1,6 @@
 """What `convert` and `quantize` share: options, a bar, and what is said in the end."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,15 +34,20 @@ TYPES = (
     "iq1_s",
 )
 
-conversion_options = combined(
-    click.option(
+
+def type_option(*more: str) -> Callable[[Any], Any]:
+    """--type, of the types there are and `more`."""
+    return click.option(
         "-t",
         "--type",
         "target",
         required=True,
-        type=click.Choice(TYPES),
+        type=click.Choice((*TYPES, *more)),
         help="Type of the weights.",
-    ),
+    )
+
+
+conversion_options = combined(
     click.option(
         "--imatrix",
         type=click.Path(path_type=Path),

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gritlite.cli.conversion import conversion_options, run
+from gritlite.cli.conversion import conversion_options, run, type_option
 
 
 @click.command()
@@ -19,6 +19,7 @@ from gritlite.cli.conversion import conversion_options, run
     metavar="DIR",
     help="Folder of a PEFT LoRA adapter to merge into the weights.",
 )
+@type_option()
 @conversion_options
 def command(source: str, output: Path, target: str, **options: Any) -> None:
     """Turn a Hugging Face checkpoint or a GGUF file into a GGUF file.

@@ -1,24 +1,118 @@
 """`gritlite quantize`: from a GGUF file to a smaller one."""
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.conversion import conversion_options, run
+from gritlite.cli.conversion import conversion_options, run, type_option
+from gritlite.errors import UsageError
+
+if TYPE_CHECKING:
+    from gritlite.quant.automatic import Choice
+
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def _bytes(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    if value is None:
+        return None
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", value.strip())
+    if match is None or match[2].upper() not in _UNITS:
+        raise click.BadParameter(f"{value!r} is no size: write 4.0GiB, 700MB or bytes")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 @click.command()
 @click.argument("source", metavar="IN")
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@type_option("auto")
+@click.option(
+    "--max-size",
+    callback=_bytes,
+    metavar="SIZE",
+    help="With auto: the largest file, as 4.0GiB or 700MB.",
+)
+@click.option(
+    "--max-loss",
+    type=click.FloatRange(0, min_open=True),
+    help="With auto: the largest loss; 1 is what still counts as good.",
+)
+@click.option(
+    "--texts",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With auto: text to measure on, as in `gritlite calibrate`.",
+)
 @click.option(
     "--requantize", is_flag=True, help="Take a file that is quantized already: rounds twice."
 )
 @conversion_options
-def command(source: str, output: Path, target: str, **options: Any) -> None:
+def command(
+    source: str,
+    output: Path,
+    target: str,
+    max_size: int | None,
+    max_loss: float | None,
+    files: tuple[Path, ...],
+    **options: Any,
+) -> None:
     """Quantize a GGUF file.
 
     IN is a file in f32, f16 or bf16, or the name of a pulled model. The tensors
     are, byte for byte, those that llama.cpp's llama-quantize writes.
+
+    The type auto measures what rounding each tensor costs both tasks, and puts the
+    bits where they matter most for the two together, within --max-size or --max-loss.
     """
+    if target == "auto":
+        if (max_size is None) == (max_loss is None):
+            raise UsageError("the type auto needs --max-size or --max-loss, and not both")
+        choice = _automatic(source, output, max_size, max_loss, files, options)
+        click.echo(
+            f"gritlite: to be expected: 1 - cosine {choice.embed_loss:.2g}, KL divergence "
+            f"{choice.generate_loss:.2g}",
+            err=True,
+        )
+        run(source, output, choice.target, types=choice.types, **options)
+        return
+    if max_size is not None or max_loss is not None or files:
+        raise UsageError("--max-size, --max-loss and --texts are for the type auto")
     run(source, output, target, **options)
+
+
+def _automatic(
+    source: str,
+    output: Path,
+    max_size: int | None,
+    max_loss: float | None,
+    files: tuple[Path, ...],
+    options: dict[str, Any],
+) -> "Choice":
+    """Measure every tensor of the source, and choose."""
+    from functools import partial
+
+    from gritlite.cli.progress import bar, show
+    from gritlite.files import check_output
+    from gritlite.quant.automatic import fit_loss, fit_size, measure
+    from gritlite.quant.default_texts import DEFAULT_TEXTS
+    from gritlite.quant.fidelity.sample import read_sample
+    from gritlite.quant.imatrix import read_imatrix
+    from gritlite.runtime.model import GritLM
+
+    check_output(output, force=options["force"])
+    matrix = read_imatrix(options["imatrix"]) if options["imatrix"] else None
+    importances = {name: each.importance for name, each in matrix.tensors.items()} if matrix else {}
+    with (
+        GritLM(source, threads=options["threads"], editable=True) as model,
+        bar("measuring", unit="tensor") as shown,
+    ):
+        sample = read_sample(model, files or DEFAULT_TEXTS, limit=1)
+        found = measure(model, sample, importances, partial(show, shown))
+        if max_size is not None:
+            return fit_size(model.file, found, max_size)
+        assert max_loss is not None
+        return fit_loss(model.file, found, max_loss)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
 from gritlite.convert.adapter import Adapter, open_adapter
@@ -98,6 +99,7 @@ def convert(
     *,
     adapter: Path | None = None,
     imatrix: Path | None = None,
+    types: Mapping[str, GGMLQuantizationType] | None = None,
     requantize: bool = True,
     force: bool = False,
     threads: int | None = None,
@@ -108,7 +110,8 @@ def convert(
     `source` is a Hugging Face checkpoint's folder or a GGUF file; `target` is a
     key of gritlite.quant.types.TARGETS. `adapter` is the folder of a PEFT LoRA
     adapter to merge into the weights. `imatrix` is an importance matrix of the
-    model, in llama.cpp's format: what its passes use most is rounded best. Without
+    model, in llama.cpp's format: what its passes use most is rounded best. `types` are
+    those of single tensors, in the place of `target`'s choices. Without
     `requantize` a source with quantized tensors that would be rounded twice is
     refused. An `output` that exists is replaced only with `force`. `threads` is the number of
     processors to use, all by default.
@@ -132,6 +135,7 @@ def convert(
         open_adapter(adapter, model) if adapter else nullcontext() as opened,
     ):
         choices = _choose(model, TARGETS[target], has_imatrix=matrix is not None)
+        choices |= {name: TypeChoice(type) for name, type in (types or {}).items()}
         importances = Importances(imatrix, matrix, model.tensors, choices)
         job = _Job(model, opened, importances, choices, threads or os.cpu_count() or 1)
         requantized = sum(map(job.is_requantized, model.tensors))
@@ -155,7 +159,7 @@ def convert(
     )
 
 
-def _choose(source: ModelSource, target: Target, *, has_imatrix: bool) -> Mapping[str, TypeChoice]:
+def _choose(source: ModelSource, target: Target, *, has_imatrix: bool) -> dict[str, TypeChoice]:
     facts = [TensorFacts(tensor.name, tensor.shape, tensor.type) for tensor in source.tensors]
     return choose_types(facts, source.facts, target, has_imatrix=has_imatrix)
 

@@ -127,8 +127,8 @@ def _role(name: str) -> _Role:
     return next((role for part, role in _ROLES_BY_PART.items() if part in name), _Role.OTHER)
 
 
-def _is_quantizable(tensor: TensorFacts) -> bool:
-    """Matrices and stacks of experts, but not norms nor the experts' gate."""
+def is_quantizable(tensor: TensorFacts) -> bool:
+    """Whether llama.cpp quantizes it: matrices and stacks of experts, not norms nor routers."""
     rows = tensor.shape[:-1]
     return (
         any(size > 1 for size in rows)
@@ -269,7 +269,7 @@ def _wanted_type(
     tensor: TensorFacts, role: _Role, place: _Place, target: Target
 ) -> GGMLQuantizationType:
     """What the rules say, before looking whether the rows fit."""
-    if not _is_quantizable(tensor):
+    if not is_quantizable(tensor):
         return tensor.kept_type
     default = target.default_type
     if not target.quantized:

@@ -132,6 +132,12 @@ class Engine:
         with self._released:
             self._released.notify_all()
 
+    def forget(self) -> None:
+        """Evaluate everything anew from now on: the weights have changed."""
+        with self._lock:
+            if self._cells is not None:
+                self._cells.keep([])
+
     def close(self) -> None:
         """Free the context, after the token in progress. Open answers end with ClosedError."""
         self._closed = True

@@ -34,6 +34,7 @@ from gritlite.runtime.embed import Embedder, EmbedOptions, TooLong, Vectors
 from gritlite.runtime.generate import Answer, Engine, GenerateOptions
 from gritlite.runtime.grammar import check_grammar, from_json_schema
 from gritlite.runtime.llama import SamplingOptions, Weights
+from gritlite.runtime.llama.editing import WeightEditor
 from gritlite.runtime.llama.tap import Watch
 from gritlite.runtime.llama.weights import GpuLayers
 from gritlite.runtime.observer import Observer
@@ -53,7 +54,8 @@ class GritLM:
     `context_length` is the number of tokens a chat can hold (default: the
     model's, at most 4,096). `threads` defaults to the physical cores.
     `gpu_layers` is a number, "all" or "auto". `pass_tokens` is the size of a
-    packed embedding pass.
+    packed embedding pass. An `editable` model has its weights in memory of its own,
+    for `replace_weight`.
 
     Raises FileError, FormatError, ArchitectureError or TokenizerError for a file
     that cannot be used, DeviceError for GPU layers without a GPU, LibraryError
@@ -68,6 +70,7 @@ class GritLM:
         threads: int | None = None,
         gpu_layers: GpuLayers = "auto",
         pass_tokens: int = PASS_TOKENS,
+        editable: bool = False,
     ) -> None:
         _check_counts(context_length=context_length, threads=threads, pass_tokens=pass_tokens)
         self.path = locate(str(model))
@@ -76,7 +79,9 @@ class GritLM:
         self.format = EmbedFormat.from_metadata(self.file.metadata)
         self.fingerprint = fingerprint(self.file)
         verdict = probe.ensure_safe()
-        self._weights = Weights(self.path, gpu_layers=gpu_layers, repack=verdict.repack)
+        self._weights = Weights(
+            self.path, gpu_layers=gpu_layers, repack=verdict.repack, editable=editable
+        )
         turns = Turns()
         threads = self._threads = threads or default_threads()
         trained = self._weights.n_ctx_train
@@ -93,6 +98,7 @@ class GritLM:
             memory_need=lambda tokens: embed_memory(self.file, tokens).beside_weights,
         )
         self._chat: Chat | None = None
+        self._editor: WeightEditor | None = None
         self._chat_lock = threading.Lock()
         self._closed = False
 
@@ -146,6 +152,23 @@ class GritLM:
         return Observer(
             self._weights, watch, causal=causal, pass_tokens=pass_tokens, threads=self._threads
         )
+
+    def replace_weight(self, tensor: str, data: NDArray[np.uint8]) -> None:
+        """Put other bytes into a tensor of an `editable` model, to see what that does.
+
+        `data` are all of its bytes in its own type. Not for use beside other
+        threads. Raises UsageError for a tensor that the model does not have or use,
+        and for another number of bytes.
+        """
+        self._check_open()
+        size = next((info.size for info in self.file.tensors if info.name == tensor), None)
+        if size is not None and data.nbytes != size:
+            raise UsageError(f"{tensor} has {size:,} bytes, not {data.nbytes:,}")
+        if self._editor is None:
+            self._editor = WeightEditor(self._weights)
+        self._editor.replace(tensor, data)
+        self._engine.forget()
+        self._scorer.forget()
 
     def encode(
         self,

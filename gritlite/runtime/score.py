@@ -112,6 +112,12 @@ class Scorer:
         if self._closed:
             raise ClosedError
 
+    def forget(self) -> None:
+        """Evaluate everything anew from now on: the weights have changed."""
+        with self._lock:
+            if self._cells is not None:
+                self._cells.keep([])
+
     def close(self) -> None:
         """Free the context, after the pass in progress."""
         self._closed = True

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gritlite.convert import convert
 from gritlite.modelfile.header import read_header
 from gritlite.quant.imatrix import read_imatrix
+from tests.tiny import make_checkpoint
 
 
 def line(*arguments):
@@ -48,6 +50,36 @@ def test_from_a_model_to_a_smaller_one(model, text, tmp_path):
     assert "is quantized already" in err
     assert "--requantize" in err
     assert run("quantize", small, tmp_path / "b.gguf", "--type", "q8_0", "--requantize")[0] == 0
+
+
+def test_a_file_of_a_given_size(text, tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", hidden=256, feed_forward=512)
+    convert(checkpoint, tmp_path / "model.gguf", "f16")
+    source, output = tmp_path / "model.gguf", tmp_path / "small.gguf"
+    common = ["quantize", source, output, "--type", "auto", "--threads", 1]
+    status, out, err = run(*common, "--max-size", "0.9MB", "--texts", text)
+    assert status == 0, err
+    assert err.startswith("gritlite: to be expected: 1 - cosine 0.")
+    assert out.startswith(f"{output}: ")
+    assert 700_000 < output.stat().st_size <= 900_000
+    assert run(*common, "--max-loss", "0.5", "--force", "--texts", text)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "auto needs --max-size or --max-loss"),
+        (["--max-size", "large"], "'large' is no size: write 4.0GiB, 700MB or bytes"),
+        (["--max-size", "1000"], "1,000 bytes cannot be reached"),
+        (["--max-loss", "0"], "0.0 is not in the range x>0"),
+    ],
+)
+def test_sizes_that_cannot_be(arguments, said, model, tmp_path):
+    line = ["quantize", model, tmp_path / "m.gguf", "--type", "auto", "--threads", 1]
+    status, out, err = run(*line, *arguments)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert not (tmp_path / "m.gguf").exists()
 
 
 def test_our_own_text_by_default(model, tmp_path):

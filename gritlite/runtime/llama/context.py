@@ -8,6 +8,7 @@ wrong (kv_unified, n_ubatch = n_batch).
 
 import contextlib
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -74,18 +75,24 @@ def grown(size: int, wanted: int, most: int) -> int:
 class Context:
     """Key-value memory and compute buffers over shared weights. Not thread-safe.
 
-    A `hidden` context shows `watch` what goes into each matrix of the layers.
-    Raises OutOfMemoryError when llama.cpp cannot allocate it.
+    A `hidden` context shows `watch` what goes into each matrix of the layers; others
+    show `show_nodes` the address of each node before it is computed. Raises
+    OutOfMemoryError when llama.cpp cannot allocate it.
     """
 
     def __init__(
-        self, weights: Weights, options: ContextOptions, watch: Watch | None = None
+        self,
+        weights: Weights,
+        options: ContextOptions,
+        watch: Watch | None = None,
+        show_nodes: Callable[[int], None] | None = None,
     ) -> None:
         if not 1 <= options.n_seq_max <= MAX_SEQUENCES:
             raise UsageError(f"n_seq_max is {options.n_seq_max}: expected 1 to {MAX_SEQUENCES}")
         self.options = options
         self.weights = weights
         self._tap = Tap(weights.n_embd, watch) if options.hidden else None
+        self._show_nodes = _ask_callback(show_nodes) if show_nodes else None
         forget_messages()
         with signals_deferred():  # llama.cpp's log calls back
             self._context = C.llama_init_from_model(weights.model, self._params())
@@ -111,6 +118,8 @@ class Context:
         params.no_perf = True
         if self._tap is not None:
             params.cb_eval = self._tap.callback
+        elif self._show_nodes is not None:
+            params.cb_eval = self._show_nodes
         return params
 
     @property
@@ -213,6 +222,17 @@ class Context:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _ask_callback(show: Callable[[int], None]) -> Any:
+    """A scheduler callback that shows nodes and wants none of their values."""
+
+    def on_node(node: int, ask: bool, _data: object) -> bool:
+        if ask:
+            show(node)
+        return not ask
+
+    return C.ggml_backend_sched_eval_callback(on_node)
 
 
 def _batch_struct(batch: Batch) -> tuple[Any, tuple[object, ...]]:

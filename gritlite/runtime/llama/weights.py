@@ -30,6 +30,7 @@ from gritlite.runtime.llama.library import C, forget_messages, last_message
 from gritlite.runtime.llama.signals import signals_deferred
 
 Tokens = NDArray[np.int32]
+_LOAD_INTO_MEMORY = 0  # LLAMA_LOAD_MODE_NONE: not mapped
 GpuLayers = int | Literal["auto", "all"]
 
 
@@ -39,6 +40,7 @@ class Weights:
     `gpu_layers` is a number of layers, "all", or "auto": all where the build
     has GPU support, none elsewhere. `repack` lets llama.cpp keep a second,
     faster copy of quantized weights where the processor has a kernel for it.
+    `editable` weights are a copy in memory, as they stand in the file.
 
     Raises FormatError when llama.cpp refuses the file, and DeviceError when
     layers are asked for of a build without GPU support.
@@ -51,10 +53,14 @@ class Weights:
         gpu_layers: GpuLayers = "auto",
         repack: bool = True,
         vocab_only: bool = False,
+        editable: bool = False,
     ) -> None:
+        self.editable = editable
         params = C.llama_model_default_params()
+        if editable:
+            params.load_mode = _LOAD_INTO_MEMORY
         params.n_gpu_layers = _layer_count(gpu_layers)
-        params.use_extra_bufts = repack
+        params.use_extra_bufts = repack and not editable
         params.vocab_only = vocab_only
         forget_messages()
         self._lock = threading.Lock()  # held while the vocabulary is used, so `close` can wait

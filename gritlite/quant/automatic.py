@@ -1,0 +1,103 @@
+"""`--type auto`: the types that lose least in both tasks together, in a size or within a loss.
+
+A task's loss is counted in units of what still counts as good (1 - cosine of 0.01,
+KL divergence of 0.05; see docs/quantization.md), and the two are averaged.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gguf.constants import GGMLQuantizationType
+
+from gritlite.errors import UsageError
+from gritlite.modelfile.header import GGUFFile, TensorInfo
+from gritlite.quant.allocation import Option, smallest_loss, smallest_size
+from gritlite.quant.choices import TensorFacts, is_quantizable
+from gritlite.quant.fidelity.sample import Sample
+from gritlite.quant.sensitivity import Importances, Sensitivity, SensitivityMeter
+from gritlite.quant.types import TARGETS, row_bytes
+from gritlite.runtime.model import GritLM
+
+GOOD_COSINE_LOSS = 0.01
+GOOD_KL = 0.05
+
+Types = dict[str, GGMLQuantizationType]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The type of every tensor that is quantized, and the losses that are to be expected.
+
+    `target` is the file type that comes nearest, for the file's metadata.
+    """
+
+    types: Types
+    target: str
+    embed_loss: float
+    generate_loss: float
+
+
+def measure(
+    model: GritLM, sample: Sample, importances: Importances, progress: Progress
+) -> dict[str, Sensitivity]:
+    """The sensitivity of every tensor that can be quantized. Raises as `SensitivityMeter`."""
+    names = [info.name for info in _quantizable(model.file)]
+    meter = SensitivityMeter(model, sample, importances)
+    found = {}
+    for name, sensitivity in meter.run(names):
+        found[name] = sensitivity
+        progress(len(found), len(names))
+    return found
+
+
+def fit_size(file: GGUFFile, found: Mapping[str, Sensitivity], max_bytes: int) -> Choice:
+    """What loses least in a file of `max_bytes`. Raises UsageError if it cannot be so small."""
+    fixed = file.size - sum(info.size for info in _quantizable(file))
+    padding = file.alignment * len(file.tensors)  # at most so much more
+    options = _options(file, found)
+    smallest = fixed + padding + sum(min(each.bytes for each in one) for one in options.values())
+    if max_bytes < smallest:
+        raise UsageError(
+            f"{max_bytes:,} bytes cannot be reached: the smallest types take {smallest:,}"
+        )
+    chosen = smallest_loss(options, max_bytes - fixed - padding)
+    return _choice(chosen, found)
+
+
+def fit_loss(file: GGUFFile, found: Mapping[str, Sensitivity], max_loss: float) -> Choice:
+    """The smallest that loses at most `max_loss`. Raises UsageError if all lose more."""
+    return _choice(smallest_size(_options(file, found), max_loss), found)
+
+
+def _quantizable(file: GGUFFile) -> list[TensorInfo]:
+    return [info for info in file.tensors if is_quantizable(TensorFacts(info.name, info.shape))]
+
+
+def _options(file: GGUFFile, found: Mapping[str, Sensitivity]) -> dict[str, list[Option]]:
+    return {
+        info.name: [
+            Option(
+                type,
+                info.elements // info.shape[-1] * row_bytes(type, info.shape[-1]),
+                (embed / GOOD_COSINE_LOSS + found[info.name].generate[type] / GOOD_KL) / 2,
+            )
+            for type, embed in found[info.name].embed.items()
+        ]
+        for info in _quantizable(file)
+    }
+
+
+def _choice(chosen: Mapping[str, Option], found: Mapping[str, Sensitivity]) -> Choice:
+    sizes: Counter[GGMLQuantizationType] = Counter()
+    for option in chosen.values():
+        sizes[option.type] += option.bytes
+    targets = {target.default_type: name for name, target in reversed(list(TARGETS.items()))}
+    known = [targets[type] for type, _ in sizes.most_common() if type in targets]
+    return Choice(
+        {name: option.type for name, option in chosen.items()},
+        known[0] if known else "q4_0",
+        sum(found[name].embed[option.type] for name, option in chosen.items()),
+        sum(found[name].generate[option.type] for name, option in chosen.items()),
+    )

@@ -1,0 +1,148 @@
+"""What an error in each tensor costs each task, measured: the tensor is rounded, both are run.
+
+One tensor at a time is put into the loaded model as it would be read back from a
+low-bit type, and a bidirectional and a causal pass are compared with those of the
+model as it was. What other types would cost follows from their own rounding
+errors, for a loss grows with the square of a small error.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from gguf.constants import GGMLQuantizationType
+from numpy.typing import NDArray
+
+from gritlite.errors import FormatError, UsageError
+from gritlite.modelfile.header import GGUFFile, TensorInfo
+from gritlite.modelfile.reading import open_file, read_into
+from gritlite.quant.fidelity.measures import cosines, divergence, log_softmax
+from gritlite.quant.fidelity.outputs import first_predicted
+from gritlite.quant.fidelity.sample import Sample
+from gritlite.quant.rows import dequantize_rows, quantize_rows
+from gritlite.quant.types import block_size, needs_imatrix
+from gritlite.runtime.model import GritLM
+
+_Q = GGMLQuantizationType
+_MEASURED_ROWS = 256  # of a tensor, spread evenly, whose rounding is measured in every type
+
+# the first whose blocks fit the rows: rounded enough to be seen, not enough to break the model
+_PROBES = (_Q.Q3_K, _Q.Q4_0)
+TYPES = (
+    *(_Q.Q2_K, _Q.IQ3_XXS, _Q.Q3_K, _Q.IQ4_XS, _Q.Q4_K, _Q.Q5_K, _Q.Q6_K),
+    *(_Q.Q4_0, _Q.Q4_1, _Q.Q5_0, _Q.Q5_1, _Q.Q8_0),
+)
+
+Importances = Mapping[str, NDArray[np.float32]]  # float32 [matrices, k] by tensor
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What a tensor would cost in each type: 1 - cosine of the vectors, and KL divergence."""
+
+    embed: Mapping[GGMLQuantizationType, float]
+    generate: Mapping[GGMLQuantizationType, float]
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    hidden: NDArray[np.float32]
+    log_probabilities: NDArray[np.float64]
+
+
+class SensitivityMeter:
+    """Measures the tensors of an `editable` model in f32, f16 or bf16, on a sample.
+
+    `importances` are those of a calibration, for types that weigh columns by them.
+    """
+
+    def __init__(self, model: GritLM, sample: Sample, importances: Importances) -> None:
+        self._model = model
+        self._sample = sample
+        self._importances = {
+            info.name: _shaped(importances[info.name], info)
+            for info in model.file.tensors
+            if info.name in importances
+        }
+        self._before = self._outputs()
+
+    def run(self, tensors: Sequence[str]) -> Iterator[tuple[str, Sensitivity]]:
+        """Measure tensor after tensor. Raises UsageError for one that is quantized."""
+        by_name = {info.name: info for info in self._model.file.tensors}
+        for name in tensors:
+            yield name, self._measure(by_name[name])
+
+    def _measure(self, info: TensorInfo) -> Sensitivity:
+        if block_size(_Q(info.type)) > 1:
+            raise UsageError(
+                f"{self._model.path} is quantized already ({info.name} is {info.type.name}): "
+                "take its f32, f16 or bf16 weights"
+            )
+        stored = _stored(self._model.file, info)
+        matrices = dequantize_rows(stored, _Q(info.type)).reshape(-1, *info.shape[-2:])
+        importances = self._importances.get(info.name, [None] * len(matrices))
+        parts = list(zip(matrices, importances, strict=True))
+        fitting = [type for type in TYPES if self._can_be(type, info)]
+        probe = next(type for type in _PROBES if type in fitting)
+
+        rounded = np.concatenate([_rounded(rows, probe, weights) for rows, weights in parts])
+        self._model.replace_weight(info.name, quantize_rows(rounded, _Q(info.type), threads=1))
+        after = self._outputs()
+        self._model.replace_weight(info.name, stored)
+        embed = float(1 - cosines(self._before.hidden, after.hidden).mean())
+        kl = divergence(self._before.log_probabilities, after.log_probabilities)
+        generate = float(kl.mean())
+
+        every = max(1, len(matrices) * info.shape[-2] // _MEASURED_ROWS)
+        sampled = [(rows[::every], weights) for rows, weights in parts]
+        errors = {type: sum(_error(*part, type) for part in sampled) for type in fitting}
+        return Sensitivity(
+            {type: embed * error / errors[probe] for type, error in errors.items()},
+            {type: generate * error / errors[probe] for type, error in errors.items()},
+        )
+
+    def _can_be(self, type: GGMLQuantizationType, info: TensorInfo) -> bool:
+        is_weighed = not needs_imatrix(type) or info.name in self._importances
+        return is_weighed and info.shape[-1] % block_size(type) == 0
+
+    def _outputs(self) -> _Outputs:
+        """The documents' final hidden states, and what follows in the first chunk."""
+        ids = self._sample.embed_pass
+        size = sum(map(len, ids))
+        with self._model.observer(lambda _: None, causal=False, pass_tokens=size) as observer:
+            hidden = observer.run(ids)
+        chunk = self._sample.chunks[0]
+        logits = self._model.logits(chunk, first_predicted(chunk))
+        return _Outputs(hidden, log_softmax(logits))
+
+
+def _shaped(importance: NDArray[np.float32], info: TensorInfo) -> NDArray[np.float32]:
+    """As [matrices, columns] of the tensor."""
+    shape = (info.elements // (info.shape[-1] * info.shape[-2]), info.shape[-1])
+    if importance.size != shape[0] * shape[1]:
+        raise FormatError(f"the importance matrix is of another model: {info.name} differs")
+    return importance.reshape(shape)
+
+
+def _stored(file: GGUFFile, info: TensorInfo) -> NDArray[np.uint8]:
+    """A tensor's bytes, [rows, bytes a row]."""
+    rows = info.elements // info.shape[-1]
+    stored = np.empty((rows, info.size // rows), np.uint8)
+    with open_file(file.path) as opened:
+        read_into(opened, info.offset, stored, info.name)
+    return stored
+
+
+def _rounded(
+    rows: NDArray[np.float32], type: GGMLQuantizationType, weights: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """Rows as they are read back from `type`."""
+    return dequantize_rows(quantize_rows(rows, type, threads=1, importance=weights), type)
+
+
+def _error(
+    rows: NDArray[np.float32], weights: NDArray[np.float32] | None, type: GGMLQuantizationType
+) -> float:
+    """The weighted sum of squared rounding errors."""
+    squares = np.square(rows - _rounded(rows, type, weights), dtype=np.float64)
+    return float((squares if weights is None else squares * weights).sum())
