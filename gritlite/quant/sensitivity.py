@@ -1,7 +1,7 @@
 """What an error in each tensor costs each task, measured: the tensor is rounded, both are run.
 
 One tensor at a time is put into the loaded model as it would be read back from a
-low-bit type, and a bidirectional and a causal pass are compared with those of the
+low-bit type, and vectors and probabilities are compared with those of the
 model as it was. What other types would cost follows from their own rounding
 errors, for a loss grows with the square of a small error.
 """
@@ -17,13 +17,15 @@ from gritlite.errors import FormatError, UsageError
 from gritlite.modelfile.header import GGUFFile, TensorInfo
 from gritlite.modelfile.reading import open_file, read_into
 from gritlite.quant.fidelity.measures import cosines, divergence, log_softmax
-from gritlite.quant.fidelity.outputs import first_predicted
-from gritlite.quant.fidelity.sample import Sample
+from gritlite.quant.fidelity.outputs import first_predicted, vectors
+from gritlite.quant.fidelity.sample import Document, Sample
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import block_size, needs_imatrix
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.threads import default_threads
 
 _Q = GGMLQuantizationType
+_EMBED_TOKENS = 1024  # of the documents whose vectors are compared
 _MEASURED_ROWS = 256  # of a tensor, spread evenly, whose rounding is measured in every type
 
 # the first whose blocks fit the rows: rounded enough to be seen, not enough to break the model
@@ -46,7 +48,7 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class _Outputs:
-    hidden: NDArray[np.float32]
+    vectors: NDArray[np.float32]
     log_probabilities: NDArray[np.float64]
 
 
@@ -58,7 +60,8 @@ class SensitivityMeter:
 
     def __init__(self, model: GritLM, sample: Sample, importances: Importances) -> None:
         self._model = model
-        self._sample = sample
+        self._documents = _some_documents(sample)
+        self._chunk = sample.chunks[0]
         self._importances = {
             info.name: _shaped(importances[info.name], info)
             for info in model.file.tensors
@@ -86,10 +89,12 @@ class SensitivityMeter:
         probe = next(type for type in _PROBES if type in fitting)
 
         rounded = np.concatenate([_rounded(rows, probe, weights) for rows, weights in parts])
-        self._model.replace_weight(info.name, quantize_rows(rounded, _Q(info.type), threads=1))
+        self._model.replace_weight(
+            info.name, quantize_rows(rounded, _Q(info.type), default_threads())
+        )
         after = self._outputs()
         self._model.replace_weight(info.name, stored)
-        embed = float(1 - cosines(self._before.hidden, after.hidden).mean())
+        embed = float(1 - cosines(self._before.vectors, after.vectors).mean())
         kl = divergence(self._before.log_probabilities, after.log_probabilities)
         generate = float(kl.mean())
 
@@ -106,14 +111,15 @@ class SensitivityMeter:
         return is_weighed and info.shape[-1] % block_size(type) == 0
 
     def _outputs(self) -> _Outputs:
-        """The documents' final hidden states, and what follows in the first chunk."""
-        ids = self._sample.embed_pass
-        size = sum(map(len, ids))
-        with self._model.observer(lambda _: None, causal=False, pass_tokens=size) as observer:
-            hidden = observer.run(ids)
-        chunk = self._sample.chunks[0]
-        logits = self._model.logits(chunk, first_predicted(chunk))
-        return _Outputs(hidden, log_softmax(logits))
+        logits = self._model.logits(self._chunk, first_predicted(self._chunk))
+        return _Outputs(vectors(self._model, self._documents), log_softmax(logits))
+
+
+def _some_documents(sample: Sample) -> list[Document]:
+    """Documents of about `_EMBED_TOKENS` together, spread evenly over the sample."""
+    share = min(1.0, _EMBED_TOKENS / sample.document_tokens)
+    count = max(1, round(share * len(sample.documents)))
+    return [sample.documents[i * len(sample.documents) // count] for i in range(count)]
 
 
 def _shaped(importance: NDArray[np.float32], info: TensorInfo) -> NDArray[np.float32]:
@@ -137,7 +143,7 @@ def _rounded(
     rows: NDArray[np.float32], type: GGMLQuantizationType, weights: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
     """Rows as they are read back from `type`."""
-    return dequantize_rows(quantize_rows(rows, type, threads=1, importance=weights), type)
+    return dequantize_rows(quantize_rows(rows, type, default_threads(), weights), type)
 
 
 def _error(

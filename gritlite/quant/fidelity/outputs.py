@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -10,7 +10,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.quant.fidelity.sample import Sample, Tokens
+from gritlite.quant.fidelity.sample import Document, Sample, Tokens
 from gritlite.runtime.llama.graph import MatrixInput
 from gritlite.runtime.model import GritLM
 
@@ -40,9 +40,12 @@ class Outputs:
 
 def outputs(model: GritLM, sample: Sample, advance: Advance) -> Outputs:
     """Everything but the probabilities, which take much more room: see `log_probabilities`."""
-    vectors, embed_speed = _vectors(model, sample, advance)
+    start = time.perf_counter()
+    found = vectors(model, sample.documents)
+    embed_speed = sample.document_tokens / (time.perf_counter() - start)
+    advance(sample.document_tokens)
     return Outputs(
-        vectors=vectors,
+        vectors=found,
         embed_layers=_layers(model, sample.embed_pass, causal=False),
         generate_layers=_layers(model, sample.chunks[:1], causal=True),
         embed_speed=embed_speed,
@@ -65,20 +68,14 @@ def chunk_logits(
         advance(len(chunk))
 
 
-def _vectors(model: GritLM, sample: Sample, advance: Advance) -> tuple[NDArray[np.float32], float]:
+def vectors(model: GritLM, documents: Sequence[Document]) -> NDArray[np.float32]:
+    """The vectors of documents behind their instructions, float32 [n, d]."""
     parts: list[NDArray[np.float32]] = []
-    tokens = 0
-    start = time.perf_counter()
-    for asked, group in groupby(sample.documents, key=itemgetter(0)):
-        texts = [text for _, text in group]
+    for asked, group in groupby(documents, key=itemgetter(0)):
         prompt = model.format.with_instruction(asked)
-        count = sum(
-            len(piece) for text in texts for piece in model.embed_tokens(text, instruction=prompt)
-        )
+        texts = [text for _, text in group]
         parts += model.encode_stream(texts, instruction=prompt, too_long="chunk")
-        tokens += count
-        advance(count)
-    return np.concatenate(parts), tokens / (time.perf_counter() - start)
+    return np.concatenate(parts)
 
 
 def _layers(model: GritLM, sequences: tuple[Tokens, ...], *, causal: bool) -> NDArray[np.float32]:

@@ -12,21 +12,26 @@ from gritlite.quant.calibration_texts import embed_passes, generate_passes, read
 from gritlite.runtime.model import GritLM
 
 Tokens = tuple[int, ...]
+Document = tuple[str, str]  # an instruction, "" for none, and a text
 
 
 @dataclass(frozen=True)
 class Sample:
-    """`documents` pairs of an instruction and a text; `embed_pass` and `chunks` in tokens.
+    """`documents` as texts, `embed_pass` and `chunks` in tokens.
 
     `embed_pass` is one bidirectional pass over some of the documents, for errors by
-    layer. Of each chunk what follows its first half is predicted. `tokens` counts
-    those of documents and chunks.
+    layer. Of each chunk what follows its first half is predicted.
     """
 
-    documents: tuple[tuple[str, str], ...]
+    documents: tuple[Document, ...]
+    document_tokens: int
     embed_pass: tuple[Tokens, ...]
     chunks: tuple[Tokens, ...]
-    tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens the documents and the chunks have."""
+        return self.document_tokens + sum(map(len, self.chunks))
 
 
 def read_sample(model: GritLM, files: Sequence[Path], limit: int | None = None) -> Sample:
@@ -45,7 +50,7 @@ def read_sample(model: GritLM, files: Sequence[Path], limit: int | None = None) 
     passes = embed_passes(model, texts)
     return Sample(
         documents=texts.documents,
+        document_tokens=sum(each.tokens for each in passes),
         embed_pass=passes[0].sequences,
         chunks=tuple(chunks),
-        tokens=sum(each.tokens for each in passes) + sum(map(len, chunks)),
     )
