@@ -216,13 +216,17 @@ def write_tensors(folder: Path, tensors: Tensors, *, shards: int = 1, dtype: str
 
 
 def safetensors_bytes(tensors: Tensors, dtype: str = "F32") -> bytes:
-    """A safetensors file, by its format (github.com/huggingface/safetensors)."""
+    """A safetensors file, by its format (github.com/huggingface/safetensors).
+
+    float32 tensors are stored as `dtype`, int32 and float16 ones as they are.
+    """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     data = b""
     for name, tensor in tensors.items():
-        stored = _stored(tensor, dtype)
+        used = {np.int32: "I32", np.float16: "F16"}.get(tensor.dtype.type, dtype)
+        stored = _stored(tensor, used)
         header[name] = {
-            "dtype": dtype,
+            "dtype": used,
             "shape": list(tensor.shape),
             "data_offsets": [len(data), len(data) + len(stored)],
         }
@@ -240,4 +244,4 @@ def pack_safetensors(header: Any, data: bytes) -> bytes:
 def _stored(tensor: NDArray[np.float32], dtype: str) -> bytes:
     if dtype == "BF16":
         return (np.ascontiguousarray(tensor).view(np.uint32) >> 16).astype("<u2").tobytes()
-    return tensor.astype({"F32": "<f4", "F16": "<f2"}[dtype]).tobytes()
+    return tensor.astype({"F32": "<f4", "F16": "<f2", "I32": "<i4"}[dtype]).tobytes()

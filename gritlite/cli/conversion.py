@@ -35,15 +35,15 @@ TYPES = (
 )
 
 
-def type_option(*more: str) -> Callable[[Any], Any]:
+def type_option(*more: str, required: bool = True, note: str = "") -> Callable[[Any], Any]:
     """--type, of the types there are and `more`."""
     return click.option(
         "-t",
         "--type",
         "target",
-        required=True,
+        required=required,
         type=click.Choice((*TYPES, *more)),
-        help="Type of the weights.",
+        help=f"Type of the weights{note}.",
     )
 
 
@@ -61,7 +61,7 @@ conversion_options = combined(
 )
 
 
-def run(source: str, output: Path, target: str, **options: Any) -> None:
+def run(source: str, output: Path, target: str | None, **options: Any) -> None:
     """Convert under a bar and say what was written, and what was not as asked for."""
     from gritlite.cli import progress
     from gritlite.convert import convert
@@ -72,7 +72,9 @@ def run(source: str, output: Path, target: str, **options: Any) -> None:
     for remark in _remarks(report):
         click.echo(f"gritlite: {remark}", err=True)
     size = report.bytes / 2**20
-    click.echo(f"{report.output}: {report.tensors} tensors, {size:.1f} MiB, {target}")
+    click.echo(
+        f"{report.output}: {report.tensors} tensors, {size:.1f} MiB, {target or 'as stored'}"
+    )
 
 
 def _remarks(report: "Report") -> list[str]:

@@ -19,9 +19,9 @@ from gritlite.cli.conversion import conversion_options, run, type_option
     metavar="DIR",
     help="Folder of a PEFT LoRA adapter to merge into the weights.",
 )
-@type_option()
+@type_option(required=False, note="; GPTQ weights may be kept as they are without it")
 @conversion_options
-def command(source: str, output: Path, target: str, **options: Any) -> None:
+def command(source: str, output: Path, target: str | None, **options: Any) -> None:
     """Turn a Hugging Face checkpoint or a GGUF file into a GGUF file.
 
     SRC is a folder with config.json, a tokenizer and safetensors, a GGUF file, or

@@ -4,7 +4,7 @@ The module does not know what a tensor is for.
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.convert.jsonfile import read_object
-from gritlite.convert.safetensors import TensorEntry, read_header
+from gritlite.convert.safetensors import FLOATS, TensorEntry, read_header
 from gritlite.errors import FileError, FormatError
 from gritlite.modelfile.reading import open_file, read_into
 
@@ -24,22 +24,25 @@ STORAGE: Mapping[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),
+    "I32": np.dtype("<i4"),
 }
 
 
 class Checkpoint:
     """The tensors of a folder, or of one safetensors file, by name, and a way to read them.
 
-    A context manager: it keeps the files open that it has read from. `read_rows`
-    is for one thread at a time.
+    `dtypes` are those that it may hold. A context manager: it keeps the files open
+    that it has read from. `read_rows` is for one thread at a time.
 
     Raises FileError if the folder holds no safetensors, FormatError if a file is
     damaged, or if a shard or a tensor is missing or stands twice.
     """
 
-    def __init__(self, path: Path) -> None:
+    quantized: frozenset[str] = frozenset()  # none: all are floats
+
+    def __init__(self, path: Path, dtypes: Collection[str] = FLOATS) -> None:
         self.path = path
-        self.tensors: Mapping[str, TensorEntry] = _find_tensors(path)
+        self.tensors: Mapping[str, TensorEntry] = _find_tensors(path, dtypes)
         self._files: dict[Path, FileIO] = {}
         self._stack = contextlib.ExitStack()
 
@@ -65,7 +68,14 @@ class Checkpoint:
         stored = np.empty((count, length), STORAGE[entry.dtype])
         start = entry.start + first * length * stored.itemsize
         read_into(self._open(entry.path), start, stored, name)
-        return _widen(stored)
+        return widen(stored, entry.dtype)
+
+    def read(self, name: str) -> NDArray[Any]:
+        """A whole tensor as it is stored. Raises as `read_rows`."""
+        entry = self.tensors[name]
+        stored = np.empty(entry.shape, STORAGE[entry.dtype])
+        read_into(self._open(entry.path), entry.start, stored, name)
+        return stored
 
     def _open(self, path: Path) -> FileIO:
         if path not in self._files:
@@ -73,8 +83,9 @@ class Checkpoint:
         return self._files[path]
 
 
-def _widen(stored: NDArray[Any]) -> NDArray[np.float32]:
-    if stored.dtype == STORAGE["BF16"]:
+def widen(stored: NDArray[Any], dtype: str) -> NDArray[np.float32]:
+    """Values of a safetensors `dtype` in float32, exactly."""
+    if dtype == "BF16":
         # bfloat16 is the upper half of a float32
         wide = stored.astype(np.uint32)
         wide <<= 16
@@ -82,14 +93,14 @@ def _widen(stored: NDArray[Any]) -> NDArray[np.float32]:
     return stored.astype(np.float32, copy=False)
 
 
-def _find_tensors(folder: Path) -> dict[str, TensorEntry]:
+def _find_tensors(folder: Path, dtypes: Collection[str]) -> dict[str, TensorEntry]:
     if folder.is_file():
-        return read_header(folder)
+        return read_header(folder, dtypes)
     # transformers looks for them in this order
     if (folder / SINGLE).exists():
-        return read_header(folder / SINGLE)
+        return read_header(folder / SINGLE, dtypes)
     if (folder / INDEX).exists():
-        return _read_shards(folder)
+        return _read_shards(folder, dtypes)
     if any(folder.glob("pytorch_model*.bin")):
         raise FileError(
             f"{folder} holds PyTorch .bin files: load the model with transformers and "
@@ -98,7 +109,7 @@ def _find_tensors(folder: Path) -> dict[str, TensorEntry]:
     raise FileError(f"{folder} holds neither {SINGLE} nor {INDEX}: name a checkpoint's folder")
 
 
-def _read_shards(folder: Path) -> dict[str, TensorEntry]:
+def _read_shards(folder: Path, dtypes: Collection[str]) -> dict[str, TensorEntry]:
     index = folder / INDEX
     weight_map = read_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(map(_is_file_name, weight_map.values())):
@@ -107,7 +118,7 @@ def _read_shards(folder: Path) -> dict[str, TensorEntry]:
     for shard in sorted(set(weight_map.values())):
         if not (folder / shard).exists():
             raise FormatError(f"{folder / shard} is missing, which {index} names: download it")
-        for name, entry in read_header(folder / shard).items():
+        for name, entry in read_header(folder / shard, dtypes).items():
             if name in found:
                 raise FormatError(
                     f"tensor {name!r} stands in both {found[name].path} and {entry.path}"

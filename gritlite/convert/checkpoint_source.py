@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from gguf import GGUFWriter
@@ -13,16 +14,21 @@ from numpy.typing import NDArray
 from gritlite.convert.architectures import plan_tensors
 from gritlite.convert.checkpoint import Checkpoint
 from gritlite.convert.config import ModelConfig, read_config
+from gritlite.convert.gptq_checkpoint import GPTQCheckpoint, GPTQFormat, QuantizedEntry
 from gritlite.convert.interleaving import interleaved
 from gritlite.convert.metadata import add_embed_format, add_general, add_model, add_vocabulary
+from gritlite.convert.safetensors import DTYPES, TensorEntry
 from gritlite.convert.source import SourceTensor
 from gritlite.convert.tokenizer import read_tokenizer
 from gritlite.errors import ArchitectureError
 from gritlite.modelfile.encoding import Encodable, Keys, encode_keys
 from gritlite.modelfile.header import DEFAULT_ALIGNMENT
 from gritlite.prompt import EmbedFormat
-from gritlite.quant.choices import ModelFacts
+from gritlite.quant.choices import ModelFacts, TensorFacts, is_quantizable
 from gritlite.quant.types import Target
+
+_F32, _Q4_0 = GGMLQuantizationType.F32, GGMLQuantizationType.Q4_0
+_HALVES = {"F16": GGMLQuantizationType.F16, "BF16": GGMLQuantizationType.BF16}
 
 ROPE_FACTORS = "rope_freqs.weight"
 COMPARED_VALUES = 1 << 24  # at once, of the two matrices of a tied model
@@ -36,16 +42,24 @@ def open_checkpoint(folder: Path) -> Iterator["CheckpointSource"]:
     model that cannot be carried over; `keys` raises TokenizerError as well.
     """
     config = read_config(folder)
-    with Checkpoint(folder) as checkpoint:
-        yield CheckpointSource(config, checkpoint)
+    gptq = GPTQFormat.from_config(config.raw)
+    if gptq is None:
+        with Checkpoint(folder) as checkpoint:
+            yield CheckpointSource(config, checkpoint)
+    else:
+        with GPTQCheckpoint(Checkpoint(folder, DTYPES), gptq) as checkpoint:
+            yield CheckpointSource(config, checkpoint)
 
 
 class CheckpointSource:
-    """A ModelSource. The values of a checkpoint are floats, which F32 holds exactly."""
+    """A ModelSource. The values of a checkpoint are floats, which F32 holds exactly.
+
+    Weights that GPTQ has quantized are Q4_0 where that holds them exactly.
+    """
 
     alignment = DEFAULT_ALIGNMENT
 
-    def __init__(self, config: ModelConfig, checkpoint: Checkpoint) -> None:
+    def __init__(self, config: ModelConfig, checkpoint: Checkpoint | GPTQCheckpoint) -> None:
         shapes = {name: entry.shape for name, entry in checkpoint.tensors.items()}
         self._config = config
         self._checkpoint = checkpoint
@@ -60,11 +74,31 @@ class CheckpointSource:
 
     def _list_tensors(self) -> Iterator[SourceTensor]:
         if self._rope_factors is not None:
-            yield _f32(ROPE_FACTORS, self._rope_factors.shape, 0, (ROPE_FACTORS,))
+            shape = self._rope_factors.shape
+            yield SourceTensor(ROPE_FACTORS, shape, _F32, 0, (ROPE_FACTORS,))
         for tensor in self._plan.values():
             stored = sum(self._checkpoint.tensors[part].size for part in tensor.sources)
             group = 1 if tensor.heads is None else self._config.head_dim
-            yield _f32(tensor.name, tensor.shape, stored, tensor.sources, group)
+            is_quantized = self._checkpoint.quantized.issuperset(tensor.sources)
+            type = _Q4_0 if is_quantized else _F32
+            first = self._checkpoint.tensors[tensor.sources[0]]
+            rounded = isinstance(first, QuantizedEntry)
+            yield SourceTensor(
+                tensor.name, tensor.shape, type, stored, tensor.sources, group, rounded
+            )
+
+    @property
+    def own_types(self) -> Mapping[str, GGMLQuantizationType]:
+        """See ModelSource: Q4_0, and what is not quantized in the floats that it is stored in."""
+        if not self._checkpoint.quantized:
+            return {}
+        types = {}
+        for tensor in self.tensors:
+            entry = self._checkpoint.tensors.get(tensor.parts[0])
+            is_matrix = is_quantizable(TensorFacts(tensor.name, tensor.shape))
+            dtype = entry.dtype if isinstance(entry, TensorEntry) else ""
+            types[tensor.name] = _HALVES.get(dtype, tensor.type) if is_matrix else tensor.type
+        return types
 
     def keys(self, target: Target, added: Mapping[str, Encodable]) -> Keys:
         """See ModelSource; raises what `read_tokenizer` raises."""
@@ -78,25 +112,23 @@ class CheckpointSource:
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
         """See ModelSource."""
-        return self._floats(tensor, first, count).view(np.uint8)
-
-    def _floats(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.float32]:
         if tensor.name == ROPE_FACTORS and self._rope_factors is not None:
-            return self._rope_factors.reshape(1, -1)
-        part, row = divmod(first, tensor.part_rows)
-        rows = self._checkpoint.read_rows(tensor.parts[part], row, count)
+            return self._rope_factors.reshape(1, -1).view(np.uint8)
+        rows = self._stored(tensor, first, count)
         planned = self._plan[tensor.name]
         if planned.heads is None:
-            return rows
+            return rows.view(np.uint8)
         # a bias is one row, with the heads along it
-        matrix = rows.reshape(-1, *planned.shape[1:])
-        return interleaved(matrix, planned.shape[0] // planned.heads).reshape(rows.shape)
+        matrix = rows.reshape(-1, *(rows.shape[1:] if len(planned.shape) > 1 else ()))
+        ordered = interleaved(matrix, planned.shape[0] // planned.heads)
+        return ordered.reshape(rows.shape).view(np.uint8)
 
-
-def _f32(
-    name: str, shape: tuple[int, ...], stored: int, parts: tuple[str, ...], group: int = 1
-) -> SourceTensor:
-    return SourceTensor(name, shape, GGMLQuantizationType.F32, stored, parts, group)
+    def _stored(self, tensor: SourceTensor, first: int, count: int) -> NDArray[Any]:
+        """Rows as the checkpoint has them, float32 or blocks of Q4_0."""
+        part, row = divmod(first, tensor.part_rows)
+        if tensor.type is _Q4_0 and isinstance(self._checkpoint, GPTQCheckpoint):
+            return self._checkpoint.read_blocks(tensor.parts[part], row, count)
+        return self._checkpoint.read_rows(tensor.parts[part], row, count)
 
 
 def _encoded(writer: GGUFWriter) -> Keys:
@@ -108,7 +140,7 @@ def _encoded(writer: GGUFWriter) -> Keys:
     return Keys(len(writer.kv_data[0]), buffer.getvalue())
 
 
-def _check_tied(checkpoint: Checkpoint, config: ModelConfig) -> None:
+def _check_tied(checkpoint: Checkpoint | GPTQCheckpoint, config: ModelConfig) -> None:
     """A tied model may store its output matrix all the same, if it is the embeddings'."""
     output, embeddings = "lm_head.weight", "model.embed_tokens.weight"
     if not config.tied or output not in checkpoint.tensors:

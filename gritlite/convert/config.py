@@ -113,10 +113,6 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def _refuse_variants(path: Path, raw: Mapping[str, Any]) -> None:
-    if raw.get("quantization_config"):
-        raise ArchitectureError(
-            f"{path}: the checkpoint is quantized already; convert the original one"
-        )
     if raw.get("hidden_act", "silu") != "silu":
         raise ArchitectureError(
             f"{path}: activation {raw['hidden_act']!r} is not known; known is silu"

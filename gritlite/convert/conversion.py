@@ -30,6 +30,7 @@ from gritlite.quant.imatrix import read_imatrix
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import TARGETS, Target, block_size
 
+_KEPT_TARGET = "q4_0"  # what a file of GPTQ weights is
 BLOCK_VALUES = 1 << 24  # 64 MiB of float32: long enough for all threads, small beside a model
 
 
@@ -80,7 +81,7 @@ class _Job:
     def is_requantized(self, tensor: SourceTensor) -> bool:
         """Whether it is rounded a second time."""
         wanted = self.choices[tensor.name].type
-        return min(block_size(tensor.type), block_size(wanted)) > 1 and not self.is_copied(tensor)
+        return tensor.rounded and block_size(wanted) > 1 and not self.is_copied(tensor)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class _Block:
 def convert(
     source: Path,
     output: Path,
-    target: str,
+    target: str | None,
     *,
     adapter: Path | None = None,
     imatrix: Path | None = None,
@@ -108,7 +109,8 @@ def convert(
     """Write the model `source` as the GGUF file `output`, of type `target`.
 
     `source` is a Hugging Face checkpoint's folder or a GGUF file; `target` is a
-    key of gritlite.quant.types.TARGETS. `adapter` is the folder of a PEFT LoRA
+    key of gritlite.quant.types.TARGETS, or None for a source of GPTQ weights, all
+    of which are then kept as they are. `adapter` is the folder of a PEFT LoRA
     adapter to merge into the weights. `imatrix` is an importance matrix of the
     model, in llama.cpp's format: what its passes use most is rounded best. `types` are
     those of single tensors, in the place of `target`'s choices. Without
@@ -122,10 +124,10 @@ def convert(
     read or written, OutputExistsError, FormatError for damaged files,
     ArchitectureError and TokenizerError for models that cannot be carried over.
     """
-    if target not in TARGETS:
+    if target is not None and target not in TARGETS:
         raise UsageError(f"type {target!r} is not known; known are {', '.join(TARGETS)}")
     check_output(output, force=force)
-    if TARGETS[target].needs_imatrix and imatrix is None:
+    if target is not None and TARGETS[target].needs_imatrix and imatrix is None:
         raise UsageError(
             f"{target} needs an importance matrix: make one with  gritlite calibrate  and name it"
         )
@@ -134,6 +136,8 @@ def convert(
         open_source(source) as model,
         open_adapter(adapter, model) if adapter else nullcontext() as opened,
     ):
+        if target is None:
+            target, types = _KEPT_TARGET, _kept_types(model)
         choices = _choose(model, TARGETS[target], has_imatrix=matrix is not None)
         choices |= {name: TypeChoice(type) for name, type in (types or {}).items()}
         importances = Importances(imatrix, matrix, model.tensors, choices)
@@ -157,6 +161,16 @@ def convert(
         requantized=requantized,
         unweighed=importances.lacking,
     )
+
+
+def _kept_types(source: ModelSource) -> Mapping[str, GGMLQuantizationType]:
+    """The types of a source whose weights are kept. Raises UsageError if they cannot be."""
+    if not source.own_types:
+        raise UsageError(
+            f"{source.path} has no 4-bit weights that GGUF has a type for (symmetric GPTQ without "
+            "activation order): name the type to write, as in --type q4_k_m"
+        )
+    return source.own_types
 
 
 def _choose(source: ModelSource, target: Target, *, has_imatrix: bool) -> dict[str, TypeChoice]:

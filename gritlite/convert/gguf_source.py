@@ -23,7 +23,7 @@ from gritlite.modelfile.hyperparameters import read_hyperparameters
 from gritlite.modelfile.reading import open_file, read_into
 from gritlite.prompt import EmbedFormat
 from gritlite.quant.choices import ModelFacts
-from gritlite.quant.types import Target, row_bytes
+from gritlite.quant.types import Target, block_size, row_bytes
 
 FILE_TYPE_KEY = "general.file_type"
 QUANTIZATION_KEY = "general.quantization_version"
@@ -66,7 +66,13 @@ class GGUFSource:
                 f"{self.path}: tensor {info.name!r} is {info.type.name}, which the package gguf "
                 "does not know: run  pip install --upgrade gguf"
             ) from error
-        return SourceTensor(info.name, info.shape, type, info.size, (info.name,))
+        rounded = block_size(type) > 1
+        return SourceTensor(info.name, info.shape, type, info.size, (info.name,), rounded=rounded)
+
+    @property
+    def own_types(self) -> Mapping[str, GGMLQuantizationType]:
+        """See ModelSource."""
+        return {}
 
     def keys(self, target: Target, added: Mapping[str, Encodable]) -> Keys:
         """See ModelSource."""

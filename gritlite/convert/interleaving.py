@@ -4,6 +4,8 @@ A checkpoint has the two halves of a head that rotate together one after the
 other; llama.cpp's llama graph rotates neighbours, its qwen2 graph halves.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +19,7 @@ def heads_to_interleave(
     return {"attn_q": heads, "attn_k": kv_heads}.get(projection)
 
 
-def interleaved(matrix: NDArray[np.float32], head_rows: int) -> NDArray[np.float32]:
+def interleaved(matrix: NDArray[Any], head_rows: int) -> NDArray[Any]:
     """The rows of whole heads, the halves of each made neighbours.
 
     Source: LlamaModel.permute in llama.cpp's conversion/llama.py.

@@ -7,7 +7,7 @@ The module does not know models, and never reads tensor data.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,8 +17,9 @@ from gritlite.errors import FileError, FormatError
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the official library
 
+FLOATS = ("F32", "F16", "BF16")
 # dtype: bytes of one number
-DTYPES: Mapping[str, int] = MappingProxyType({"F32": 4, "F16": 2, "BF16": 2})
+DTYPES: Mapping[str, int] = MappingProxyType({"F32": 4, "F16": 2, "BF16": 2, "I32": 4})
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class TensorEntry:
         return math.prod(self.shape) * self.width
 
 
-def read_header(path: Path) -> dict[str, TensorEntry]:
-    """The tensors of a safetensors file by name.
+def read_header(path: Path, dtypes: Collection[str] = FLOATS) -> dict[str, TensorEntry]:
+    """The tensors of a safetensors file by name, of some of the DTYPES.
 
     Raises FileError if the file cannot be read, and FormatError, which names the
     tensor, if it is cut short or its header contradicts itself or the file's size.
@@ -62,7 +63,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
     header.pop("__metadata__", None)
     data_start = 8 + length
     entries = {
-        name: _entry(path, name, facts, data_start, size - data_start)
+        name: _entry(path, name, facts, dtypes, data_start, size - data_start)
         for name, facts in header.items()
     }
     _check_places(path, entries, data_start, size)
@@ -87,14 +88,21 @@ def _parse(path: Path, header: bytes) -> dict[str, Any]:
     return parsed
 
 
-def _entry(path: Path, name: str, facts: Any, data_start: int, data_size: int) -> TensorEntry:
+def _entry(
+    path: Path,
+    name: str,
+    facts: Any,
+    dtypes: Collection[str],
+    data_start: int,
+    data_size: int,
+) -> TensorEntry:
     if not isinstance(facts, dict):
         _refuse(path, f"describes {name!r} by something else than a JSON object")
     dtype = facts.get("dtype")
-    if not isinstance(dtype, str) or dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in dtypes:
         _refuse(
             path,
-            f"holds {name!r} as {dtype!r}: only {', '.join(DTYPES)} can be converted",
+            f"holds {name!r} as {dtype!r}: only {', '.join(dtypes)} can be converted",
             mend="save the checkpoint unquantized in one of them",
         )
     shape = _sizes(path, name, facts.get("shape"))

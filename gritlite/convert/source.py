@@ -25,7 +25,8 @@ class SourceTensor:
     `shape` is in numpy's order. `type` is the number format in which its rows are
     given, and kept if they must not be quantized; `stored_bytes` are read for it. They come
     from `parts`, the source's own names, as many from each, and are to be asked
-    for in multiples of `row_group` and from one part at a time.
+    for in multiples of `row_group` and from one part at a time. `rounded` values
+    were quantized once, though they may be given in floats.
     """
 
     name: str
@@ -34,6 +35,7 @@ class SourceTensor:
     stored_bytes: int
     parts: tuple[str, ...]
     row_group: int = 1
+    rounded: bool = False
 
     @property
     def rows(self) -> int:
@@ -69,6 +71,10 @@ class ModelSource(Protocol):
     @property
     def alignment(self) -> int:
         """What tensor data are to be aligned to, in bytes."""
+
+    @property
+    def own_types(self) -> Mapping[str, GGMLQuantizationType]:
+        """The type of every tensor in which nothing is lost, if some are quantized; else empty."""
 
     def keys(self, target: Target, added: Mapping[str, Encodable]) -> Keys:
         """The metadata of the file to write, `added` in the place of what is called so."""

@@ -1,0 +1,204 @@
+"""A folder of GPTQ weights as a checkpoint: its 4-bit groups are GGUF's Q4_0, number for number.
+
+Both hold `scale * (q - 8)` with q from 0 to 15. Q4_0 has a scale for every 32
+columns; a GPTQ group of 64 or 128 is several such blocks with one scale. What is
+stored otherwise (other bits, zero points, activation order) becomes floats.
+
+Format: `qweight` int32 [in / 8, out], eight numbers in one, the first lowest;
+`scales` [groups, out]; `qzeros` int32 [groups, out / 8], one less than the zero
+point in the format "gptq"; `g_idx` int32 [in], each column's group. Source:
+gptqmodel/nn_modules/qlinear of GPTQModel 7.6. Q4_0: block_q4_0 of ggml-common.h.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gritlite.convert.checkpoint import Checkpoint, widen
+from gritlite.convert.safetensors import TensorEntry
+from gritlite.errors import ArchitectureError, FormatError
+
+BLOCK = 32  # columns with one scale in Q4_0
+_MIDDLE = 8  # what Q4_0 takes for zero
+_PARTS = ("qweight", "qzeros", "scales", "g_idx")
+
+
+@dataclass(frozen=True)
+class GPTQFormat:
+    """What config.json's `quantization_config` says."""
+
+    bits: int
+    group_size: int
+    symmetric: bool
+    zero_offset: int
+
+    @classmethod
+    def from_config(cls, raw: Mapping[str, Any]) -> "GPTQFormat | None":
+        """The format, None for a model that is not quantized.
+
+        Raises ArchitectureError for a quantization that is not GPTQ, or not known.
+        """
+        config = raw.get("quantization_config")
+        if not config:
+            return None
+        if not isinstance(config, dict) or config.get("quant_method") != "gptq":
+            method = config.get("quant_method") if isinstance(config, dict) else config
+            raise ArchitectureError(
+                f"config.json says that the weights are quantized by {method!r}, and only gptq can "
+                "be read: take the model's unquantized weights"
+            )
+        bits, group_size = config.get("bits"), config.get("group_size")
+        form = config.get("checkpoint_format", "gptq")
+        if bits not in (2, 4, 8) or type(group_size) is not int or form not in ("gptq", "gptq_v2"):
+            raise ArchitectureError(
+                f"config.json describes GPTQ weights of {bits} bits in groups of {group_size} as "
+                f"{form!r}, which is not known: take the model's unquantized weights"
+            )
+        return cls(bits, group_size, bool(config.get("sym", True)), 1 if form == "gptq" else 0)
+
+
+@dataclass(frozen=True)
+class QuantizedEntry:
+    """A weight that stands in several tensors; `shape` is [out, in], `size` their bytes."""
+
+    shape: tuple[int, ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """One weight as it is stored: `numbers` uint8 [in, out], the rest by group, [groups, out]."""
+
+    numbers: NDArray[np.uint8]
+    zeros: NDArray[np.int32]
+    scales: NDArray[np.float32]
+    groups: NDArray[np.int32]
+
+
+class GPTQCheckpoint:
+    """The tensors of a folder of GPTQ weights, with the interface of `Checkpoint`.
+
+    `quantized` names the weights that Q4_0 holds exactly, which `read_blocks`
+    reads; `read_rows` gives any tensor in floats. Raises FormatError for a weight
+    of which a part is missing or has another shape.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, format: GPTQFormat) -> None:
+        self.path = checkpoint.path
+        self._checkpoint = checkpoint
+        self._format = format
+        self._bases = [
+            name.removesuffix(".qweight")
+            for name in checkpoint.tensors
+            if name.endswith(".qweight")
+        ]
+        self._read = lru_cache(1)(self._read_weight)  # rows of one are asked for in turn
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._checkpoint.__exit__(kind, error, trace)
+
+    @cached_property
+    def tensors(self) -> Mapping[str, TensorEntry | QuantizedEntry]:
+        """Every tensor by name, a weight's parts as the one that they stand for."""
+        stored = self._checkpoint.tensors
+        parts = {f"{base}.{part}" for base in self._bases for part in _PARTS}
+        found: dict[str, TensorEntry | QuantizedEntry] = {
+            name: entry for name, entry in stored.items() if name not in parts
+        }
+        for base in self._bases:
+            missing = [part for part in _PARTS[:3] if f"{base}.{part}" not in stored]
+            if missing:
+                raise FormatError(f"{self.path} lacks {base}.{missing[0]}: download it again")
+            rows, columns = stored[f"{base}.qweight"].shape
+            size = sum(stored[f"{base}.{p}"].size for p in _PARTS if f"{base}.{p}" in stored)
+            shape = (columns, rows * 32 // self._format.bits)
+            found[f"{base}.weight"] = QuantizedEntry(shape, size)
+        return found
+
+    @cached_property
+    def quantized(self) -> frozenset[str]:
+        """The weights that are Q4_0 already."""
+        return frozenset(f"{base}.weight" for base in self._bases if self._is_exact(base))
+
+    def _is_exact(self, base: str) -> bool:
+        format, stored = self._format, self._checkpoint
+        columns = self.tensors[f"{base}.weight"].shape[1]
+        size = columns if format.group_size == -1 else format.group_size
+        if format.bits != 4 or not format.symmetric or size % BLOCK or columns % size:
+            return False
+        if f"{base}.g_idx" in stored.tensors:
+            order = stored.read(f"{base}.g_idx")
+            if not np.array_equal(order, np.arange(columns) // size):
+                return False
+        scales = widen(stored.read(f"{base}.scales"), stored.tensors[f"{base}.scales"].dtype)
+        with np.errstate(over="ignore"):
+            return bool(np.array_equal(scales.astype(np.float16).astype(np.float32), scales))
+
+    def read_rows(self, name: str, first: int, count: int) -> NDArray[np.float32]:
+        """Rows in float32, exactly. Raises as `Checkpoint.read_rows`."""
+        if not isinstance(self.tensors[name], QuantizedEntry):
+            return self._checkpoint.read_rows(name, first, count)
+        weight = self._read(name.removesuffix(".weight"))
+        rows = slice(first, first + count)
+        steps = weight.numbers[:, rows].astype(np.int32) - weight.zeros[weight.groups, rows]
+        floats = steps.astype(np.float32) * weight.scales[weight.groups, rows]
+        return np.ascontiguousarray(floats.T)
+
+    def read_blocks(self, name: str, first: int, count: int) -> NDArray[np.uint8]:
+        """Rows of one of the `quantized` in Q4_0, uint8 [count, bytes a row].
+
+        Raises FormatError for zero points where config.json says there are none.
+        """
+        weight = self._read(name.removesuffix(".weight"))
+        if (weight.zeros != _MIDDLE).any():
+            raise FormatError(
+                f"{self.path}: {name} has zero points, though config.json says sym: the folder is "
+                "damaged"
+            )
+        rows = slice(first, first + count)
+        numbers = weight.numbers[:, rows].T.reshape(count, -1, 2, BLOCK // 2)
+        starts = weight.groups[::BLOCK]  # the group of each block
+        blocks = np.empty((count, len(starts), 2 + BLOCK // 2), np.uint8)
+        scales = np.ascontiguousarray(weight.scales[starts, rows].T.astype("<f2"))
+        blocks[:, :, :2] = scales[:, :, None].view(np.uint8)
+        # the first half of a block stands in the low halves of its bytes
+        blocks[:, :, 2:] = numbers[:, :, 0] | numbers[:, :, 1] << 4
+        return blocks.reshape(count, -1)
+
+    def _read_weight(self, base: str) -> _Weight:
+        stored, bits = self._checkpoint, self._format.bits
+        rows, columns = self.tensors[f"{base}.weight"].shape
+        numbers = _unpacked(stored.read(f"{base}.qweight").T, bits).T
+        zeros = _unpacked(stored.read(f"{base}.qzeros"), bits).astype(np.int32)
+        scales = widen(stored.read(f"{base}.scales"), stored.tensors[f"{base}.scales"].dtype)
+        if scales.shape[1] != rows or zeros.shape != scales.shape:
+            raise FormatError(f"{self.path}: the parts of {base} do not fit together")
+        if f"{base}.g_idx" in stored.tensors:
+            groups = stored.read(f"{base}.g_idx")
+        else:
+            groups = np.arange(columns, dtype=np.int32) // (columns // len(scales))
+        if len(groups) != columns or groups.min() < 0 or groups.max() >= len(scales):
+            raise FormatError(f"{self.path}: {base}.g_idx names groups that there are not")
+        # the older format stores one less, and lets it overflow
+        zeros = (zeros + self._format.zero_offset) % 2**bits
+        return _Weight(numbers, zeros, scales, groups)
+
+
+def _unpacked(packed: NDArray[Any], bits: int) -> NDArray[np.uint8]:
+    """The numbers in each row's int32s, the lowest bits first: [n, k] to [n, k * 32 / bits]."""
+    shifts = np.arange(0, 32, bits, dtype=np.uint32)
+    numbers = packed.astype("<i4").view(np.uint32)[:, :, None] >> shifts & np.uint32(2**bits - 1)
+    return numbers.astype(np.uint8).reshape(len(packed), -1)
