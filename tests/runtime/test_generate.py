@@ -17,6 +17,11 @@ from gritlite.errors import ClosedError, InputTooLongError, UsageError
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 24}
 SAMPLED: dict[str, Any] = {"temperature": 1.5, "top_k": 0, "top_p": 1.0, "max_tokens": 24}
 LETTERS = "root ::= [a-z]{60}"
+LONG: dict[str, Any] = {  # too long to end by itself while a test watches
+    "temperature": 0,
+    "max_tokens": 900,
+    "grammar": "root ::= [a-z]{1900}",
+}
 
 
 def test_greedy_answers_repeat(tiny_model: GritLM) -> None:
@@ -281,9 +286,8 @@ def test_cancel_stops_within_a_token(tiny_model: GritLM) -> None:
 
 def test_cancel_from_another_thread(tiny_model: GritLM) -> None:
     """While it is being read, and while it waits for another answer to be read."""
-    options = {"temperature": 0, "max_tokens": 900, "grammar": "root ::= [a-z]{1900}"}
-    busy = tiny_model.generate("Once", stream=True, **options)
-    waiting = tiny_model.generate("Twice", stream=True, **options)
+    busy = tiny_model.generate("Once", stream=True, **LONG)
+    waiting = tiny_model.generate("Twice", stream=True, **LONG)
     reader = threading.Thread(target=list, args=(busy,))
     waiter = threading.Thread(target=list, args=(waiting,))
     reader.start()
@@ -304,7 +308,7 @@ def test_cancel_from_another_thread(tiny_model: GritLM) -> None:
 def test_answers_closed_from_another_thread(tiny_model: GritLM) -> None:
     """Closing frees the sampler, which the reader may be using."""
     for number in range(30):
-        answer = tiny_model.generate("Once", stream=True, temperature=0, max_tokens=500)
+        answer = tiny_model.generate("Once", stream=True, **LONG)
         reader = threading.Thread(target=list, args=(answer,))
         reader.start()
         time.sleep(0.003 * (number % 7))
