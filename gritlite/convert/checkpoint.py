@@ -68,7 +68,7 @@ class Checkpoint:
         stored = np.empty((count, length), STORAGE[entry.dtype])
         start = entry.start + first * length * stored.itemsize
         read_into(self._open(entry.path), start, stored, name)
-        return widen(stored, entry.dtype)
+        return _widen(stored)
 
     def read(self, name: str) -> NDArray[Any]:
         """A whole tensor as it is stored. Raises as `read_rows`."""
@@ -83,9 +83,8 @@ class Checkpoint:
         return self._files[path]
 
 
-def widen(stored: NDArray[Any], dtype: str) -> NDArray[np.float32]:
-    """Values of a safetensors `dtype` in float32, exactly."""
-    if dtype == "BF16":
+def _widen(stored: NDArray[Any]) -> NDArray[np.float32]:
+    if stored.dtype == STORAGE["BF16"]:
         # bfloat16 is the upper half of a float32
         wide = stored.astype(np.uint32)
         wide <<= 16

@@ -17,7 +17,7 @@ from gritlite.convert.config import ModelConfig, read_config
 from gritlite.convert.gptq_checkpoint import GPTQCheckpoint, GPTQFormat, QuantizedEntry
 from gritlite.convert.interleaving import interleaved
 from gritlite.convert.metadata import add_embed_format, add_general, add_model, add_vocabulary
-from gritlite.convert.safetensors import DTYPES, TensorEntry
+from gritlite.convert.safetensors import DTYPES, FLOATS, TensorEntry
 from gritlite.convert.source import SourceTensor
 from gritlite.convert.tokenizer import read_tokenizer
 from gritlite.errors import ArchitectureError
@@ -43,12 +43,8 @@ def open_checkpoint(folder: Path) -> Iterator["CheckpointSource"]:
     """
     config = read_config(folder)
     gptq = GPTQFormat.from_config(config.raw)
-    if gptq is None:
-        with Checkpoint(folder) as checkpoint:
-            yield CheckpointSource(config, checkpoint)
-    else:
-        with GPTQCheckpoint(Checkpoint(folder, DTYPES), gptq) as checkpoint:
-            yield CheckpointSource(config, checkpoint)
+    with Checkpoint(folder, DTYPES if gptq else FLOATS) as checkpoint:
+        yield CheckpointSource(config, GPTQCheckpoint(checkpoint, gptq) if gptq else checkpoint)
 
 
 class CheckpointSource:

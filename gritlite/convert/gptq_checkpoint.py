@@ -13,13 +13,12 @@ gptqmodel/nn_modules/qlinear of GPTQModel 7.6. Q4_0: block_q4_0 of ggml-common.h
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.convert.checkpoint import Checkpoint, widen
+from gritlite.convert.checkpoint import Checkpoint
 from gritlite.convert.safetensors import TensorEntry
 from gritlite.errors import ArchitectureError, FormatError
 
@@ -81,7 +80,7 @@ class _Weight:
 
 
 class GPTQCheckpoint:
-    """The tensors of a folder of GPTQ weights, with the interface of `Checkpoint`.
+    """The tensors of a folder of GPTQ weights, read like those of the open `checkpoint`.
 
     `quantized` names the weights that Q4_0 holds exactly, which `read_blocks`
     reads; `read_rows` gives any tensor in floats. Raises FormatError for a weight
@@ -98,17 +97,6 @@ class GPTQCheckpoint:
             if name.endswith(".qweight")
         ]
         self._read = lru_cache(1)(self._read_weight)  # rows of one are asked for in turn
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._checkpoint.__exit__(kind, error, trace)
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorEntry | QuantizedEntry]:
@@ -143,7 +131,7 @@ class GPTQCheckpoint:
             order = stored.read(f"{base}.g_idx")
             if not np.array_equal(order, np.arange(columns) // size):
                 return False
-        scales = widen(stored.read(f"{base}.scales"), stored.tensors[f"{base}.scales"].dtype)
+        scales = self._scales(base)
         with np.errstate(over="ignore"):
             return bool(np.array_equal(scales.astype(np.float16).astype(np.float32), scales))
 
@@ -178,12 +166,16 @@ class GPTQCheckpoint:
         blocks[:, :, 2:] = numbers[:, :, 0] | numbers[:, :, 1] << 4
         return blocks.reshape(count, -1)
 
+    def _scales(self, base: str) -> NDArray[np.float32]:
+        name = f"{base}.scales"
+        return self._checkpoint.read_rows(name, 0, self._checkpoint.tensors[name].shape[0])
+
     def _read_weight(self, base: str) -> _Weight:
         stored, bits = self._checkpoint, self._format.bits
         rows, columns = self.tensors[f"{base}.weight"].shape
         numbers = _unpacked(stored.read(f"{base}.qweight").T, bits).T
         zeros = _unpacked(stored.read(f"{base}.qzeros"), bits).astype(np.int32)
-        scales = widen(stored.read(f"{base}.scales"), stored.tensors[f"{base}.scales"].dtype)
+        scales = self._scales(base)
         if scales.shape[1] != rows or zeros.shape != scales.shape:
             raise FormatError(f"{self.path}: the parts of {base} do not fit together")
         if f"{base}.g_idx" in stored.tensors:
