@@ -1,14 +1,16 @@
-"""What llama.cpp itself makes of a file: its tokens and its logits, through the C interface."""
+"""What llama.cpp itself makes of a file: tokens, logits, quantized files, through C."""
 
 import contextlib
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
+
+from gritlite.quant.types import Target
 
 _SILENT = llama_cpp.llama_log_callback(lambda *_: None)
 
@@ -76,3 +78,26 @@ def logits(model: Any, ids: Sequence[int], *, adapter: Path | None = None) -> ND
     finally:
         llama_cpp.llama_batch_free(batch)
         llama_cpp.llama_free(context)
+
+
+def quantize_with_llama_cpp(
+    source: Path,
+    output: Path,
+    target: Target,
+    importances: Mapping[str, NDArray[np.float32]] | None = None,
+) -> bool:
+    """Write the file that llama_model_quantize makes; whether it did not refuse."""
+    llama_cpp.llama_log_set(_SILENT, None)
+    params = llama_cpp.llama_model_quantize_default_params()
+    params.nthread = 2
+    params.ftype = target.file_type
+    params.allow_requantize = True
+    if importances is not None:
+        entry, floats = llama_cpp.llama_model_imatrix_data, ctypes.POINTER(ctypes.c_float)
+        entries = [
+            entry(name.encode(), values.ctypes.data_as(floats), values.size)
+            for name, values in importances.items()
+        ]
+        params.imatrix = (entry * (len(entries) + 1))(*entries)
+    status: int = llama_cpp.llama_model_quantize(bytes(source), bytes(output), ctypes.byref(params))
+    return status == 0

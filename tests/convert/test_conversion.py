@@ -1,11 +1,9 @@
 """convert(): what it writes is what llama.cpp would have written, and loads there."""
 
-import ctypes
 import json
 import tracemalloc
 from pathlib import Path
 
-import llama_cpp
 import numpy as np
 import pytest
 
@@ -14,7 +12,7 @@ from gritlite.errors import FormatError, OutputExistsError, UsageError
 from gritlite.modelfile.header import GGUFFile, read_header
 from gritlite.prompt import EmbedFormat, is_grit
 from gritlite.quant.types import TARGETS
-from tests.reference import loaded, logits, tokenize
+from tests.reference import loaded, logits, quantize_with_llama_cpp, tokenize
 from tests.tiny import (
     CASES,
     VOCABULARY,
@@ -70,21 +68,12 @@ def test_tensors_are_those_of_llama_model_quantize(target: str, dtype: str, tmp_
     )
     convert(folder, tmp_path / "plain.gguf", {"F32": "f32", "BF16": "bf16"}[dtype])
     convert(folder, tmp_path / "ours.gguf", target)
-    llama_quantize(tmp_path / "plain.gguf", tmp_path / "theirs.gguf", TARGETS[target].file_type)
-    ours, theirs = tensor_bytes(tmp_path / "ours.gguf"), tensor_bytes(tmp_path / "theirs.gguf")
+    plain, theirs_file = tmp_path / "plain.gguf", tmp_path / "theirs.gguf"
+    assert quantize_with_llama_cpp(plain, theirs_file, TARGETS[target])
+    ours, theirs = tensor_bytes(tmp_path / "ours.gguf"), tensor_bytes(theirs_file)
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
         assert ours[name] == tensor, name
-
-
-def llama_quantize(source: Path, output: Path, file_type: int) -> None:
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = file_type
-    params.nthread = 2
-    result = llama_cpp.llama_model_quantize(
-        str(source).encode(), str(output).encode(), ctypes.byref(params)
-    )
-    assert result == 0
 
 
 def test_rows_that_do_not_fit_fall_back_and_are_reported(tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
 """convert() on a GGUF file writes what llama_model_quantize writes."""
 
-import ctypes
 import tracemalloc
 from pathlib import Path
 
 import gguf
-import llama_cpp
 import numpy as np
 import pytest
 
@@ -14,7 +12,7 @@ from gritlite.errors import ArchitectureError, FormatError
 from gritlite.modelfile.header import read_header
 from gritlite.prompt import EMBED_PROMPT_KEY, EmbedFormat, is_grit
 from gritlite.quant.types import TARGETS
-from tests.reference import loaded, logits
+from tests.reference import loaded, logits, quantize_with_llama_cpp
 from tests.sample_gguf import rewrite
 from tests.tiny import make_checkpoint
 
@@ -33,22 +31,13 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], P
         for type in (FULL, HALF, MIXED):
             convert(checkpoint, folder / "plain.gguf", type, force=True)
             made[case, type] = folder / f"{case}.{type}.gguf"
-            llama_quantize(folder / "plain.gguf", made[case, type], type)
+            assert quantize_with_llama_cpp(folder / "plain.gguf", made[case, type], TARGETS[type])
     return made
-
-
-def llama_quantize(source: Path, output: Path, target: str) -> None:
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = TARGETS[target].file_type
-    params.nthread = 2
-    params.allow_requantize = True
-    status = llama_cpp.llama_model_quantize(bytes(source), bytes(output), ctypes.byref(params))
-    assert status == 0
 
 
 def assert_the_same_file(source: Path, target: str, folder: Path) -> Report:
     report = convert(source, folder / "ours.gguf", target, force=True)
-    llama_quantize(source, folder / "theirs.gguf", target)
+    assert quantize_with_llama_cpp(source, folder / "theirs.gguf", TARGETS[target])
     assert (folder / "ours.gguf").read_bytes() == (folder / "theirs.gguf").read_bytes(), target
     assert report.tensors == len(read_header(source).tensors)
     return report

@@ -1,10 +1,8 @@
 """convert() with an importance matrix gives the tensors that llama_model_quantize gives."""
 
-import ctypes
 from pathlib import Path
 
 import gguf
-import llama_cpp
 import numpy as np
 import pytest
 
@@ -13,6 +11,7 @@ from gritlite.errors import FormatError, UsageError
 from gritlite.modelfile.header import read_header
 from gritlite.quant.imatrix import Activations, Imatrix, write_imatrix
 from gritlite.quant.types import TARGETS
+from tests.reference import quantize_with_llama_cpp
 from tests.tiny import make_checkpoint
 
 
@@ -41,19 +40,6 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return checkpoint
 
 
-def llama_quantize(source: Path, output: Path, target: str, imatrix: Imatrix) -> None:
-    entry, floats = llama_cpp.llama_model_imatrix_data, ctypes.POINTER(ctypes.c_float)
-    kept = {name: each.importance for name, each in imatrix.tensors.items()}
-    entries = [
-        entry(name.encode(), values.ctypes.data_as(floats), values.size)
-        for name, values in kept.items()
-    ]
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = TARGETS[target].file_type
-    params.imatrix = (entry * (len(entries) + 1))(*entries)
-    assert llama_cpp.llama_model_quantize(bytes(source), bytes(output), ctypes.byref(params)) == 0
-
-
 def tensors_of(path: Path) -> dict[str, tuple[str, bytes]]:
     return {t.name: (t.tensor_type.name, t.data.tobytes()) for t in gguf.GGUFReader(path).tensors}
 
@@ -61,7 +47,8 @@ def tensors_of(path: Path) -> dict[str, tuple[str, bytes]]:
 @pytest.mark.parametrize("target", ["q4_0", "q4_k_m", "q2_k", "iq3_xxs", "iq2_s", "iq1_s"])
 def test_tensors_are_those_of_llama_cpp(model: Path, target: str, tmp_path: Path) -> None:
     floats, matrix = model.parent / "f32.gguf", model.parent / "matrix.gguf"
-    llama_quantize(floats, tmp_path / "theirs.gguf", target, matrix_of(floats))
+    importances = {name: each.importance for name, each in matrix_of(floats).tensors.items()}
+    assert quantize_with_llama_cpp(floats, tmp_path / "theirs.gguf", TARGETS[target], importances)
     theirs = tensors_of(tmp_path / "theirs.gguf")
     for source in (model, floats):
         report = convert(source, tmp_path / "ours.gguf", target, imatrix=matrix, force=True)

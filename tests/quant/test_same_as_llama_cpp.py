@@ -1,10 +1,8 @@
 """Types and bytes are those of llama.cpp's own llama_model_quantize, tensor for tensor."""
 
-import ctypes
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import llama_cpp
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, quants
@@ -15,6 +13,7 @@ from gritlite.quant.choices import choose_types
 from gritlite.quant.rows import quantize_rows
 from gritlite.quant.types import TARGETS, Target
 from tests.quant.tiny_gguf import StoredTensor, TinyModel, random_weights, read_gguf, write_gguf
+from tests.reference import quantize_with_llama_cpp
 
 F32, BF16 = GGMLQuantizationType.F32, GGMLQuantizationType.BF16
 
@@ -54,26 +53,6 @@ MODELS_OF_80_LAYERS = {
     "llama 70B": TinyModel(n_layer=80, n_ff=256, n_head_kv=2),
     "qwen2": TinyModel(arch="qwen2", n_layer=80, n_ff=256),
 }
-
-
-def quantize_with_llama_cpp(
-    source: Path,
-    output: Path,
-    target: Target,
-    importances: Mapping[str, NDArray[np.float32]] | None = None,
-) -> bool:
-    parameters = llama_cpp.llama_model_quantize_default_params()
-    parameters.nthread = 2
-    parameters.ftype = target.file_type
-    if importances is not None:
-        entry, floats = llama_cpp.llama_model_imatrix_data, ctypes.POINTER(ctypes.c_float)
-        entries = [
-            entry(name.encode(), values.ctypes.data_as(floats), values.size)
-            for name, values in importances.items()
-        ]
-        parameters.imatrix = (entry * (len(entries) + 1))(*entries)
-    status: int = llama_cpp.llama_model_quantize(bytes(source), bytes(output), parameters)
-    return status == 0
 
 
 def quantize(
