@@ -26,7 +26,6 @@ from gritlite.machine import available_memory
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
 from gritlite.runtime.llama.context import MAX_SEQUENCES, grown
-from gritlite.runtime.llama.weights import Tokens
 from gritlite.runtime.packing import pack
 from gritlite.runtime.tokens import PromptTokens, TextTokens, Tokenizer
 from gritlite.runtime.turns import Turns
@@ -176,7 +175,7 @@ class Embedder:
 
     def _run_pass(self, pieces: Sequence[_Piece], starts: Sequence[int]) -> Vectors:
         """One bidirectional pass; hidden states of the pooled tokens, float32 [n, n_embd]."""
-        batch = _batch([piece.tokens.ids for piece in pieces], starts)
+        batch = Batch.of([piece.tokens.ids for piece in pieces], starts)
         with self._turns.turn("embed"):
             context = self._context_for(len(batch.tokens))
             context.clear()
@@ -189,7 +188,7 @@ class Embedder:
         its cells. Raises as `pieces`.
         """
         ((whole,),) = self.pieces([text], EmbedOptions())
-        batch = _batch([whole.ids], [whole.start])
+        batch = Batch.of([whole.ids], [whole.start])
         with self._turns.turn("embed"):
             context = self._context_for(len(batch.tokens))
             context.clear()
@@ -235,19 +234,6 @@ class Embedder:
         if self._context is not None:
             self._context.close()
             self._context = None
-
-
-def _batch(sequences: Sequence[Tokens], starts: Sequence[int]) -> Batch:
-    """One pass over sequences of tokens, whose outputs begin at `starts`."""
-    lengths = [len(tokens) for tokens in sequences]
-    return Batch(
-        tokens=np.concatenate(sequences),
-        positions=np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
-        sequences=np.repeat(np.arange(len(sequences), dtype=np.int32), lengths),
-        outputs=np.concatenate(
-            [np.arange(n) >= start for n, start in zip(lengths, starts, strict=True)]
-        ),
-    )
 
 
 def _fit(

@@ -37,16 +37,8 @@ class Observer:
         Returns the final hidden states of all tokens, float32 [n, n_embd]. Raises
         what `watch` raises.
         """
-        lengths = [len(sequence) for sequence in sequences]
         self._context.clear()
-        return self._context.decode(
-            Batch(
-                tokens=np.concatenate([np.asarray(tokens, np.int32) for tokens in sequences]),
-                positions=np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
-                sequences=np.repeat(np.arange(len(lengths), dtype=np.int32), lengths),
-                outputs=np.ones(sum(lengths), np.bool_),
-            )
-        )
+        return self._context.decode(Batch.of(sequences, [0] * len(sequences)))
 
     def close(self) -> None:
         """Free the context."""

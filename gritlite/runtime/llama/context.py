@@ -8,12 +8,12 @@ wrong (kv_unified, n_ubatch = n_batch).
 
 import contextlib
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from gritlite.errors import (
     ClosedError,
@@ -63,6 +63,20 @@ class Batch:
     positions: NDArray[np.int32]
     sequences: NDArray[np.int32]
     outputs: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, sequences: Sequence[ArrayLike], starts: Sequence[int]) -> Self:
+        """Whole sequences of token ids side by side, whose outputs begin at `starts`."""
+        parts = [np.asarray(tokens, np.int32) for tokens in sequences]
+        lengths = [len(part) for part in parts]
+        return cls(
+            tokens=np.concatenate(parts),
+            positions=np.concatenate([np.arange(n, dtype=np.int32) for n in lengths]),
+            sequences=np.repeat(np.arange(len(parts), dtype=np.int32), lengths),
+            outputs=np.concatenate(
+                [np.arange(n) >= start for n, start in zip(lengths, starts, strict=True)]
+            ),
+        )
 
 
 def grown(size: int, wanted: int, most: int) -> int:
