@@ -7,6 +7,8 @@ from typing import Any
 
 from gritlite.errors import FileError, FormatError
 
+JSON_LINES = (".jsonl", ".ndjson")  # the names of files with a JSON value a line
+
 
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file, line ends as they are, without a byte order mark.

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gritlite.errors import FileError, FormatError, InputError, UsageError
+from gritlite.textfiles import JSON_LINES
 
 STANDARD_INPUT = "-"
 DEFAULT_FIELD = "text"
-_JSON_LINES = (".jsonl", ".ndjson")
 _LONGEST_LINE = 64 * 2**20  # bytes; a file without line ends must not fill the memory
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -51,7 +51,7 @@ class Texts:
         for name in self._files:
             self._starts.append(count)
             field = self._field
-            if field is None and name.lower().endswith(_JSON_LINES):
+            if field is None and name.lower().endswith(JSON_LINES):
                 field = DEFAULT_FIELD
             for line in self._lines(name):
                 yield self._text(line, field, self.place(count))

@@ -14,6 +14,7 @@ import numpy as np
 
 from gritlite.errors import FormatError, InputError
 from gritlite.eval.task import Progress, Score
+from gritlite.runtime.chunks import whole_chunks
 from gritlite.runtime.model import GritLM
 from gritlite.textfiles import read_text
 
@@ -38,22 +39,20 @@ class Perplexity:
 
     def run(self, model: GritLM, progress: Progress) -> list[Score]:
         """Measure the model. Raises InputError for a text of less than one chunk."""
-        bos = [] if model.bos is None else [model.bos]
-        tokens = bos + model.tokenize(self._text)
-        whole = len(tokens) // CHUNK
-        if not whole:
-            raise InputError(f"{self._path}: {len(tokens)} tokens, but a chunk has {CHUNK}")
-        count = min(whole, self._limit or whole)
+        chunks = whole_chunks(model, self._text, CHUNK)
+        if not chunks:
+            tokens = len(model.tokenize(self._text))
+            raise InputError(f"{self._path}: {tokens} tokens, but a chunk has {CHUNK}")
+        count = min(len(chunks), self._limit or len(chunks))
         scores = []
-        for number in range(count):
+        for number, chunk in enumerate(chunks[:count]):
             progress(number, count)
-            chunk = tokens[number * CHUNK : (number + 1) * CHUNK]
-            chunk[: len(bos)] = bos
             scores.append(model.score(chunk, FIRST_SCORED))
         progress(count, count)
         losses = -np.concatenate(scores).astype(np.float64)
         value = math.exp(losses.mean())
         # of the mean, carried through the exponential, as llama-perplexity does
         error = value * losses.std() / math.sqrt(len(losses) - 1)
-        note = f"standard error {error:.3g}; the first {count} of {whole} chunks of {CHUNK} tokens"
+        of_all = f"the first {count} of {len(chunks)} chunks of {CHUNK} tokens"
+        note = f"standard error {error:.3g}; {of_all}"
         return [Score(self.name, "perplexity", value, len(losses), note)]

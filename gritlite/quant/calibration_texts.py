@@ -13,19 +13,38 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gritlite.errors import FormatError, InputError, UsageError
 from gritlite.modelfile.memory import PASS_TOKENS
-from gritlite.runtime.model import GritLM
+from gritlite.prompt import EmbedFormat
+from gritlite.runtime.chunks import Tokenizing, whole_chunks
+from gritlite.runtime.llama.context import MAX_SEQUENCES
 from gritlite.runtime.packing import pack
 from gritlite.runtime.template import Message, check_messages
-from gritlite.textfiles import parse_json, read_lines, read_text
-
-_JSON_LINES = (".jsonl", ".ndjson")
-_MAX_SEQUENCES = 256  # of one pass
+from gritlite.textfiles import JSON_LINES, parse_json, read_lines, read_text
 
 Tokens = tuple[int, ...]
+
+
+class TokenSource(Tokenizing, Protocol):
+    """A `GritLM`, or a checkpoint's tokenizer that gives the same tokens."""
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of one sequence."""
+
+    @property
+    def format(self) -> EmbedFormat:
+        """How texts are embedded."""
+
+    def embed_tokens(
+        self, text: str, *, instruction: str = "", max_length: int | None = None
+    ) -> list[list[int]]:
+        """Prompt and text as token ids, in pieces of `max_length`."""
+
+    def chat_tokens(self, messages: Sequence[Message]) -> list[int]:
+        """A chat as token ids, up to where the next answer begins."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +83,7 @@ def read_texts(files: Sequence[Path]) -> CalibrationText:
     streams: list[str] = []
     chats: list[tuple[Message, ...]] = []
     for path in files:
-        if path.suffix in _JSON_LINES:
+        if path.suffix in JSON_LINES:
             rows = list(_rows(path))
             stream = "\n\n".join(row["text"] for row in rows if row.keys() == {"text"})
         else:
@@ -79,12 +98,12 @@ def read_texts(files: Sequence[Path]) -> CalibrationText:
     return CalibrationText(tuple(documents), tuple(streams), tuple(chats))
 
 
-def pass_tokens(model: GritLM) -> int:
+def pass_tokens(model: TokenSource) -> int:
     """The tokens of one pass: llama.cpp's chunk, or what a small model was trained for."""
     return min(PASS_TOKENS, model.max_length)
 
 
-def embed_passes(model: GritLM, texts: CalibrationText) -> list[Pass]:
+def embed_passes(model: TokenSource, texts: CalibrationText) -> list[Pass]:
     """Bidirectional passes over the documents, packed; long ones in pieces."""
     size = pass_tokens(model)
     sequences: list[Tokens] = []
@@ -95,19 +114,17 @@ def embed_passes(model: GritLM, texts: CalibrationText) -> list[Pass]:
     return _packed(sequences, size, causal=False)
 
 
-def generate_passes(model: GritLM, texts: CalibrationText) -> list[Pass]:
+def generate_passes(model: TokenSource, texts: CalibrationText) -> list[Pass]:
     """Causal passes over the streams, a chunk each, and over the chats, packed.
 
     The tokens behind a stream's last whole chunk are left out, as llama.cpp does.
     """
     size = pass_tokens(model)
-    bos = () if model.bos is None else (model.bos,)
-    passes = []
-    for stream in texts.streams:
-        tokens = (*bos, *model.tokenize(stream))
-        for start in range(0, len(tokens) - size + 1, size):
-            chunk = bos + tokens[start + len(bos) : start + size]
-            passes.append(Pass((chunk,), causal=True))
+    passes = [
+        Pass((tuple(chunk),), causal=True)
+        for stream in texts.streams
+        for chunk in whole_chunks(model, stream, size)
+    ]
     chats = [tuple(model.chat_tokens(messages)) for messages in texts.chats]
     pieces = [chat[start : start + size] for chat in chats for start in range(0, len(chat), size)]
     passes += _packed(pieces, size, causal=True)
@@ -119,7 +136,7 @@ def generate_passes(model: GritLM, texts: CalibrationText) -> list[Pass]:
 
 
 def _packed(sequences: Sequence[Tokens], size: int, *, causal: bool) -> list[Pass]:
-    packs = pack([len(tokens) for tokens in sequences], size, _MAX_SEQUENCES)
+    packs = pack([len(tokens) for tokens in sequences], size, MAX_SEQUENCES)
     return [Pass(tuple(sequences[i] for i in indices), causal) for indices in packs]
 
 
