@@ -1,7 +1,7 @@
 """`--type auto`: the types that lose least in both tasks together, in a size or within a loss.
 
-A task's loss is counted in units of what still counts as good (1 - cosine of 0.01,
-KL divergence of 0.05; see docs/quantization.md), and the two are averaged.
+A task's loss is counted in units of what `gritlite compare` still calls good, and
+the two are averaged.
 """
 
 from collections import Counter
@@ -14,13 +14,11 @@ from gritlite.errors import UsageError
 from gritlite.modelfile.header import GGUFFile, TensorInfo
 from gritlite.quant.allocation import Option, smallest_loss, smallest_size
 from gritlite.quant.choices import TensorFacts, is_quantizable
+from gritlite.quant.fidelity.report import GOOD_COSINE, GOOD_KL
 from gritlite.quant.fidelity.sample import Sample
 from gritlite.quant.sensitivity import Importances, Sensitivity, SensitivityMeter
 from gritlite.quant.types import TARGETS, row_bytes
 from gritlite.runtime.model import GritLM
-
-GOOD_COSINE_LOSS = 0.01
-GOOD_KL = 0.05
 
 Types = dict[str, GGMLQuantizationType]
 Progress = Callable[[int, int], None]
@@ -81,7 +79,7 @@ def _options(file: GGUFFile, found: Mapping[str, Sensitivity]) -> dict[str, list
             Option(
                 type,
                 info.elements // info.shape[-1] * row_bytes(type, info.shape[-1]),
-                (embed / GOOD_COSINE_LOSS + found[info.name].generate[type] / GOOD_KL) / 2,
+                (embed / (1 - GOOD_COSINE) + found[info.name].generate[type] / GOOD_KL) / 2,
             )
             for type, embed in found[info.name].embed.items()
         ]

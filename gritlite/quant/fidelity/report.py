@@ -48,8 +48,9 @@ MEASURES = (
 _BY_NAME = {measure.name: measure for measure in MEASURES}
 
 # at least so close: what a person would notice, by the experience of docs/quantization.md
-_EMBED_VERDICTS = ((0.9995, "near lossless"), (0.99, "good"), (0.97, "usable"))
-_GENERATE_VERDICTS = ((0.005, "near lossless"), (0.05, "good"), (0.25, "usable"))
+GOOD_COSINE, GOOD_KL = 0.99, 0.05
+_EMBED_VERDICTS = ((0.9995, "near lossless"), (GOOD_COSINE, "good"), (0.97, "usable"))
+_GENERATE_VERDICTS = ((0.005, "near lossless"), (GOOD_KL, "good"), (0.25, "usable"))
 
 
 @dataclass(frozen=True)
