@@ -10,7 +10,7 @@ from gritlite.convert.source import SourceTensor
 from gritlite.errors import FormatError
 from gritlite.modelfile.encoding import Encodable
 from gritlite.quant.choices import TypeChoice
-from gritlite.quant.imatrix import Imatrix
+from gritlite.quant.imatrix import Imatrix, by_matrix
 from gritlite.quant.types import block_size, needs_imatrix
 
 # no matrix is gathered for these: the first is only looked up, the other weighed by few
@@ -56,13 +56,12 @@ class Importances:
         if tensor.name not in self._imatrix.tensors:
             return False
         importance = self._imatrix.tensors[tensor.name].importance
-        shape = (tensor.rows // tensor.matrix_rows, tensor.shape[-1])
-        if importance.size != shape[0] * shape[1]:
-            raise FormatError(
-                f"{self._path} is of another model: it has {importance.size:,} columns for "
-                f"{tensor.name}, the model has {shape[0] * shape[1]:,}"
-            )
-        self._importances[tensor.name] = importance.reshape(shape)
+        matrices = tensor.rows // tensor.matrix_rows
+        try:
+            found = by_matrix(importance, tensor.name, matrices, tensor.shape[-1])
+        except FormatError as error:
+            raise FormatError(f"{self._path}: {error}") from error
+        self._importances[tensor.name] = found
         return True
 
     def of(self, tensor: SourceTensor, row: int) -> NDArray[np.float32] | None:

@@ -61,6 +61,18 @@ class Imatrix:
     chunk_size: int = 0
 
 
+def by_matrix(
+    importance: NDArray[np.float32], name: str, matrices: int, columns: int
+) -> NDArray[np.float32]:
+    """A tensor's importance as float32 [matrices, columns]; FormatError if it has not so many."""
+    if importance.size != matrices * columns:
+        raise FormatError(
+            f"the importance matrix is of another model: it has {importance.size:,} columns for "
+            f"{name}, the model has {matrices * columns:,}"
+        )
+    return importance.reshape(matrices, columns)
+
+
 def write_imatrix(imatrix: Imatrix, path: Path, *, force: bool = False) -> None:
     """Write a file that llama.cpp's llama-quantize and `read_imatrix` read.
 

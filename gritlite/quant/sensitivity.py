@@ -13,12 +13,13 @@ import numpy as np
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from gritlite.errors import FormatError, UsageError
+from gritlite.errors import UsageError
 from gritlite.modelfile.header import GGUFFile, TensorInfo
 from gritlite.modelfile.reading import open_file, read_into
 from gritlite.quant.fidelity.measures import cosines, divergence, log_softmax
 from gritlite.quant.fidelity.outputs import first_predicted, vectors
 from gritlite.quant.fidelity.sample import Document, Sample
+from gritlite.quant.imatrix import by_matrix
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import block_size, needs_imatrix
 from gritlite.runtime.model import GritLM
@@ -63,7 +64,12 @@ class SensitivityMeter:
         self._documents = _some_documents(sample)
         self._chunk = sample.chunks[0]
         self._importances = {
-            info.name: _shaped(importances[info.name], info)
+            info.name: by_matrix(
+                importances[info.name],
+                info.name,
+                info.elements // (info.shape[-1] * info.shape[-2]),
+                info.shape[-1],
+            )
             for info in model.file.tensors
             if info.name in importances
         }
@@ -120,14 +126,6 @@ def _some_documents(sample: Sample) -> list[Document]:
     share = min(1.0, _EMBED_TOKENS / sample.document_tokens)
     count = max(1, round(share * len(sample.documents)))
     return [sample.documents[i * len(sample.documents) // count] for i in range(count)]
-
-
-def _shaped(importance: NDArray[np.float32], info: TensorInfo) -> NDArray[np.float32]:
-    """As [matrices, columns] of the tensor."""
-    shape = (info.elements // (info.shape[-1] * info.shape[-2]), info.shape[-1])
-    if importance.size != shape[0] * shape[1]:
-        raise FormatError(f"the importance matrix is of another model: {info.name} differs")
-    return importance.reshape(shape)
 
 
 def _stored(file: GGUFFile, info: TensorInfo) -> NDArray[np.uint8]:
