@@ -8,6 +8,7 @@ means are mixed. The sums come from llama.cpp's own graphs, by `runtime`.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from gritlite.errors import UsageError
@@ -57,16 +58,16 @@ class Calibrator:
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint. Raises FormatError if it is none of this calibration."""
-        self._done, embed, generate = calibration_checkpoint.load(path, self._fingerprint())
+        self._done, embed, generate = calibration_checkpoint.load(path, self._fingerprint)
         self._sums = {False: embed, True: generate}
 
     def save(self, path: Path) -> None:
         """Write a checkpoint of where the calibration stands."""
         calibration_checkpoint.save(
-            path, self._fingerprint(), self._done, self._sums[False], self._sums[True]
+            path, self._fingerprint, self._done, self._sums[False], self._sums[True]
         )
 
-    @property
+    @cached_property
     def tokens(self) -> int:
         """How many tokens there are to evaluate in all."""
         return sum(each.tokens for each in self._passes)
@@ -104,6 +105,7 @@ class Calibrator:
     def _left(self, causal: bool) -> list[Pass]:
         return [each for each in self._passes[self._done :] if each.causal is causal]
 
+    @cached_property
     def _fingerprint(self) -> str:
         """A digest of all that a checkpoint must have in common with this calibration."""
         digest = hashlib.sha256(self._model.fingerprint.encode())
