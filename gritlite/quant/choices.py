@@ -193,6 +193,7 @@ class _Mixture:
     value_of_8_experts: GGMLQuantizationType = _Q.Q8_0
     token_embedding: GGMLQuantizationType | None = None
     output: GGMLQuantizationType = _Q.Q6_K
+    has_more_for_70b: bool = True  # for value tensors in 3 or 4 bits
 
 
 def _more_bits(place: _Place) -> GGMLQuantizationType | None:
@@ -212,6 +213,7 @@ def _below_3_bits(
         value_of_8_experts=_Q.Q4_K,
         token_embedding=kept,
         output=_Q.Q5_K,
+        has_more_for_70b=False,
     )
 
 
@@ -284,7 +286,7 @@ def _wanted_type(
         case _Role.VALUE if has_8_experts:
             return mixture.value_of_8_experts
         case _Role.VALUE:
-            return _value_type(mixture.value(place) or default, place.model, target)
+            return _value_type(mixture.value(place) or default, place.model, mixture)
         case _Role.KEY if has_8_experts:
             return mixture.key_of_8_experts
         case _Role.QUERY | _Role.KEY:
@@ -305,16 +307,12 @@ def _layer(name: str) -> int:
 
 
 def _value_type(
-    chosen: GGMLQuantizationType, model: ModelFacts, target: Target
+    chosen: GGMLQuantizationType, model: ModelFacts, mixture: _Mixture
 ) -> GGMLQuantizationType:
     """The 70B models, whose value tensors are small beside the rest, get them in more bits."""
-    if _is_70b(model) and chosen in (_Q.Q3_K, _Q.Q4_K) and not _is_below_3_bits(target):
+    if _is_70b(model) and chosen in (_Q.Q3_K, _Q.Q4_K) and mixture.has_more_for_70b:
         return _Q.Q5_K
     return chosen
-
-
-def _is_below_3_bits(target: Target) -> bool:
-    return target.name.startswith(("iq1_", "iq2_"))
 
 
 def _is_70b(model: ModelFacts) -> bool:
