@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gritlite.cli.options import load, running_options
+from gritlite.cli.options import load, running_options, texts_option
 from gritlite.errors import CancelledError, OutputExistsError, UsageError
 
 _SECONDS_BETWEEN_CHECKPOINTS = 60
@@ -17,13 +17,8 @@ _SECONDS_BETWEEN_CHECKPOINTS = 60
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write."
 )
-@click.option(
-    "--texts",
-    "files",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Text or JSON Lines to calibrate with, several if given again; gritlite's own by default.",
+@texts_option(
+    "Text or JSON Lines to calibrate with, several if given again; gritlite's own by default."
 )
 @click.option(
     "--embed-weight",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.options import load, running_options
+from gritlite.cli.options import load, running_options, texts_option
 from gritlite.cli.tables import columns
 
 if TYPE_CHECKING:
@@ -20,13 +20,8 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("reference")
 @click.argument("candidates", metavar="CANDIDATE...", nargs=-1, required=True)
-@click.option(
-    "--texts",
-    "files",
-    multiple=True,
-    type=_PATH,
-    metavar="FILE",
-    help="Text or JSON Lines to compare on, several if given again; gritlite's own by default.",
+@texts_option(
+    "Text or JSON Lines to compare on, several if given again; gritlite's own by default."
 )
 @click.option(
     "--chunks", type=click.IntRange(min=1), help="Predict the first so many chunks of text only."

@@ -1,6 +1,7 @@
 """Options that several commands share, and the loading of a model with them."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -20,6 +21,18 @@ def combined(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
         return command
 
     return decorate
+
+
+def texts_option(help: str) -> Callable[[Any], Any]:
+    """--texts FILE, as `files`."""
+    return click.option(
+        "--texts",
+        "files",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help=help,
+    )
 
 
 def load(model: str, *, verbose: bool, **options: Any) -> "GritLM":

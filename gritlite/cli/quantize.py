@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gritlite.cli.conversion import conversion_options, run, type_option
+from gritlite.cli.options import texts_option
 from gritlite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,14 +40,7 @@ def _bytes(_context: click.Context, _option: click.Parameter, value: str | None)
     type=click.FloatRange(0, min_open=True),
     help="With auto: the largest loss; 1 is what still counts as good.",
 )
-@click.option(
-    "--texts",
-    "files",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="With auto: text to measure on, as in `gritlite calibrate`.",
-)
+@texts_option("With auto: text to measure on, as in `gritlite calibrate`.")
 @click.option(
     "--requantize", is_flag=True, help="Take a file that is quantized already: rounds twice."
 )

@@ -112,17 +112,17 @@ def convert(
     key of gritlite.quant.types.TARGETS, or None for a source of GPTQ weights, all
     of which are then kept as they are. `adapter` is the folder of a PEFT LoRA
     adapter to merge into the weights. `imatrix` is an importance matrix of the
-    model, in llama.cpp's format: what its passes use most is rounded best. `types` are
-    those of single tensors, in the place of `target`'s choices. Without
-    `requantize` a source with quantized tensors that would be rounded twice is
-    refused. An `output` that exists is replaced only with `force`. `threads` is the number of
-    processors to use, all by default.
-    `on_progress` is called after each block of rows, from the calling thread.
+    model, in llama.cpp's format: what its passes use most is rounded best. `types`
+    are those of single tensors, in the place of `target`'s choices. Without
+    `requantize` a source whose quantized tensors would be rounded twice is refused.
+    An `output` that exists is replaced only with `force`. `threads` is the number
+    of processors to use, all by default. `on_progress` is called after each block
+    of rows, from the calling thread.
 
-    Raises UsageError for an unknown target, one that needs an importance matrix,
-    or a source that is refused, FileError if something cannot be
-    read or written, OutputExistsError, FormatError for damaged files,
-    ArchitectureError and TokenizerError for models that cannot be carried over.
+    Raises UsageError for an unknown target, one that needs an importance matrix, or
+    a source that is refused, FileError if something cannot be read or written,
+    OutputExistsError, FormatError for damaged files, ArchitectureError and
+    TokenizerError for models that cannot be carried over.
     """
     if target is not None and target not in TARGETS:
         raise UsageError(f"type {target!r} is not known; known are {', '.join(TARGETS)}")
