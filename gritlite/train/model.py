@@ -6,16 +6,13 @@ groups of sequences of like length, so that little is computed for padding.
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gritlite.errors import FileError
 from gritlite.train.attention import by_length, pad
-from gritlite.train.loading import loading
 from gritlite.train.recipe import Adapter
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
 
@@ -32,25 +29,6 @@ def computes_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def load_base(path: Path) -> tuple[Any, Any]:
-    """The model, in float32 and frozen, and the tokenizer of a folder or a GGUF file.
-
-    Raises FileError or ArchitectureError when transformers cannot load it.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder, options = (path, {}) if path.is_dir() else (path.parent, {"gguf_file": path.name})
-    if not path.exists():
-        raise FileError(f"{path} does not exist: name a GGUF file or a Hugging Face folder")
-    with loading(path):
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="sdpa", **options
-        )
-    model.requires_grad_(False)
-    return model, tokenizer
 
 
 class AdaptedModel:

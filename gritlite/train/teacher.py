@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gritlite.errors import FileError
-from gritlite.train.loading import loading
+from gritlite.pretrained import loading
 
 MAX_TOKENS = 256
 PASS_TEXTS = 32

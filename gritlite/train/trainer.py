@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from gritlite.errors import FormatError
+from gritlite.pretrained import load_model, load_tokenizer
 from gritlite.prompt import EmbedFormat
 from gritlite.train import checkpoint, gradcache, objectives
 from gritlite.train.batches import picks
 from gritlite.train.log import Step
-from gritlite.train.model import AdaptedModel, best_device, load_base
+from gritlite.train.model import AdaptedModel, best_device
 from gritlite.train.recipe import Recipe, Schedule, Source
 from gritlite.train.rows import ChatRow, DocumentRow, PairRow, Row, read_rows
 from gritlite.train.teacher import Teacher
@@ -63,7 +64,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, base: Path, folder: Path) -> None:
         torch.manual_seed(recipe.seed)  # the adapters' random beginning
         device = best_device()
-        model, tokenizer = load_base(base)
+        model, tokenizer = load_model(base), load_tokenizer(base)
         formatter = Formatter(tokenizer, EmbedFormat())
         self.recipe = recipe
         self.examples = [read_examples(folder, source, formatter) for source in recipe.source]

@@ -24,11 +24,12 @@ from gritlite import (
     instruction,
 )
 from gritlite.convert import convert
+from gritlite.pretrained import load_model, load_tokenizer
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime.template import GRIT_TEMPLATE
 from gritlite.train import gradcache, objectives
 from gritlite.train.attention import by_length, pad
-from gritlite.train.model import AdaptedModel, load_base
+from gritlite.train.model import AdaptedModel
 from gritlite.train.recipe import Adapter, Recipe
 from gritlite.train.rows import ChatRow, DocumentRow, Text
 from gritlite.train.run import train
@@ -57,7 +58,7 @@ def model(base: Path) -> AdaptedModel:
 def adapted(base: Path, **options: Any) -> AdaptedModel:
     """A base with adapters that are not zero, so that they matter."""
     torch.manual_seed(0)
-    made = AdaptedModel(load_base(base)[0], Adapter(rank=4, alpha=8), device=CPU, **options)
+    made = AdaptedModel(load_model(base), Adapter(rank=4, alpha=8), device=CPU, **options)
     with torch.no_grad():
         for parameter in made.parameters.values():
             parameter.copy_(torch.randn_like(parameter) * 0.05)
@@ -150,7 +151,7 @@ def test_generative_losses_weigh_tokens_samples_or_groups() -> None:
 
 def test_vectors_are_those_of_the_runtime(base: Path, tmp_path: Path) -> None:
     convert(base, tmp_path / "model.gguf", "f32")
-    model, tokenizer = load_base(base)
+    model, tokenizer = load_model(base), load_tokenizer(base)
     formatter = Formatter(tokenizer, EmbedFormat())
     trained = AdaptedModel(model, Adapter(), device=CPU)  # adapters begin as nothing
     words = [text for text in some_texts(24) if text.strip()]
@@ -167,8 +168,9 @@ def test_a_gguf_file_is_the_same_base_as_its_folder(
     base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     convert(base, tmp_path / "model.gguf", "f32")
-    from_file, tokenizer = load_base(tmp_path / "model.gguf")
-    from_folder, same = load_base(base)
+    file = tmp_path / "model.gguf"
+    from_file, tokenizer = load_model(file), load_tokenizer(file)
+    from_folder, same = load_model(base), load_tokenizer(base)
     assert capfd.readouterr() == ("", "")
     assert tokenizer("Some words.").input_ids == same("Some words.").input_ids
     for name, weights in from_folder.state_dict().items():
@@ -266,10 +268,10 @@ def test_bfloat16_gives_about_the_same_losses(
 
 def test_a_base_or_teacher_that_is_none(base: Path, tmp_path: Path) -> None:
     with pytest.raises(FileError, match="does not exist"):
-        load_base(tmp_path / "none.gguf")
+        load_model(tmp_path / "none.gguf")
     (tmp_path / "bad.gguf").write_bytes(b"GGUF nonsense")
     with pytest.raises(ArchitectureError, match="transformers cannot load"):
-        load_base(tmp_path / "bad.gguf")
+        load_model(tmp_path / "bad.gguf")
     with pytest.raises(FileError, match=r"config\.json"):
         Teacher(tmp_path, CPU)
     (tmp_path / "config.json").write_text("{}")
