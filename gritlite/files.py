@@ -10,10 +10,12 @@ import errno
 import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from gritlite.afterwards import removed_afterwards
 from gritlite.errors import FileError, OutputExistsError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -61,6 +63,43 @@ def replacing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
                 pending.file.flush()
                 os.fsync(pending.file.fileno())
                 pending.publish(force=force)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """A new folder to fill; it gets the name `path` when the block ends without an exception.
+
+    With `force` a folder of that name is removed for it, but nothing else is.
+    Raises OutputExistsError and FileError, also when the disk is full.
+    """
+    check_folder(path, force=force)
+    with _block_mended(path):
+        with _mended(path):
+            hidden = tempfile.TemporaryDirectory(
+                dir=path.parent,
+                prefix=f".{path.name[:40]}.",
+                suffix=".part",
+                ignore_cleanup_errors=True,
+            )
+        with hidden as name, removed_afterwards(Path(name)):
+            new, old = Path(name) / "new", Path(name) / "old"
+            new.mkdir()
+            yield new
+            with _mended(path):
+                if path.exists():
+                    path.rename(old)
+                new.rename(path)
+
+
+def check_folder(path: Path, *, force: bool) -> None:
+    """Fail early if `path` cannot become a folder of outputs; raises as `replacing_folder`."""
+    if path.is_dir():
+        if not force:
+            raise OutputExistsError(
+                f"{path} exists: pass --force to replace it, or name another folder"
+            )
+    else:
+        check_output(path, force=False)
 
 
 def sha256(path: Path) -> str:

@@ -13,15 +13,14 @@ The module does not know what is downloaded.
 """
 
 import contextlib
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from gritlite.afterwards import removed_afterwards
 from gritlite.errors import FileError
 from gritlite.files import DISK_FULL
 from gritlite.hub import cache
@@ -31,9 +30,6 @@ if sys.platform != "win32":
 
 _LOCK = "lock"
 _WEEK = 7 * 24 * 3600
-# ends at the end of its input, which is when the last holder of the other end is dead; a child
-# of the dead process may be writing for another moment
-_REMOVE_AFTERWARDS = 'read -r _; rm -rf "$0" || { sleep 1; rm -rf "$0"; }'
 
 
 @contextlib.contextmanager
@@ -45,7 +41,7 @@ def workspace() -> Iterator[Path]:
         with (
             tempfile.TemporaryDirectory(dir=pending, ignore_cleanup_errors=True) as name,
             _locked(Path(name)),
-            _removed_afterwards(Path(name)),
+            removed_afterwards(Path(name)),
         ):
             yield Path(name)
     except OSError as error:
@@ -67,24 +63,6 @@ def _locked(own: Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 # by its name it is found only now, so that nobody else can take it first
                 (own / "unlocked").rename(own / _LOCK)
-        yield
-
-
-@contextlib.contextmanager
-def _removed_afterwards(own: Path) -> Iterator[None]:
-    """Have a workspace removed by a shell of its own session when this process ends anyhow."""
-    with contextlib.ExitStack() as stack:
-        if os.name == "posix":
-            with contextlib.suppress(OSError):  # a system without a shell
-                stack.enter_context(
-                    subprocess.Popen(
-                        ["/bin/sh", "-c", _REMOVE_AFTERWARDS, str(own)],
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                        start_new_session=True,  # out of reach of Ctrl-C
-                    )
-                )
         yield
 
 
