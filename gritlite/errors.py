@@ -98,7 +98,7 @@ class DeviceError(GritLiteError):
 
 
 class LibraryError(GritLiteError):
-    """llama.cpp cannot be loaded, or cannot run on this processor."""
+    """A library that cannot be loaded, or fails: llama.cpp, or one behind an extra."""
 
     exit_code = 1
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import gguf
 import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
@@ -101,3 +102,10 @@ def quantize_with_llama_cpp(
         params.imatrix = (entry * (len(entries) + 1))(*entries)
     status: int = llama_cpp.llama_model_quantize(bytes(source), bytes(output), ctypes.byref(params))
     return status == 0
+
+
+def tensors(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Every tensor of a file in floats, by gguf's own reader."""
+    return {
+        t.name: gguf.quants.dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(path).tensors
+    }

@@ -16,7 +16,7 @@ import pytest
 
 from gritlite import files
 from gritlite.errors import FileError, OutputExistsError
-from gritlite.files import check_output, replacing
+from gritlite.files import check_output, replacing, replacing_folder
 
 
 @pytest.fixture(params=["unnamed", "hidden"])
@@ -290,4 +290,68 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
         time.sleep(0.1)
         child.send_signal(signal.SIGINT)
         child.wait(10)
+    assert names(tmp_path) == []
+
+
+# --- folders
+
+
+def test_a_folder_appears_when_it_is_filled(tmp_path: Path) -> None:
+    with replacing_folder(tmp_path / "model") as folder:
+        (folder / "part").write_text("whole")
+        assert not (tmp_path / "model").exists()
+    assert (tmp_path / "model" / "part").read_text() == "whole"
+    assert names(tmp_path) == ["model"]
+
+
+def test_a_folder_is_replaced_with_force_only(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").touch()
+    with (
+        pytest.raises(OutputExistsError, match="model exists: pass --force"),
+        replacing_folder(tmp_path / "model"),
+    ):
+        pass
+    with replacing_folder(tmp_path / "model", force=True) as folder:
+        (folder / "new").touch()
+    assert names(tmp_path / "model") == ["new"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "model").write_text("mine")
+    with pytest.raises(OutputExistsError), replacing_folder(tmp_path / "model", force=True):
+        pass
+    assert (tmp_path / "model").read_text() == "mine"
+
+
+def test_a_failure_leaves_no_folder_and_keeps_the_old(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    with contextlib.suppress(ZeroDivisionError):
+        with replacing_folder(tmp_path / "model", force=True) as folder:
+            (folder / "half").touch()
+            1 / 0  # noqa: B018
+        pytest.fail("the error is swallowed")
+    assert names(tmp_path) == ["model"]
+    assert names(tmp_path / "model") == []
+
+
+def test_a_killed_process_leaves_no_folder(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from gritlite.files import replacing_folder\n"
+        "with replacing_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'half').touch(); print(flush=True); time.sleep(60)\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "model")], stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    assert len(names(tmp_path)) == 1
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    deadline = time.monotonic() + 10
+    while names(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert names(tmp_path) == []

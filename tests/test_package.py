@@ -71,7 +71,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     [
         ("runtime", {"cli", "convert", "quant"}),  # of hub, it only asks where a model lies
         ("quant", {"cli", "convert", "hub"}),
-        ("convert", {"cli", "hub", "runtime"}),
+        ("convert", {"cli", "gptq", "hub", "runtime"}),
+        ("gptq", {"cli", "hub", "train"}),
         ("hub", {"cli", "quant", "runtime"}),
     ],
 )
@@ -92,7 +93,7 @@ def _imported(path):
             yield from (alias.name for alias in node.names if alias.name.startswith("gritlite"))
 
 
-# what only an extra brings: modules that need them are imported by tests/oracle
+# what only an extra brings: modules that need them are imported by tests/oracle and tests/gptq
 FROM_EXTRAS = {"torch", "mteb"}
 
 

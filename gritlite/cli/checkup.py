@@ -22,6 +22,7 @@ from gritlite.runtime.threads import default_threads
 
 EXTRAS: Mapping[str, str] = {
     "eval": "scikit-learn",
+    "gptq": "gptqmodel",
     "hub": "huggingface_hub",
     "parquet": "pyarrow",
     "torch": "torch",

@@ -18,7 +18,7 @@ from gritlite.convert.gptq_checkpoint import GPTQCheckpoint, GPTQFormat, Quantiz
 from gritlite.convert.interleaving import interleaved
 from gritlite.convert.metadata import add_embed_format, add_general, add_model, add_vocabulary
 from gritlite.convert.safetensors import DTYPES, FLOATS, TensorEntry
-from gritlite.convert.source import SourceTensor
+from gritlite.convert.source import TOKEN_EMBEDDINGS, SourceTensor
 from gritlite.convert.tokenizer import read_tokenizer
 from gritlite.errors import ArchitectureError
 from gritlite.modelfile.encoding import Encodable, Keys, encode_keys
@@ -90,11 +90,21 @@ class CheckpointSource:
             return {}
         types = {}
         for tensor in self.tensors:
-            entry = self._checkpoint.tensors.get(tensor.parts[0])
             is_matrix = is_quantizable(TensorFacts(tensor.name, tensor.shape))
-            dtype = entry.dtype if isinstance(entry, TensorEntry) else ""
-            types[tensor.name] = _HALVES.get(dtype, tensor.type) if is_matrix else tensor.type
+            types[tensor.name] = self._stored_type(tensor) if is_matrix else tensor.type
         return types
+
+    @property
+    def floats(self) -> GGMLQuantizationType:
+        """See ModelSource."""
+        found = next(tensor for tensor in self.tensors if tensor.name == TOKEN_EMBEDDINGS)
+        return self._stored_type(found)
+
+    def _stored_type(self, tensor: SourceTensor) -> GGMLQuantizationType:
+        """The halves that a tensor is stored in, else the type that it is read in."""
+        entry = self._checkpoint.tensors.get(tensor.parts[0])
+        dtype = entry.dtype if isinstance(entry, TensorEntry) else ""
+        return _HALVES.get(dtype, tensor.type)
 
     def keys(self, target: Target, added: Mapping[str, Encodable]) -> Keys:
         """See ModelSource; raises what `read_tokenizer` raises."""

@@ -14,7 +14,7 @@ from gguf import GGML_QUANT_VERSION
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from gritlite.convert.source import SourceTensor
+from gritlite.convert.source import TOKEN_EMBEDDINGS, SourceTensor
 from gritlite.errors import ArchitectureError
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.encoding import Encodable, Keys, encode_keys, kept_keys
@@ -73,6 +73,11 @@ class GGUFSource:
     def own_types(self) -> Mapping[str, GGMLQuantizationType]:
         """See ModelSource."""
         return {}
+
+    @property
+    def floats(self) -> GGMLQuantizationType:
+        """See ModelSource."""
+        return next(each.type for each in self.tensors if each.name == TOKEN_EMBEDDINGS)
 
     def keys(self, target: Target, added: Mapping[str, Encodable]) -> Keys:
         """See ModelSource."""

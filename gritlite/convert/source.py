@@ -17,6 +17,8 @@ from gritlite.modelfile.encoding import Encodable, Keys
 from gritlite.quant.choices import ModelFacts
 from gritlite.quant.types import Target
 
+TOKEN_EMBEDDINGS = "token_embd.weight"
+
 
 @dataclass(frozen=True)
 class SourceTensor:
@@ -75,6 +77,10 @@ class ModelSource(Protocol):
     @property
     def own_types(self) -> Mapping[str, GGMLQuantizationType]:
         """The type of every tensor in which nothing is lost, if some are quantized; else empty."""
+
+    @property
+    def floats(self) -> GGMLQuantizationType:
+        """The type of its token embeddings: F32, F16 or BF16, or a quantized one."""
 
     def keys(self, target: Target, added: Mapping[str, Encodable]) -> Keys:
         """The metadata of the file to write, `added` in the place of what is called so."""

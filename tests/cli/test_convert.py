@@ -169,3 +169,18 @@ def wait_until_writing(pid, folder):
                 continue
         time.sleep(0.005)
     raise AssertionError("the conversion never began to write")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format", "gptq", "--type", "q4_0"], "--type is for --format gguf"),
+        (["--format", "gptq", "--adapter", "somewhere"], "--adapter is for --format gguf"),
+        (["--format", "gptq", "--imatrix", "x.gguf"], "--imatrix is for --format gguf"),
+        (["--type", "q4_0", "--bits", "4"], "--bits, --group-size and --texts are for --format"),
+        (["--type", "q4_0", "--texts", "a.txt"], "--bits, --group-size and --texts are for"),
+    ],
+)
+def test_options_of_the_other_format_are_refused(arguments, message, checkpoint, tmp_path):
+    status, _, err = run(checkpoint, "-o", tmp_path / "output", *arguments)
+    assert (status, err.startswith(f"gritlite: error: {message}")) == (2, True)

@@ -3,22 +3,14 @@
 import json
 from pathlib import Path
 
-import gguf
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from gritlite.convert import convert
 from gritlite.errors import ArchitectureError, FormatError, UsageError
 from gritlite.modelfile.header import read_header
+from tests.reference import tensors
 from tests.tiny_gptq import Layout, make_gptq
-
-
-def values_of(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Every tensor in floats, by gguf's own reader."""
-    return {
-        t.name: gguf.quants.dequantize(t.data, t.tensor_type) for t in gguf.GGUFReader(path).tensors
-    }
 
 
 def types_of(path: Path) -> dict[str, str]:
@@ -26,7 +18,7 @@ def types_of(path: Path) -> dict[str, str]:
 
 
 def assert_the_same(one: Path, other: Path) -> None:
-    ours, theirs = values_of(one), values_of(other)
+    ours, theirs = tensors(one), tensors(other)
     assert ours.keys() == theirs.keys()
     for name, values in theirs.items():
         assert np.array_equal(ours[name], values), name
@@ -103,7 +95,7 @@ def test_q4_0_keeps_the_weights_and_rounds_the_rest(tmp_path: Path) -> None:
     gptq, floats = make_gptq(tmp_path)
     convert(gptq, tmp_path / "m.gguf", "q4_0")
     convert(floats, tmp_path / "floats.gguf", "f32")
-    ours, exact = values_of(tmp_path / "m.gguf"), values_of(tmp_path / "floats.gguf")
+    ours, exact = tensors(tmp_path / "m.gguf"), tensors(tmp_path / "floats.gguf")
     assert types_of(tmp_path / "m.gguf")["output.weight"] == "Q6_K"
     for name in (name for name in exact if name.startswith("blk.")):
         assert np.array_equal(ours[name], exact[name]), name

@@ -1,5 +1,7 @@
 """Activation sums are those that transformers' own layers see, in both attentions."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from gritlite import GritLM
+from gritlite.gptq.tokens import CheckpointTokens
 from gritlite.quant.calibration import Calibrator
 from gritlite.quant.calibration_texts import embed_passes, generate_passes, read_texts
 from tests.oracle.conftest import Pair
@@ -92,3 +95,21 @@ def transformers_sums(
             options = {} if causal else {"attention_mask": torch.zeros(1, 1, n, n)}
             model(torch.tensor([sequence]), **options)
     return sums
+
+
+@pytest.mark.parametrize("case", ["mistral", "llama-tied", "qwen2"])
+def test_a_checkpoint_gives_the_passes_of_its_file(
+    case: str, tiny_pair: Callable[[str], Pair], tmp_path: Path
+) -> None:
+    """What GPTQ is calibrated on is what an importance matrix is."""
+    rows: list[dict[str, Any]] = [{"text": text} for text in SENTENCES]
+    rows += [{"text": SENTENCES[0], "instruction": "Find what is like it"}]
+    rows += [{"messages": [{"role": "user", "content": text}]} for text in SENTENCES[3:6]]
+    path = tmp_path / "texts.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows * 3), "utf-8")
+    texts, pair = read_texts([path]), tiny_pair(case)
+    theirs = CheckpointTokens.of(pair.folder)
+    with GritLM(pair.file, threads=1) as ours:
+        assert theirs.max_length == ours.max_length
+        assert embed_passes(theirs, texts) == embed_passes(ours, texts)
+        assert generate_passes(theirs, texts) == generate_passes(ours, texts)

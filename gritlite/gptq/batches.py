@@ -1,0 +1,23 @@
+"""A calibration pass as the batch that a transformers model takes: sequences packed, not padded."""
+
+import torch
+
+from gritlite.quant.calibration_texts import Pass
+
+
+def batch_of(each: Pass) -> dict[str, torch.Tensor]:
+    """`input_ids` and `position_ids` int64 [1, n]; `attention_mask` bool [1, 1, n, n].
+
+    A token attends to those of its own sequence: all of them, or in a causal pass
+    those up to itself.
+    """
+    lengths = torch.tensor([len(sequence) for sequence in each.sequences])
+    owners = torch.arange(len(lengths)).repeat_interleave(lengths)
+    attends = owners[:, None] == owners[None, :]
+    if each.causal:
+        attends = attends.tril()
+    return {
+        "input_ids": torch.tensor([[token for sequence in each.sequences for token in sequence]]),
+        "position_ids": torch.cat([torch.arange(int(length)) for length in lengths])[None],
+        "attention_mask": attends[None, None],
+    }

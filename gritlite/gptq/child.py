@@ -1,0 +1,102 @@
+"""GPTQModel in a process of its own: `python -m gritlite.gptq.child JOB`.
+
+It brings thread pools, patches torch and transformers, and writes logs wherever it
+stands, none of which belongs into a caller's process. JOB is a JSON file:
+
+    {"model", "floats", "passes", "output", "bits", "group_size"}
+
+`model` is a Hugging Face folder or a GGUF file, `floats` torch's name of the type
+in which what is not quantized is stored; `passes` are those to calibrate with,
+"causal" and "sequences" of token ids each. For each layer that is done a line
+with the count of those done and in all is written to standard output.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from gritlite.afterwards import end_with_parent
+from gritlite.gptq.batches import batch_of
+from gritlite.pretrained import load_model, load_tokenizer
+from gritlite.quant.calibration_texts import Pass
+
+# searches each group's scale for the least error to this power; 2.4 is that of the GPTQ authors
+_ERROR_NORM = 2.4
+_LEAST_SHARE = 0.005  # of the tokens; a matrix that sees less, as an expert may, is only rounded
+
+
+def main() -> None:
+    """Do the job."""
+    end_with_parent()
+    with os.fdopen(os.dup(1), "w", buffering=1) as reports:
+        os.dup2(2, 1)  # GPTQModel writes its log there, the first line as it is imported
+        if (os.cpu_count() or 1) <= 2:  # it would give itself one worker there, and miss a second
+            os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2")
+        from gptqmodel import GPTQModel, QuantizeConfig
+        from gptqmodel.quantization.config import Fallback
+
+        job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+        batches = [
+            batch_of(Pass(tuple(map(tuple, each["sequences"])), each["causal"]))
+            for each in job["passes"]
+        ]
+        tokens = sum(batch["input_ids"].numel() for batch in batches)
+        config = QuantizeConfig(
+            bits=job["bits"],
+            group_size=job["group_size"],
+            sym=True,
+            desc_act=False,
+            mse=_ERROR_NORM,
+            # by itself it takes the two-dimensional masks for counts of tokens
+            fallback=Fallback(threshold=_LEAST_SHARE * tokens),
+        )
+        model = GPTQModel.load(
+            str(_folder(Path(job["model"]))),
+            config,
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            dtype=torch.float32,
+        )
+        layers = model.model.config.num_hidden_layers
+
+        def report(layer_idx: int, submodule_finalized: bool) -> None:
+            if submodule_finalized:
+                print(layer_idx + 1, layers, file=reports)
+
+        model.layer_callback = report
+        # its own would pad the passes, and make two-dimensional masks of theirs
+        model.prepare_dataset = lambda *_args, **_options: batches
+        model.quantize(batches, batch_size=1)
+        model.save(job["output"])
+        _store_floats(Path(job["output"]), job["floats"])
+
+
+def _folder(model: Path) -> Path:
+    """A Hugging Face folder of the model; that of a GGUF file is made here."""
+    if model.is_dir():
+        return model
+    folder = Path("model")
+    load_model(model).save_pretrained(folder)
+    load_tokenizer(model).save_pretrained(folder)
+    return folder
+
+
+def _store_floats(folder: Path, floats: str) -> None:
+    """Store what was not quantized in the type that it came in, not in that of the solving."""
+    for file in folder.glob("*.safetensors"):
+        tensors = {
+            name: tensor.to(getattr(torch, floats)) if tensor.dtype == torch.float32 else tensor
+            for name, tensor in load_file(file).items()
+        }
+        save_file(tensors, file, {"format": "pt"})
+    config = folder / "config.json"
+    settings = json.loads(config.read_text("utf-8"))
+    settings["dtype"] = floats
+    config.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

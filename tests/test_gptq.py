@@ -1,0 +1,91 @@
+"""What `convert_to_gptq` refuses, and leaves behind, around GPTQModel (tests/gptq runs that)."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from gritlite.convert import convert
+from gritlite.errors import (
+    FormatError,
+    LibraryError,
+    MissingExtraError,
+    OutputExistsError,
+    UsageError,
+)
+from gritlite.gptq import solving
+from gritlite.gptq.solving import convert_to_gptq
+from tests.sample_gguf import rewrite
+from tests.tiny import make_checkpoint
+
+
+@pytest.fixture(autouse=True)
+def extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the extra were installed."""
+    monkeypatch.setattr(solving, "find_spec", lambda _: True)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return make_checkpoint(tmp_path / "checkpoint")
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "words.txt"
+    path.write_text("some words\n" * 2000)
+    return path
+
+
+def test_a_quantized_source(checkpoint: Path, text: Path, tmp_path: Path) -> None:
+    convert(checkpoint, tmp_path / "q8_0.gguf", "q8_0")
+    with pytest.raises(UsageError, match=r"q8_0\.gguf is quantized already \(token_embd.weight\)"):
+        convert_to_gptq(tmp_path / "q8_0.gguf", tmp_path / "solved", [text])
+
+
+def test_without_the_extra(
+    checkpoint: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solving, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"GPTQ needs the package gptqmodel: .*\[gptq\]"):
+        convert_to_gptq(checkpoint, tmp_path / "solved", [text])
+
+
+def test_a_source_with_prompts_of_its_own(checkpoint: Path, text: Path, tmp_path: Path) -> None:
+    convert(checkpoint, tmp_path / "f32.gguf", "f32")
+    own = rewrite(
+        tmp_path / "f32.gguf",
+        tmp_path / "own.gguf",
+        lambda writer: writer.add_string("grit.embed.prompt", "passage: "),
+        without=("grit.embed.prompt",),
+    )
+    with pytest.raises(UsageError, match="embeds with prompts of its own"):
+        convert_to_gptq(own, tmp_path / "solved", [text])
+
+
+def test_a_missing_shard(checkpoint: Path, text: Path, tmp_path: Path) -> None:
+    (checkpoint / "model.safetensors").write_bytes(b"")
+    with pytest.raises(FormatError):
+        convert_to_gptq(checkpoint, tmp_path / "solved", [text])
+
+
+def test_an_output_that_stands(checkpoint: Path, text: Path, tmp_path: Path) -> None:
+    (tmp_path / "solved").mkdir()
+    with pytest.raises(OutputExistsError, match="name another folder"):
+        convert_to_gptq(checkpoint, tmp_path / "solved", [text])
+
+
+def test_a_failure_gives_its_last_words_and_leaves_nothing(
+    checkpoint: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(path.name for path in tmp_path.iterdir())
+    monkeypatch.setattr(solving, "_passes", lambda *_: [])
+    child = ["-c", "import sys; print(1, 2); sys.exit('torch: no room\\n\\nout of memory\\n')"]
+    monkeypatch.setattr(solving, "CHILD", (sys.executable, *child))
+    seen: list[tuple[int, int]] = []
+    with pytest.raises(LibraryError, match=r"^GPTQModel failed: out of memory$"):
+        convert_to_gptq(
+            checkpoint, tmp_path / "solved", [text], on_progress=lambda *done: seen.append(done)
+        )
+    assert seen == [(1, 2)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
