@@ -79,7 +79,11 @@ def _folder(model: Path) -> Path:
     if model.is_dir():
         return model
     folder = Path("model")
-    load_model(model).save_pretrained(folder)
+    loaded = load_model(model)
+    # transformers takes any GGUF file for quantized weights, and would not save them
+    loaded.hf_quantizer = None
+    del loaded.config.quantization_config
+    loaded.save_pretrained(folder)
     load_tokenizer(model).save_pretrained(folder)
     return folder
 

@@ -53,17 +53,22 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_checkpoint(folder, "qwen2", hidden=128, feed_forward=256, dtype="BF16")
 
 
-@pytest.fixture(scope="module")
-def solved(checkpoint: Path) -> Path:
-    """What `gritlite convert --format gptq` makes of it."""
-    texts, output = checkpoint.with_name("texts.txt"), checkpoint.with_name("solved")
+@pytest.fixture(scope="module", params=["folder", "file"])
+def solved(request: pytest.FixtureRequest, checkpoint: Path) -> Path:
+    """What `gritlite convert --format gptq` makes of it, or of its GGUF file."""
+    folder = checkpoint.with_name(request.param)
+    folder.mkdir()
+    source = checkpoint
+    if request.param == "file":
+        source = checkpoint.with_name("bf16.gguf")
+        convert(checkpoint, source, "bf16")
+    texts, output = folder / "texts.txt", folder / "solved"
     texts.write_text("\n\n".join([WORDS] * 8), "utf-8")
     options = ["--format", "gptq", "-o", str(output), "--texts", str(texts)]
-    said = run_python(["-m", "gritlite", "convert", str(checkpoint), *options], output.parent)
+    said = run_python(["-m", "gritlite", "convert", str(source), *options], output.parent)
     assert said.startswith(f"{output}: 4 bits in groups of 32, from ")
     assert said.count("\n") == 1  # nothing of what GPTQModel says
-    made = {path.name for path in output.parent.iterdir()}
-    assert made == {"checkpoint", "texts.txt", "solved", "log"}
+    assert {path.name for path in folder.iterdir()} == {"texts.txt", "solved", "log"}
     return output
 
 
