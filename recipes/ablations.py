@@ -35,7 +35,7 @@ from gritlite.train.trainer import Examples, Trainer
 Figures = dict[str, float]
 
 PAIRS = 500  # of STS Benchmark's dev part
-QUERIES = 300  # of XQuAD that retrieve
+QUERIES = 150  # of XQuAD that retrieve
 QUESTIONS = 60  # of XQuAD that are answered
 CHUNKS = 20  # of WikiText-2, 512 tokens each
 
