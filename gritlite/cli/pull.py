@@ -12,9 +12,12 @@ import click
 def command(name: str, revision: str | None, force: bool) -> None:
     """Fetch a model into the cache and print its path.
 
-    NAME is `default` (SmolLM2-135M-Instruct, 98 MB), or a Hugging Face repository:
-    org/name, or org/name:file.gguf where it holds several GGUF files. Every command
-    that takes a model takes the same names.
+    NAME is `default`, `base`, or a Hugging Face repository: org/name, or
+    org/name:file.gguf where it holds several GGUF files. Every command that takes a
+    model takes the same names.
+
+    `base` is SmolLM2-135M-Instruct (98 MB), which generates only. `default` is made of
+    it and of an adapter that comes with gritlite, and embeds as well (145 MB).
 
     The cache is $GRITLITE_CACHE, or the system's usual place for caches.
     """

@@ -57,9 +57,17 @@ _SMOLLM2 = WheelMember(
     member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 )
 
+# GRIT-trained by recipes/default; its card lies beside it
+_DEFAULT = MergedAdapter(
+    base="base",
+    adapter="default",
+    sha256="8bda2c8d9d3f7ece37a11d020e0e621b1506ed44385d11869f06cadb3f75a7fa",
+    type="q8_0",
+)
+
 CATALOG: Mapping[str, CatalogModel] = MappingProxyType(
     {
         model.name: model
-        for model in (CatalogModel("default", _SMOLLM2), CatalogModel("base", _SMOLLM2))
+        for model in (CatalogModel("default", _DEFAULT), CatalogModel("base", _SMOLLM2))
     }
 )
