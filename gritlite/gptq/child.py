@@ -13,6 +13,7 @@ with the count of those done and in all is written to standard output.
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -90,13 +91,14 @@ def _folder(model: Path) -> Path:
 
 def _store_floats(folder: Path, floats: str) -> None:
     """Store what was not quantized in the type that it came in, not in that of the solving."""
+    config = folder / "config.json"
     for file in folder.glob("*.safetensors"):
         tensors = {
             name: tensor.to(getattr(torch, floats)) if tensor.dtype == torch.float32 else tensor
             for name, tensor in load_file(file).items()
         }
         save_file(tensors, file, {"format": "pt"})
-    config = folder / "config.json"
+        shutil.copymode(config, file)  # save_file keeps it from other users
     settings = json.loads(config.read_text("utf-8"))
     settings["dtype"] = floats
     config.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
