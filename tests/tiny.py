@@ -85,6 +85,16 @@ TOKENIZERS = {
     "qwen2": "qwen2",
 }
 VOCABULARY = 496  # a little more than any of the tokenizers, as real models have it
+# the matrices of a dense block, as transformers and as GGUF call them
+PARTS = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
 
 
 def make_checkpoint(

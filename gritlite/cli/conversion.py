@@ -1,6 +1,6 @@
 """What `convert` and `quantize` share: options, a bar, and what is said in the end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,9 +85,13 @@ def _remarks(report: "Report") -> list[str]:
             "take f32, f16 or bf16 weights as the source if there are any"
         )
     if report.unweighed:
-        names = ", ".join(report.unweighed[:3]) + (", ..." if len(report.unweighed) > 3 else "")
         remarks.append(
             f"{len(report.unweighed)} tensors are not in the importance matrix and were quantized "
-            f"without it: {names}"
+            f"without it: {first_of(report.unweighed)}"
         )
     return remarks
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first three names, and whether there are more."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

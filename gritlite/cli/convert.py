@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gritlite.cli.conversion import conversion_options, run, type_option
+from gritlite.cli.conversion import conversion_options, first_of, run, type_option
 from gritlite.cli.options import texts_option
 from gritlite.errors import UsageError
 
@@ -95,10 +95,9 @@ def _to_gptq(
             on_progress=partial(show, shown),
         )
     if report.only_rounded:
-        names = ", ".join(report.only_rounded[:3]) + (", ..." if report.only_rounded[3:] else "")
         click.echo(
             f"gritlite: {len(report.only_rounded)} matrices saw too few tokens and were only "
-            f"rounded; calibrate on more text: {names}",
+            f"rounded; calibrate on more text: {first_of(report.only_rounded)}",
             err=True,
         )
     click.echo(

@@ -25,7 +25,13 @@ from gritlite.files import check_folder, replacing_folder
 from gritlite.gptq.tokens import CheckpointTokens
 from gritlite.modelfile.header import read_header
 from gritlite.prompt import EmbedFormat
-from gritlite.quant.calibration_texts import Pass, embed_passes, generate_passes, read_texts
+from gritlite.quant.calibration_texts import (
+    Pass,
+    embed_passes,
+    generate_passes,
+    read_texts,
+    tokens_by_mode,
+)
 from gritlite.quant.types import block_size
 
 _FLOATS = {
@@ -90,12 +96,7 @@ def convert_to_gptq(
         }
         _run(job, Path(scratch), on_progress)
         only_rounded = _only_rounded(folder / "quant_log.csv")
-    return Report(
-        output,
-        embed_tokens=sum(each.tokens for each in passes if not each.causal),
-        generate_tokens=sum(each.tokens for each in passes if each.causal),
-        only_rounded=only_rounded,
-    )
+    return Report(output, *tokens_by_mode(passes), only_rounded=only_rounded)
 
 
 def _floats_of(source: Path) -> str:

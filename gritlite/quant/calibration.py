@@ -20,6 +20,7 @@ from gritlite.quant.calibration_texts import (
     generate_passes,
     pass_tokens,
     read_texts,
+    tokens_by_mode,
 )
 from gritlite.quant.imatrix import Imatrix
 from gritlite.runtime.model import GritLM
@@ -91,6 +92,7 @@ class Calibrator:
     def result(self) -> Calibration:
         """What the passes done so far give."""
         done = self._passes[: self._done]
+        embedded, read = tokens_by_mode(done)
         return Calibration(
             Imatrix(
                 mixed(self._sums[False], self._sums[True], self._embed_weight),
@@ -98,8 +100,8 @@ class Calibrator:
                 chunks=len(done),
                 chunk_size=pass_tokens(self._model),
             ),
-            embed_tokens=sum(each.tokens for each in done if not each.causal),
-            generate_tokens=sum(each.tokens for each in done if each.causal),
+            embed_tokens=embedded,
+            generate_tokens=read,
         )
 
     def _left(self, causal: bool) -> list[Pass]:

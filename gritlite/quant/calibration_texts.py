@@ -10,7 +10,7 @@ imatrix tool cuts it. A JSON Lines file holds rows of three kinds:
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,6 +58,14 @@ class Pass:
     def tokens(self) -> int:
         """How many tokens it has."""
         return sum(map(len, self.sequences))
+
+
+def tokens_by_mode(passes: Iterable[Pass]) -> tuple[int, int]:
+    """How many tokens passes embed, and how many they read."""
+    found = {False: 0, True: 0}
+    for each in passes:
+        found[each.causal] += each.tokens
+    return found[False], found[True]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from gritlite.modelfile.header import read_header
 from gritlite.pretrained import load_model
 from gritlite.quant.calibration_texts import Pass
 from tests import reference
-from tests.tiny import make_checkpoint
+from tests.tiny import PARTS, make_checkpoint
 from tests.tiny_tokenizers import SENTENCES
 
 pytestmark = [
@@ -36,15 +36,6 @@ pytestmark = [
 ]
 
 WORDS = " ".join(SENTENCES)
-PARTS = {
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
 
 
 @pytest.fixture(scope="module")

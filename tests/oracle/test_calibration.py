@@ -15,6 +15,7 @@ from gritlite.gptq.tokens import CheckpointTokens
 from gritlite.quant.calibration import Calibrator
 from gritlite.quant.calibration_texts import embed_passes, generate_passes, read_texts
 from tests.oracle.conftest import Pair
+from tests.tiny import PARTS
 from tests.tiny_tokenizers import SENTENCES
 
 pytestmark = pytest.mark.torch
@@ -23,15 +24,6 @@ CASES = (
     *("mistral", "llama-tied", "qwen2"),
     pytest.param("smollm2", marks=pytest.mark.real),
 )
-PARTS = {
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
 
 
 @pytest.mark.parametrize("embed_weight", [0, 1])
