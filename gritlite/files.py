@@ -86,9 +86,14 @@ def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
             new.mkdir()
             yield new
             with _mended(path):
-                if path.exists():
+                with contextlib.suppress(FileNotFoundError):
                     path.rename(old)
-                new.rename(path)
+                try:
+                    new.rename(path)
+                except OSError:
+                    if old.exists():
+                        old.rename(path)
+                    raise
 
 
 def check_folder(path: Path, *, force: bool) -> None:

@@ -336,6 +336,20 @@ def test_a_failure_leaves_no_folder_and_keeps_the_old(tmp_path: Path) -> None:
     assert names(tmp_path / "model") == []
 
 
+def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "old").touch()
+    with (
+        pytest.raises(FileError, match="cannot write"),
+        replacing_folder(tmp_path / "model", force=True) as folder,
+    ):
+        folder.rmdir()  # what cannot be renamed
+    assert names(tmp_path) == ["model"]
+    assert names(tmp_path / "model") == ["old"]
+
+
 def test_a_killed_process_leaves_no_folder(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from gritlite.files import replacing_folder\n"
