@@ -56,7 +56,7 @@ clean:
 $(READY): pyproject.toml requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --editable ".[hub,parquet]"
+	$(BIN)/python -m pip install --quiet --editable ".[hub,parquet,rag]"
 	touch $@
 
 $(ORACLE_READY): pyproject.toml requirements/dev.txt requirements/oracle.txt $(READY)

@@ -4,6 +4,7 @@
     ├── UsageError            an option or argument that cannot be right
     ├── FileError             a file that is missing, unreadable, unwritable
     │   └── OutputExistsError an output that stands already and was not to be replaced
+    ├── DocumentError         a document that cannot be read
     ├── FormatError           a file whose bytes are not what its format promises
     ├── ArchitectureError     a model this version does not know, or whose parts do not fit together
     ├── TokenizerError        a tokenizer that cannot be read or carried over faithfully
@@ -43,6 +44,10 @@ class FileError(GritLiteError):
 
 class OutputExistsError(FileError):
     """An output that stands already and was not to be replaced."""
+
+
+class DocumentError(GritLiteError):
+    """A document that cannot be read: damaged, encrypted, or being written."""
 
 
 class FormatError(GritLiteError):

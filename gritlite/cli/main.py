@@ -22,6 +22,8 @@ COMMANDS = {
     "inspect": "Show what a GGUF model holds and how much memory it needs.",
     "embed": "Turn texts into vectors.",
     "chat": "Talk with a model.",
+    "index": "Read documents into a store that can be searched.",
+    "search": "Show the passages of a store that suit a query.",
     "train": "Train an adapter that embeds and generates, from a recipe.",
     "eval": "Measure a model on local test sets.",
     "doctor": "Show what this machine and its llama.cpp build can do.",

@@ -1,0 +1,137 @@
+"""How long a search takes in a large store, and what the compressed vectors miss.
+
+    python benchmarks/vector_search.py --chunks 100000
+    python benchmarks/vector_search.py --vectors VECTORS.npy
+
+The first fills a store of each form with made-up texts and clustered random vectors, and
+searches it by vectors, by words and by both, turn about; the embedding of the query is not in the
+times. The second asks with each of 200 of the file's vectors (float32 [n, d]) for the ten
+nearest among the others, and counts how many of the exact ten each form finds.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gritlite.rag.database import Database
+from gritlite.rag.places import Places
+from gritlite.rag.searching import Mode, Searching
+from gritlite.rag.vectors import Form, Matrix, packed
+from gritlite.runtime.embed import Vectors
+
+DIMENSION = 576  # of the default model
+FORMS: tuple[Form, ...] = ("float32", "int8", "binary")
+MODES: tuple[Mode, ...] = ("vectors", "words", "hybrid")
+WORDS = 40  # of a chunk
+VOCABULARY = 20_000
+ROUNDS = 15
+QUERIES = 200
+NEAREST = 10
+
+
+def main() -> None:
+    """Parse the command line and measure what it asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--chunks", type=int, help="time searches among so many")
+    parser.add_argument("--vectors", type=Path, help="measure recall on these")
+    options = parser.parse_args()
+    if options.chunks:
+        measure_times(options.chunks)
+    if options.vectors:
+        measure_recall(np.load(options.vectors))
+
+
+def measure_times(chunks: int) -> None:
+    """Print the time of a search in each form and mode, and of the first, which loads."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        searchers: dict[Form, Searching] = {}
+        for form in FORMS:
+            path = Path(folder, f"{form}.grit")
+            database = Database(path)
+            stack.callback(database.close)
+            fill(database, form, chunks)
+            searchers[form] = Searching(database, Places(Path(folder)), form)
+            start = time.perf_counter()
+            searchers[form].search("", unit(rng.normal(size=DIMENSION)), 5, "vectors")
+            spent = time.perf_counter() - start
+            print(f"{form}: file {path.stat().st_size >> 20} MiB, first search {spent:.2f} s")
+        times: dict[tuple[Form, Mode], list[float]] = {}
+        for _ in range(ROUNDS):
+            query = " ".join(f"w{word}" for word in zipf(rng, 8))
+            vector = unit(rng.normal(size=DIMENSION))
+            for form in FORMS:
+                for mode in MODES:
+                    start = time.perf_counter()
+                    searchers[form].search(query, vector, 5, mode)
+                    times.setdefault((form, mode), []).append(time.perf_counter() - start)
+        for (form, mode), each in times.items():
+            print(f"{form:8} {mode:8} {statistics.median(each) * 1e3:6.1f} ms")
+
+
+def fill(database: Database, form: Form, chunks: int) -> None:
+    """Put a source with so many chunks into a store's file."""
+    rng = np.random.default_rng(1)
+    with database.transaction():
+        database.execute("insert into source values (1, 'a', x'00', 0, 0, 0, 0)")
+        for number, vector in enumerate(clustered(rng, chunks), 1):
+            text = " ".join(f"w{word}" for word in zipf(rng, WORDS))
+            database.execute("insert into chunk values (?, 1, '', '', ?, '', 40)", (number, text))
+            database.execute("insert into vector values (?, ?, ?)", (number, *packed(vector, form)))
+        database.execute("update source set complete = 1")
+
+
+def zipf(rng: np.random.Generator, count: int) -> Iterator[int]:
+    """Word numbers, as frequent as words are in a text."""
+    yield from np.minimum(rng.zipf(1.2, count), VOCABULARY).tolist()
+
+
+def clustered(rng: np.random.Generator, count: int) -> Iterator[Vectors]:
+    """Unit vectors around five hundred centres."""
+    centres = rng.normal(size=(500, DIMENSION))
+    for _ in range(count):
+        yield unit(centres[rng.integers(500)] + 0.8 * rng.normal(size=DIMENSION))
+
+
+def unit(vector: NDArray[np.floating[Any]]) -> Vectors:
+    """A vector at unit length, float32."""
+    found: Vectors = (vector / np.linalg.norm(vector)).astype(np.float32)
+    return found
+
+
+def measure_recall(vectors: Vectors) -> None:
+    """Print for each form the share of the exact nearest that it finds."""
+    rows = np.linspace(0, len(vectors) - 1, QUERIES).astype(int)
+    others = np.delete(vectors, rows, axis=0)
+    exact = np.argsort(-(vectors[rows] @ others.T), axis=1)[:, :NEAREST]
+    for form in FORMS:
+        kept = [packed(vector, form) for vector in others]
+        codes = b"".join(numbers if bits is None else bits for numbers, bits in kept)
+        matrix = Matrix(
+            form, np.arange(len(kept)), np.frombuffer(codes, np.uint8).reshape(len(kept), -1)
+        )
+        whole = [each[0] for each in kept]
+        fetch = partial(map_items, whole)
+        shared = 0
+        for row, nearest in zip(rows, exact, strict=True):
+            found = matrix.nearest(vectors[row], NEAREST, fetch)
+            shared += len({chunk for chunk, _ in found} & set(nearest.tolist()))
+        print(f"{form:8} recall@{NEAREST} {shared / exact.size:.4f} among {len(others):,} vectors")
+
+
+def map_items(items: Sequence[bytes], numbers: Sequence[int]) -> list[bytes]:
+    """The items of those numbers."""
+    return [items[number] for number in numbers]
+
+
+if __name__ == "__main__":
+    main()

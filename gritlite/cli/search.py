@@ -1,0 +1,80 @@
+"""`gritlite search`: the passages of a store that suit a query."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gritlite.cli.options import load, model_options
+from gritlite.cli.stores import origin, store_option
+
+if TYPE_CHECKING:
+    from gritlite.rag.searching import Passage
+
+
+@click.command()
+@click.argument("query")
+@store_option
+@model_options
+@click.option(
+    "-k", "count", type=click.IntRange(min=1), default=5, show_default=True, help="How many."
+)
+@click.option(
+    "--by",
+    "mode",
+    type=click.Choice(("hybrid", "vectors", "words")),
+    default="hybrid",
+    show_default=True,
+    help="By meaning, by the query's words, or by both joined.",
+)
+@click.option("--instruction", default="", metavar="WORDS", help="What the query is embedded for.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each passage.")
+def command(
+    query: str,
+    store_path: Path,
+    model: str,
+    threads: int | None,
+    gpu_layers: int | str,
+    verbose: bool,
+    count: int,
+    mode: str,
+    instruction: str,
+    as_json: bool,
+) -> None:
+    """Show the passages of a store that suit a query."""
+    from gritlite.cli.answers import tell
+    from gritlite.rag.store import Store
+
+    with (
+        load(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
+        Store.open(store_path, loaded, create=False) as store,
+    ):
+        passages = store.search(query, count, mode=mode, instruction=instruction)  # type: ignore[arg-type]
+    if not passages:
+        tell(f"nothing found in {store_path}")
+    for number, passage in enumerate(passages, 1):
+        click.echo(to_json(passage) if as_json else to_text(number, passage))
+
+
+def to_json(passage: "Passage") -> str:
+    """A passage as a JSON line."""
+    return json.dumps(
+        {
+            "source": str(passage.source),
+            "place": passage.place,
+            "heading": passage.heading,
+            "text": passage.text,
+            "score": passage.score,
+        },
+        ensure_ascii=False,
+    )
+
+
+def to_text(number: int, passage: "Passage") -> str:
+    """A passage as a paragraph for people."""
+    from gritlite.cli.tables import printable
+
+    lines = "\n".join(f"   {printable(line)}" for line in passage.text.splitlines())
+    head = printable(f"{number}. {origin(passage)}  ({passage.heading})")
+    return f"{head}\n{lines}\n"

@@ -1,0 +1,177 @@
+"""The SQLite file of a store: its schema, and errors in words.
+
+    source   a document's file as it was read; `complete` once every chunk has its vector.
+             While a changed file is embedded its old rows stay, and are what is searched.
+    chunk    its pieces, in reading order of their ids
+    words    the full-text index of complete sources' chunks (FTS5, without a copy of the texts)
+    vector   a chunk's vector in the store's form (`vectors` knows it), and its bits
+
+Write-ahead logging lets any number of processes read while one writes.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from gritlite.errors import FileError, FormatError
+
+FORMAT = 1  # raised when an older version could misread what is written
+_APPLICATION = 0x67726974  # "grit"; tells a store from other SQLite files
+_WAIT = 30.0  # seconds for another process's transaction
+
+_SCHEMA = """
+create table setting (name text primary key, value text not null) without rowid;
+
+create table source (
+    id integer primary key,
+    path text not null,
+    digest blob not null,
+    size integer not null,
+    mtime_ns integer not null,
+    read_ns integer not null,
+    complete integer not null default 0,
+    unique (path, complete)
+);
+
+create table chunk (
+    id integer primary key,
+    source integer not null references source (id) on delete cascade,
+    heading text not null,
+    place text not null,
+    text text not null,
+    embedded text not null,
+    tokens integer not null
+);
+create index chunk_source on chunk (source);
+
+create virtual table words using fts5 (
+    heading, text, content = 'chunk', content_rowid = 'id', tokenize = 'unicode61'
+);
+create trigger source_completed after update of complete on source begin
+    insert into words (rowid, heading, text)
+    select id, heading, text from chunk where source = new.id;
+end;
+create trigger source_removed before delete on source when old.complete begin
+    insert into words (words, rowid, heading, text)
+    select 'delete', id, heading, text from chunk where source = old.id;
+end;
+
+create table vector (
+    chunk integer primary key references chunk (id) on delete cascade,
+    vector blob not null,
+    bits blob
+);
+"""
+
+
+class Database:
+    """One connection. Not thread-safe; the caller takes turns.
+
+    Raises FormatError for a file that is no store, or one of a newer version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._in_words():
+            self._connection = sqlite3.connect(
+                path, timeout=_WAIT, isolation_level=None, check_same_thread=False
+            )
+        try:
+            with self._in_words():
+                self._connection.execute("pragma foreign_keys = on")
+                self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        """Bring the schema into a new file, or see that an old one has it."""
+        with self.transaction():
+            application, version = self._pragma("application_id"), self._pragma("user_version")
+            if not application and not self._has_tables():
+                for statement in _statements(_SCHEMA):
+                    self._connection.execute(statement)
+                self._connection.execute(f"pragma application_id = {_APPLICATION}")
+                self._connection.execute(f"pragma user_version = {FORMAT}")
+            elif application != _APPLICATION:
+                raise FormatError(f"{self.path} is an SQLite file, but no store of gritlite")
+            elif version != FORMAT:
+                raise FormatError(
+                    f"{self.path} is a store of format {version}, and this gritlite reads "
+                    f"{FORMAT}: update gritlite, or index into a new store"
+                )
+        self._connection.execute("pragma journal_mode = wal")
+        self._connection.execute("pragma synchronous = normal")
+
+    def _has_tables(self) -> bool:
+        return self.execute("select 1 from sqlite_master").fetchone() is not None
+
+    def _pragma(self, name: str) -> int:
+        return int(self._connection.execute(f"pragma {name}").fetchone()[0])
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """Another pair whenever anybody has changed the file."""
+        with self._in_words():
+            return self._pragma("data_version"), self._connection.total_changes
+
+    def execute(self, sql: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        """Run a statement."""
+        with self._in_words():
+            return self._connection.execute(sql, parameters)
+
+    def execute_many(self, sql: str, rows: list[tuple[object, ...]]) -> None:
+        """Run a statement for each row."""
+        with self._in_words():
+            self._connection.executemany(sql, rows)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All the block's changes, or none of them."""
+        with self._in_words():
+            self._connection.execute("begin immediate")
+        try:
+            yield
+            with self._in_words():
+                self._connection.execute("commit")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # a full disk has rolled back by itself
+                self._connection.execute("rollback")
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._problem(error) from error
+
+    def _problem(self, error: sqlite3.Error) -> Exception:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+        if code == sqlite3.SQLITE_FULL:
+            return FileError(
+                f"the disk is full while writing {self.path}: free some space and run the command "
+                "again; it goes on where it stopped"
+            )
+        if code == sqlite3.SQLITE_BUSY:
+            return FileError(f"{self.path} is held by another process: try again when it has ended")
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return FormatError(
+                f"{self.path} is no store, or damaged ({error}): index into a new one"
+            )
+        return FileError(f"cannot use {self.path}: {error}")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would end the transaction."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

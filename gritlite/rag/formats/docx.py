@@ -1,0 +1,64 @@
+"""DOCX, by python-docx: paragraphs, headings by their styles, and tables with a line a row."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+
+import docx
+from docx.document import Document as WordDocument
+from docx.opc.exceptions import OpcError
+from docx.table import Table, _Row
+
+from gritlite.errors import FormatError
+from gritlite.rag.document import Block, Document
+
+_MOST_UNPACKED = 256 << 20
+_HEADING = "Heading "
+_TITLE = "Title"
+_OLE = b"\xd0\xcf\x11\xe0"  # the container of encrypted files, and of Word's older format
+
+
+def parse(data: bytes) -> Document:
+    """The paragraphs in reading order. Raises FormatError for a damaged or encrypted file."""
+    if data.startswith(_OLE):
+        raise FormatError("is encrypted, or a .doc by another name: save it as plain .docx")
+    try:
+        _check_size(data)
+        word = docx.Document(io.BytesIO(data))
+        blocks = [block for block in _blocks(word) if block.text]
+        title = (word.core_properties.title or "").strip()
+    except (OpcError, zipfile.BadZipFile, KeyError, ValueError, SyntaxError) as error:
+        raise FormatError(f"is damaged: {error}") from error
+    return Document(title, tuple(blocks))
+
+
+def _check_size(data: bytes) -> None:
+    """Refuse an archive that says of itself that it unpacks to more than any document."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > _MOST_UNPACKED:
+        raise FormatError(
+            f"unpacks to {size >> 20:,} MiB: more than {_MOST_UNPACKED >> 20} MiB is not read"
+        )
+
+
+def _blocks(word: WordDocument) -> Iterator[Block]:
+    for part in word.iter_inner_content():
+        if isinstance(part, Table):
+            yield Block("\n".join(filter(None, (_line(row) for row in part.rows))))
+        else:
+            style = part.style.name if part.style is not None and part.style.name else ""
+            yield Block(part.text.strip(), level=_level(style))
+
+
+def _line(row: _Row) -> str:
+    """A table's row; a cell that spans columns, which is there once for each, is said once."""
+    texts = dict.fromkeys(cell.text.strip() for cell in row.cells)
+    return " | ".join(filter(None, texts))
+
+
+def _level(style: str) -> int:
+    if style == _TITLE:
+        return 1
+    number = style.removeprefix(_HEADING)
+    return int(number) if style.startswith(_HEADING) and number.isdecimal() else 0

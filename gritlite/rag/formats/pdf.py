@@ -1,0 +1,43 @@
+"""PDF, by PDFium: the text layer of each page. Scanned pages have none, and are told."""
+
+import re
+
+import pypdfium2
+
+from gritlite.errors import FormatError
+from gritlite.rag.document import Block, Document
+
+_SOFT_HYPHEN = "\ufffe"  # what PDFium writes for a hyphen at which a word was broken
+_BROKEN_WORD = re.compile(_SOFT_HYPHEN + r"\s*")
+# a line ends where the page does; after one of these marks it may be the paragraph's end too
+_BROKEN_LINE = re.compile(r"(?<![.!?:])\s*\n")
+_PASSWORD = 4  # FPDF_ERR_PASSWORD
+
+
+def parse(data: bytes) -> Document:
+    """A block a page. Raises FormatError for a damaged file, a locked one, one without text."""
+    try:
+        with pypdfium2.PdfDocument(data) as pdf:
+            title = pdf.get_metadata_value("Title").strip()
+            pages = [_text(page) for page in pdf]
+    except pypdfium2.PdfiumError as error:
+        if getattr(error, "err_code", None) == _PASSWORD:
+            raise FormatError("is encrypted: save a copy without a password") from error
+        raise FormatError(f"is damaged: {error}") from error
+    blocks = tuple(
+        Block(text, f"page {number}") for number, text in enumerate(pages, 1) if text.strip()
+    )
+    if not blocks:
+        raise FormatError(
+            f"holds no text in its {len(pages)} pages: if they are scanned, run a text "
+            "recognition (ocrmypdf) over it first"
+        )
+    return Document(title, blocks)
+
+
+def _text(page: pypdfium2.PdfPage) -> str:
+    """A page's text, its words and most of its sentences whole again."""
+    text = page.get_textpage().get_text_bounded()
+    page.close()
+    text = _BROKEN_WORD.sub("", text).replace("\r\n", "\n")
+    return _BROKEN_LINE.sub(" ", text).strip()

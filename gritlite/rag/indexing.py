@@ -1,0 +1,286 @@
+"""Bringing a store up to date: what changed is read and cut, then embedded.
+
+Both steps may be killed at any moment. Reading a file is one transaction;
+embedding writes the vectors of a few passes in one, and in the one that
+completes a file its old rows go. The next run finds what is left to do in the
+database alone.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gritlite.errors import DocumentError
+from gritlite.rag.cutting import Chunk, cut
+from gritlite.rag.database import Database
+from gritlite.rag.folder import Listing
+from gritlite.rag.places import Places
+from gritlite.rag.reading import Reader, Snapshot, snapshot
+from gritlite.rag.vectors import Form, packed
+from gritlite.runtime.model import GritLM
+
+Progress = Callable[[int, int], None]  # done, in all
+
+_SETTLED_NS = 2_000_000_000  # a file that was just written may be written again unnoticed
+_PAGE = 512  # chunks that are fetched at once
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How many files were found to be what, and which could not be read, and why.
+
+    `empty` files are among `added` and `changed`; a file that could not be read
+    keeps the rows it has.
+    """
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    empty: tuple[Path, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What is left to embed."""
+
+    chunks: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class PendingChunk:
+    """A chunk without a vector, of the source whose id is `source`."""
+
+    chunk: int
+    source: int
+    embedded: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A source's row."""
+
+    id: int
+    digest: bytes
+    size: int
+    mtime_ns: int
+    read_ns: int
+
+    def is_current(self, path: Path) -> bool:
+        """Whether the file's size and time tell that it is as it was read."""
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        return (status.st_size, status.st_mtime_ns) == (
+            self.size,
+            self.mtime_ns,
+        ) and self.mtime_ns < self.read_ns - _SETTLED_NS
+
+
+@dataclass
+class _Tally:
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    empty: list[Path] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+class Indexing:
+    """One run over a database, which nobody else writes to meanwhile."""
+
+    def __init__(self, database: Database, places: Places, model: GritLM) -> None:
+        self._database = database
+        self._places = places
+        self._model = model
+
+    def read(self, listing: Listing, budget: int, progress: Progress) -> Changes:
+        """Cut what is new or changed into chunks of `budget` tokens; forget what is gone."""
+        tally = _Tally()
+        with Reader() as reader:
+            for number, path in enumerate(listing.files):
+                progress(number, len(listing.files))
+                try:
+                    self._read(path, reader, budget, tally)
+                except DocumentError as error:
+                    tally.failed.append(str(error))
+        progress(len(listing.files), len(listing.files))
+        return Changes(
+            tally.added,
+            tally.changed,
+            tally.unchanged,
+            self._forget_removed(listing),
+            tuple(tally.empty),
+            tuple(tally.failed),
+        )
+
+    def _read(self, path: Path, reader: Reader, budget: int, tally: _Tally) -> None:
+        name = self._places.name(path)
+        complete, begun = self._known(name, complete=1), self._known(name, complete=0)
+        newest = begun or complete
+        if newest is not None and newest.is_current(path):
+            tally.unchanged += 1
+            return
+        read_ns = time.time_ns()
+        found = snapshot(path)
+        for known in (begun, complete):
+            if known is not None and known.digest == found.digest:
+                self._confirm(known, begun if known is complete else None, found, read_ns)
+                tally.unchanged += 1
+                return
+        document = reader.read(found.data, path)
+        chunks = list(cut(document, lambda text: len(self._model.tokenize(text)), budget))
+        self._begin(name, begun, found, read_ns, chunks)
+        if newest is None:
+            tally.added += 1
+        else:
+            tally.changed += 1
+        if not chunks:
+            tally.empty.append(path)
+
+    def _known(self, name: str, *, complete: int) -> _Known | None:
+        row = self._database.execute(
+            "select id, digest, size, mtime_ns, read_ns from source"
+            " where path = ? and complete = ?",
+            (name, complete),
+        ).fetchone()
+        return _Known(*row) if row else None
+
+    def _confirm(self, known: _Known, begun: _Known | None, found: Snapshot, read_ns: int) -> None:
+        """The bytes are as before: note the file's new time, and drop what was `begun` besides."""
+        with self._database.transaction():
+            if begun is not None:
+                self._database.execute("delete from source where id = ?", (begun.id,))
+            self._database.execute(
+                "update source set mtime_ns = ?, read_ns = ? where id = ?",
+                (found.mtime_ns, read_ns, known.id),
+            )
+
+    def _begin(
+        self,
+        name: str,
+        begun: _Known | None,
+        found: Snapshot,
+        read_ns: int,
+        chunks: list[Chunk],
+    ) -> None:
+        """Put the chunks of a file beside those that are searched until they are embedded."""
+        with self._database.transaction():
+            if begun is not None:
+                self._database.execute("delete from source where id = ?", (begun.id,))
+            source = self._database.execute(
+                "insert into source (path, digest, size, mtime_ns, read_ns) values (?, ?, ?, ?, ?)",
+                (name, found.digest, len(found.data), found.mtime_ns, read_ns),
+            ).lastrowid
+            assert source is not None
+            self._database.execute_many(
+                "insert into chunk (source, heading, place, text, embedded, tokens)"
+                " values (?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        source,
+                        chunk.heading,
+                        chunk.place,
+                        chunk.text,
+                        chunk.embedded,
+                        len(self._model.tokenize(chunk.embedded)),
+                    )
+                    for chunk in chunks
+                ],
+            )
+            if not chunks:
+                self._complete({source})
+
+    def _forget_removed(self, listing: Listing) -> int:
+        """Drop the sources that stood in the listed folders and do so no more."""
+        present = {self._places.name(path) for path in listing.files}
+        stored = [name for (name,) in self._database.execute("select distinct path from source")]
+        gone = [
+            name
+            for name in stored
+            if name not in present and self._places.is_inside(name, listing.folders)
+        ]
+        with self._database.transaction():
+            for name in gone:
+                self._database.execute("delete from source where path = ?", (name,))
+        return len(gone)
+
+    def pending(self) -> Pending:
+        """What is left to embed, also of earlier runs."""
+        chunks, tokens = self._database.execute(
+            "select count(*), coalesce(sum(tokens), 0) from chunk"
+            " join source on source.id = source where not complete"
+            " and chunk.id not in (select chunk from vector)"
+        ).fetchone()
+        return Pending(chunks, tokens)
+
+    def first_pending(self, tokens: int) -> list[PendingChunk]:
+        """Those that will be embedded first, of so many tokens together or a little more."""
+        found: list[PendingChunk] = []
+        for chunk in self._pending_chunks():
+            found.append(chunk)
+            tokens -= chunk.tokens
+            if tokens <= 0:
+                break
+        return found
+
+    def embed(self, form: Form, progress: Progress) -> None:
+        """Embed what is pending and make each file's chunks the searched ones when all are done."""
+        total, done = self.pending().tokens, 0
+        progress(done, total)
+        under_way: deque[PendingChunk] = deque()
+
+        def texts() -> Iterator[str]:
+            for row in self._pending_chunks():
+                under_way.append(row)
+                yield row.embedded
+
+        for vectors in self._model.encode_stream(texts()):
+            rows = [under_way.popleft() for _ in vectors]
+            with self._database.transaction():
+                self._database.execute_many(
+                    "insert into vector (chunk, vector, bits) values (?, ?, ?)",
+                    [
+                        (row.chunk, *packed(vector, form))
+                        for row, vector in zip(rows, vectors, strict=True)
+                    ],
+                )
+                self._complete({row.source for row in rows})
+            done += sum(row.tokens for row in rows)
+            progress(done, total)
+
+    def _pending_chunks(self) -> Iterator[PendingChunk]:
+        """The pending chunks, a page at a time, since rows are written meanwhile."""
+        last = 0
+        while True:
+            page = self._database.execute(
+                "select chunk.id, source, embedded, tokens from chunk"
+                " join source on source.id = source where not complete and chunk.id > ?"
+                " and chunk.id not in (select chunk from vector) order by chunk.id limit ?",
+                (last, _PAGE),
+            ).fetchall()
+            if not page:
+                return
+            yield from (PendingChunk(*row) for row in page)
+            last = page[-1][0]
+
+    def _complete(self, sources: set[int]) -> None:
+        """Put those sources in place of their old rows whose every chunk has a vector."""
+        for source in sources:
+            missing = self._database.execute(
+                "select 1 from chunk where source = ? and id not in (select chunk from vector)",
+                (source,),
+            ).fetchone()
+            if missing is None:
+                self._database.execute(
+                    "delete from source where complete"
+                    " and path = (select path from source where id = ?)",
+                    (source,),
+                )
+                self._database.execute("update source set complete = 1 where id = ?", (source,))

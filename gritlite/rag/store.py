@@ -1,0 +1,243 @@
+"""`Store`: documents on disk, cut and embedded, that can be searched.
+
+One SQLite file holds everything. One process at a time may add; any number may
+search meanwhile, and see each file as it was or as it is, never half of it.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from gritlite.errors import FileError, UsageError
+from gritlite.rag.database import Database
+from gritlite.rag.extra import require_rag
+from gritlite.rag.folder import listing
+from gritlite.rag.indexing import Changes, Indexing, Pending, Progress
+from gritlite.rag.places import Places
+from gritlite.rag.searching import Mode, Passage, Searching
+from gritlite.rag.vectors import Form, check_form
+from gritlite.runtime.model import GritLM
+
+CHUNK_TOKENS = 256
+_LEAST_CHUNK = 32
+_TRIAL_TOKENS = 512  # whose embedding is timed for a plan
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a store was made with and keeps: the model, the vectors' form, the chunks' budget."""
+
+    model: str
+    fingerprint: str
+    vectors: Form
+    chunk_tokens: int
+
+
+@dataclass(frozen=True)
+class Update:
+    """What `read` found: changes of the files, and files in folders that are no documents."""
+
+    changes: Changes
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is left to embed, and in how many seconds, judged by a trial."""
+
+    pending: Pending
+    seconds: float
+
+
+class Store:
+    """A store, and the model that embeds for it. Thread-safe; use it as a context manager.
+
+    `open` makes one.
+    """
+
+    def __init__(self, path: Path, model: GritLM, settings: Settings, database: Database) -> None:
+        self.path = path
+        self.model = model
+        self.settings = settings
+        self._database = database
+        places = Places(path.parent)
+        self._indexing = Indexing(database, places, model)
+        self._searching = Searching(database, places, settings.vectors)
+        self._turn = threading.RLock()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        model: GritLM,
+        *,
+        create: bool = True,
+        vectors: Form | None = None,
+        chunk_tokens: int | None = None,
+    ) -> Self:
+        """Open a store, or make one if there is none and `create` is true.
+
+        `vectors` is the form in which vectors are kept (float32 by default) and
+        `chunk_tokens` the size of a chunk (256); both are chosen when a store is
+        made. The model stays the caller's to close.
+
+        Raises FileError where there is no store or it cannot be used, FormatError
+        for a file that is none or of a newer format, and UsageError for a store of
+        another model or with other settings than those given, and MissingExtraError.
+        """
+        require_rag("a store")
+        path = Path(path)
+        if vectors is not None:
+            check_form(vectors)
+        _check_chunk_tokens(chunk_tokens, model)
+        if not path.is_file():
+            if path.exists():
+                raise FileError(f"{path} is no file: name the file of a store")
+            if not create:
+                raise FileError(f"{path} does not exist: make it with `gritlite index`")
+            if not path.parent.is_dir():
+                raise FileError(f"the folder {path.parent} does not exist: create it first")
+        database = Database(path)
+        try:
+            chosen = Settings(
+                model=str(model.path),
+                fingerprint=model.fingerprint,
+                vectors=vectors or "float32",
+                chunk_tokens=chunk_tokens or CHUNK_TOKENS,
+            )
+            settings = _settle(database, chosen)
+            _check_same(path, settings, model, vectors, chunk_tokens)
+            return cls(path, model, settings, database)
+        except BaseException:
+            database.close()
+            raise
+
+    def read(self, *paths: str | Path, progress: Progress = lambda *_: None) -> Update:
+        """Read files, and folders at any depth: what is new or changed is cut, not yet embedded.
+
+        Files that were in these folders and are gone are forgotten. What cannot
+        be read is told in the result and keeps what the store has of it. Raises
+        FileError for a path that is not there, or while another process adds.
+        """
+        own = (self.path, *(Path(f"{self.path}{end}") for end in ("-wal", "-shm", ".lock")))
+        found = listing([Path(path) for path in paths], besides=own)
+        with self._writing():
+            changes = self._indexing.read(found, self.settings.chunk_tokens, progress)
+        return Update(changes, found.left_out)
+
+    def plan(self) -> Plan:
+        """What is left to embed, and how long it may take on this machine now."""
+        with self._turn:
+            pending = self._indexing.pending()
+            if not pending.chunks:
+                return Plan(pending, 0.0)
+            trial = self._indexing.first_pending(_TRIAL_TOKENS)
+            self.model.encode(trial[0].embedded, max_length=None)  # the first pass takes longer
+            start = time.perf_counter()
+            self.model.encode([chunk.embedded for chunk in trial], max_length=None)
+            spent = time.perf_counter() - start
+            return Plan(pending, spent / sum(chunk.tokens for chunk in trial) * pending.tokens)
+
+    def embed(self, *, progress: Progress = lambda *_: None) -> None:
+        """Embed what was read; `progress` counts tokens. A run that was killed is gone on with."""
+        with self._writing():
+            self._indexing.embed(self.settings.vectors, progress)
+
+    def add(self, *paths: str | Path) -> Update:
+        """`read` and `embed`: bring the store up to date with files and folders."""
+        update = self.read(*paths)
+        self.embed()
+        return update
+
+    def search(
+        self, query: str, count: int = 5, *, mode: Mode = "hybrid", instruction: str = ""
+    ) -> list[Passage]:
+        """The `count` passages that suit a query best, best first.
+
+        `mode` is "vectors" (meaning), "words" (BM25) or both. `instruction` are
+        plain words that say what the query is embedded for. Raises EmptyTextError
+        for an empty query, and InputTooLongError for one that no pass can hold.
+        """
+        if count < 1:
+            raise UsageError(f"count is {count}: expected 1 or more")
+        vector = None
+        if mode != "words":
+            prompt = self.model.format.with_instruction(instruction)
+            vector = self.model.encode(query, instruction=prompt, max_length=None)
+        with self._turn:
+            return self._searching.search(query, vector, count, mode)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Be the one that adds. Raises FileError while another process is."""
+        from filelock import FileLock, Timeout
+
+        with self._turn:
+            try:
+                lock = FileLock(f"{self.path}.lock", timeout=0).acquire()
+            except Timeout as error:
+                raise FileError(
+                    f"another process is adding to {self.path}: try again when it has ended"
+                ) from error
+            with lock:
+                yield
+
+    def close(self) -> None:
+        """Close the file. The model stays open."""
+        with self._turn:
+            self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _settle(database: Database, chosen: Settings) -> Settings:
+    """The settings of the store; `chosen` become those of a new one."""
+    with database.transaction():
+        found = dict(database.execute("select name, value from setting").fetchall())
+        if found:
+            return Settings(
+                found["model"],
+                found["fingerprint"],
+                found["vectors"],
+                int(found["chunk_tokens"]),
+            )
+        for name, value in vars(chosen).items():
+            database.execute("insert into setting values (?, ?)", (name, str(value)))
+    return chosen
+
+
+def _check_chunk_tokens(chunk_tokens: int | None, model: GritLM) -> None:
+    most = model.max_length // 2
+    if chunk_tokens is not None and not _LEAST_CHUNK <= chunk_tokens <= most:
+        raise UsageError(f"chunk_tokens is {chunk_tokens}: expected {_LEAST_CHUNK} to {most}")
+
+
+def _check_same(
+    path: Path,
+    settings: Settings,
+    model: GritLM,
+    vectors: Form | None,
+    chunk_tokens: int | None,
+) -> None:
+    if settings.fingerprint != model.fingerprint:
+        raise UsageError(
+            f"{path} was made with another model ({settings.model}): use that one, or index "
+            "into a new store"
+        )
+    for name, wanted, kept in (
+        ("vectors", vectors, settings.vectors),
+        ("chunk-tokens", chunk_tokens, settings.chunk_tokens),
+    ):
+        if wanted is not None and wanted != kept:
+            raise UsageError(
+                f"{path} was made with --{name} {kept}, and that stays: index into a new store "
+                f"for {wanted}"
+            )

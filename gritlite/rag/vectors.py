@@ -1,0 +1,93 @@
+"""The forms in which a store keeps vectors, and the search among them.
+
+    float32  as `encode` gives them: 4 bytes a number, exact
+    int8     each vector scaled to its largest number: 1 byte, cosines to about 0.001
+    binary   the signs, 1 bit a number, are searched for candidates, which the int8
+             form re-scores; searching reads an eighth of int8's bytes
+
+The search compares with every vector (usearch's exact search), so it needs no
+index that could be lost, rebuilt or out of date. docs/rag.md has the times.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gritlite.errors import UsageError
+from gritlite.runtime.embed import Vectors
+
+Form = Literal["float32", "int8", "binary"]
+Ranked = list[tuple[int, float]]  # ids of chunks and their cosines, highest first
+Fetch = Callable[[list[int]], list[bytes]]  # the stored vectors of chunks
+
+_CANDIDATES = 200  # that the bits find at least
+_OVERSAMPLING = 10  # or so many times what is asked for
+
+
+def check_form(form: str) -> None:
+    """Raise UsageError for a form that does not exist."""
+    if form not in get_args(Form):
+        raise UsageError(f"vectors are {form!r}: expected one of {', '.join(get_args(Form))}")
+
+
+def packed(vector: Vectors, form: Form) -> tuple[bytes, bytes | None]:
+    """What a store keeps of a vector [d]: its numbers, and its bits in the binary form."""
+    if form == "float32":
+        return vector.astype("<f4").tobytes(), None
+    bits = np.packbits(vector > 0).tobytes() if form == "binary" else None
+    return _int8(vector).tobytes(), bits
+
+
+def _int8(vector: Vectors) -> NDArray[np.int8]:
+    scaled: Vectors = np.round(vector * (127 / np.abs(vector).max()))
+    return scaled.astype(np.int8)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The searched part of every vector: `codes` [n, bytes of one], of the chunks `ids` [n]."""
+
+    form: Form
+    ids: NDArray[np.int64]
+    codes: NDArray[np.uint8]
+
+    def nearest(self, query: Vectors, count: int, fetch: Fetch) -> Ranked:
+        """The chunks whose vectors have the highest cosines with `query` [d].
+
+        `fetch` gives the stored vectors of chunks, in the order of their ids.
+        """
+        if not len(self.ids) or count < 1:
+            return []
+        if self.form == "float32":
+            return self._exact(self.codes.view("<f4"), query.astype("<f4"), count)
+        if self.form == "int8":
+            return self._exact(self.codes.view(np.int8), _int8(query), count)
+        return self._rescored(query, count, fetch)
+
+    def _exact(self, vectors: NDArray[np.generic], query: NDArray[np.generic], n: int) -> Ranked:
+        rows, distances = _search(vectors, query, n, "cos")
+        return [
+            (int(self.ids[row]), 1.0 - float(distance))
+            for row, distance in zip(rows, distances, strict=True)
+        ]
+
+    def _rescored(self, query: Vectors, count: int, fetch: Fetch) -> Ranked:
+        candidates = max(_CANDIDATES, count * _OVERSAMPLING)
+        rows, _ = _search(self.codes, np.packbits(query > 0), candidates, "hamming")
+        ids = np.sort(self.ids[rows])
+        codes = np.frombuffer(b"".join(fetch(ids.tolist())), np.uint8)
+        return Matrix("int8", ids, codes.reshape(len(ids), -1)).nearest(query, count, fetch)
+
+
+def _search(
+    vectors: NDArray[np.generic], query: NDArray[np.generic], count: int, metric: str
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows of the nearest vectors and their distances, nearest first."""
+    from usearch.index import MetricKind, search
+
+    kind = MetricKind.Cos if metric == "cos" else MetricKind.Hamming
+    found = search(vectors, query, min(count, len(vectors)), kind, exact=True)
+    return found.keys.astype(np.int64), found.distances

@@ -1,0 +1,110 @@
+"""`gritlite index` and `gritlite search`, from folders to passages on the screen."""
+
+import json
+
+import pytest
+
+from gritlite.cli import index, search
+from gritlite.cli.index import described
+from gritlite.errors import FileError, UsageError
+from gritlite.rag.indexing import Pending
+from gritlite.rag.store import Plan
+from tests.cli.in_process import invoke
+from tests.rag.documents import notes
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return notes(tmp_path / "notes")
+
+
+def indexed(model, *arguments):
+    return invoke(index.command, model, *arguments)
+
+
+def found(model, *arguments):
+    return invoke(search.command, model, *arguments)
+
+
+def test_the_summary_goes_to_standard_output_and_the_rest_to_the_other(tiny_path, folder):
+    (folder / "photo.jpg").write_bytes(b"x")
+    (folder / "empty.txt").write_text("")
+    first = indexed(tiny_path, "notes", "--store", "a.grit")
+    assert first.stdout == "a.grit: 4 added\n"
+    assert "no text in" in first.stderr
+    assert "files of other kinds were left out: 1 of .jpg" in first.stderr
+    assert "embedding 4 chunks of " in first.stderr
+    (folder / "boats.txt").unlink()
+    (folder / "inn.md").write_text("# The inn\n\nSold.\n")
+    again = indexed(tiny_path, "notes", "--store", "a.grit")
+    assert again.stdout == "a.grit: 1 changed, 2 unchanged, 1 removed\n"
+    assert "embedding 1 chunks" in again.stderr
+    assert "embedding" not in indexed(tiny_path, "notes", "--store", "a.grit").stderr
+
+
+def test_passages_are_shown_with_their_places(tiny_path, folder):
+    indexed(tiny_path, "notes", "--store", "a.grit")
+    result = found(tiny_path, "who founded the inn?", "--store", "a.grit", "--by", "words", "-k", 1)
+    assert result.stdout == (
+        "1. notes/inn.md, line 3  (The inn)\n   Mary Smith founded the inn in 1850.\n\n"
+    )
+    line = found(tiny_path, "inn", "--store", "a.grit", "--by", "words", "--json", "-k", 1).stdout
+    passage = json.loads(line)
+    assert passage.pop("score") > 0
+    assert passage == {
+        "source": str(folder / "inn.md"),
+        "place": "line 3",
+        "heading": "The inn",
+        "text": "Mary Smith founded the inn in 1850.",
+    }
+
+
+def test_nothing_found_is_told(tiny_path, folder):
+    indexed(tiny_path, "notes", "--store", "a.grit")
+    result = found(tiny_path, "zebra", "--store", "a.grit", "--by", "words")
+    assert result.stdout == ""
+    assert "nothing found in a.grit" in result.stderr
+
+
+def test_a_text_cannot_drive_the_terminal(tiny_path, folder):
+    (folder / "evil.txt").write_text("red \x1b[2J alert")
+    indexed(tiny_path, "notes", "--store", "a.grit")
+    assert "\x1b" not in found(tiny_path, "alert", "--store", "a.grit").stdout
+
+
+def test_a_damaged_file_is_told_and_the_exit_code_says_so(gritlite, folder, tmp_path):
+    (folder / "a.pdf").write_bytes(b"%PDF broken")
+    status, out, err = gritlite("index", folder, "--store", tmp_path / "a.grit")
+    assert status == 2
+    assert "3 added, 1 not read" in out
+    assert f"not read: {folder / 'a.pdf'} is damaged" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "problem"),
+    [
+        (("none", "--store", "a.grit"), FileError, "none does not exist"),
+        (("notes", "--store", "none/a.grit"), FileError, "the folder none does not exist"),
+        (("notes", "--store", "a.grit", "--chunk-tokens", 4), UsageError, "expected 32 to"),
+    ],
+)
+def test_calls_that_cannot_be_right(tiny_path, folder, arguments, error, problem):
+    with pytest.raises(error, match=problem):
+        indexed(tiny_path, *arguments)
+
+
+def test_a_search_does_not_make_a_store(tiny_path, folder):
+    with pytest.raises(FileError, match="does not exist: make it with `gritlite index`"):
+        found(tiny_path, "inn", "--store", "a.grit")
+    assert not (folder.parent / "a.grit").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "time"), [(0.2, "1 s"), (59, "59 s"), (61, "1 min"), (7300, "2 h 1 min")]
+)
+def test_times_are_told_in_their_unit(seconds, time):
+    assert described(Plan(Pending(5, 1000), seconds)) == (
+        f"embedding 5 chunks of 1,000 tokens: about {time}"
+    )

@@ -1,0 +1,135 @@
+"""Every format's text comes out whole and in order, and bad files end in words."""
+
+import io
+import zipfile
+
+import pytest
+
+from gritlite.errors import FormatError
+from gritlite.rag.document import Block
+from gritlite.rag.formats import FORMATS, parse
+from tests.rag import documents
+
+
+def test_text_is_cut_at_blank_lines():
+    data = b"\xef\xbb\xbfOne line\nanother\n\n  \nlast\n"
+    assert parse(data, ".txt").blocks == (
+        Block("One line\nanother", "line 1"),
+        Block("last", "line 5"),
+    )
+
+
+def test_lines_that_an_editor_broke_are_joined():
+    data = b"This sentence goes on for more than forty characters\nand on. The end.\n"
+    (block,) = parse(data, ".txt").blocks
+    assert block.text == ("This sentence goes on for more than forty characters and on. The end.")
+
+
+def test_utf16_is_read_where_its_mark_says_so():
+    assert parse("Grüße".encode("utf-16"), ".txt").blocks == (Block("Grüße", "line 1"),)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".md"])
+def test_other_encodings_are_refused(suffix):
+    with pytest.raises(FormatError, match="line 2 is not valid UTF-8"):
+        parse(b"one\nGr\xfc\xdfe", suffix)
+
+
+def test_markdown_loses_its_marks_and_keeps_its_words():
+    text = (
+        "---\ntitle: 'Inns'\n---\n# The *old* inn\n\nA [link](http://x.org) and `code`,\nwrapped.\n"
+        "\n- one\n- two\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```\nx = 1\n  y\n```\n"
+    )
+    document = parse(text.encode(), ".md")
+    assert document.title == "Inns"
+    assert document.blocks == (
+        Block("The old inn", "line 4", 1),
+        Block("A link and code, wrapped.", "line 6"),
+        Block("one", "line 9"),
+        Block("two", "line 10"),
+        Block("a | b\n1 | 2", "line 12"),
+        Block("x = 1\n  y", "line 16"),
+    )
+
+
+def test_html_is_read_as_a_browser_shows_it():
+    page = (
+        "<html><head><title> Old\n mills </title><style>p{}</style></head><body>"
+        "<script>no()</script><h2>Cats</h2><p>Seven <b>grey</b>\n cats.<!-- no --></p>"
+        "<ul><li>one<li>two</ul><pre>a\n  b</pre><table><tr><td>1</td><td>2</td></tr></table>tail"
+    )
+    document = parse(page.encode(), ".html")
+    assert document.title == "Old mills"
+    assert [(block.text, block.level) for block in document.blocks] == [
+        ("Cats", 2),
+        ("Seven grey cats.", 0),
+        ("one", 0),
+        ("two", 0),
+        ("a\nb", 0),
+        ("1 | 2", 0),
+        ("tail", 0),
+    ]
+
+
+def test_html_takes_the_encoding_that_it_names():
+    page = '<meta charset="iso-8859-1"><p>Gr\xfc\xdfe'.encode("latin-1")
+    assert parse(page, ".htm").blocks == (Block("Grüße"),)
+
+
+def test_html_may_be_nested_deeply():
+    page = b"<div>" * 20_000 + b"deep" + b"</div>" * 20_000
+    assert parse(page, ".html").blocks == (Block("deep"),)
+
+
+def test_pdf_has_its_pages():
+    document = parse(
+        documents.pdf(["The inn was\nfounded early.", "It burned down."], "Inns"), ".pdf"
+    )
+    assert document.title == "Inns"
+    assert document.blocks == (
+        Block("The inn was founded early.", "page 1"),
+        Block("It burned down.", "page 2"),
+    )
+
+
+def test_docx_has_headings_and_tables():
+    document = parse(documents.word("Inns"), ".docx")
+    assert document.title == "Inns"
+    assert document.blocks == (
+        Block("The inn", level=1),
+        Block("The inn was founded by Mary Smith."),
+        Block("Rooms", level=2),
+        Block("Room | Beds\nBlue | 3"),
+        Block("It burned down in 1887."),
+    )
+
+
+def bomb() -> bytes:
+    """A DOCX whose text says that it unpacks to more than any document."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", bytes(300 << 20))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "suffix", "problem"),
+    [
+        (documents.encrypted_pdf(), ".pdf", "is encrypted"),
+        (documents.pdf(["text"])[200:], ".pdf", "is damaged"),
+        (b"", ".pdf", "is damaged"),
+        (documents.pdf([""]), ".pdf", "holds no text in its 1 pages"),
+        (documents.word()[:5000], ".docx", "is damaged"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ".docx", "is encrypted, or a .doc"),
+        (b"", ".docx", "is damaged"),
+        (bomb(), ".docx", "unpacks to 300 MiB"),
+    ],
+)
+def test_bad_files_are_told(data, suffix, problem):
+    with pytest.raises(FormatError, match=problem):
+        parse(data, suffix)
+
+
+@pytest.mark.parametrize("suffix", sorted(set(FORMATS) - {".pdf", ".docx"}))
+def test_an_empty_file_has_no_blocks(suffix):
+    assert parse(b"", suffix).blocks == ()

@@ -1,0 +1,280 @@
+"""The store: what is added is found, what changed is noticed, and nothing is ever half there."""
+
+import os
+import shutil
+import sqlite3
+
+import numpy as np
+import pytest
+
+from gritlite import FileError, FormatError, GritLM, UsageError
+from gritlite.rag.searching import fused
+from gritlite.rag.store import Store
+from tests.rag.documents import notes, pdf
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return notes(tmp_path / "notes")
+
+
+@pytest.fixture
+def store(tmp_path, tiny_model):
+    with Store.open(tmp_path / "a.grit", tiny_model, chunk_tokens=64) as opened:
+        yield opened
+
+
+def counts(update):
+    changes = update.changes
+    return changes.added, changes.changed, changes.unchanged, changes.removed
+
+
+def touch(path, text):
+    """Write a file as if long ago, so that its time can be trusted."""
+    path.write_text(text)
+    os.utime(path, (1_600_000_000, 1_600_000_000 + len(text)))
+
+
+def sources(store):
+    """Every text in the store by its file's name, as a search of everything finds them."""
+    passages = store.search("the cats and boats", 100, mode="vectors")
+    found = {}
+    for passage in passages:
+        found.setdefault(passage.source.name, set()).add(passage.text)
+    return found
+
+
+def test_what_was_added_is_found(store, folder):
+    assert counts(store.add(folder)) == (3, 0, 0, 0)
+    (best, *_) = store.search("who founded the inn?", 3, mode="words")
+    assert best.source == folder / "inn.md"
+    assert (best.heading, best.place) == ("The inn", "line 3")
+    assert best.text == "Mary Smith founded the inn in 1850."
+    assert {passage.text for passage in store.search("ferry", 100)} == {
+        "Mary Smith founded the inn in 1850.",
+        "The blue room is cold.",
+        "Boats leave the harbour at noon.\n\nThe ferry is red.",
+        "Seven cats live in the old mill.",
+    }
+
+
+def test_vectors_are_those_of_encode(store, folder, tiny_model):
+    store.add(folder)
+    found = store.search("mill", 9, mode="vectors")
+    texts = [f"{passage.heading}\n{passage.text}" for passage in found]
+    cosines = tiny_model.encode(texts) @ tiny_model.encode("mill")
+    assert [passage.score for passage in found] == pytest.approx(cosines.tolist(), abs=1e-5)
+
+
+def test_the_second_time_only_changes_are_read(store, folder, monkeypatch):
+    store.add(folder)
+    assert counts(store.add(folder)) == (0, 0, 3, 0)
+    touch(folder / "boats.txt", "The ferry is blue now.")
+    (folder / "inn.md").unlink()
+    (folder / "new.txt").write_text("A new text.")
+    assert counts(store.add(folder)) == (1, 1, 1, 1)
+    assert sources(store) == {
+        "boats.txt": {"The ferry is blue now."},
+        "cats.html": {"Seven cats live in the old mill."},
+        "new.txt": {"A new text."},
+    }
+    assert not store.search("inn", mode="words")
+
+
+def test_a_change_that_keeps_size_and_time_of_a_fresh_file_is_noticed(store, folder):
+    path = folder / "boats.txt"
+    path.write_text("one")
+    status = path.stat()
+    store.add(folder)
+    path.write_text("two")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert counts(store.add(folder)) == (0, 1, 2, 0)
+
+
+def test_a_settled_file_is_not_read_again(store, folder, monkeypatch):
+    touch(folder / "boats.txt", "The ferry.")
+    store.add(folder)
+    monkeypatch.setattr("gritlite.rag.indexing.snapshot", None)  # a read would fail
+    assert counts(store.add(folder / "boats.txt")) == (0, 0, 1, 0)
+
+
+def test_only_what_lay_in_the_named_folders_is_forgotten(store, folder, tmp_path):
+    other = tmp_path / "notes2"
+    shutil.copytree(folder, other)
+    store.add(folder, other)
+    (other / "inn.md").unlink()
+    (folder / "inn.md").unlink()
+    assert counts(store.add(other)) == (0, 0, 2, 1)
+    assert counts(store.add(folder / "boats.txt")) == (0, 0, 1, 0)
+
+
+def test_a_store_moves_with_its_files(store, folder, tmp_path, tiny_model):
+    store.add(folder)
+    store.close()
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    shutil.move(folder, moved / "notes")
+    shutil.move(store.path, moved / "a.grit")
+    with Store.open(moved / "a.grit", tiny_model) as again:
+        assert again.search("cats")[0].source.exists()
+        assert counts(again.add(moved / "notes")) == (0, 0, 3, 0)
+
+
+def test_what_cannot_be_read_keeps_its_old_chunks(store, folder):
+    (folder / "a.pdf").write_bytes(pdf(["The harbour master sleeps."]))
+    store.add(folder)
+    (folder / "a.pdf").write_bytes(b"%PDF-1.4 broken")
+    update = store.add(folder)
+    (failure,) = update.changes.failed
+    assert "a.pdf is damaged" in failure
+    assert counts(update) == (0, 0, 3, 0)
+    assert sources(store)["a.pdf"] == {"The harbour master sleeps."}
+
+
+def test_files_of_other_kinds_and_empty_ones_are_told(store, folder):
+    (folder / "a.png").write_bytes(b"x")
+    (folder / "b.PNG").write_bytes(b"x")
+    (folder / "Makefile").write_bytes(b"x")
+    (folder / ".hidden.txt").write_bytes(b"x")
+    (folder / "empty.txt").write_text(" \n")
+    update = store.add(folder)
+    assert update.left_out == {".png": 2, "no suffix": 1}
+    assert update.changes.empty == (folder / "empty.txt",)
+    assert counts(store.add(folder)) == (0, 0, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "problem"),
+    [("none", FileError, "does not exist"), ("a.png", FormatError, "of no kind that is read")],
+)
+def test_paths_that_cannot_be_added(store, tmp_path, name, error, problem):
+    (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.raises(error, match=problem):
+        store.add(tmp_path / name)
+
+
+def test_an_old_version_is_searched_until_the_new_one_is_embedded(store, folder):
+    store.add(folder)
+    touch(folder / "boats.txt", "The ferry is blue now.")
+    store.read(folder)
+    assert store.plan().pending.chunks == 1
+    assert sources(store)["boats.txt"] == {"Boats leave the harbour at noon.\n\nThe ferry is red."}
+    assert not store.search("blue now", mode="words")[1:]
+    store.embed()
+    assert store.plan().pending.chunks == 0
+    assert sources(store)["boats.txt"] == {"The ferry is blue now."}
+
+
+def test_a_change_taken_back_before_it_was_embedded(store, folder):
+    store.add(folder)
+    old = (folder / "boats.txt").read_text()
+    touch(folder / "boats.txt", "The ferry is blue now.")
+    store.read(folder)
+    touch(folder / "boats.txt", old)
+    assert counts(store.add(folder)) == (0, 0, 3, 0)
+    assert store.plan().pending.chunks == 0
+    assert sources(store)["boats.txt"] == {"Boats leave the harbour at noon.\n\nThe ferry is red."}
+
+
+def test_a_file_that_changes_twice_before_it_is_embedded(store, folder):
+    store.read(folder)
+    touch(folder / "boats.txt", "The ferry is blue now.")
+    store.read(folder)
+    touch(folder / "boats.txt", "The ferry is green now.")
+    store.add(folder)
+    assert sources(store)["boats.txt"] == {"The ferry is green now."}
+
+
+@pytest.mark.parametrize("form", ["float32", "int8", "binary"])
+def test_every_form_ranks_alike(tmp_path, tiny_model, folder, form):
+    with Store.open(tmp_path / "a.grit", tiny_model, vectors=form) as store:
+        store.add(folder)
+        found = store.search("the red ferry", 4, mode="vectors")
+    with Store.open(tmp_path / "b.grit", tiny_model) as store:
+        store.add(folder)
+        wanted = store.search("the red ferry", 4, mode="vectors")
+    assert [p.text for p in found] == [p.text for p in wanted]
+    assert np.allclose([p.score for p in found], [p.score for p in wanted], atol=0.005)
+
+
+@pytest.mark.parametrize("query", ['"', "a AND (b", "inn*", "NEAR(", "-", "heading:inn", "ins\x00"])
+def test_the_full_text_search_takes_any_words(store, folder, query):
+    store.add(folder)
+    store.search(query, mode="words")
+
+
+def test_nothing_is_found_in_an_empty_store(store):
+    assert store.search("anything") == []
+
+
+def test_fusion_is_the_papers_formula():
+    assert fused([[(7, 0.9), (8, 0.8)], [(8, 3.0), (9, 1.0)]]) == [
+        (8, 1 / 62 + 1 / 61),
+        (7, 1 / 61),
+        (9, 1 / 62),
+    ]
+
+
+def test_a_store_of_another_model_is_refused(store, tiny_file):
+    with (
+        GritLM(tiny_file("qwen2"), threads=1) as other,
+        pytest.raises(UsageError, match="made with another model"),
+    ):
+        Store.open(store.path, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"vectors": "int8"}, "--vectors float32"),
+        ({"chunk_tokens": 128}, "--chunk-tokens 64"),
+        ({"chunk_tokens": 8}, "expected 32 to"),
+        ({"vectors": "int4"}, "expected one of"),
+    ],
+)
+def test_settings_stay(store, tiny_model, options, problem):
+    with pytest.raises(UsageError, match=problem):
+        Store.open(store.path, tiny_model, **options)
+
+
+def test_files_that_are_no_stores(tmp_path, tiny_model):
+    path = tmp_path / "b.grit"
+    with pytest.raises(FileError, match="does not exist: make it"):
+        Store.open(path, tiny_model, create=False)
+    with pytest.raises(FileError, match="is no file"):
+        Store.open(tmp_path, tiny_model)
+    with pytest.raises(FileError, match=r"the folder .* does not exist"):
+        Store.open(tmp_path / "none" / "b.grit", tiny_model)
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(FormatError, match="is no store, or damaged"):
+        Store.open(path, tiny_model)
+    path.unlink()
+    with sqlite3.connect(path) as other:
+        other.execute("create table t (x)")
+    other.close()
+    with pytest.raises(FormatError, match="no store of gritlite"):
+        Store.open(path, tiny_model)
+
+
+def test_a_newer_format_is_refused(store, tiny_model):
+    store.close()
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("pragma user_version = 99")
+    connection.close()
+    with pytest.raises(FormatError, match="format 99, and this gritlite reads 1: update"):
+        Store.open(store.path, tiny_model)
+
+
+def test_a_full_disk_is_told_and_loses_nothing(store, folder):
+    store.add(folder)
+    before = sources(store)
+    (folder / "long.txt").write_text("Many words.\n\n" * 3_000)
+    pages = store._database.execute("pragma page_count").fetchone()[0]
+    store._database.execute(f"pragma max_page_count = {pages + 8}")
+    with pytest.raises(FileError, match="the disk is full"):
+        store.add(folder)
+    assert sources(store) == before
+    store._database.execute("pragma max_page_count = 1000000")
+    (folder / "long.txt").write_text("Fewer words.")
+    store.add(folder)
+    assert sources(store) == before | {"long.txt": {"Fewer words."}}
