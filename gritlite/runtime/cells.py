@@ -8,22 +8,25 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.runtime.document import DocumentState
+from gritlite.runtime.document import Document, JoinedState
 from gritlite.runtime.llama import Batch, Context
+
+SEQUENCES = 2  # that a context for `Cells` has
+_BESIDE = 1  # the sequence in which a part is moved to its place
 
 
 class Cells:
-    """Sequence 0 of a context. Not thread-safe.
+    """Sequence 0 of a context, which has `SEQUENCES` where documents come in. Not thread-safe.
 
     A document state, where there is one, takes the positions before the tokens.
     """
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._document: DocumentState | None = None
+        self._document: Document | None = None
         self._tokens: list[int] = []
 
-    def keep(self, tokens: Sequence[int], document: DocumentState | None = None) -> int:
+    def keep(self, tokens: Sequence[int], document: Document | None = None) -> int:
         """Bring the cells to the document and what is held of `tokens`; return how many are held.
 
         Raises FormatError for a state that llama.cpp refuses.
@@ -49,13 +52,25 @@ class Cells:
         )
         self._tokens += tokens
 
-    def _restore(self, document: DocumentState | None) -> None:
+    def _restore(self, document: Document | None) -> None:
         self._document = None
         self._tokens.clear()
         self.context.clear()
         if document is not None:
-            self.context.restore(0, document.data)
+            self.context.restore(0, document.parts[0].data)
+            if isinstance(document, JoinedState):
+                self._append(document)
             self._document = document
+
+    def _append(self, document: JoinedState) -> None:
+        """Put the parts behind the first one at the positions where it ends."""
+        end = document.parts[0].tokens
+        for part in document.parts[1:]:
+            self.context.restore(_BESIDE, part.data)
+            self.context.forget(_BESIDE, 0, document.left_out)
+            self.context.shift(_BESIDE, end - document.left_out)
+            self.context.join(_BESIDE, 0)
+            end += part.tokens - document.left_out
 
     @property
     def _first(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gritlite.errors import InputTooLongError
 from gritlite.prompt import after_document, cached_question
-from gritlite.runtime.document import DocumentState
+from gritlite.runtime.document import Document
 from gritlite.runtime.generate import Answer, Engine, GenerateOptions, room_text
 from gritlite.runtime.template import ChatTemplate, Message, check_messages
 
@@ -32,7 +32,7 @@ class Chat:
         self,
         messages: Sequence[Message],
         options: GenerateOptions,
-        document: DocumentState | None = None,
+        document: Document | None = None,
     ) -> Answer:
         """Begin the answer to `messages`, which follow the document if there is one.
 
@@ -90,7 +90,7 @@ class Chat:
         return self._template.tokenize(self._template.render(messages))
 
     def _prompt(
-        self, messages: Sequence[Message], document: DocumentState | None
+        self, messages: Sequence[Message], document: Document | None
     ) -> tuple[str, list[int]]:
         rendered = self._template.render(messages)
         follows = document is not None

@@ -33,6 +33,8 @@ from gritlite.runtime.turns import Turns
 Vectors = NDArray[np.float32]
 TooLong = Literal["error", "truncate", "chunk"]
 
+Keep = Callable[[int, int, bytes], None]  # number of a text, its tokens, their cells
+
 _WINDOW_PASSES = 16  # passes' worth of tokens that are packed together
 
 
@@ -101,23 +103,26 @@ class Embedder:
         *,
         cancel: threading.Event | None = None,
         on_cut: threading.Event | None = None,
+        keep: Keep | None = None,
     ) -> Iterator[Vectors]:
         """Yield the vectors of `texts` in order, as float32 [k, n_embd] with k varying.
 
-        `on_cut` is set when a text was truncated. Raises as `pieces`, and
+        `on_cut` is set when a text was truncated. `keep` is given the cells of each
+        text before its vector is yielded, in no order. Raises as `pieces`, and
         CancelledError within one pass of `cancel` being set.
         """
         window: list[_Piece] = []
-        count = tokens = 0
+        first = count = tokens = 0
         for pieces in self.pieces(texts, options, on_cut=on_cut):
             window += [_Piece(count, piece) for piece in pieces]
             tokens += sum(len(piece.ids) for piece in pieces)
             count += 1
             if tokens >= _WINDOW_PASSES * self._pass_tokens:
-                yield self._embed_window(window, count, options, cancel)
+                yield self._embed_window(window, count, options, cancel, _from(first, keep))
+                first += count
                 window, count, tokens = [], 0, 0
         if count:
-            yield self._embed_window(window, count, options, cancel)
+            yield self._embed_window(window, count, options, cancel, _from(first, keep))
 
     def pieces(
         self,
@@ -152,6 +157,7 @@ class Embedder:
         count: int,
         options: EmbedOptions,
         cancel: threading.Event | None,
+        keep: Keep | None,
     ) -> Vectors:
         sums = np.zeros((count, self._weights.n_embd), np.float64)
         pooled = np.zeros(count, np.int64)
@@ -161,7 +167,10 @@ class Embedder:
                 raise CancelledError("the embedding job was cancelled")
             members = [pieces[i] for i in indices]
             starts = [0 if options.embed_instruction else p.tokens.start for p in members]
-            hidden = self._run_pass(members, starts)
+            hidden, saved = self._run_pass(members, starts, save=keep is not None)
+            if keep is not None:
+                for piece, cells in zip(members, saved, strict=True):
+                    keep(piece.text, len(piece.tokens.ids), cells)
             row = 0
             for piece, start in zip(members, starts, strict=True):
                 n = len(piece.tokens.ids) - start
@@ -173,27 +182,21 @@ class Embedder:
             means /= np.linalg.norm(means, axis=1, keepdims=True)
         return means.astype(np.float32)
 
-    def _run_pass(self, pieces: Sequence[_Piece], starts: Sequence[int]) -> Vectors:
-        """One bidirectional pass; hidden states of the pooled tokens, float32 [n, n_embd]."""
+    def _run_pass(
+        self, pieces: Sequence[_Piece], starts: Sequence[int], *, save: bool
+    ) -> tuple[Vectors, list[bytes]]:
+        """One bidirectional pass: hidden states of the pooled tokens, float32 [n, n_embd].
+
+        With `save` also the key-value cells of each piece, as `Context.save` gives
+        them: the pass ends before the output head, but after every layer has written
+        its cells.
+        """
         batch = Batch.of([piece.tokens.ids for piece in pieces], starts)
         with self._turns.turn("embed"):
             context = self._context_for(len(batch.tokens))
             context.clear()
-            return context.decode(batch)
-
-    def state(self, text: str) -> tuple[int, bytes]:
-        """The tokens and key-value cells of a document's pass, as `Context.save` gives them.
-
-        The pass ends before the output head, but after every layer has written
-        its cells. Raises as `pieces`.
-        """
-        ((whole,),) = self.pieces([text], EmbedOptions())
-        batch = Batch.of([whole.ids], [whole.start])
-        with self._turns.turn("embed"):
-            context = self._context_for(len(batch.tokens))
-            context.clear()
-            context.decode(batch)
-            return len(batch.tokens), context.save(0)
+            hidden = context.decode(batch)
+            return hidden, [context.save(number) for number in range(len(pieces)) if save]
 
     def _context_for(self, tokens: int) -> Context:
         """The context, made twice as large or more when a text is longer than a pass."""
@@ -234,6 +237,13 @@ class Embedder:
         if self._context is not None:
             self._context.close()
             self._context = None
+
+
+def _from(first: int, keep: Keep | None) -> Keep | None:
+    """`keep` for texts that are counted from the number `first`."""
+    if keep is None:
+        return None
+    return lambda number, tokens, cells: keep(first + number, tokens, cells)
 
 
 def _fit(

@@ -16,8 +16,8 @@ from typing import Literal, Self
 import numpy as np
 
 from gritlite.errors import ClosedError, InputTooLongError, UsageError
-from gritlite.runtime.cells import Cells
-from gritlite.runtime.document import DocumentState
+from gritlite.runtime.cells import SEQUENCES, Cells
+from gritlite.runtime.document import Document
 from gritlite.runtime.llama import Context, ContextOptions, Sampler, SamplingOptions, Weights
 from gritlite.runtime.turns import Turns
 
@@ -63,7 +63,7 @@ class Engine:
         self._released = threading.Condition()
         self._closed = False
 
-    def room(self, document: DocumentState | None) -> int:
+    def room(self, document: Document | None) -> int:
         """The tokens that the context holds behind a document."""
         return self.n_ctx - (0 if document is None else document.tokens)
 
@@ -88,6 +88,7 @@ class Engine:
                 n_ctx=self.n_ctx,
                 n_batch=min(PREFILL_TOKENS, self.n_ctx),
                 threads=self._threads,
+                n_seq_max=SEQUENCES,
             )
             self._cells = Cells(Context(self.weights, options))
         return self._cells
@@ -164,7 +165,7 @@ class Answer(Iterator[str]):
         prompt: Sequence[int],
         options: GenerateOptions,
         *,
-        document: DocumentState | None = None,
+        document: Document | None = None,
         make_room: MakeRoom | None = None,
         on_end: "Callable[[Answer], None] | None" = None,
     ) -> None:
@@ -285,7 +286,7 @@ class Answer(Iterator[str]):
             self.sampler.close()
 
 
-def room_text(engine: Engine, document: DocumentState | None) -> str:
+def room_text(engine: Engine, document: Document | None) -> str:
     """For messages: what the context holds."""
     beside = "" if document is None else f" and the document takes {document.tokens}"
     return f"the context holds {engine.n_ctx}{beside}"

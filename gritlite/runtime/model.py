@@ -6,7 +6,7 @@ embedding request in the middle of a chat does not touch the chat's state.
 
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
@@ -29,7 +29,7 @@ from gritlite.modelfile.memory import PASS_TOKENS, embed_memory
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime import probe
 from gritlite.runtime.chat import Chat
-from gritlite.runtime.document import DocumentState
+from gritlite.runtime.document import Document, DocumentState, joined
 from gritlite.runtime.embed import Embedder, EmbedOptions, TooLong, Vectors
 from gritlite.runtime.generate import Answer, Engine, GenerateOptions
 from gritlite.runtime.grammar import check_grammar, from_json_schema
@@ -255,6 +255,7 @@ class GritLM:
         too_long: TooLong = "error",
         cancel: threading.Event | None = None,
         on_cut: threading.Event | None = None,
+        keep: Callable[[int, DocumentState], None] | None = None,
     ) -> Iterator[Vectors]:
         """Embed any number of texts in bounded memory.
 
@@ -262,9 +263,14 @@ class GritLM:
         text over `max_length` tokens (default: what one pass can hold) is an
         error, or is cut ("truncate", which sets `on_cut`), or is embedded in
         pieces of that length whose token-weighted mean is taken ("chunk").
+
+        `keep` is given the number of each text, from 0, and the state that its pass
+        left, before its vector is yielded. Raises UsageError for `keep` with "chunk".
         """
+        if keep is not None and too_long == "chunk":
+            raise UsageError("a text that is embedded in chunks has no single state to keep")
         options = EmbedOptions(instruction or None, max_length=max_length, too_long=too_long)
-        return self._stream(texts, options, cancel, on_cut)
+        return self._stream(texts, options, cancel, on_cut, keep)
 
     def check(
         self,
@@ -289,9 +295,17 @@ class GritLM:
         options: EmbedOptions,
         cancel: threading.Event | None,
         on_cut: threading.Event | None,
+        keep: Callable[[int, DocumentState], None] | None = None,
     ) -> Iterator[Vectors]:
         self._check_open()
-        return self._embedder.stream(texts, options, cancel=cancel, on_cut=on_cut)
+
+        def kept(number: int, tokens: int, cells: bytes) -> None:
+            assert keep is not None
+            keep(number, DocumentState(tokens, self.format.attention, self.fingerprint, cells))
+
+        return self._embedder.stream(
+            texts, options, cancel=cancel, on_cut=on_cut, keep=kept if keep else None
+        )
 
     def score(
         self, tokens: Sequence[int], start: int = 1, *, cancel: threading.Event | None = None
@@ -343,8 +357,19 @@ class GritLM:
         for a text that one pass cannot hold.
         """
         self._check_open()
-        tokens, data = self._embedder.state(text)
-        return DocumentState(tokens, self.format.attention, self.fingerprint, data)
+        states: list[DocumentState] = []
+        for _ in self.encode_stream([text], keep=lambda _, state: states.append(state)):
+            pass
+        return states[0]
+
+    def join_states(self, states: Sequence[DocumentState]) -> Document:
+        """Several documents' states one behind the other, for `chat` and `generate`.
+
+        Keys are rotated to their new positions, so that no two documents overlap; the
+        BOS token of the first stands for all. Raises UsageError for no states, or for
+        those of different models.
+        """
+        return joined(states, left_out=0 if self.bos is None else 1)
 
     @overload
     def generate(
@@ -352,7 +377,7 @@ class GritLM:
         prompt: str,
         *,
         stream: Literal[False] = False,
-        document: DocumentState | None = None,
+        document: Document | None = None,
         **options: Any,
     ) -> str: ...
     @overload
@@ -361,7 +386,7 @@ class GritLM:
         prompt: str,
         *,
         stream: Literal[True],
-        document: DocumentState | None = None,
+        document: Document | None = None,
         **options: Any,
     ) -> Answer: ...
     def generate(
@@ -369,7 +394,7 @@ class GritLM:
         prompt: str,
         *,
         stream: bool = False,
-        document: DocumentState | None = None,
+        document: Document | None = None,
         **options: Any,
     ) -> str | Answer:
         """Continue a raw prompt. Takes `chat`'s options.
@@ -398,7 +423,7 @@ class GritLM:
         messages: Sequence[Message],
         *,
         stream: Literal[False] = False,
-        document: DocumentState | None = None,
+        document: Document | None = None,
         **options: Any,
     ) -> str: ...
     @overload
@@ -407,7 +432,7 @@ class GritLM:
         messages: Sequence[Message],
         *,
         stream: Literal[True],
-        document: DocumentState | None = None,
+        document: Document | None = None,
         **options: Any,
     ) -> Answer: ...
     def chat(
@@ -415,7 +440,7 @@ class GritLM:
         messages: Sequence[Message],
         *,
         stream: bool = False,
-        document: DocumentState | None = None,
+        document: Document | None = None,
         **options: Any,
     ) -> str | Answer:
         """Answer a chat: messages are mappings of `role` (system, user, assistant) and `content`.
@@ -465,7 +490,7 @@ class GritLM:
                 self._chat = Chat(self._engine, template)
             return self._chat
 
-    def _check_document(self, document: DocumentState) -> None:
+    def _check_document(self, document: Document) -> None:
         if document.model != self.fingerprint:
             raise UsageError(
                 f"the document state is of another model than {self.path}: make it with this one"

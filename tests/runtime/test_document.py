@@ -23,6 +23,7 @@ from gritlite.runtime.document import DocumentState
 from gritlite.runtime.embed import EmbedOptions
 from gritlite.runtime.generate import Answer, GenerateOptions
 from gritlite.runtime.llama import Batch, Context, ContextOptions
+from gritlite.runtime.llama.library import C
 from tests.tiny import make_checkpoint
 
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 12}
@@ -270,3 +271,83 @@ def test_a_state_shows_what_it_is(tiny_model: GritLM) -> None:
     # keys and values of 2 layers, 2 heads of 32 numbers, in f16, and a little about each cell
     cells = state.tokens * 2 * 2 * 2 * 32 * 2
     assert cells < len(state.data) < cells + 64 * state.tokens
+
+
+SECOND = "Boats leave the harbour at noon, and the red ferry leaves at one. "
+
+
+@pytest.mark.parametrize("case", ["llama-head-dim", "qwen2", "mistral"])
+def test_joined_states_are_as_if_computed_at_their_places(
+    tiny_file: Callable[..., Path], case: str
+) -> None:
+    with GritLM(tiny_file(case), threads=1) as model:
+        state = model.join_states([model.document_state(t) for t in (DOCUMENT, SECOND, DOCUMENT)])
+        found = logits_after(model, state)
+        bos = int(model.bos is not None)
+        question = model._embedder.tokenizer.plain("Who?", continues=True).tolist()
+        options = ContextOptions(n_ctx=2048, n_batch=512, threads=1, n_seq_max=3, causal=False)
+        with Context(model._weights, options) as context:
+            end = 0
+            for number, text in enumerate((DOCUMENT, SECOND, DOCUMENT)):
+                ids = document_ids(model, text)
+                first = end - (bos if number else 0)
+                decode(context, ids, first, number)
+                if number:
+                    context.forget(number, first, first + bos)
+                    context.join(number, 0)
+                end = first + len(ids)
+            assert end == state.tokens
+            C.llama_set_causal_attn(context.pointer, True)
+            decode(context, question, end, 0)
+            wanted = context.logits()
+        assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
+        alone = logits_after(model, model.document_state(DOCUMENT))
+        assert np.abs(found - alone).max() > 0.05 * np.abs(wanted).max()
+
+
+def decode(context: Context, ids: list[int], first: int, sequence: int) -> None:
+    n = len(ids)
+    places = np.arange(first, first + n, dtype=np.int32)
+    outputs = np.arange(n) == n - 1
+    context.decode(Batch(np.array(ids), places, np.full(n, sequence, np.int32), outputs))
+
+
+def test_the_order_of_joined_states_matters_and_one_is_itself(tiny_model: GritLM) -> None:
+    one, two = (tiny_model.document_state(text) for text in (DOCUMENT, SECOND))
+    assert tiny_model.join_states([one]) is one
+    there = logits_after(tiny_model, tiny_model.join_states([one, two]))
+    back = logits_after(tiny_model, tiny_model.join_states([two, one]))
+    assert np.abs(there - back).max() > 1e-3
+    assert np.array_equal(there, logits_after(tiny_model, tiny_model.join_states([one, two])))
+
+
+def test_joined_states_and_their_question_must_fit(tiny_file: Callable[..., Path]) -> None:
+    with GritLM(tiny_file("mistral"), threads=1, context_length=128) as model:
+        state = model.document_state(DOCUMENT)
+        both = model.join_states([state, state])
+        assert both.tokens == 2 * state.tokens - 1
+        with pytest.raises(InputTooLongError, match=f"the document takes {both.tokens}"):
+            model.generate("Who?", document=both)
+
+
+def test_states_that_cannot_be_joined(tiny_model: GritLM, tiny_file: Callable[..., Path]) -> None:
+    with pytest.raises(UsageError, match="no document state"):
+        tiny_model.join_states([])
+    with GritLM(tiny_file("qwen2"), threads=1) as other:
+        state = other.document_state(DOCUMENT)
+    with pytest.raises(UsageError, match="of different models"):
+        tiny_model.join_states([tiny_model.document_state(DOCUMENT), state])
+
+
+def test_states_are_kept_beside_vectors(tiny_model: GritLM) -> None:
+    texts = [DOCUMENT, SECOND, "Who?"] * 80
+    states: dict[int, DocumentState] = {}
+    parts = list(tiny_model.encode_stream(texts, keep=states.__setitem__))
+    assert len(parts) > 1
+    assert np.array_equal(np.concatenate(parts), tiny_model.encode(texts, max_length=None))
+    assert sorted(states) == list(range(240))
+    alone = tiny_model.generate("Who?", document=tiny_model.document_state(SECOND), **GREEDY)
+    for number in (1, 238):
+        assert tiny_model.generate("Who?", document=states[number], **GREEDY) == alone
+    with pytest.raises(UsageError, match="no single state"):
+        tiny_model.encode_stream(texts, keep=states.__setitem__, too_long="chunk")

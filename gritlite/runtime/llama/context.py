@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gritlite.errors import (
+    ArchitectureError,
     ClosedError,
     FormatError,
     InputTooLongError,
@@ -220,10 +221,28 @@ class Context:
         _ = self.pointer
         C.llama_memory_clear(self._memory, False)
 
-    def forget(self, sequence: int, start: int) -> None:
-        """Drop a sequence's cells from position `start` on."""
+    def forget(self, sequence: int, start: int, stop: int = -1) -> None:
+        """Drop a sequence's cells from position `start` on, or up to `stop`."""
         _ = self.pointer
-        C.llama_memory_seq_rm(self._memory, sequence, start, -1)
+        C.llama_memory_seq_rm(self._memory, sequence, start, stop)
+
+    def shift(self, sequence: int, distance: int) -> None:
+        """Move a sequence's cells by so many positions; the next `decode` rotates their keys.
+
+        Raises ArchitectureError for a model whose keys cannot be rotated.
+        """
+        _ = self.pointer
+        if not C.llama_memory_can_shift(self._memory):
+            raise ArchitectureError(
+                "this model's key-value states cannot be moved: join no more than one"
+            )
+        C.llama_memory_seq_add(self._memory, sequence, -1, -1, distance)
+
+    def join(self, source: int, target: int) -> None:
+        """Give the cells of one sequence to another, which keeps its own."""
+        _ = self.pointer
+        C.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        C.llama_memory_seq_rm(self._memory, source, -1, -1)
 
     def close(self) -> None:
         """Free the context. The weights stay."""
