@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gritlite.cli.options import load, model_options
+from gritlite.cli.options import byte_count, load, model_options
 from gritlite.cli.stores import store_option
+from gritlite.cli.tables import size
 
 if TYPE_CHECKING:
     from gritlite.rag.indexing import Changes
@@ -34,6 +35,18 @@ FORMS = ("float32", "int8", "binary")
     metavar="N",
     help="Most tokens of a chunk in a new store; 256 by default.",
 )
+@click.option(
+    "--states",
+    type=click.Choice(("none", "f16", "q8_0", "q4_0")),
+    help="The numbers in which a new store keeps each chunk's key-value state, from the pass that "
+    "embeds it; none by default.",
+)
+@click.option(
+    "--states-budget",
+    callback=byte_count,
+    metavar="SIZE",
+    help="Most bytes of states in a new store, as 2GiB; any number by default.",
+)
 def command(
     paths: tuple[Path, ...],
     store_path: Path,
@@ -43,6 +56,8 @@ def command(
     verbose: bool,
     vectors: str | None,
     chunk_tokens: int | None,
+    states: str | None,
+    states_budget: int | None,
 ) -> None:
     """Read documents into a store that can be searched.
 
@@ -57,7 +72,14 @@ def command(
 
     with (
         load(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
-        Store.open(store_path, loaded, vectors=vectors, chunk_tokens=chunk_tokens) as store,  # type: ignore[arg-type]
+        Store.open(
+            store_path,
+            loaded,
+            vectors=vectors,  # type: ignore[arg-type]
+            chunk_tokens=chunk_tokens,
+            states=states,  # type: ignore[arg-type]
+            states_budget=states_budget,
+        ) as store,
     ):
         with bar("reading", unit="file") as shown:
             update = store.read(*paths, progress=lambda done, total: show(shown, done, total))
@@ -91,9 +113,9 @@ def described(plan: "Plan") -> str:
         time = f"{hours} h {minutes} min"
     else:
         time = f"{minutes} min" if minutes else f"{max(seconds, 1)} s"
-    return (
-        f"embedding {plan.pending.chunks:,} chunks of {plan.pending.tokens:,} tokens: about {time}"
-    )
+    kept = f", {size(plan.state_bytes)} of states" if plan.state_bytes else ""
+    chunks, tokens = plan.pending.chunks, plan.pending.tokens
+    return f"embedding {chunks:,} chunks of {tokens:,} tokens: about {time}{kept}"
 
 
 def summary(changes: "Changes") -> str:

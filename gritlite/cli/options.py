@@ -1,5 +1,6 @@
 """Options that several commands share, and the loading of a model with them."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,6 +10,7 @@ import click
 if TYPE_CHECKING:
     from gritlite.runtime.model import GritLM
 
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -33,6 +35,16 @@ def texts_option(help: str) -> Callable[[Any], Any]:
         metavar="FILE",
         help=help,
     )
+
+
+def byte_count(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    """The bytes of a size that people write, as 4.0GiB or 700MB: a callback for options."""
+    if value is None:
+        return None
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", value.strip())
+    if match is None or match[2].upper() not in _UNITS:
+        raise click.BadParameter(f"{value!r} is no size: write 4.0GiB, 700MB or bytes")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def load(model: str, *, verbose: bool, **options: Any) -> "GritLM":

@@ -1,28 +1,16 @@
 """`gritlite quantize`: from a GGUF file to a smaller one."""
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gritlite.cli.conversion import conversion_options, run, type_option
-from gritlite.cli.options import texts_option
+from gritlite.cli.options import byte_count, texts_option
 from gritlite.errors import UsageError
 
 if TYPE_CHECKING:
     from gritlite.quant.automatic import Choice
-
-_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def _bytes(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
-    if value is None:
-        return None
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", value.strip())
-    if match is None or match[2].upper() not in _UNITS:
-        raise click.BadParameter(f"{value!r} is no size: write 4.0GiB, 700MB or bytes")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 @click.command()
@@ -31,7 +19,7 @@ def _bytes(_context: click.Context, _option: click.Parameter, value: str | None)
 @type_option("auto")
 @click.option(
     "--max-size",
-    callback=_bytes,
+    callback=byte_count,
     metavar="SIZE",
     help="With auto: the largest file, as 4.0GiB or 700MB.",
 )

@@ -85,6 +85,11 @@ def generate_memory(
     )
 
 
+def cell_bytes(file: GGUFFile) -> int:
+    """Bytes of one token's keys and values in f16. Raises as `read_hyperparameters`."""
+    return _kv_bytes(read_hyperparameters(file), 1)
+
+
 def _weights(file: GGUFFile) -> int:
     return sum(tensor.size for tensor in file.tensors)
 

@@ -5,6 +5,7 @@
     chunk    its pieces, in reading order of their ids
     words    the full-text index of complete sources' chunks (FTS5, without a copy of the texts)
     vector   a chunk's vector in the store's form (`vectors` knows it), and its bits
+    state    which chunks have a key-value state on disk (`states` knows it), and its last use
 
 Write-ahead logging lets any number of processes read while one writes.
 """
@@ -61,6 +62,12 @@ create table vector (
     chunk integer primary key references chunk (id) on delete cascade,
     vector blob not null,
     bits blob
+);
+
+create table state (
+    chunk integer primary key references chunk (id) on delete cascade,
+    bytes integer not null,
+    used_ns integer not null
 );
 """
 

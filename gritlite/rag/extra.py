@@ -15,6 +15,7 @@ def require_rag(purpose: str) -> None:
         "pypdfium2": "pypdfium2",
         "semantic_text_splitter": "semantic-text-splitter",
         "usearch": "usearch",
+        "xxhash": "xxhash",
     }.items():
         if find_spec(module) is None:
             raise MissingExtraError(package, "rag", purpose)

@@ -18,7 +18,9 @@ from gritlite.rag.database import Database
 from gritlite.rag.folder import Listing
 from gritlite.rag.places import Places
 from gritlite.rag.reading import Reader, Snapshot, snapshot
+from gritlite.rag.states import States
 from gritlite.rag.vectors import Form, packed
+from gritlite.runtime.document import DocumentState
 from gritlite.runtime.model import GritLM
 
 Progress = Callable[[int, int], None]  # done, in all
@@ -55,7 +57,7 @@ class Pending:
 class PendingChunk:
     """A chunk without a vector, of the source whose id is `source`."""
 
-    chunk: int
+    id: int
     source: int
     embedded: str
     tokens: int
@@ -92,13 +94,38 @@ class _Tally:
     failed: list[str] = field(default_factory=list)
 
 
+class _Keeping:
+    """The states of chunks under way: written as they come, entered with their vectors."""
+
+    def __init__(self, states: States) -> None:
+        self._states = states
+        self._room = states.room()
+        self._written: dict[int, int] = {}
+
+    def write(self, chunk: PendingChunk, state: DocumentState) -> None:
+        if self._room <= 0:
+            return
+        size = self._states.write(chunk.id, chunk.embedded, state)
+        self._room -= size
+        if self._room >= 0:  # else nothing knows the file, and it is swept
+            self._written[chunk.id] = size
+
+    def enter(self) -> None:
+        for chunk, size in self._written.items():
+            self._states.ledger.enter(chunk, size)
+        self._written.clear()
+
+
 class Indexing:
     """One run over a database, which nobody else writes to meanwhile."""
 
-    def __init__(self, database: Database, places: Places, model: GritLM) -> None:
+    def __init__(
+        self, database: Database, places: Places, model: GritLM, states: States | None
+    ) -> None:
         self._database = database
         self._places = places
         self._model = model
+        self._states = states
 
     def read(self, listing: Listing, budget: int, progress: Progress) -> Changes:
         """Cut what is new or changed into chunks of `budget` tokens; forget what is gone."""
@@ -231,28 +258,41 @@ class Indexing:
         return found
 
     def embed(self, form: Form, progress: Progress) -> None:
-        """Embed what is pending and make each file's chunks the searched ones when all are done."""
+        """Embed what is pending and make each file's chunks the searched ones when all are done.
+
+        States are kept of the same passes while their budget lasts; nothing makes
+        room for them.
+        """
         total, done = self.pending().tokens, 0
         progress(done, total)
         under_way: deque[PendingChunk] = deque()
+        first = 0  # the number of the first text that is under way
+        keeping = _Keeping(self._states) if self._states is not None else None
 
         def texts() -> Iterator[str]:
-            for row in self._pending_chunks():
-                under_way.append(row)
-                yield row.embedded
+            for chunk in self._pending_chunks():
+                under_way.append(chunk)
+                yield chunk.embedded
 
-        for vectors in self._model.encode_stream(texts()):
-            rows = [under_way.popleft() for _ in vectors]
+        def keep(number: int, state: DocumentState) -> None:
+            if keeping is not None:
+                keeping.write(under_way[number - first], state)
+
+        for vectors in self._model.encode_stream(texts(), keep=keep if keeping else None):
+            chunks = [under_way.popleft() for _ in vectors]
+            first += len(chunks)
             with self._database.transaction():
                 self._database.execute_many(
                     "insert into vector (chunk, vector, bits) values (?, ?, ?)",
                     [
-                        (row.chunk, *packed(vector, form))
-                        for row, vector in zip(rows, vectors, strict=True)
+                        (chunk.id, *packed(vector, form))
+                        for chunk, vector in zip(chunks, vectors, strict=True)
                     ],
                 )
-                self._complete({row.source for row in rows})
-            done += sum(row.tokens for row in rows)
+                if keeping is not None:
+                    keeping.enter()
+                self._complete({chunk.source for chunk in chunks})
+            done += sum(chunk.tokens for chunk in chunks)
             progress(done, total)
 
     def _pending_chunks(self) -> Iterator[PendingChunk]:

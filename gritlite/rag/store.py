@@ -7,34 +7,30 @@ search meanwhile, and see each file as it was or as it is, never half of it.
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 from gritlite.errors import FileError, UsageError
+from gritlite.modelfile.memory import cell_bytes
+from gritlite.rag.blob import SHARE_OF_F16, Number
 from gritlite.rag.database import Database
 from gritlite.rag.extra import require_rag
 from gritlite.rag.folder import listing
 from gritlite.rag.indexing import Changes, Indexing, Pending, Progress
+from gritlite.rag.ledger import Ledger
 from gritlite.rag.places import Places
 from gritlite.rag.searching import Mode, Passage, Searching
+from gritlite.rag.settings import Settings, StateNumbers
+from gritlite.rag.states import States
 from gritlite.rag.vectors import Form, check_form
+from gritlite.rag.writing import writing
 from gritlite.runtime.model import GritLM
 
 CHUNK_TOKENS = 256
 _LEAST_CHUNK = 32
 _TRIAL_TOKENS = 512  # whose embedding is timed for a plan
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a store was made with and keeps: the model, the vectors' form, the chunks' budget."""
-
-    model: str
-    fingerprint: str
-    vectors: Form
-    chunk_tokens: int
 
 
 @dataclass(frozen=True)
@@ -47,10 +43,11 @@ class Update:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is left to embed, and in how many seconds, judged by a trial."""
+    """What is left to embed, the seconds that it may take, and the bytes of the states kept."""
 
     pending: Pending
     seconds: float
+    state_bytes: int
 
 
 class Store:
@@ -65,7 +62,8 @@ class Store:
         self.settings = settings
         self._database = database
         places = Places(path.parent)
-        self._indexing = Indexing(database, places, model)
+        self._states = _states(path, database, model, settings)
+        self._indexing = Indexing(database, places, model, self._states)
         self._searching = Searching(database, places, settings.vectors)
         self._turn = threading.RLock()
 
@@ -78,12 +76,16 @@ class Store:
         create: bool = True,
         vectors: Form | None = None,
         chunk_tokens: int | None = None,
+        states: StateNumbers | None = None,
+        states_budget: int | None = None,
     ) -> Self:
         """Open a store, or make one if there is none and `create` is true.
 
-        `vectors` is the form in which vectors are kept (float32 by default) and
-        `chunk_tokens` the size of a chunk (256); both are chosen when a store is
-        made. The model stays the caller's to close.
+        `vectors` is the form in which vectors are kept (float32 by default),
+        `chunk_tokens` the size of a chunk (256), `states` the number format of the
+        chunks' key-value states ("none", the default, keeps none) and `states_budget`
+        the most bytes of these; all are chosen when a store is made. The model stays
+        the caller's to close.
 
         Raises FileError where there is no store or it cannot be used, FormatError
         for a file that is none or of a newer format, and UsageError for a store of
@@ -93,6 +95,10 @@ class Store:
         path = Path(path)
         if vectors is not None:
             check_form(vectors)
+        if states is not None and states not in (*get_args(Number), "none"):
+            raise UsageError(f"states are {states!r}: expected none, f16, q8_0 or q4_0")
+        if states_budget is not None and states_budget < 1:
+            raise UsageError(f"states_budget is {states_budget}: expected 1 byte or more")
         _check_chunk_tokens(chunk_tokens, model)
         if not path.is_file():
             if path.exists():
@@ -108,9 +114,17 @@ class Store:
                 fingerprint=model.fingerprint,
                 vectors=vectors or "float32",
                 chunk_tokens=chunk_tokens or CHUNK_TOKENS,
+                states=states or "none",
+                states_budget=states_budget or 0,
             )
-            settings = _settle(database, chosen)
-            _check_same(path, settings, model, vectors, chunk_tokens)
+            settings = chosen.settle(database)
+            given = {
+                "vectors": vectors,
+                "chunk_tokens": chunk_tokens,
+                "states": states,
+                "states_budget": states_budget,
+            }
+            _check_same(path, settings, model, given)
             return cls(path, model, settings, database)
         except BaseException:
             database.close()
@@ -127,6 +141,8 @@ class Store:
         found = listing([Path(path) for path in paths], besides=own)
         with self._writing():
             changes = self._indexing.read(found, self.settings.chunk_tokens, progress)
+            if changes.removed and self._states is not None:
+                self._states.ledger.sweep()
         return Update(changes, found.left_out)
 
     def plan(self) -> Plan:
@@ -134,18 +150,30 @@ class Store:
         with self._turn:
             pending = self._indexing.pending()
             if not pending.chunks:
-                return Plan(pending, 0.0)
+                return Plan(pending, 0.0, 0)
             trial = self._indexing.first_pending(_TRIAL_TOKENS)
             self.model.encode(trial[0].embedded, max_length=None)  # the first pass takes longer
             start = time.perf_counter()
             self.model.encode([chunk.embedded for chunk in trial], max_length=None)
             spent = time.perf_counter() - start
-            return Plan(pending, spent / sum(chunk.tokens for chunk in trial) * pending.tokens)
+            seconds = spent / sum(chunk.tokens for chunk in trial) * pending.tokens
+            return Plan(pending, seconds, self._state_bytes(pending))
+
+    def _state_bytes(self, pending: Pending) -> int:
+        """Of the states that will be kept, without their heads."""
+        if self._states is None or self.settings.states == "none":
+            return 0
+        prompt = len(self.model.embed_tokens("a")[0]) - len(self.model.tokenize("a"))
+        tokens = pending.tokens + pending.chunks * prompt
+        each = cell_bytes(self.model.file) * SHARE_OF_F16[self.settings.states]
+        return int(min(tokens * each, self._states.room()))
 
     def embed(self, *, progress: Progress = lambda *_: None) -> None:
         """Embed what was read; `progress` counts tokens. A run that was killed is gone on with."""
         with self._writing():
             self._indexing.embed(self.settings.vectors, progress)
+            if self._states is not None:
+                self._states.ledger.sweep()
 
     def add(self, *paths: str | Path) -> Update:
         """`read` and `embed`: bring the store up to date with files and folders."""
@@ -173,18 +201,8 @@ class Store:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Be the one that adds. Raises FileError while another process is."""
-        from filelock import FileLock, Timeout
-
-        with self._turn:
-            try:
-                lock = FileLock(f"{self.path}.lock", timeout=0).acquire()
-            except Timeout as error:
-                raise FileError(
-                    f"another process is adding to {self.path}: try again when it has ended"
-                ) from error
-            with lock:
-                yield
+        with self._turn, writing(self.path):
+            yield
 
     def close(self) -> None:
         """Close the file. The model stays open."""
@@ -198,22 +216,6 @@ class Store:
         self.close()
 
 
-def _settle(database: Database, chosen: Settings) -> Settings:
-    """The settings of the store; `chosen` become those of a new one."""
-    with database.transaction():
-        found = dict(database.execute("select name, value from setting").fetchall())
-        if found:
-            return Settings(
-                found["model"],
-                found["fingerprint"],
-                found["vectors"],
-                int(found["chunk_tokens"]),
-            )
-        for name, value in vars(chosen).items():
-            database.execute("insert into setting values (?, ?)", (name, str(value)))
-    return chosen
-
-
 def _check_chunk_tokens(chunk_tokens: int | None, model: GritLM) -> None:
     most = model.max_length // 2
     if chunk_tokens is not None and not _LEAST_CHUNK <= chunk_tokens <= most:
@@ -221,23 +223,24 @@ def _check_chunk_tokens(chunk_tokens: int | None, model: GritLM) -> None:
 
 
 def _check_same(
-    path: Path,
-    settings: Settings,
-    model: GritLM,
-    vectors: Form | None,
-    chunk_tokens: int | None,
+    path: Path, settings: Settings, model: GritLM, given: Mapping[str, str | int | None]
 ) -> None:
     if settings.fingerprint != model.fingerprint:
         raise UsageError(
             f"{path} was made with another model ({settings.model}): use that one, or index "
             "into a new store"
         )
-    for name, wanted, kept in (
-        ("vectors", vectors, settings.vectors),
-        ("chunk-tokens", chunk_tokens, settings.chunk_tokens),
-    ):
+    for name, wanted in given.items():
+        kept = getattr(settings, name)
         if wanted is not None and wanted != kept:
             raise UsageError(
-                f"{path} was made with --{name} {kept}, and that stays: index into a new store "
-                f"for {wanted}"
+                f"{path} was made with --{name.replace('_', '-')} {kept}, and that stays: index "
+                f"into a new store for {wanted}"
             )
+
+
+def _states(path: Path, database: Database, model: GritLM, settings: Settings) -> States | None:
+    if settings.states == "none":
+        return None
+    ledger = Ledger(path, database)
+    return States(ledger, model, settings.states, settings.states_budget or None)

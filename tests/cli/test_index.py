@@ -1,14 +1,17 @@
 """`gritlite index` and `gritlite search`, from folders to passages on the screen."""
 
 import json
+import re
 
 import pytest
+from click.testing import CliRunner
 
-from gritlite.cli import index, search
+from gritlite import GritLM
+from gritlite.cli import index, search, store
 from gritlite.cli.index import described
 from gritlite.errors import FileError, UsageError
 from gritlite.rag.indexing import Pending
-from gritlite.rag.store import Plan
+from gritlite.rag.store import Plan, Store
 from tests.cli.in_process import invoke
 from tests.rag.documents import notes
 
@@ -105,6 +108,38 @@ def test_a_search_does_not_make_a_store(tiny_path, folder):
     ("seconds", "time"), [(0.2, "1 s"), (59, "59 s"), (61, "1 min"), (7300, "2 h 1 min")]
 )
 def test_times_are_told_in_their_unit(seconds, time):
-    assert described(Plan(Pending(5, 1000), seconds)) == (
+    assert described(Plan(Pending(5, 1000), seconds, 0)) == (
         f"embedding 5 chunks of 1,000 tokens: about {time}"
     )
+
+
+def test_a_store_with_states_from_its_making_to_its_pruning(tiny_path, folder):
+    options = ("--states", "q8_0", "--states-budget", "1GiB")
+    made = indexed(tiny_path, "notes", "--store", "a.grit", *options)
+    assert re.search(r"about 1 s, 0\.\d MiB of states", made.stderr)
+    shown = dict(line.split("  ", 1) for line in looked_after("info", "a.grit").splitlines())
+    shown = {label: text.strip() for label, text in shown.items()}
+    assert shown["documents"] == "3"
+    assert shown["chunks"].startswith("4, ")
+    assert shown["vectors"] == "float32"
+    assert re.fullmatch(r"4, q8_0, 0\.\d MiB of 1\.00 GiB", shown["states"])
+    assert looked_after("verify", "a.grit") == "a.grit: whole\n"
+    next((folder.parent / "a.grit.states").rglob("*.kv")).unlink()
+    result = CliRunner().invoke(store.command, ["verify", "a.grit"])
+    assert (result.exit_code, result.stdout.count("missing")) == (1, 1)
+    assert looked_after("prune", "a.grit", "--states", "0") == "a.grit: 4 states removed\n"
+    with pytest.raises(FileError, match="does not exist"):
+        looked_after("info", "none.grit")
+
+
+def test_what_is_not_embedded_yet_is_told(tiny_path, folder):
+    with GritLM(tiny_path, threads=1) as model, Store.open("a.grit", model) as opened:
+        opened.read(folder)
+    assert "3 documents: run `gritlite index` again" in looked_after("info", "a.grit")
+
+
+def looked_after(*arguments):
+    result = CliRunner().invoke(store.command, list(arguments), standalone_mode=False)
+    if result.exception:
+        raise result.exception
+    return result.stdout

@@ -230,6 +230,9 @@ def test_a_store_of_another_model_is_refused(store, tiny_file):
         ({"chunk_tokens": 128}, "--chunk-tokens 64"),
         ({"chunk_tokens": 8}, "expected 32 to"),
         ({"vectors": "int4"}, "expected one of"),
+        ({"states": "q4_0"}, "--states none"),
+        ({"states": "q5_0"}, "expected none, f16, q8_0 or q4_0"),
+        ({"states_budget": 0}, "expected 1 byte or more"),
     ],
 )
 def test_settings_stay(store, tiny_model, options, problem):

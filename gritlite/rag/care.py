@@ -1,0 +1,77 @@
+"""Looking after a store, without the model that made it."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gritlite.errors import FileError
+from gritlite.rag.database import Database
+from gritlite.rag.ledger import Ledger, Usage
+from gritlite.rag.settings import Settings
+from gritlite.rag.writing import writing
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a store holds, and the bytes of its file."""
+
+    settings: Settings
+    sources: int
+    chunks: int
+    tokens: int
+    pending: int
+    states: Usage
+    file_bytes: int
+
+
+def info(path: Path) -> Info:
+    """Count what is in a store. Raises FileError where there is none, and FormatError."""
+    with _opened(path) as database:
+        count = database.execute
+        chunks, tokens = count(
+            "select count(*), coalesce(sum(tokens), 0) from chunk"
+            " join source on source.id = source where complete"
+        ).fetchone()
+        return Info(
+            settings=Settings.read(database),
+            sources=count("select count(*) from source where complete").fetchone()[0],
+            chunks=chunks,
+            tokens=tokens,
+            pending=count("select count(*) from source where not complete").fetchone()[0],
+            states=Ledger(path, database).usage(),
+            file_bytes=path.stat().st_size,
+        )
+
+
+def verify(path: Path) -> list[str]:
+    """What is wrong with the database or a state, a line each; nothing is changed."""
+    with _opened(path) as database:
+        found = [line for (line,) in database.execute("pragma integrity_check") if line != "ok"]
+        broken = database.execute("pragma foreign_key_check").fetchall()
+        found += [f"the table {table} has a row of nothing" for table, *_ in broken]
+        return [f"{path}: {line}" for line in found] + list(Ledger(path, database).problems())
+
+
+def prune(path: Path, most_state_bytes: int | None = None) -> int:
+    """Remove files of states that belong to no chunk, and free what the database left free.
+
+    With `most_state_bytes` also the states that were used longest ago, until no
+    more is left. Returns the number of states removed. Raises FileError while
+    another process adds.
+    """
+    with _opened(path) as database, writing(path):
+        ledger = Ledger(path, database)
+        removed = ledger.sweep()
+        if most_state_bytes is not None:
+            removed += ledger.shrink(most_state_bytes)
+        database.execute("vacuum")
+        return removed
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Database]:
+    if not path.is_file():
+        raise FileError(f"{path} does not exist: make it with `gritlite index`")
+    with contextlib.closing(Database(path)) as database:
+        yield database

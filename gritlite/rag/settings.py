@@ -1,0 +1,53 @@
+"""What a store was made with and keeps."""
+
+from dataclasses import asdict, dataclass
+from typing import Literal, Self
+
+from gritlite.errors import FormatError
+from gritlite.rag.blob import Number
+from gritlite.rag.database import Database
+from gritlite.rag.vectors import Form
+
+StateNumbers = Number | Literal["none"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The model's file and fingerprint, and the forms of what is kept.
+
+    `chunk_tokens` is the budget of a chunk, `states` the numbers of key-value states
+    ("none": they are not kept), `states_budget` the most bytes of these, 0 for any.
+    """
+
+    model: str
+    fingerprint: str
+    vectors: Form
+    chunk_tokens: int
+    states: StateNumbers
+    states_budget: int
+
+    @classmethod
+    def read(cls, database: Database) -> Self:
+        """Those of a store. Raises FormatError for one without."""
+        found = dict(database.execute("select name, value from setting").fetchall())
+        try:
+            return cls(
+                found["model"],
+                found["fingerprint"],
+                found["vectors"],
+                int(found["chunk_tokens"]),
+                found["states"],
+                int(found["states_budget"]),
+            )
+        except (KeyError, ValueError) as error:
+            raise FormatError(f"{database.path} has no settings: index into a new store") from error
+
+    def settle(self, database: Database) -> "Settings":
+        """Write these into a new store, and return them; those that an old one has."""
+        with database.transaction():
+            if database.execute("select 1 from setting").fetchone() is None:
+                rows: list[tuple[object, ...]] = [
+                    (name, str(value)) for name, value in asdict(self).items()
+                ]
+                database.execute_many("insert into setting values (?, ?)", rows)
+        return self.read(database)

@@ -1,0 +1,213 @@
+"""States on disk: exact or nearly so, small, and never a wrong one."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gritlite import FormatError, GritLM
+from gritlite.rag import blob, care
+from gritlite.rag.blob import Identity, decode, encode
+from gritlite.rag.store import Store
+from gritlite.runtime.llama.sequence_state import read_sequence
+from tests.rag.documents import notes
+
+TEXT = "The inn was founded by Ada Brown in 1850. It stands on a hill. " * 6
+NUMBERS = ("f16", "q8_0", "q4_0")
+
+
+def identity(model, numbers="f16"):
+    return Identity(model.fingerprint, "0", numbers, "bidirectional", "digest of tokens")
+
+
+def values(state):
+    rows = read_sequence(state.data).rows
+    return np.concatenate([each.view(np.float16).ravel() for each in rows]).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "share", "error"), [("f16", 1.0, 0.0), ("q8_0", 0.54, 0.02), ("q4_0", 0.29, 0.25)]
+)
+def test_a_state_comes_back(tiny_model, numbers, share, error):
+    state = tiny_model.document_state(TEXT)
+    data = b"".join(encode(state, identity(tiny_model, numbers)))
+    found = decode(data, identity(tiny_model, numbers))
+    assert dataclasses.replace(found, data=b"") == dataclasses.replace(state, data=b"")
+    assert np.abs(values(found) - values(state)).max() <= error * np.abs(values(state)).max()
+    if numbers == "f16":
+        assert found == state
+    plain = sum(rows.nbytes for rows in read_sequence(state.data).rows)
+    assert len(data) <= share * plain + 1024  # the head, some bytes for each matrix
+
+
+@pytest.mark.parametrize("numbers", NUMBERS)
+def test_an_answer_goes_on_from_it(tiny_model, numbers):
+    state = tiny_model.document_state(TEXT)
+    data = b"".join(encode(state, identity(tiny_model, numbers)))
+    found = decode(data, identity(tiny_model, numbers))
+    answer = tiny_model.generate("Who?", document=found, temperature=0, max_tokens=5)
+    if numbers == "f16":
+        wanted = tiny_model.generate("Who?", document=state, temperature=0, max_tokens=5)
+        assert answer == wanted
+
+
+@pytest.fixture(scope="module")
+def written(tiny_path):
+    with GritLM(tiny_path, threads=1) as model:
+        name = identity(model, "q8_0")
+        return b"".join(encode(model.document_state("Who founded it?"), name)), name
+
+
+def test_every_flipped_bit_is_noticed(written):
+    data, name = written
+    rng = np.random.default_rng(0)
+    places = {*range(64), *rng.integers(0, len(data), 200).tolist(), len(data) - 1}
+    for place in places:
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        with pytest.raises(FormatError):
+            decode(bytes(damaged), name)
+
+
+def test_every_cut_is_noticed(written):
+    data, name = written
+    for length in (*range(40), len(data) // 2, len(data) - 1):
+        with pytest.raises(FormatError):
+            decode(data[:length], name)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Identity)])
+def test_another_identity_is_refused(written, field):
+    data, name = written
+    with pytest.raises(FormatError, match=f"made for other {field}"):
+        decode(data, dataclasses.replace(name, **{field: "another"}))
+
+
+def test_a_newer_form_is_refused(written, monkeypatch):
+    data, name = written
+    monkeypatch.setattr(blob, "_VERSION", 2)
+    with pytest.raises(FormatError, match="another version"):
+        decode(data, name)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return notes(tmp_path / "notes")
+
+
+@pytest.fixture
+def store(tmp_path, tiny_model, folder):
+    with Store.open(tmp_path / "a.grit", tiny_model, states="q8_0") as opened:
+        opened.add(folder)
+        yield opened
+
+
+def chunks(store):
+    """Id and embedded text of every chunk."""
+    return store._database.execute("select id, embedded from chunk order by id").fetchall()
+
+
+def files(store):
+    return sorted(store._states.ledger.folder.rglob("*.*"))
+
+
+def test_states_are_kept_of_the_passes_that_embed(store, tiny_model):
+    assert len(files(store)) == len(chunks(store)) == 4
+    for chunk, embedded in chunks(store):
+        state = store._states.load(chunk, embedded)
+        fresh = tiny_model.document_state(embedded)
+        assert state.tokens == fresh.tokens
+        assert np.allclose(values(state), values(fresh), atol=0.1)
+    usage = care.info(store.path).states
+    assert usage.states == 4
+    assert usage.bytes == sum(path.stat().st_size for path in files(store))
+    assert care.verify(store.path) == []
+
+
+def test_states_go_with_their_chunks(store, folder):
+    (folder / "inn.md").unlink()
+    (folder / "boats.txt").write_text("The ferry is blue now.")
+    store.add(folder)
+    assert len(files(store)) == care.info(store.path).states.states == 2
+    assert care.verify(store.path) == []
+
+
+@pytest.mark.parametrize(
+    ("harm", "problem"),
+    [
+        (lambda path: path.unlink(), "missing"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "damaged"),
+        (lambda path: path.write_bytes(b""), "cut short"),
+        (lambda path: path.write_bytes(flipped(path.read_bytes())), "damaged"),
+    ],
+)
+def test_a_harmed_state_is_told_and_not_used(store, harm, problem):
+    harm(store._states.ledger._path(1))
+    (line,) = care.verify(store.path)
+    assert problem in line
+    assert store._states.load(1, chunks(store)[0][1]) is None
+    assert store._states.load(2, chunks(store)[1][1]) is not None
+
+
+def flipped(data):
+    return data[:500] + bytes([data[500] ^ 4]) + data[501:]
+
+
+def test_the_state_of_another_text_is_not_used(store):
+    (_, first), (_, second), *_ = chunks(store)
+    ledger = store._states.ledger
+    ledger._path(1).write_bytes(ledger._path(2).read_bytes())
+    assert store._states.load(1, first) is None
+    assert store._states.load(1, second) is not None
+
+
+def test_the_state_of_another_build_is_not_used(store, monkeypatch):
+    monkeypatch.setattr(store._states, "_library", "0.0.1")
+    assert store._states.load(*chunks(store)[0]) is None
+
+
+def test_a_budget_is_kept(tmp_path, tiny_model, folder):
+    with Store.open(tmp_path / "all.grit", tiny_model, states="f16") as store:
+        store.add(folder)
+        whole = care.info(store.path).states.bytes
+    with Store.open(
+        tmp_path / "some.grit", tiny_model, states="f16", states_budget=whole // 2
+    ) as store:
+        store.read(folder)
+        assert 0 < store.plan().state_bytes <= whole // 2
+        store.embed()
+        usage = care.info(store.path).states
+        assert 0 < usage.bytes <= whole // 2
+        assert len(files(store)) == usage.states < 4
+        assert care.verify(store.path) == []
+        assert len(store.search("inn", 9)) == 4
+
+
+def test_what_was_used_longest_ago_goes_first(store):
+    first, second, *_ = chunks(store)
+    store._states.load(*first)
+    usage = care.info(store.path).states
+    assert care.prune(store.path, usage.bytes - 1) == 1
+    assert store._states.load(*second) is None
+    assert store._states.load(*first) is not None
+    assert care.prune(store.path, 0) == 3
+    assert care.info(store.path).states.states == len(files(store)) == 0
+
+
+def test_files_that_no_ledger_knows_are_swept(store):
+    folder = store._states.ledger.folder / "0"
+    (folder / "99.kv").write_bytes(b"of a chunk that was never entered")
+    (folder / "1.part").write_bytes(b"of a write that was killed")
+    assert care.prune(store.path) == 2
+    assert len(files(store)) == 4
+    assert care.verify(store.path) == []
+
+
+def test_a_plan_tells_the_bytes(tmp_path, tiny_model, folder):
+    for numbers in NUMBERS:
+        with Store.open(tmp_path / f"{numbers}.grit", tiny_model, states=numbers) as store:
+            store.read(folder)
+            planned = store.plan().state_bytes
+            store.embed()
+            kept = care.info(store.path).states.bytes
+            assert planned < kept < planned + 4 * 1024
