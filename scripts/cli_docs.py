@@ -26,7 +26,7 @@ def _parts() -> Iterator[str]:
         yield from _part(f"gritlite {name}", command, group)
 
 
-def _part(title: str, command: click.Command, parent: click.Context | None) -> list[str]:
+def _part(title: str, command: click.Command, parent: click.Context | None) -> Iterator[str]:
     context = click.Context(
         command,
         info_name=title.split()[-1],
@@ -35,7 +35,10 @@ def _part(title: str, command: click.Command, parent: click.Context | None) -> l
         max_content_width=WIDTH,
         **command.context_settings,
     )
-    return [f"## {title}", "", "```", command.get_help(context), "```", ""]
+    yield from (f"## {title}", "", "```", command.get_help(context), "```", "")
+    if isinstance(command, click.Group) and parent is not None:
+        for name, part in sorted(command.commands.items()):
+            yield from _part(f"{title} {name}", part, context)
 
 
 def main() -> None:
