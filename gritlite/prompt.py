@@ -26,9 +26,11 @@ NORMALIZER_KEY = "grit.tokenizer.normalizer"
 NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD")
 
 # how the paper's layout "doc" asks after a document (CACHE_FORMAT_DOC of the official README)
+QUESTION_FIELD = "{question}"
 CACHED_QUESTION = (
     "{question}\n\nAnswer the prior query while optionally using the context prior to it"
 )
+BEHIND_TEXT = "\n\n"  # between a passage and the question after it, in one message
 
 
 def instruction(text: str) -> str:
@@ -42,7 +44,7 @@ def instruction(text: str) -> str:
 
 def cached_question(question: str) -> str:
     """A user's message to which a document's key-value state has been put in front."""
-    return CACHED_QUESTION.replace("{question}", question)
+    return CACHED_QUESTION.replace(QUESTION_FIELD, question)
 
 
 def after_document(rendered: str, bos: str) -> str:

@@ -4,7 +4,8 @@ Form, little endian:
 
     8 bytes  b"GRITKV" and the number of the form, u16
     u32      length of the head
-    head     JSON: the `Identity`, the cells and the bytes of a row of each matrix
+    head     JSON: the `Identity`, the cells, how many of them stand before the text, and the
+             bytes of a row of each matrix
     data     the rows of each matrix: keys layer by layer, then values
     16 bytes XXH3-128 of all that stands before
 
@@ -46,14 +47,15 @@ _TYPES: dict[Number, GGMLQuantizationType] = {
 class Identity:
     """All that a state depends on.
 
-    The model file's fingerprint, the build of llama.cpp, the number format, the
-    attention of the pass, and a digest of its tokens, prompt and BOS included.
+    The model file's fingerprint, the build of llama.cpp, the number format, how the
+    pass read the text, and a digest of its tokens, prompt and BOS included.
     """
 
     model: str
     library: str
     numbers: Number
     attention: str
+    opens_message: bool
     tokens: str
 
 
@@ -66,7 +68,9 @@ def encode(state: DocumentState, identity: Identity) -> Iterator[bytes]:
     from xxhash import xxh3_128
 
     rows = [_quantized(each, identity.numbers) for each in read_sequence(state.data).rows]
-    head = json.dumps(_head(identity, state.tokens, [each.shape[1] for each in rows])).encode()
+    sizes = [each.shape[1] for each in rows]
+    facts = {**asdict(identity), "cells": state.tokens, "head": state.head, "row_bytes": sizes}
+    head = json.dumps(facts).encode()
     digest = xxh3_128()
     parts = (_START.pack(_MAGIC, _VERSION, len(head)), head, *map(np.ndarray.tobytes, rows))
     for part in parts:
@@ -103,11 +107,14 @@ def decode(data: bytes, identity: Identity) -> DocumentState:
         rows.append(_half(stored, identity.numbers))
         place += cells * size
     whole = write_sequence(SequenceState(tuple(rows)))
-    return DocumentState(cells, identity.attention, identity.model, whole)
-
-
-def _head(identity: Identity, cells: int, row_bytes: list[int]) -> dict[str, object]:
-    return {**asdict(identity), "cells": cells, "row_bytes": row_bytes}
+    return DocumentState(
+        tokens=cells,
+        head=head["head"],
+        attention=identity.attention,
+        model=identity.model,
+        opens_message=identity.opens_message,
+        data=whole,
+    )
 
 
 def _quantized(rows: NDArray[np.uint8], numbers: Number) -> NDArray[np.uint8]:

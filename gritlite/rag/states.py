@@ -61,5 +61,6 @@ class States:
             library=self._library,
             numbers=self._numbers,
             attention=self._model.format.attention,
+            opens_message=False,
             tokens=hashlib.sha256(repr(tokens).encode()).hexdigest(),
         )

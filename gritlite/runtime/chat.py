@@ -8,8 +8,8 @@ answer anew, which could tokenize differently.
 import threading
 from collections.abc import Sequence
 
-from gritlite.errors import InputTooLongError
-from gritlite.prompt import after_document, cached_question
+from gritlite.errors import InputTooLongError, UsageError
+from gritlite.prompt import BEHIND_TEXT, CACHED_QUESTION, QUESTION_FIELD, after_document
 from gritlite.runtime.document import Document
 from gritlite.runtime.generate import Answer, Engine, GenerateOptions, room_text
 from gritlite.runtime.template import ChatTemplate, Message, check_messages
@@ -26,15 +26,18 @@ class Chat:
         self._lock = threading.Lock()
         self._last_text = ""
         self._last_tokens: list[int] = []
-        self._last_had_document = False
+        self._last_kind = _kind(None)
 
     def answer(
         self,
         messages: Sequence[Message],
         options: GenerateOptions,
         document: Document | None = None,
+        wording: str = CACHED_QUESTION,
     ) -> Answer:
         """Begin the answer to `messages`, which follow the document if there is one.
+
+        Then each user message is worded as `wording` says, with it at `{question}`.
 
         When they leave less than a quarter of the context for the answer (or
         less than `max_tokens`, if that is smaller), the oldest turns are left
@@ -43,7 +46,10 @@ class Chat:
         fit.
         """
         check_messages(messages)
-        kept = list(messages) if document is None else [_asked(message) for message in messages]
+        kept = list(messages)
+        if document is not None:
+            _check_behind(messages, document)
+            kept = [_worded(message, wording) for message in messages]
         room = self._engine.room(document)
         reserve = min(options.max_tokens or room, room // 4)
         rendered, tokens = self._prompt(kept, document)
@@ -71,7 +77,7 @@ class Chat:
                 with self._lock:
                     self._last_text = rendered + self._template.mark(ended.text)
                     self._last_tokens = list(ended.tokens)
-                    self._last_had_document = document is not None
+                    self._last_kind = _kind(document)
 
         answer = Answer(
             self._engine,
@@ -92,24 +98,47 @@ class Chat:
     def _prompt(
         self, messages: Sequence[Message], document: Document | None
     ) -> tuple[str, list[int]]:
-        rendered = self._template.render(messages)
-        follows = document is not None
-        if follows:
-            rendered = after_document(rendered, self._document_bos)
+        if document is not None and document.opens_message:
+            _, rendered = self._template.around_message(messages)
+            rendered = BEHIND_TEXT + rendered
+        elif document is not None:
+            rendered = after_document(self._template.render(messages), self._document_bos)
+        else:
+            rendered = self._template.render(messages)
         with self._lock:
-            known, tokens, followed = self._last_text, self._last_tokens, self._last_had_document
-        if known and follows == followed and rendered.startswith(known):
+            known, tokens, kind = self._last_text, self._last_tokens, self._last_kind
+        if known and kind == _kind(document) and rendered.startswith(known):
             return rendered, tokens + self._template.tokenize(
                 rendered[len(known) :], continues=True
             )
-        return rendered, self._template.tokenize(rendered, continues=follows)
+        return rendered, self._template.tokenize(rendered, continues=document is not None)
+
+    def opening(self) -> list[int]:
+        """The tokens of a chat up to the text of its first message, which is the user's."""
+        before, _ = self._template.around_message([{"role": "user", "content": "text"}])
+        return self._template.tokenize(before)
 
 
-def _asked(message: Message) -> Message:
+def _kind(document: Document | None) -> str:
+    """What tokens follow: those behind one kind do not stand behind another."""
+    if document is None:
+        return "nothing"
+    return "opening" if document.opens_message else "document"
+
+
+def _check_behind(messages: Sequence[Message], document: Document) -> None:
+    """Raise UsageError for a system message that a state has no place for."""
+    if document.opens_message and messages[0]["role"] != "user":
+        raise UsageError(
+            "the document's state begins the user's message, and no message can stand before it"
+        )
+
+
+def _worded(message: Message, wording: str) -> Message:
     """A message as it is worded behind a document."""
     if message["role"] != "user":
         return message
-    return {**message, "content": cached_question(message["content"])}
+    return {**message, "content": wording.replace(QUESTION_FIELD, message["content"])}
 
 
 def without_oldest_turn(messages: Sequence[Message]) -> list[Message] | None:

@@ -8,18 +8,23 @@ from gritlite.errors import UsageError
 
 @dataclass(frozen=True)
 class DocumentState:
-    """One document's key-value cells, as its embedding pass left them.
+    """One document's key-value cells, as a pass left them.
 
-    `tokens` counts the cells (BOS, document prompt and text), `attention` says
-    how the document's tokens saw each other, "bidirectional" or "causal", and
-    `model` is the fingerprint of the file that made it, the only one that can go
-    on from it. `data` is llama.cpp's own form of one sequence's state, with keys
-    and values in f16 (llama_state_seq_get_data of llama.h).
+    `tokens` counts the cells and `head` those of them before the text (BOS and
+    prompt). `attention` says how the document's tokens saw each other,
+    "bidirectional" or "causal", and `model` is the fingerprint of the file that
+    made it, the only one that can go on from it. A state that `opens_message` is
+    the beginning of a chat up to the text, which begins the user's message; others
+    are of the pass that embeds the text. `data` is llama.cpp's own form of one
+    sequence's state, with keys and values in f16 (llama_state_seq_get_data of
+    llama.h).
     """
 
     tokens: int
+    head: int
     attention: str
     model: str
+    opens_message: bool
     data: bytes = field(repr=False)
 
     @property
@@ -32,8 +37,8 @@ class DocumentState:
 class JoinedState:
     """Several documents' states, one behind the other.
 
-    No token of a document saw another document. Of all but the first the first
-    `left_out` cells, those of a BOS token, are not used.
+    No token of a document saw another document. Of each but the first the first
+    `left_out` cells are not used, which those of the first stand for.
     """
 
     parts: tuple[DocumentState, ...]
@@ -50,17 +55,27 @@ class JoinedState:
         """The fingerprint of the file that made them all."""
         return self.parts[0].model
 
+    @property
+    def opens_message(self) -> bool:
+        """Whether they begin a user's message."""
+        return self.parts[0].opens_message
+
 
 Document = DocumentState | JoinedState
 
 
-def joined(states: Sequence[DocumentState], left_out: int) -> Document:
-    """States as one document, in this order.
+def joined(states: Sequence[DocumentState], bos: int) -> Document:
+    """States as one document, in this order; `bos` counts the BOS tokens of each.
 
-    Raises UsageError for none, and for states of different models.
+    Raises UsageError for none, and for states of different models or kinds.
     """
     if not states:
         raise UsageError("there is no document state to join")
-    if len({state.model for state in states}) > 1:
+    first = states[0]
+    if any(state.model != first.model for state in states):
         raise UsageError("the document states are of different models: make them with one")
-    return states[0] if len(states) == 1 else JoinedState(tuple(states), left_out)
+    if any(state.opens_message != first.opens_message for state in states):
+        raise UsageError("the document states are of different kinds: make them in one way")
+    if len(states) == 1:
+        return first
+    return JoinedState(tuple(states), first.head if first.opens_message else bos)

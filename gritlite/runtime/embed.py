@@ -33,7 +33,7 @@ from gritlite.runtime.turns import Turns
 Vectors = NDArray[np.float32]
 TooLong = Literal["error", "truncate", "chunk"]
 
-Keep = Callable[[int, int, bytes], None]  # number of a text, its tokens, their cells
+Keep = Callable[[int, TextTokens, bytes], None]  # number of a text, its tokens, their cells
 
 _WINDOW_PASSES = 16  # passes' worth of tokens that are packed together
 
@@ -170,7 +170,7 @@ class Embedder:
             hidden, saved = self._run_pass(members, starts, save=keep is not None)
             if keep is not None:
                 for piece, cells in zip(members, saved, strict=True):
-                    keep(piece.text, len(piece.tokens.ids), cells)
+                    keep(piece.text, piece.tokens, cells)
             row = 0
             for piece, start in zip(members, starts, strict=True):
                 n = len(piece.tokens.ids) - start

@@ -94,21 +94,40 @@ class Engine:
         return self._cells
 
     def _evaluate(self, cells: Cells, answer: "Answer") -> bool:
-        tokens = answer.tokens
         # the last one is evaluated for its logits
-        kept = cells.keep(tokens[:-1], answer.document)
-        for start in range(kept, len(tokens), PREFILL_TOKENS):
-            if answer.cancelled:
+        kept = cells.keep(answer.tokens[:-1], answer.document)
+        return self._add(cells, answer.tokens[kept:], lambda: answer.cancelled)
+
+    def _add(self, cells: Cells, tokens: Sequence[int], cancelled: Callable[[], bool]) -> bool:
+        """Evaluate tokens behind those that the cells hold; False when cancelled meanwhile."""
+        for start in range(0, len(tokens), PREFILL_TOKENS):
+            if cancelled():
                 return False
             if self._closed:
                 raise ClosedError
-            part = tokens[start : start + PREFILL_TOKENS]
+            part = list(tokens[start : start + PREFILL_TOKENS])
             outputs = np.zeros(len(part), np.bool_)
             outputs[-1] = start + len(part) == len(tokens)
             with self._turns.turn("generate"):
                 cells.add(part, outputs)
             self.evaluated += len(part)
         return True
+
+    def state(self, tokens: Sequence[int]) -> bytes:
+        """The cells that tokens leave when they are read causally, as `Context.save` gives them.
+
+        Raises InputTooLongError for more than the context holds.
+        """
+        if len(tokens) > self.n_ctx:
+            raise InputTooLongError(
+                f"{len(tokens)} tokens, but {room_text(self, None)}: shorten the text or load the "
+                "model with a longer context"
+            )
+        with self._lock:
+            cells = self._ready_cells()
+            kept = cells.keep(tokens)
+            self._add(cells, tokens[kept:], lambda: False)
+            return cells.context.save(0)
 
     def _claim(self, answer: "Answer") -> None:
         """Wait while another answer is being read; cells that change hands are costly."""

@@ -26,7 +26,7 @@ from gritlite.modelfile.check import check_model
 from gritlite.modelfile.fingerprint import fingerprint
 from gritlite.modelfile.header import GGUFFile, read_header
 from gritlite.modelfile.memory import PASS_TOKENS, embed_memory
-from gritlite.prompt import EmbedFormat
+from gritlite.prompt import CACHED_QUESTION, EmbedFormat
 from gritlite.runtime import probe
 from gritlite.runtime.chat import Chat
 from gritlite.runtime.document import Document, DocumentState, joined
@@ -41,6 +41,7 @@ from gritlite.runtime.observer import Observer
 from gritlite.runtime.score import LogProbabilities, Scorer
 from gritlite.runtime.template import ChatTemplate, Message
 from gritlite.runtime.threads import default_threads
+from gritlite.runtime.tokens import TextTokens
 from gritlite.runtime.turns import Turns
 
 DEFAULT_CONTEXT = 4096
@@ -299,9 +300,17 @@ class GritLM:
     ) -> Iterator[Vectors]:
         self._check_open()
 
-        def kept(number: int, tokens: int, cells: bytes) -> None:
+        def kept(number: int, tokens: TextTokens, cells: bytes) -> None:
             assert keep is not None
-            keep(number, DocumentState(tokens, self.format.attention, self.fingerprint, cells))
+            state = DocumentState(
+                tokens=len(tokens.ids),
+                head=tokens.start,
+                attention=self.format.attention,
+                model=self.fingerprint,
+                opens_message=False,
+                data=cells,
+            )
+            keep(number, state)
 
         return self._embedder.stream(
             texts, options, cancel=cancel, on_cut=on_cut, keep=kept if keep else None
@@ -367,9 +376,31 @@ class GritLM:
 
         Keys are rotated to their new positions, so that no two documents overlap; the
         BOS token of the first stands for all. Raises UsageError for no states, or for
-        those of different models.
+        those of different models or kinds.
         """
-        return joined(states, left_out=0 if self.bos is None else 1)
+        return joined(states, bos=0 if self.bos is None else 1)
+
+    def opening_state(self, text: str) -> DocumentState:
+        """The state of a text read causally at the beginning of a user's message.
+
+        A chat that goes on from it answers as one whose first message begins with the
+        text and a blank line. Raises EmptyTextError, and InputTooLongError for a text
+        that the context cannot hold.
+        """
+        self._check_open()
+        opening = self._chats().opening()
+        tokens = self._embedder.tokenizer.plain(text, continues=True).tolist()
+        if not tokens:
+            raise EmptyTextError("the text is empty: there is nothing to read")
+        data = self._engine.state(opening + tokens)
+        return DocumentState(
+            tokens=len(opening) + len(tokens),
+            head=len(opening),
+            attention="causal",
+            model=self.fingerprint,
+            opens_message=True,
+            data=data,
+        )
 
     @overload
     def generate(
@@ -424,6 +455,7 @@ class GritLM:
         *,
         stream: Literal[False] = False,
         document: Document | None = None,
+        wording: str = CACHED_QUESTION,
         **options: Any,
     ) -> str: ...
     @overload
@@ -433,6 +465,7 @@ class GritLM:
         *,
         stream: Literal[True],
         document: Document | None = None,
+        wording: str = CACHED_QUESTION,
         **options: Any,
     ) -> Answer: ...
     def chat(
@@ -441,6 +474,7 @@ class GritLM:
         *,
         stream: bool = False,
         document: Document | None = None,
+        wording: str = CACHED_QUESTION,
         **options: Any,
     ) -> str | Answer:
         """Answer a chat: messages are mappings of `role` (system, user, assistant) and `content`.
@@ -453,9 +487,9 @@ class GritLM:
         full the oldest turns are left out (Answer.dropped says how many
         messages), and without `stream` a warning says so.
 
-        With a `document` (see `document_state`) the chat is about a text that
-        is not read again: it follows the document's state, and each user message
-        asks as `gritlite.prompt.cached_question` words it.
+        With a `document` (see `document_state`, `opening_state`, `join_states`) the
+        chat is about a text that is not read again: it follows the document's state,
+        and `wording` is how each user message asks, with it at `{question}`.
 
         Raises UsageError for bad options or messages or a state of another
         model, InputTooLongError when the last message alone does not fit.
@@ -463,7 +497,7 @@ class GritLM:
         self._check_open()
         if document is not None:
             self._check_document(document)
-        answer = self._chats().answer(messages, _generate_options(**options), document)
+        answer = self._chats().answer(messages, _generate_options(**options), document, wording)
         if stream:
             return answer
         text = "".join(answer)

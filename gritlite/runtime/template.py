@@ -57,6 +57,7 @@ class ChatTemplate:
         self._markers = {word: f"\uf8fe{nonce}{i}\uf8ff" for i, word in enumerate(controls)}
         self._spelled = {marker: word for word, marker in self._markers.items()}
         self._marker = re.compile(f"(\uf8fe{nonce}[0-9]+\uf8ff)")
+        self._place = f"\uf8fe{nonce}\uf8ff"
         try:
             self._template = _environment().from_string(source or GRIT_TEMPLATE)
         except (jinja2.TemplateError, RecursionError) as error:
@@ -73,6 +74,19 @@ class ChatTemplate:
             return self._template.render(messages=safe, add_generation_prompt=True, **self._context)
         except Exception as error:  # a template can raise whatever Python can
             raise UsageError(f"the chat template refuses these messages: {error}") from error
+
+    def around_message(self, messages: Sequence[Message]) -> tuple[str, str]:
+        """What `render` has before the text of the first user message, and from there on.
+
+        Raises UsageError for a template in which that text does not stand once.
+        """
+        number = next(n for n, message in enumerate(messages) if message["role"] == "user")
+        opened = [dict(message) for message in messages]
+        opened[number]["content"] = self._place + opened[number]["content"]
+        before, *behind = self.render(opened).split(self._place)
+        if len(behind) != 1:
+            raise UsageError("the chat template does not show a user's message once")
+        return before, behind[0]
 
     def mark(self, text: str) -> str:
         """A text as `render` shows it: with markers where it spells a control token."""

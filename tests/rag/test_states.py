@@ -17,7 +17,7 @@ NUMBERS = ("f16", "q8_0", "q4_0")
 
 
 def identity(model, numbers="f16"):
-    return Identity(model.fingerprint, "0", numbers, "bidirectional", "digest of tokens")
+    return Identity(model.fingerprint, "0", numbers, "bidirectional", False, "digest of tokens")
 
 
 def values(state):

@@ -18,7 +18,7 @@ from gritlite.errors import (
     InputTooLongError,
     UsageError,
 )
-from gritlite.prompt import EmbedFormat
+from gritlite.prompt import EmbedFormat, cached_question
 from gritlite.runtime.document import DocumentState
 from gritlite.runtime.embed import EmbedOptions
 from gritlite.runtime.generate import Answer, GenerateOptions
@@ -351,3 +351,73 @@ def test_states_are_kept_beside_vectors(tiny_model: GritLM) -> None:
         assert tiny_model.generate("Who?", document=states[number], **GREEDY) == alone
     with pytest.raises(UsageError, match="no single state"):
         tiny_model.encode_stream(texts, keep=states.__setitem__, too_long="chunk")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_opening_state_answers_as_the_whole_message(
+    tiny_file: Callable[..., Path], case: str
+) -> None:
+    with GritLM(tiny_file(case), threads=1) as model:
+        state = model.opening_state(DOCUMENT)
+        assert (state.attention, state.opens_message) == ("causal", True)
+        for question in QUESTIONS:
+            answer = model.chat([user(question)], stream=True, document=state, **GREEDY)
+            list(answer)
+            asked = f"{DOCUMENT}\n\n{cached_question(question)}"
+            whole = model.chat([user(asked)], stream=True, **GREEDY)
+            list(whole)
+            assert whole.prompt_tokens == state.tokens + answer.prompt_tokens
+            assert (
+                whole.tokens[state.tokens : whole.prompt_tokens]
+                == answer.tokens[: answer.prompt_tokens]
+            )
+            assert whole.generated == answer.generated
+
+
+def test_an_opening_state_goes_on_for_many_turns(tiny_model: GritLM) -> None:
+    state = tiny_model.opening_state(DOCUMENT)
+    messages = [user("Who founded it?")]
+    letters = {**GREEDY, "grammar": "root ::= [a-z]{20}"}
+    first = tiny_model.chat(messages, stream=True, document=state, **letters)
+    messages += [{"role": "assistant", "content": "".join(first)}, user("When?")]
+    second = tiny_model.chat(messages, stream=True, document=state, **GREEDY)
+    list(second)
+    assert second.tokens[: len(first.tokens)] == first.tokens
+
+
+def test_joined_openings_share_the_first_ones_head(tiny_model: GritLM) -> None:
+    one, two = (tiny_model.opening_state(text) for text in (DOCUMENT, SECOND))
+    assert one.head == two.head > 1
+    both = tiny_model.join_states([one, two])
+    assert both.tokens == one.tokens + two.tokens - one.head
+    answer = tiny_model.chat([user("Who?")], stream=True, document=both, **GREEDY)
+    list(answer)
+    assert answer.finish_reason in ("stop", "length")
+
+
+def test_states_of_two_kinds_and_messages_before_an_opening(tiny_model: GritLM) -> None:
+    opening = tiny_model.opening_state(DOCUMENT)
+    with pytest.raises(UsageError, match="of different kinds"):
+        tiny_model.join_states([opening, tiny_model.document_state(DOCUMENT)])
+    with pytest.raises(UsageError, match="no message can stand before it"):
+        tiny_model.chat([{"role": "system", "content": "Hi."}, user("Who?")], document=opening)
+    with pytest.raises(EmptyTextError):
+        tiny_model.opening_state("")
+
+
+def test_an_opening_that_the_context_cannot_hold(tiny_path: Path) -> None:
+    with (
+        GritLM(tiny_path, threads=1, context_length=64) as model,
+        pytest.raises(InputTooLongError, match="but the context holds 64"),
+    ):
+        model.opening_state(DOCUMENT)
+
+
+def test_another_wording(tiny_model: GritLM) -> None:
+    state = tiny_model.document_state(DOCUMENT)
+    answer = tiny_model.chat(
+        [user("Who?")], stream=True, document=state, wording="Say: {question}!", **GREEDY
+    )
+    template = tiny_model._chats()._template
+    rendered = template.render([user("Say: Who?!")])
+    assert answer.tokens == template.tokenize("\n" + rendered, continues=True)
