@@ -4,7 +4,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
@@ -16,7 +16,7 @@ _SHOWN = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 _VISIBLE = {code: shown for code, shown in _SHOWN.items() if chr(code) not in "\n\t"}
 
 
-def show(answer: "Answer") -> None:
+def show(answer: Iterator[str]) -> None:
     """Write the pieces to standard output as they come, and a line end after the last."""
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # what the screen cannot show
     terminal = sys.stdout.isatty()
@@ -27,8 +27,15 @@ def show(answer: "Answer") -> None:
     sys.stdout.flush()
 
 
+class Cancellable(Protocol):
+    """An answer that can be ended early."""
+
+    def cancel(self) -> None:
+        """End within one token."""
+
+
 @contextmanager
-def interrupt_cancels(answer: "Answer") -> Iterator[None]:
+def interrupt_cancels(answer: Cancellable) -> Iterator[None]:
     """Let Ctrl-C end the answer and not the program."""
     before = signal.signal(signal.SIGINT, lambda *_: answer.cancel())
     try:

@@ -24,6 +24,7 @@ COMMANDS = {
     "chat": "Talk with a model.",
     "index": "Read documents into a store that can be searched.",
     "search": "Show the passages of a store that suit a query.",
+    "ask": "Answer a question from the passages of a store.",
     "store": "Look after a store.",
     "train": "Train an adapter that embeds and generates, from a recipe.",
     "eval": "Measure a model on local test sets.",

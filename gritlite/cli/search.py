@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gritlite.cli.options import load, model_options
-from gritlite.cli.stores import origin, store_option
+from gritlite.cli.stores import origin, search_options, store_option
 
 if TYPE_CHECKING:
     from gritlite.rag.searching import Passage
@@ -17,18 +17,7 @@ if TYPE_CHECKING:
 @click.argument("query")
 @store_option
 @model_options
-@click.option(
-    "-k", "count", type=click.IntRange(min=1), default=5, show_default=True, help="How many."
-)
-@click.option(
-    "--by",
-    "mode",
-    type=click.Choice(("hybrid", "vectors", "words")),
-    default="hybrid",
-    show_default=True,
-    help="By meaning, by the query's words, or by both joined.",
-)
-@click.option("--instruction", default="", metavar="WORDS", help="What the query is embedded for.")
+@search_options(count=5)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each passage.")
 def command(
     query: str,

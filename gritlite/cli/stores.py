@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gritlite.cli.options import combined
+
 if TYPE_CHECKING:
     from gritlite.rag.searching import Passage
 
@@ -17,6 +19,34 @@ store_option: Callable[[Any], Any] = click.option(
     metavar="FILE",
     help="The store's file.",
 )
+
+
+def search_options(count: int) -> Callable[[Any], Any]:
+    """What is searched for and how; `count` passages by default."""
+    return combined(
+        click.option(
+            "-k",
+            "count",
+            type=click.IntRange(min=1),
+            default=count,
+            show_default=True,
+            help="How many passages.",
+        ),
+        click.option(
+            "--by",
+            "mode",
+            type=click.Choice(("hybrid", "vectors", "words")),
+            default="hybrid",
+            show_default=True,
+            help="Find them by meaning, by the question's words, or by both joined.",
+        ),
+        click.option(
+            "--instruction",
+            default="",
+            metavar="WORDS",
+            help="What the question is embedded for.",
+        ),
+    )
 
 
 def origin(passage: "Passage") -> str:

@@ -5,7 +5,7 @@
     chunk    its pieces, in reading order of their ids
     words    the full-text index of complete sources' chunks (FTS5, without a copy of the texts)
     vector   a chunk's vector in the store's form (`vectors` knows it), and its bits
-    state    which chunks have a key-value state on disk (`states` knows it), and its last use
+    state    which key-value states of chunks are on disk (`ledger` knows it), and their last use
 
 Write-ahead logging lets any number of processes read while one writes.
 """
@@ -65,10 +65,12 @@ create table vector (
 );
 
 create table state (
-    chunk integer primary key references chunk (id) on delete cascade,
+    chunk integer not null references chunk (id) on delete cascade,
+    kind text not null,
     bytes integer not null,
-    used_ns integer not null
-);
+    used_ns integer not null,
+    primary key (chunk, kind)
+) without rowid;
 """
 
 

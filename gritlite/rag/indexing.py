@@ -105,14 +105,14 @@ class _Keeping:
     def write(self, chunk: PendingChunk, state: DocumentState) -> None:
         if self._room <= 0:
             return
-        size = self._states.write(chunk.id, chunk.embedded, state)
+        size = self._states.write(chunk.id, "doc", chunk.embedded, state)
         self._room -= size
         if self._room >= 0:  # else nothing knows the file, and it is swept
             self._written[chunk.id] = size
 
     def enter(self) -> None:
         for chunk, size in self._written.items():
-            self._states.ledger.enter(chunk, size)
+            self._states.ledger.enter(chunk, "doc", size)
         self._written.clear()
 
 

@@ -7,7 +7,7 @@ the ledger does not know: it is written over, or swept. Knows nothing of models.
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from gritlite.errors import FileError, FormatError
 from gritlite.files import DISK_FULL
 from gritlite.rag import blob
 from gritlite.rag.database import Database
+from gritlite.rag.layouts import Kind
 
 _TOGETHER = 1000  # files in one folder
 _SUFFIX = ".kv"
@@ -29,18 +30,18 @@ class Usage:
 
 
 class Ledger:
-    """The states of the store at `path`, by the ids of their chunks. Not thread-safe."""
+    """The states of the store at `path`, by the ids of their chunks and kinds. Not thread-safe."""
 
     def __init__(self, path: Path, database: Database) -> None:
         self.folder = Path(f"{path}.states")
         self._database = database
 
-    def write(self, chunk: int, parts: Iterator[bytes]) -> int:
+    def write(self, chunk: int, kind: Kind, parts: Iterable[bytes]) -> int:
         """Write a file, not yet in the ledger; return its bytes.
 
         Raises FileError when that fails, then without a trace.
         """
-        path = self._path(chunk)
+        path = self._path(chunk, kind)
         pending = path.with_suffix(".part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,30 +62,33 @@ class Ledger:
             ) from error
         return size
 
-    def enter(self, chunk: int, size: int) -> None:
+    def enter(self, chunk: int, kind: Kind, size: int) -> None:
         """Put a file that was written into the ledger."""
         self._database.execute(
-            "insert or replace into state (chunk, bytes, used_ns) values (?, ?, ?)",
-            (chunk, size, time.time_ns()),
+            "insert or replace into state values (?, ?, ?, ?)",
+            (chunk, kind, size, time.time_ns()),
         )
 
-    def read(self, chunk: int) -> bytes | None:
+    def read(self, chunk: int, kind: Kind) -> bytes | None:
         """A file of the ledger, which then was used last; None if it is not there."""
-        if not self._knows(chunk):
+        if not self._knows(chunk, kind):
             return None
         try:
-            data = self._path(chunk).read_bytes()
+            data = self._path(chunk, kind).read_bytes()
         except OSError:
             return None
         with contextlib.suppress(FileError):  # while another process writes it is not noted
             self._database.execute(
-                "update state set used_ns = ? where chunk = ?", (time.time_ns(), chunk)
+                "update state set used_ns = ? where chunk = ? and kind = ?",
+                (time.time_ns(), chunk, kind),
             )
         return data
 
-    def _knows(self, chunk: int) -> bool:
-        found = self._database.execute("select 1 from state where chunk = ?", (chunk,)).fetchone()
-        return found is not None
+    def _knows(self, chunk: int, kind: str) -> bool:
+        found = self._database.execute(
+            "select 1 from state where chunk = ? and kind = ?", (chunk, kind)
+        )
+        return found.fetchone() is not None
 
     def usage(self) -> Usage:
         """What the ledger adds up to."""
@@ -94,37 +98,40 @@ class Ledger:
     def shrink(self, most: int) -> int:
         """Remove the states used longest ago until `most` bytes are left; return their number."""
         excess = self.usage().bytes - most
-        gone: list[int] = []
-        rows = self._database.execute("select chunk, bytes from state order by used_ns, chunk")
+        gone: list[tuple[int, Kind]] = []
+        rows = self._database.execute(
+            "select chunk, kind, bytes from state order by used_ns, chunk"
+        )
         while excess > 0:
-            chunk, size = rows.fetchone()
-            gone.append(chunk)
+            chunk, kind, size = rows.fetchone()
+            gone.append((chunk, kind))
             excess -= size
         rows.close()
         self._remove(gone)
         return len(gone)
 
-    def _remove(self, chunks: Sequence[int]) -> None:
+    def _remove(self, states: Sequence[tuple[int, Kind]]) -> None:
         with self._database.transaction():
-            for chunk in chunks:
-                self._database.execute("delete from state where chunk = ?", (chunk,))
-        for chunk in chunks:
-            self._path(chunk).unlink(missing_ok=True)
+            for state in states:
+                self._database.execute("delete from state where chunk = ? and kind = ?", state)
+        for state in states:
+            self._path(*state).unlink(missing_ok=True)
 
     def sweep(self) -> int:
         """Remove the files that the ledger does not know; return their number."""
         removed = 0
         for path in self._files():
-            if path.suffix != _SUFFIX or not self._knows(int(path.stem)):
+            chunk, _, kind = path.stem.partition(".")
+            if path.suffix != _SUFFIX or not self._knows(int(chunk), kind):
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
 
     def problems(self) -> Iterator[str]:
         """The states of the ledger that are not whole, a line each."""
-        chunks = self._database.execute("select chunk from state order by chunk").fetchall()
-        for (chunk,) in chunks:
-            path = self._path(chunk)
+        states = self._database.execute("select chunk, kind from state order by chunk").fetchall()
+        for state in states:
+            path = self._path(*state)
             try:
                 blob.check(path.read_bytes())
             except FileNotFoundError:
@@ -137,7 +144,7 @@ class Ledger:
     def _files(self) -> Iterator[Path]:
         for folder in self.folder.glob("*"):
             if folder.name.isdecimal():
-                yield from (path for path in folder.iterdir() if path.stem.isdecimal())
+                yield from (path for path in folder.iterdir() if path.name[0].isdecimal())
 
-    def _path(self, chunk: int) -> Path:
-        return self.folder / str(chunk // _TOGETHER) / f"{chunk}{_SUFFIX}"
+    def _path(self, chunk: int, kind: Kind) -> Path:
+        return self.folder / str(chunk // _TOGETHER) / f"{chunk}.{kind}{_SUFFIX}"

@@ -30,8 +30,9 @@ _WORD = re.compile(r"\w+")
 class Passage:
     """A chunk that was found.
 
-    `place` says where in the file `source` it begins, and may be empty. `score`
-    orders the passages of one search and has no unit.
+    `place` says where in the file `source` it begins, and may be empty; `embedded` is
+    the text as it was embedded, behind its heading. `score` orders the passages of one
+    search and has no unit.
     """
 
     chunk: int
@@ -39,6 +40,7 @@ class Passage:
     heading: str
     place: str
     text: str
+    embedded: str
     score: float
 
 
@@ -123,14 +125,14 @@ class Searching:
         passages = []
         for chunk, score in ranked:
             row = self._database.execute(
-                "select path, heading, place, text from chunk"
+                "select path, heading, place, text, embedded from chunk"
                 " join source on source.id = source where chunk.id = ?",
                 (chunk,),
             ).fetchone()
             if row is not None:  # removed by another process meanwhile
-                name, heading, place, text = row
+                name, heading, place, text, embedded = row
                 path = self._places.path(name)
-                passages.append(Passage(chunk, path, heading, place, text, score))
+                passages.append(Passage(chunk, path, heading, place, text, embedded, score))
         return passages
 
 

@@ -8,17 +8,21 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, get_args
+from typing import Any, Self, get_args
 
 from gritlite.errors import FileError, UsageError
 from gritlite.modelfile.memory import cell_bytes
+from gritlite.rag import layouts
+from gritlite.rag.answer import StoreAnswer, Timings
 from gritlite.rag.blob import SHARE_OF_F16, Number
 from gritlite.rag.database import Database
 from gritlite.rag.extra import require_rag
 from gritlite.rag.folder import listing
 from gritlite.rag.indexing import Changes, Indexing, Pending, Progress
+from gritlite.rag.layouts import Kind, Layout, Sources
 from gritlite.rag.ledger import Ledger
 from gritlite.rag.places import Places
 from gritlite.rag.searching import Mode, Passage, Searching
@@ -26,6 +30,8 @@ from gritlite.rag.settings import Settings, StateNumbers
 from gritlite.rag.states import States
 from gritlite.rag.vectors import Form, check_form
 from gritlite.rag.writing import writing
+from gritlite.runtime.document import DocumentState
+from gritlite.runtime.embed import Vectors
 from gritlite.runtime.model import GritLM
 
 CHUNK_TOKENS = 256
@@ -181,6 +187,73 @@ class Store:
         self.embed()
         return update
 
+    def ask(
+        self,
+        question: str,
+        count: int = 3,
+        *,
+        layout: Layout = "document-then-query",
+        mode: Mode = "hybrid",
+        instruction: str = "",
+        **options: Any,
+    ) -> StoreAnswer:
+        """Answer a question from the `count` passages that suit it best.
+
+        `layout` says what is read and what comes from stored states (`layouts`
+        describes them); a state that is not stored is computed, and kept if the store
+        keeps states. `mode` and `instruction` are those of `search`, other options those
+        of `GritLM.chat`; by default the likeliest token is always taken. Close the
+        answer, or read it to its end.
+
+        Raises UsageError for an unknown layout and for a store without documents,
+        EmptyTextError, and InputTooLongError when passages and question do not fit
+        the context.
+        """
+        if layout not in get_args(Layout):
+            raise UsageError(f"layout is {layout!r}: expected one of {', '.join(get_args(Layout))}")
+        asked = time.perf_counter()
+        vector, query_state = self._embedded_query(question, instruction)
+        passages = self._found(question, vector, count, mode)
+        if not passages:
+            raise UsageError(f"nothing was found in {self.path}: index documents that tell of it")
+        found = time.perf_counter() - asked
+        gathered = _Gathered(self.model, self._states, self._turn, passages)
+        prompt = layouts.prompt(
+            layout,
+            Sources(
+                question,
+                [passage.embedded for passage in passages],
+                gathered.states,
+                query_state,
+                self.model.join_states,
+            ),
+        )
+        answer = self.model.chat(
+            [{"role": "user", "content": prompt.content}],
+            stream=True,
+            document=prompt.document,
+            wording=prompt.wording,
+            **{"temperature": 0, **options},
+        )
+        return StoreAnswer(
+            answer,
+            passages,
+            layout,
+            asked=asked,
+            timings=Timings(found, time.perf_counter() - asked),
+            states_loaded=gathered.loaded,
+            states_computed=gathered.computed,
+        )
+
+    def _embedded_query(self, question: str, instruction: str) -> tuple[Vectors, DocumentState]:
+        """A question's vector [d] and state, of one pass."""
+        states: list[DocumentState] = []
+        prompt = self.model.format.with_instruction(instruction)
+        (vectors,) = self.model.encode_stream(
+            [question], instruction=prompt, keep=lambda _, state: states.append(state)
+        )
+        return vectors[0], states[0]
+
     def search(
         self, query: str, count: int = 5, *, mode: Mode = "hybrid", instruction: str = ""
     ) -> list[Passage]:
@@ -190,12 +263,15 @@ class Store:
         plain words that say what the query is embedded for. Raises EmptyTextError
         for an empty query, and InputTooLongError for one that no pass can hold.
         """
-        if count < 1:
-            raise UsageError(f"count is {count}: expected 1 or more")
         vector = None
         if mode != "words":
             prompt = self.model.format.with_instruction(instruction)
             vector = self.model.encode(query, instruction=prompt, max_length=None)
+        return self._found(query, vector, count, mode)
+
+    def _found(self, query: str, vector: Vectors | None, count: int, mode: Mode) -> list[Passage]:
+        if count < 1:
+            raise UsageError(f"count is {count}: expected 1 or more")
         with self._turn:
             return self._searching.search(query, vector, count, mode)
 
@@ -214,6 +290,42 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class _Gathered:
+    """The states of passages, loaded where they are stored and computed where not."""
+
+    def __init__(
+        self,
+        model: GritLM,
+        states: States | None,
+        turn: AbstractContextManager[object],
+        passages: list[Passage],
+    ) -> None:
+        self.loaded = self.computed = 0
+        self._model = model
+        self._states = states
+        self._turn = turn
+        self._passages = passages
+
+    def states(self, kind: Kind) -> list[DocumentState]:
+        """Those of a kind, in the passages' order."""
+        return [self._state(passage, kind) for passage in self._passages]
+
+    def _state(self, passage: Passage, kind: Kind) -> DocumentState:
+        if self._states is not None:
+            with self._turn:
+                stored = self._states.load(passage.chunk, kind, passage.embedded)
+            if stored is not None:
+                self.loaded += 1
+                return stored
+        self.computed += 1
+        compute = self._model.opening_state if kind == "exact" else self._model.document_state
+        state = compute(passage.embedded)
+        if self._states is not None:
+            with self._turn:
+                self._states.keep(passage.chunk, kind, passage.embedded, state)
+        return state
 
 
 def _check_chunk_tokens(chunk_tokens: int | None, model: GritLM) -> None:

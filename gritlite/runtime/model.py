@@ -380,6 +380,17 @@ class GritLM:
         """
         return joined(states, bos=0 if self.bos is None else 1)
 
+    def opening_tokens(self, text: str) -> list[int]:
+        """The tokens of a chat up to the end of a text that begins its first message.
+
+        Raises EmptyTextError.
+        """
+        self._check_open()
+        tokens = self._embedder.tokenizer.plain(text, continues=True).tolist()
+        if not tokens:
+            raise EmptyTextError("the text is empty: there is nothing to read")
+        return [*self._chats().opening(), *tokens]
+
     def opening_state(self, text: str) -> DocumentState:
         """The state of a text read causally at the beginning of a user's message.
 
@@ -387,15 +398,11 @@ class GritLM:
         text and a blank line. Raises EmptyTextError, and InputTooLongError for a text
         that the context cannot hold.
         """
-        self._check_open()
-        opening = self._chats().opening()
-        tokens = self._embedder.tokenizer.plain(text, continues=True).tolist()
-        if not tokens:
-            raise EmptyTextError("the text is empty: there is nothing to read")
-        data = self._engine.state(opening + tokens)
+        tokens = self.opening_tokens(text)
+        data = self._engine.state(tokens)
         return DocumentState(
-            tokens=len(opening) + len(tokens),
-            head=len(opening),
+            tokens=len(tokens),
+            head=len(self._chats().opening()),
             attention="causal",
             model=self.fingerprint,
             opens_message=True,

@@ -2,15 +2,17 @@
 
 import json
 import re
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
 
 from gritlite import GritLM
-from gritlite.cli import index, search, store
+from gritlite.cli import ask, index, search, store
 from gritlite.cli.index import described
 from gritlite.errors import FileError, UsageError
 from gritlite.rag.indexing import Pending
+from gritlite.rag.layouts import Layout
 from gritlite.rag.store import Plan, Store
 from tests.cli.in_process import invoke
 from tests.rag.documents import notes
@@ -143,3 +145,22 @@ def looked_after(*arguments):
     if result.exception:
         raise result.exception
     return result.stdout
+
+
+def test_an_answer_and_its_sources(tiny_path, folder):
+    indexed(tiny_path, "notes", "--store", "a.grit")
+    options = ("--store", "a.grit", "-k", 2, "--by", "words", "--max-tokens", 5)
+    shown = invoke(ask.command, tiny_path, "who founded the inn?", *options)
+    assert shown.stdout.endswith(
+        "\n\n[1] notes/inn.md, line 3  (The inn)\n[2] notes/inn.md, line 7  (The inn > Rooms)\n"
+    )
+    line = invoke(ask.command, tiny_path, "who founded the inn?", *options, "--json").stdout
+    report = json.loads(line)
+    assert shown.stdout.startswith(report["answer"])
+    assert [each["place"] for each in report["passages"]] == ["line 3", "line 7"]
+    assert report["layout"] == "document-then-query"
+    assert set(report["seconds"]) == {"found", "prepared", "first_token", "ended"}
+
+
+def test_the_layouts_of_the_command_are_those_of_the_library():
+    assert get_args(Layout) == ask.LAYOUTS

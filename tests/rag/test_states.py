@@ -114,7 +114,7 @@ def files(store):
 def test_states_are_kept_of_the_passes_that_embed(store, tiny_model):
     assert len(files(store)) == len(chunks(store)) == 4
     for chunk, embedded in chunks(store):
-        state = store._states.load(chunk, embedded)
+        state = store._states.load(chunk, "doc", embedded)
         fresh = tiny_model.document_state(embedded)
         assert state.tokens == fresh.tokens
         assert np.allclose(values(state), values(fresh), atol=0.1)
@@ -142,11 +142,11 @@ def test_states_go_with_their_chunks(store, folder):
     ],
 )
 def test_a_harmed_state_is_told_and_not_used(store, harm, problem):
-    harm(store._states.ledger._path(1))
+    harm(store._states.ledger._path(1, "doc"))
     (line,) = care.verify(store.path)
     assert problem in line
-    assert store._states.load(1, chunks(store)[0][1]) is None
-    assert store._states.load(2, chunks(store)[1][1]) is not None
+    assert store._states.load(1, "doc", chunks(store)[0][1]) is None
+    assert store._states.load(2, "doc", chunks(store)[1][1]) is not None
 
 
 def flipped(data):
@@ -156,14 +156,14 @@ def flipped(data):
 def test_the_state_of_another_text_is_not_used(store):
     (_, first), (_, second), *_ = chunks(store)
     ledger = store._states.ledger
-    ledger._path(1).write_bytes(ledger._path(2).read_bytes())
-    assert store._states.load(1, first) is None
-    assert store._states.load(1, second) is not None
+    ledger._path(1, "doc").write_bytes(ledger._path(2, "doc").read_bytes())
+    assert store._states.load(1, "doc", first) is None
+    assert store._states.load(1, "doc", second) is not None
 
 
 def test_the_state_of_another_build_is_not_used(store, monkeypatch):
     monkeypatch.setattr(store._states, "_library", "0.0.1")
-    assert store._states.load(*chunks(store)[0]) is None
+    assert store._states.load(1, "doc", chunks(store)[0][1]) is None
 
 
 def test_a_budget_is_kept(tmp_path, tiny_model, folder):
@@ -185,19 +185,19 @@ def test_a_budget_is_kept(tmp_path, tiny_model, folder):
 
 def test_what_was_used_longest_ago_goes_first(store):
     first, second, *_ = chunks(store)
-    store._states.load(*first)
+    store._states.load(first[0], "doc", first[1])
     usage = care.info(store.path).states
     assert care.prune(store.path, usage.bytes - 1) == 1
-    assert store._states.load(*second) is None
-    assert store._states.load(*first) is not None
+    assert store._states.load(second[0], "doc", second[1]) is None
+    assert store._states.load(first[0], "doc", first[1]) is not None
     assert care.prune(store.path, 0) == 3
     assert care.info(store.path).states.states == len(files(store)) == 0
 
 
 def test_files_that_no_ledger_knows_are_swept(store):
     folder = store._states.ledger.folder / "0"
-    (folder / "99.kv").write_bytes(b"of a chunk that was never entered")
-    (folder / "1.part").write_bytes(b"of a write that was killed")
+    (folder / "99.doc.kv").write_bytes(b"of a chunk that was never entered")
+    (folder / "1.doc.part").write_bytes(b"of a write that was killed")
     assert care.prune(store.path) == 2
     assert len(files(store)) == 4
     assert care.verify(store.path) == []

@@ -1,0 +1,129 @@
+"""`gritlite ask`: a question, the passages of a store that suit it, and an answer from them."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gritlite.cli.options import load, model_options
+from gritlite.cli.stores import origin, search_options, store_option
+
+if TYPE_CHECKING:
+    from gritlite.rag.answer import StoreAnswer
+
+LAYOUTS = (
+    "query-then-document",
+    "document-then-query",
+    "query",
+    "doc",
+    "query-doc",
+    "doc-query",
+    "exact",
+)
+
+
+@click.command()
+@click.argument("question")
+@store_option
+@model_options
+@search_options(count=3)
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    default="document-then-query",
+    show_default=True,
+    help="What is read and what comes from stored states (docs/rag.md).",
+)
+@click.option("--context-length", type=click.IntRange(min=1), help="Tokens that an answer can use.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the answer.")
+@click.option(
+    "--temperature",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Randomness; 0 always takes the likeliest token.",
+)
+@click.option("--seed", type=int, help="Makes a random answer repeatable.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print answer, passages and times as one JSON line."
+)
+def command(
+    question: str,
+    store_path: Path,
+    model: str,
+    threads: int | None,
+    gpu_layers: int | str,
+    verbose: bool,
+    count: int,
+    mode: str,
+    instruction: str,
+    layout: str,
+    context_length: int | None,
+    as_json: bool,
+    **sampling: float | None,
+) -> None:
+    """Answer a question from the passages of a store.
+
+    The answer is followed by where its passages come from.
+    """
+    from gritlite.cli.answers import interrupt_cancels, say_how_it_ended, show
+    from gritlite.rag.store import Store
+
+    given = {name: value for name, value in sampling.items() if value is not None}
+    with (
+        load(
+            model,
+            verbose=verbose,
+            threads=threads,
+            gpu_layers=gpu_layers,
+            context_length=context_length,
+        ) as loaded,
+        Store.open(store_path, loaded, create=False) as store,
+        store.ask(
+            question,
+            count,
+            layout=layout,  # type: ignore[arg-type]
+            mode=mode,  # type: ignore[arg-type]
+            instruction=instruction,
+            **given,
+        ) as answer,
+    ):
+        if as_json:
+            for _ in answer:
+                pass
+            click.echo(to_json(answer))
+        else:
+            with interrupt_cancels(answer):
+                show(answer)
+            click.echo(cited(answer))
+        say_how_it_ended(answer.answer, loaded.context_length)
+
+
+def cited(answer: "StoreAnswer") -> str:
+    """The passages of an answer as a list for people."""
+    from gritlite.cli.tables import printable
+
+    lines = [
+        f"[{number}] {printable(origin(passage))}  ({printable(passage.heading)})"
+        for number, passage in enumerate(answer.passages, 1)
+    ]
+    return "\n".join(["", *lines])
+
+
+def to_json(answer: "StoreAnswer") -> str:
+    """An answer, its passages and its times as a JSON line."""
+    return json.dumps(
+        {
+            "answer": answer.text,
+            "layout": answer.layout,
+            "passages": [
+                {**asdict(passage), "source": str(passage.source)} for passage in answer.passages
+            ],
+            "seconds": asdict(answer.timings),
+            "states_loaded": answer.states_loaded,
+            "states_computed": answer.states_computed,
+        },
+        ensure_ascii=False,
+    )

@@ -1,0 +1,199 @@
+"""Answers from a store: what each layout reads, where states come from, and what goes wrong."""
+
+import pytest
+
+from gritlite import GritLM, InputTooLongError, UsageError
+from gritlite.convert import convert
+from gritlite.prompt import cached_question
+from gritlite.rag.layouts import Prompt, Sources, prompt
+from gritlite.rag.store import Store
+from tests.rag.documents import notes
+from tests.tiny import make_checkpoint
+
+QUESTION = "Who founded the inn?"
+SHORT = {"max_tokens": 6}
+LAYOUTS = (
+    "query-then-document",
+    "document-then-query",
+    "query",
+    "doc",
+    "query-doc",
+    "doc-query",
+    "exact",
+)
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory):
+    """A file without a chat template: it has GritLM's own format."""
+    folder = tmp_path_factory.mktemp("official")
+    checkpoint = make_checkpoint(folder / "checkpoint", "mistral")
+    (checkpoint / "tokenizer_config.json").write_text('{"bos_token": "<s>", "eos_token": "</s>"}')
+    convert(checkpoint, folder / "model.gguf", "f32")
+    return folder / "model.gguf"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return notes(tmp_path / "notes")
+
+
+def opened(tmp_path, model, folder, **options):
+    store = Store.open(tmp_path / "a.grit", model, **options)
+    store.add(folder)
+    return store
+
+
+def read_by(model, answer):
+    """All that the model saw before the answer, as text; states by their own tokens."""
+    document = answer.answer.document
+    tokens = answer.answer.tokens[: answer.answer.prompt_tokens]
+    said = b"".join(model._weights.piece(token, special=True) for token in tokens).decode()
+    return (document.tokens if document else 0), said
+
+
+@pytest.mark.parametrize(
+    ("layout", "said"),
+    [
+        (
+            "query-then-document",
+            "<s> <|user|>\n{q}\n\n{d}\n\nOptionally using the prior context answer the query "
+            "prior to it\n<|assistant|>\n",
+        ),
+        (
+            "document-then-query",
+            "<s> <|user|>\n{d}\n\n{q}\n\nAnswer the prior query while optionally using the "
+            "context prior to it\n<|assistant|>\n",
+        ),
+        (
+            "query",
+            "\n<|user|>\n{d}\n\nOptionally using the prior context answer the query prior to it\n"
+            "<|assistant|>\n",
+        ),
+        (
+            "doc",
+            "\n<|user|>\n{q}\n\nAnswer the prior query while optionally using the context prior "
+            "to it\n<|assistant|>\n",
+        ),
+        (
+            "query-doc",
+            "\n<|user|>\nOptionally using the prior context answer the query prior to it\n"
+            "<|assistant|>\n",
+        ),
+        (
+            "doc-query",
+            "\n<|user|>\nAnswer the prior query while optionally using the context prior to it\n"
+            "<|assistant|>\n",
+        ),
+    ],
+)
+def test_the_official_layouts(official, tmp_path, folder, layout, said):
+    """As FULL_FORMAT_NO_EMBED, its _DOC and CACHE_FORMAT_* of the official rag/eval.py."""
+    with GritLM(official, threads=1) as model, opened(tmp_path, model, folder) as store:
+        answer = store.ask(QUESTION, 1, layout=layout, mode="words", **SHORT)
+        (passage,) = answer.passages
+        cells, found = read_by(model, answer)
+        assert found == said.replace("{q}", QUESTION).replace("{d}", passage.embedded)
+        query = len(model.embed_tokens(QUESTION)[0])
+        document = len(model.embed_tokens(passage.embedded)[0])
+        assert cells == {
+            "query": query,
+            "doc": document,
+            "query-doc": query + document - 1,
+            "doc-query": query + document - 1,
+        }.get(layout, 0)
+        answer.close()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_answers(tmp_path, tiny_model, folder, layout):
+    with opened(tmp_path, tiny_model, folder) as store:
+        with store.ask(QUESTION, 3, layout=layout, **SHORT) as answer:
+            text = "".join(answer)
+        assert answer.text == text
+        assert len(answer.passages) == 3
+        assert 0 < answer.timings.found <= answer.timings.prepared <= answer.timings.ended
+        uses_states = layout in ("doc", "query-doc", "doc-query", "exact")
+        assert (answer.states_loaded, answer.states_computed) == (0, 3 if uses_states else 0)
+
+
+def test_exact_answers_as_a_full_prefill(tmp_path, tiny_model, folder):
+    with opened(tmp_path, tiny_model, folder) as store:
+        for question in (QUESTION, "What colour is the ferry?", "Where do cats live?"):
+            answers = [
+                store.ask(question, 1, layout=layout, max_tokens=12)
+                for layout in ("exact", "document-then-query")
+            ]
+            texts = ["".join(answer) for answer in answers]
+            assert texts[0] == texts[1]
+            assert answers[0].answer.generated == answers[1].answer.generated
+
+
+@pytest.mark.parametrize("layout", ["doc", "exact"])
+def test_states_are_loaded_where_they_are_stored(tmp_path, tiny_model, folder, layout):
+    with opened(tmp_path, tiny_model, folder, states="f16") as store:
+        counts, texts = [], []
+        for _ in range(2):
+            answer = store.ask(QUESTION, 2, layout=layout, **SHORT)
+            texts.append("".join(answer))
+            counts.append((answer.states_loaded, answer.states_computed))
+        # those of embedding passes were kept by the passes; openings from the first question on
+        assert counts == [(2, 0) if layout == "doc" else (0, 2), (2, 0)]
+        for path in (tmp_path / "a.grit.states").rglob("*.kv"):
+            path.write_bytes(path.read_bytes()[:-1])
+        answer = store.ask(QUESTION, 2, layout=layout, **SHORT)
+        texts.append("".join(answer))
+        assert (answer.states_loaded, answer.states_computed) == (0, 2)
+        assert len(set(texts)) == 1
+        again = store.ask(QUESTION, 2, layout=layout, **SHORT)
+        assert again.states_loaded == 2
+        again.close()
+
+
+def test_a_state_that_cannot_be_kept_is_no_error(tmp_path, tiny_model, folder):
+    with opened(tmp_path, tiny_model, folder, states="q8_0") as store:
+        (tmp_path / "a.grit.states").rename(tmp_path / "away")
+        (tmp_path / "a.grit.states").write_text("a file stands in the way")
+        answer = store.ask(QUESTION, 2, layout="doc", **SHORT)
+        assert (answer.states_loaded, answer.states_computed) == (0, 2)
+        "".join(answer)
+
+
+def test_the_states_of_an_answer_make_room_for_each_other(tmp_path, tiny_model, folder):
+    with opened(tmp_path, tiny_model, folder, states="f16") as store:
+        whole = store._states.ledger.usage().bytes
+    with Store.open(tmp_path / "b.grit", tiny_model, states="f16", states_budget=whole) as store:
+        store.add(folder)
+        "".join(store.ask(QUESTION, 4, layout="exact", **SHORT))
+        assert 0 < store._states.ledger.usage().bytes <= whole
+        kinds = store._database.execute("select distinct kind from state").fetchall()
+        assert ("exact",) in kinds
+
+
+def test_the_order_of_states_is_that_of_the_layout(tiny_model):
+    states = {"one": tiny_model.document_state("one"), "two": tiny_model.document_state("two")}
+    query = tiny_model.document_state(QUESTION)
+    sources = Sources(QUESTION, ["one", "two"], lambda _: [*states.values()], query, tuple)
+    assert prompt("query-doc", sources).document == (query, *states.values())
+    assert prompt("doc-query", sources).document == (*states.values(), query)
+    assert prompt("document-then-query", sources) == Prompt(
+        f"one\n\ntwo\n\n{cached_question(QUESTION)}", None, "{question}"
+    )
+
+
+def test_questions_that_cannot_be_answered(tmp_path, tiny_path, tiny_model, folder):
+    with Store.open(tmp_path / "a.grit", tiny_model) as store:
+        with pytest.raises(UsageError, match=r"nothing was found in .*: index documents"):
+            store.ask(QUESTION)
+        store.add(folder)
+        with pytest.raises(UsageError, match="expected one of query-then-document, "):
+            store.ask(QUESTION, layout="best")
+        with pytest.raises(InputTooLongError):
+            store.ask("word " * 2000)
+    with (
+        GritLM(tiny_path, threads=1, context_length=64) as small,
+        Store.open(tmp_path / "a.grit", small) as store,
+    ):
+        for layout in LAYOUTS:
+            with pytest.raises(InputTooLongError, match="the context holds 64"):
+                store.ask(QUESTION * 6, 4, layout=layout)
