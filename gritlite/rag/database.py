@@ -1,11 +1,12 @@
 """The SQLite file of a store: its schema, and errors in words.
 
-    source   a document's file as it was read; `complete` once every chunk has its vector.
-             While a changed file is embedded its old rows stay, and are what is searched.
-    chunk    its pieces, in reading order of their ids
-    words    the full-text index of complete sources' chunks (FTS5, without a copy of the texts)
-    vector   a chunk's vector in the store's form (`vectors` knows it), and its bits
-    state    which key-value states of chunks are on disk (`ledger` knows it), and their last use
+    source      a document's file as it was read; `complete` once every chunk has its vector.
+                While a changed file is embedded its old rows stay, and are what is searched.
+    chunk       its pieces, in reading order of their ids
+    words       the full-text index of complete sources' chunks (FTS5, without a copy of the texts)
+    vector      a chunk's vector in the store's form (`vectors` knows it), and its bits
+    state       which key-value states of chunks are on disk (`ledger` knows it), and their last use
+    generation  a number that changes whenever what is searched does
 
 Write-ahead logging lets any number of processes read while one writes.
 """
@@ -49,11 +50,16 @@ create index chunk_source on chunk (source);
 create virtual table words using fts5 (
     heading, text, content = 'chunk', content_rowid = 'id', tokenize = 'unicode61'
 );
+create table generation (number integer not null);
+insert into generation values (0);
+
 create trigger source_completed after update of complete on source begin
+    update generation set number = number + 1;
     insert into words (rowid, heading, text)
     select id, heading, text from chunk where source = new.id;
 end;
 create trigger source_removed before delete on source when old.complete begin
+    update generation set number = number + 1;
     insert into words (words, rowid, heading, text)
     select 'delete', id, heading, text from chunk where source = old.id;
 end;
@@ -120,10 +126,9 @@ class Database:
         return int(self._connection.execute(f"pragma {name}").fetchone()[0])
 
     @property
-    def version(self) -> tuple[int, int]:
-        """Another pair whenever anybody has changed the file."""
-        with self._in_words():
-            return self._pragma("data_version"), self._connection.total_changes
+    def generation(self) -> int:
+        """Another number whenever anybody has changed what is searched."""
+        return int(self.execute("select number from generation").fetchone()[0])
 
     def execute(self, sql: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
         """Run a statement."""

@@ -79,10 +79,8 @@ class _Known:
             status = path.stat()
         except OSError:
             return False
-        return (status.st_size, status.st_mtime_ns) == (
-            self.size,
-            self.mtime_ns,
-        ) and self.mtime_ns < self.read_ns - _SETTLED_NS
+        same = status.st_size == self.size and status.st_mtime_ns == self.mtime_ns
+        return same and self.mtime_ns < self.read_ns - _SETTLED_NS
 
 
 @dataclass

@@ -52,7 +52,7 @@ class Searching:
         self._places = places
         self._form = form
         self._matrix: Matrix | None = None
-        self._version: tuple[int, int] | None = None
+        self._generation = -1
 
     def search(self, query: str, vector: Vectors | None, count: int, mode: Mode) -> list[Passage]:
         """The `count` best passages; `vector` [d] is the query's, needed except by words alone."""
@@ -69,8 +69,8 @@ class Searching:
 
     def _current(self) -> Matrix:
         """The vectors of complete sources, read anew when anybody has changed them."""
-        version = self._database.version
-        if self._matrix is None or version != self._version:
+        generation = self._database.generation
+        if self._matrix is None or generation != self._generation:
             column = "bits" if self._form == "binary" else "vector"
             ids: list[int] = []
             codes = bytearray()
@@ -82,7 +82,7 @@ class Searching:
                 codes += code
             rows = np.frombuffer(codes, np.uint8).reshape(len(ids), -1 if ids else 0)
             self._matrix = Matrix(self._form, np.array(ids, np.int64), rows)
-            self._version = version
+            self._generation = generation
         return self._matrix
 
     def _vectors(self, chunks: list[int]) -> list[bytes]:

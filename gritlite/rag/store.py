@@ -66,11 +66,10 @@ class Store:
         self.path = path
         self.model = model
         self.settings = settings
-        self._database = database
-        places = Places(path.parent)
-        self._states = _states(path, database, model, settings)
-        self._indexing = Indexing(database, places, model, self._states)
-        self._searching = Searching(database, places, settings.vectors)
+        self._database = database  # writing has a connection of its own, and searches go on
+        self._places = Places(path.parent)
+        self._states = self._states_in(database)
+        self._searching = Searching(database, self._places, settings.vectors)
         self._turn = threading.RLock()
 
     @classmethod
@@ -145,25 +144,25 @@ class Store:
         """
         own = (self.path, *(Path(f"{self.path}{end}") for end in ("-wal", "-shm", ".lock")))
         found = listing([Path(path) for path in paths], besides=own)
-        with self._writing():
-            changes = self._indexing.read(found, self.settings.chunk_tokens, progress)
-            if changes.removed and self._states is not None:
-                self._states.ledger.sweep()
+        with self._writing() as indexing:
+            changes = indexing.read(found, self.settings.chunk_tokens, progress)
         return Update(changes, found.left_out)
 
     def plan(self) -> Plan:
         """What is left to embed, and how long it may take on this machine now."""
         with self._turn:
-            pending = self._indexing.pending()
-            if not pending.chunks:
-                return Plan(pending, 0.0, 0)
-            trial = self._indexing.first_pending(_TRIAL_TOKENS)
-            self.model.encode(trial[0].embedded, max_length=None)  # the first pass takes longer
-            start = time.perf_counter()
-            self.model.encode([chunk.embedded for chunk in trial], max_length=None)
-            spent = time.perf_counter() - start
-            seconds = spent / sum(chunk.tokens for chunk in trial) * pending.tokens
-            return Plan(pending, seconds, self._state_bytes(pending))
+            indexing = Indexing(self._database, self._places, self.model, self._states)
+            pending = indexing.pending()
+            trial = indexing.first_pending(_TRIAL_TOKENS)
+            state_bytes = self._state_bytes(pending)
+        if not trial:
+            return Plan(pending, 0.0, 0)
+        self.model.encode(trial[0].embedded, max_length=None)  # the first pass takes longer
+        start = time.perf_counter()
+        self.model.encode([chunk.embedded for chunk in trial], max_length=None)
+        spent = time.perf_counter() - start
+        seconds = spent / sum(chunk.tokens for chunk in trial) * pending.tokens
+        return Plan(pending, seconds, state_bytes)
 
     def _state_bytes(self, pending: Pending) -> int:
         """Of the states that will be kept, without their heads."""
@@ -176,10 +175,8 @@ class Store:
 
     def embed(self, *, progress: Progress = lambda *_: None) -> None:
         """Embed what was read; `progress` counts tokens. A run that was killed is gone on with."""
-        with self._writing():
-            self._indexing.embed(self.settings.vectors, progress)
-            if self._states is not None:
-                self._states.ledger.sweep()
+        with self._writing() as indexing:
+            indexing.embed(self.settings.vectors, progress)
 
     def add(self, *paths: str | Path) -> Update:
         """`read` and `embed`: bring the store up to date with files and folders."""
@@ -276,9 +273,20 @@ class Store:
             return self._searching.search(query, vector, count, mode)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        with self._turn, writing(self.path):
-            yield
+    def _writing(self) -> Iterator[Indexing]:
+        """Be the one that adds; states that belong to no chunk any more go afterwards."""
+        with writing(self.path), contextlib.closing(Database(self.path)) as database:
+            states = self._states_in(database)
+            yield Indexing(database, self._places, self.model, states)
+            if states is not None:
+                states.ledger.sweep()
+
+    def _states_in(self, database: Database) -> States | None:
+        settings = self.settings
+        if settings.states == "none":
+            return None
+        ledger = Ledger(self.path, database)
+        return States(ledger, self.model, settings.states, settings.states_budget or None)
 
     def close(self) -> None:
         """Close the file. The model stays open."""
@@ -349,10 +357,3 @@ def _check_same(
                 f"{path} was made with --{name.replace('_', '-')} {kept}, and that stays: index "
                 f"into a new store for {wanted}"
             )
-
-
-def _states(path: Path, database: Database, model: GritLM, settings: Settings) -> States | None:
-    if settings.states == "none":
-        return None
-    ledger = Ledger(path, database)
-    return States(ledger, model, settings.states, settings.states_budget or None)

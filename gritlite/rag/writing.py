@@ -9,14 +9,14 @@ from gritlite.errors import FileError
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Be the one that adds to the store at `path`. Raises FileError while another process is."""
+    """Be the one that adds to the store at `path`. Raises FileError while somebody else is."""
     from filelock import FileLock, Timeout
 
     try:
         lock = FileLock(f"{path}.lock", timeout=0).acquire()
     except Timeout as error:
         raise FileError(
-            f"another process is adding to {path}: try again when it has ended"
+            f"somebody else is adding to {path}: try again when that has ended"
         ) from error
     with lock:
         yield

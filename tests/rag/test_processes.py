@@ -4,6 +4,7 @@ import random
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,7 @@ def test_two_writers_at_once(tmp_path, folder, tiny_path, tiny_model):
     with Store.open(path, tiny_model, chunk_tokens=32, states="q8_0") as store:
         with store._writing():
             _, errors = adding(tiny_path, path, folder).communicate(timeout=60)
-        assert f"another process is adding to {path}" in errors
+        assert f"somebody else is adding to {path}" in errors
         store.add(folder)
         assert len(writings(store)) == FILES
 
@@ -137,13 +138,23 @@ with FileLock(sys.argv[1]):
 """
 
 
+def test_a_thread_searches_while_another_adds(tmp_path, folder, tiny_model):
+    with Store.open(tmp_path / "a.grit", tiny_model, chunk_tokens=32) as store:
+        store.add(folder / "0.md")
+        with ThreadPoolExecutor() as pool, store._writing():
+            found = pool.submit(store.search, "writing", 4, mode="words").result(timeout=30)
+            with pytest.raises(FileError, match="somebody else is adding"):
+                pool.submit(store.add, folder).result(timeout=30)
+        assert len(found) == 4
+
+
 def test_the_lock_ends_with_its_process(tmp_path, folder, tiny_model):
     with Store.open(tmp_path / "a.grit", tiny_model) as store:
         line = [sys.executable, "-c", HOLD, f"{store.path}.lock"]
         with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
-            with pytest.raises(FileError, match="another process is adding"):
+            with pytest.raises(FileError, match="somebody else is adding"):
                 store.add(folder)
             holder.kill()
         store.add(folder)

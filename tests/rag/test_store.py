@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gritlite import FileError, FormatError, GritLM, UsageError
+from gritlite.rag.database import Database
 from gritlite.rag.searching import fused
 from gritlite.rag.store import Store
 from tests.rag.documents import notes, pdf
@@ -268,16 +269,39 @@ def test_a_newer_format_is_refused(store, tiny_model):
         Store.open(store.path, tiny_model)
 
 
-def test_a_full_disk_is_told_and_loses_nothing(store, folder):
+def test_a_full_disk_is_told_and_loses_nothing(store, folder, monkeypatch):
     store.add(folder)
     before = sources(store)
     (folder / "long.txt").write_text("Many words.\n\n" * 3_000)
     pages = store._database.execute("pragma page_count").fetchone()[0]
-    store._database.execute(f"pragma max_page_count = {pages + 8}")
-    with pytest.raises(FileError, match="the disk is full"):
-        store.add(folder)
+
+    class Full(Database):
+        """A database on a disk with little room left."""
+
+        def __init__(self, path):
+            super().__init__(path)
+            self.execute(f"pragma max_page_count = {pages + 8}")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gritlite.rag.store.Database", Full)
+        with pytest.raises(FileError, match="the disk is full"):
+            store.add(folder)
     assert sources(store) == before
-    store._database.execute("pragma max_page_count = 1000000")
     (folder / "long.txt").write_text("Fewer words.")
     store.add(folder)
     assert sources(store) == before | {"long.txt": {"Fewer words."}}
+
+
+def test_vectors_are_read_anew_only_when_they_changed(store, folder):
+    store.add(folder)
+    store.search("inn")
+    matrix = store._searching._matrix
+    store.search("inn")
+    "".join(store.ask("inn?", layout="doc", max_tokens=2))
+    assert store._searching._matrix is matrix
+    store.add(folder)
+    store.search("inn")
+    assert store._searching._matrix is matrix
+    (folder / "new.txt").write_text("A new text.")
+    store.add(folder)
+    assert len(store.search("inn", 9)) == 5
