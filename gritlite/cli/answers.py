@@ -4,12 +4,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from gritlite.runtime.generate import Answer
+    from gritlite.cli.partners import Said
 
 # control characters could drive the terminal; line ends and tabs are text
 _SHOWN = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
@@ -27,15 +27,8 @@ def show(answer: Iterator[str]) -> None:
     sys.stdout.flush()
 
 
-class Cancellable(Protocol):
-    """An answer that can be ended early."""
-
-    def cancel(self) -> None:
-        """End within one token."""
-
-
 @contextmanager
-def interrupt_cancels(answer: Cancellable) -> Iterator[None]:
+def interrupt_cancels(answer: "Said") -> Iterator[None]:
     """Let Ctrl-C end the answer and not the program."""
     before = signal.signal(signal.SIGINT, lambda *_: answer.cancel())
     try:
@@ -44,7 +37,7 @@ def interrupt_cancels(answer: Cancellable) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def say_how_it_ended(answer: "Answer", context_length: int) -> None:
+def say_how_it_ended(answer: "Said", context_length: int) -> None:
     """Tell on standard error why an answer is shorter than it would be."""
     if answer.finish_reason == "length":
         tell(f"the answer was cut at {len(answer.generated):,} tokens, the limit of --max-tokens")

@@ -3,12 +3,12 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gritlite.cli.options import load, model_options
-from gritlite.cli.stores import origin, search_options, store_option
+from gritlite.cli.stores import cited, search_options, store_option
 
 if TYPE_CHECKING:
     from gritlite.rag.answer import StoreAnswer
@@ -62,7 +62,7 @@ def command(
     layout: str,
     context_length: int | None,
     as_json: bool,
-    **sampling: float | None,
+    **sampling: Any,
 ) -> None:
     """Answer a question from the passages of a store.
 
@@ -97,19 +97,8 @@ def command(
         else:
             with interrupt_cancels(answer):
                 show(answer)
-            click.echo(cited(answer))
-        say_how_it_ended(answer.answer, loaded.context_length)
-
-
-def cited(answer: "StoreAnswer") -> str:
-    """The passages of an answer as a list for people."""
-    from gritlite.cli.tables import printable
-
-    lines = [
-        f"[{number}] {printable(origin(passage))}  ({printable(passage.heading)})"
-        for number, passage in enumerate(answer.passages, 1)
-    ]
-    return "\n".join(["", *lines])
+            click.echo(cited(answer.passages))
+        say_how_it_ended(answer, loaded.context_length)
 
 
 def to_json(answer: "StoreAnswer") -> str:

@@ -1,17 +1,30 @@
 """`gritlite chat`: one answer for a prompt or a pipe, or a session at the terminal."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gritlite.cli.options import load, model_options
 
+if TYPE_CHECKING:
+    from gritlite.cli.partners import Partner
+    from gritlite.runtime.model import GritLM
+
 
 @click.command()
 @model_options
 @click.option("--context-length", type=click.IntRange(min=1), help="Tokens that a chat can hold.")
+@click.option(
+    "--store",
+    "store_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Answer from the passages of this store that suit each message.",
+)
 @click.option("--system", default="", metavar="TEXT", help="The system message.")
 @click.option("--prompt", metavar="TEXT", help="Answer this and end.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of an answer.")
@@ -34,6 +47,7 @@ def command(
     gpu_layers: int | str,
     verbose: bool,
     context_length: int | None,
+    store_path: Path | None,
     system: str,
     prompt: str | None,
     grammar: Path | None,
@@ -49,27 +63,47 @@ def command(
     options = {name: value for name, value in sampling.items() if value is not None}
     options |= _constraint(grammar, json_schema)
     message = _one_message(prompt)
-    with load(
-        model,
-        verbose=verbose,
-        threads=threads,
-        gpu_layers=gpu_layers,
-        context_length=context_length,
-    ) as loaded:
+    with (
+        load(
+            model,
+            verbose=verbose,
+            threads=threads,
+            gpu_layers=gpu_layers,
+            context_length=context_length,
+        ) as loaded,
+        _partner(loaded, store_path, options) as partner,
+    ):
         from gritlite.cli.session import Session
 
         session = Session(system)
         if message is None:
             from gritlite.cli.terminal import Terminal
 
-            Terminal(loaded, session, options).run()
+            Terminal(loaded, session, partner).run()
             return
         from gritlite.cli.answers import say_how_it_ended, show
 
         session.ask(message)
-        with loaded.chat(session.messages, stream=True, **options) as answer:
+        with partner.answer(session.messages) as answer:
             show(answer)
+        if sources := partner.sources():
+            click.echo(sources)
         say_how_it_ended(answer, loaded.context_length)
+
+
+@contextmanager
+def _partner(
+    model: "GritLM", store_path: Path | None, options: dict[str, Any]
+) -> Iterator["Partner"]:
+    from gritlite.cli.partners import ModelPartner, StorePartner
+
+    if store_path is None:
+        yield ModelPartner(model, options)
+        return
+    from gritlite.rag.store import Store
+
+    with Store.open(store_path, model, create=False) as store:
+        yield StorePartner(store, options)
 
 
 def _constraint(grammar: Path | None, json_schema: Path | None) -> dict[str, str]:

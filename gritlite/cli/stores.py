@@ -1,12 +1,13 @@
 """What the commands about stores share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gritlite.cli.options import combined
+from gritlite.cli.tables import printable
 
 if TYPE_CHECKING:
     from gritlite.rag.searching import Passage
@@ -55,3 +56,12 @@ def origin(passage: "Passage") -> str:
     source = passage.source
     shown = source.relative_to(here) if source.is_relative_to(here) else source
     return f"{shown}, {passage.place}" if passage.place else str(shown)
+
+
+def cited(passages: Sequence["Passage"]) -> str:
+    """The passages of an answer as a list for people, behind an empty line."""
+    lines = [
+        f"[{number}] {printable(origin(passage))}  ({printable(passage.heading)})"
+        for number, passage in enumerate(passages, 1)
+    ]
+    return "\n".join(["", *lines])

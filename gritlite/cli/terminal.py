@@ -6,12 +6,13 @@ What is said is kept by `session`; what an answer is, by the runtime.
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from gritlite.cli.answers import interrupt_cancels, say_how_it_ended, show, tell, tell_dropped
 from gritlite.cli.console import system_message
+from gritlite.cli.partners import Partner
 from gritlite.cli.reading import read_text
 from gritlite.cli.session import Session
 from gritlite.errors import GritLiteError, OutputExistsError, UsageError
@@ -31,12 +32,12 @@ Ctrl-C stops an answer. A space before a / makes it a message."""
 
 
 class Terminal:
-    """A chat between a person at a terminal and a model."""
+    """A chat between a person at a terminal and a partner; `model` is the partner's."""
 
-    def __init__(self, model: "GritLM", session: Session, options: Mapping[str, Any]) -> None:
+    def __init__(self, model: "GritLM", session: Session, partner: Partner) -> None:
         self._model = model
         self._session = session
-        self._options = options
+        self._partner = partner
         self._dropped = 0
         self._running = True
         self._commands: Mapping[str, Callable[[str], None]] = {
@@ -87,7 +88,7 @@ class Terminal:
         session.ask(text)
         answered = False
         try:
-            with self._model.chat(session.messages, stream=True, **self._options) as answer:
+            with self._partner.answer(session.messages) as answer:
                 with interrupt_cancels(answer):
                     show(answer)
                 answered = bool(answer.text) or not answer.cancelled
@@ -96,6 +97,8 @@ class Terminal:
                 session.withdraw()
         if answered:
             session.answer(answer.text)
+            if sources := self._partner.sources():
+                click.echo(sources)
         if answer.cancelled:
             tell("stopped" if answered else "stopped before it began: the question is taken back")
         if answer.dropped > self._dropped:

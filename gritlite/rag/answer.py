@@ -7,7 +7,7 @@ from typing import Self
 
 from gritlite.rag.layouts import Layout
 from gritlite.rag.searching import Passage
-from gritlite.runtime.generate import Answer
+from gritlite.runtime.generate import Answer, FinishReason
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class StoreAnswer(Iterator[str]):
     """An answer in the making: iterate over its pieces, as those of `Answer`.
 
     `passages` are what it is from, `states_loaded` and `states_computed` count
-    where theirs came from, and `answer` is the model's own.
+    where theirs came from, and `answer` is the model's own, whose `text`,
+    `generated`, `finish_reason`, `cancelled` and `dropped` are this one's too.
     """
 
     def __init__(
@@ -54,6 +55,26 @@ class StoreAnswer(Iterator[str]):
     def text(self) -> str:
         """What has been said so far."""
         return self.answer.text
+
+    @property
+    def generated(self) -> list[int]:
+        """The answer's token ids."""
+        return self.answer.generated
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why it ended; None until then."""
+        return self.answer.finish_reason
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self.answer.cancelled
+
+    @property
+    def dropped(self) -> int:
+        """How many messages made room for it."""
+        return self.answer.dropped
 
     def __next__(self) -> str:
         try:

@@ -7,7 +7,7 @@ search meanwhile, and see each file as it was or as it is, never half of it.
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from gritlite.rag.writing import writing
 from gritlite.runtime.document import DocumentState
 from gritlite.runtime.embed import Vectors
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.template import Message
 
 CHUNK_TOKENS = 256
 _LEAST_CHUNK = 32
@@ -189,6 +190,7 @@ class Store:
         question: str,
         count: int = 3,
         *,
+        history: Sequence[Message] = (),
         layout: Layout = "document-then-query",
         mode: Mode = "hybrid",
         instruction: str = "",
@@ -198,9 +200,10 @@ class Store:
 
         `layout` says what is read and what comes from stored states (`layouts`
         describes them); a state that is not stored is computed, and kept if the store
-        keeps states. `mode` and `instruction` are those of `search`, other options those
-        of `GritLM.chat`; by default the likeliest token is always taken. Close the
-        answer, or read it to its end.
+        keeps states. `history` are messages of a chat before the question; passages are
+        found for the question alone. `mode` and `instruction` are those of `search`,
+        other options those of `GritLM.chat`; by default the likeliest token is always
+        taken. Close the answer, or read it to its end.
 
         Raises UsageError for an unknown layout and for a store without documents,
         EmptyTextError, and InputTooLongError when passages and question do not fit
@@ -226,7 +229,7 @@ class Store:
             ),
         )
         answer = self.model.chat(
-            [{"role": "user", "content": prompt.content}],
+            [*history, {"role": "user", "content": prompt.content}],
             stream=True,
             document=prompt.document,
             wording=prompt.wording,

@@ -14,6 +14,10 @@ import time
 
 import pytest
 
+from gritlite import GritLM
+from gritlite.rag.store import Store
+from tests.rag.documents import notes
+
 PROMPT = "> "
 CTRL_C, CTRL_D = "\x03", "\x04"
 LIMIT = 60  # seconds
@@ -206,3 +210,16 @@ def test_the_oldest_turns_go_when_the_context_is_full(start):
     assert any("the context of 96 tokens is full: the oldest" in each for each in shown)
     screen.type("/quit\n")
     assert screen.end() == 0
+
+
+def test_answers_from_a_store_name_their_sources(start, tiny_path, tmp_path, monkeypatch):
+    notes(tmp_path / "notes")
+    monkeypatch.chdir(tmp_path)
+    with GritLM(tiny_path, threads=1) as model, Store.open("a.grit", model) as store:
+        store.add("notes")
+    screen = start("--store", "a.grit", "--max-tokens", "3")
+    for question in ("who founded the inn?", "and the rooms?"):
+        assert re.search(r"\n\n\[1\] notes/.*\n\[2\] ", screen.do(question))
+    screen.do(f"/save {tmp_path / 'chat.json'}")
+    said = [message["content"] for message in saved(tmp_path / "chat.json")[::2]]
+    assert said == ["who founded the inn?", "and the rooms?"]

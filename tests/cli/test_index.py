@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from gritlite import GritLM
-from gritlite.cli import ask, index, search, store
+from gritlite.cli import ask, chat, index, search, store
 from gritlite.cli.index import described
 from gritlite.errors import FileError, UsageError
+from gritlite.prompt import cached_question
 from gritlite.rag.indexing import Pending
 from gritlite.rag.layouts import Layout
 from gritlite.rag.store import Plan, Store
@@ -164,3 +165,31 @@ def test_an_answer_and_its_sources(tiny_path, folder):
 
 def test_the_layouts_of_the_command_are_those_of_the_library():
     assert get_args(Layout) == ask.LAYOUTS
+
+
+def test_a_chat_answers_from_a_store(tiny_path, folder):
+    indexed(tiny_path, "notes", "--store", "a.grit")
+    options = ("--max-tokens", 5, "--temperature", 0, "--prompt", "who founded the inn?")
+    plain = invoke(chat.command, tiny_path, *options).stdout
+    result = invoke(chat.command, tiny_path, *options, "--store", "a.grit")
+    answer, sources = result.stdout.split("\n\n[1] ", 1)
+    assert sources.startswith("notes/inn.md, line 3  (The inn)\n[2] ")
+    with GritLM(tiny_path, threads=1) as model, Store.open("a.grit", model) as opened:
+        assert answer.rstrip("\n") == "".join(
+            opened.ask("who founded the inn?", max_tokens=5)
+        ).rstrip("\n")
+    assert plain != result.stdout
+
+
+def test_a_chat_has_a_past_before_its_passages(tiny_path, folder):
+    indexed(tiny_path, "notes", "--store", "a.grit")
+    past = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Yes?"}]
+    with (
+        GritLM(tiny_path, threads=1) as model,
+        Store.open("a.grit", model) as opened,
+        opened.ask("who?", 1, history=past, mode="vectors", max_tokens=3) as answer,
+    ):
+        (passage,) = answer.passages
+        asked = f"{passage.embedded}\n\n{cached_question('who?')}"
+        wanted = model.chat_tokens([*past, {"role": "user", "content": asked}])
+        assert answer.answer.tokens[: answer.answer.prompt_tokens] == wanted
