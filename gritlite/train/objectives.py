@@ -62,8 +62,11 @@ def by_sample(losses: Sequence[Tensor]) -> Tensor:
     return torch.stack([sample.mean() for sample in losses]).mean()
 
 
-def mixed(losses: Sequence[Tensor], group: int = 4) -> Tensor:
-    """By token within groups of samples, the mean over groups: between the other two."""
+def mixed(losses: Sequence[Tensor], group: int = 2) -> Tensor:
+    """By token within groups of samples, the mean over groups: between the other two.
+
+    A batch of no more than `group` samples has one group, and its loss is that by token.
+    """
     groups = [losses[start : start + group] for start in range(0, len(losses), group)]
     return torch.stack([by_token(samples) for samples in groups]).mean()
 

@@ -143,7 +143,7 @@ def test_generative_losses_weigh_tokens_samples_or_groups() -> None:
     assert objectives.by_sample(losses) == pytest.approx(4.0)
     assert objectives.by_token(losses[:2]) == pytest.approx(13 / 4)
     assert objectives.by_sample(losses[:2]) == pytest.approx(2.5)
-    assert objectives.mixed(losses, group=2) == pytest.approx((13 / 4 + 7) / 2)
+    assert objectives.mixed(losses) == pytest.approx((13 / 4 + 7) / 2)
 
 
 # --- the model
