@@ -26,7 +26,7 @@ demo: pull
 test: test-core test-oracle test-gptq
 
 test-core: pull
-	$(BIN)/python -m pytest tests --ignore=tests/oracle --ignore=tests/gptq
+	$(BIN)/python -m pytest tests --ignore=tests/oracle --ignore=tests/gptq --numprocesses auto
 
 # torch and llama.cpp each bring a pool of OpenMP threads; while one waits by spinning, the
 # other has no processor

@@ -25,6 +25,7 @@ EXTRAS: Mapping[str, str] = {
     "gptq": "gptqmodel",
     "hub": "huggingface_hub",
     "parquet": "pyarrow",
+    "rag": "usearch",
     "torch": "torch",
     "train": "peft",
 }
