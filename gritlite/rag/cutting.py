@@ -69,7 +69,7 @@ def _sections(document: Document) -> Iterator[tuple[str, list[Block]]]:
 def _path(title: str, headings: Sequence[Block]) -> str:
     """The title and headings as a line; a first heading that is the title is not said twice."""
     names = [" ".join(heading.text.split()) for heading in headings]
-    title = " ".join(title.split())[:_LONGEST_HEADING]
+    title = " ".join(title.split())
     return " > ".join(names if names[:1] == [title] else [title, *names])
 
 

@@ -16,6 +16,7 @@ from gritlite.rag.document import Block, Document
 _TIMEOUT = 120.0  # seconds for one document
 _MOST_BYTES = 256 << 20  # of one file
 _ATTEMPTS = 3
+_LONGEST_TITLE = 255  # characters, as of a file's name
 
 
 @dataclass(frozen=True)
@@ -68,14 +69,16 @@ class Reader:
         """The document of a file's bytes; `path` tells the format and is named in errors.
 
         A document without a title of its own has that of its first heading of level
-        1, or else the file's name. Raises DocumentError for bytes that cannot be read.
+        1, or else the file's name; what is longer than names of files can be is no
+        title. Raises DocumentError for bytes that cannot be read.
         """
         answer = self._ask(data, path)
         if "error" in answer:
             raise DocumentError(f"{path} {answer['error']}")
         blocks = tuple(Block(*block) for block in answer["blocks"])
-        first = next((block.text for block in blocks if block.level == 1), "")
-        return Document(answer["title"] or first or path.stem, blocks)
+        headings = [block.text for block in blocks if block.level == 1]
+        named = [answer["title"], *headings[:1], path.stem]
+        return Document(next(name for name in named if 0 < len(name) <= _LONGEST_TITLE), blocks)
 
     def _ask(self, data: bytes, path: Path) -> dict[str, Any]:
         child = self._running()

@@ -19,6 +19,8 @@ def reader():
 def test_title_is_the_first_heading_or_else_the_name(reader, tmp_path):
     assert reader.read(b"# Inns\n\ntext", tmp_path / "a.md").title == "Inns"
     assert reader.read(b"text", tmp_path / "Old inns.txt").title == "Old inns"
+    long = f"<title>{'word ' * 100}</title><h1>Inns</h1>".encode()
+    assert reader.read(long, tmp_path / "a.html").title == "Inns"
 
 
 def test_a_file_that_cannot_be_read_is_named(reader, tmp_path):
