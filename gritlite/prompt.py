@@ -25,12 +25,13 @@ INSTRUCTION_FIELD = "{instruction}"
 NORMALIZER_KEY = "grit.tokenizer.normalizer"
 NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD")
 
+# the official sentences behind a document and its question, and behind a question and its document
+QUESTION_BEHIND = "Answer the prior query while optionally using the context prior to it"
+DOCUMENTS_BEHIND = "Optionally using the prior context answer the query prior to it"
+BEHIND_TEXT = "\n\n"  # between the parts of a message
 # how the paper's layout "doc" asks after a document (CACHE_FORMAT_DOC of the official README)
 QUESTION_FIELD = "{question}"
-CACHED_QUESTION = (
-    "{question}\n\nAnswer the prior query while optionally using the context prior to it"
-)
-BEHIND_TEXT = "\n\n"  # between a passage and the question after it, in one message
+CACHED_QUESTION = QUESTION_FIELD + BEHIND_TEXT + QUESTION_BEHIND
 
 
 def instruction(text: str) -> str:

@@ -9,19 +9,10 @@ import click
 
 from gritlite.cli.options import load, model_options
 from gritlite.cli.stores import cited, search_options, store_option
+from gritlite.rag.layouts import LAYOUTS, Layout
 
 if TYPE_CHECKING:
     from gritlite.rag.answer import StoreAnswer
-
-LAYOUTS = (
-    "query-then-document",
-    "document-then-query",
-    "query",
-    "doc",
-    "query-doc",
-    "doc-query",
-    "exact",
-)
 
 
 @click.command()
@@ -59,7 +50,7 @@ def command(
     count: int,
     mode: str,
     instruction: str,
-    layout: str,
+    layout: Layout,
     context_length: int | None,
     as_json: bool,
     **sampling: Any,
@@ -84,7 +75,7 @@ def command(
         store.ask(
             question,
             count,
-            layout=layout,  # type: ignore[arg-type]
+            layout=layout,
             mode=mode,  # type: ignore[arg-type]
             instruction=instruction,
             **given,

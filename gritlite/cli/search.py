@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gritlite.cli.options import load, model_options
-from gritlite.cli.stores import origin, search_options, store_option
+from gritlite.cli.stores import named, search_options, store_option
 
 if TYPE_CHECKING:
     from gritlite.rag.searching import Passage
@@ -65,5 +65,4 @@ def to_text(number: int, passage: "Passage") -> str:
     from gritlite.cli.tables import printable
 
     lines = "\n".join(f"   {printable(line)}" for line in passage.text.splitlines())
-    head = printable(f"{number}. {origin(passage)}  ({passage.heading})")
-    return f"{head}\n{lines}\n"
+    return f"{number}. {named(passage)}\n{lines}\n"

@@ -58,10 +58,11 @@ def origin(passage: "Passage") -> str:
     return f"{shown}, {passage.place}" if passage.place else str(shown)
 
 
+def named(passage: "Passage") -> str:
+    """A passage's origin and heading, for a screen."""
+    return printable(f"{origin(passage)}  ({passage.heading})")
+
+
 def cited(passages: Sequence["Passage"]) -> str:
     """The passages of an answer as a list for people, behind an empty line."""
-    lines = [
-        f"[{number}] {printable(origin(passage))}  ({printable(passage.heading)})"
-        for number, passage in enumerate(passages, 1)
-    ]
-    return "\n".join(["", *lines])
+    return "\n".join(["", *(f"[{n}] {named(each)}" for n, each in enumerate(passages, 1))])

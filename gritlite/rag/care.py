@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gritlite.errors import FileError
-from gritlite.rag.database import Database
+from gritlite.rag.database import Database, check_there
 from gritlite.rag.ledger import Ledger, Usage
 from gritlite.rag.settings import Settings
 from gritlite.rag.writing import writing
@@ -71,7 +70,6 @@ def prune(path: Path, most_state_bytes: int | None = None) -> int:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Database]:
-    if not path.is_file():
-        raise FileError(f"{path} does not exist: make it with `gritlite index`")
+    check_there(path)
     with contextlib.closing(Database(path)) as database:
         yield database

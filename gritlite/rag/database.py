@@ -80,6 +80,12 @@ create table state (
 """
 
 
+def check_there(path: Path) -> None:
+    """Raise FileError where no store stands."""
+    if not path.is_file():
+        raise FileError(f"{path} does not exist: make it with `gritlite index`")
+
+
 class Database:
     """One connection. Not thread-safe; the caller takes turns.
 

@@ -17,9 +17,16 @@ passages none has seen another in any layout that uses their states.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from gritlite.prompt import BEHIND_TEXT, CACHED_QUESTION, QUESTION_FIELD, cached_question
+from gritlite.prompt import (
+    BEHIND_TEXT,
+    CACHED_QUESTION,
+    DOCUMENTS_BEHIND,
+    QUESTION_BEHIND,
+    QUESTION_FIELD,
+    cached_question,
+)
 from gritlite.runtime.document import Document, DocumentState
 
 Layout = Literal[
@@ -32,9 +39,7 @@ Layout = Literal[
     "exact",
 ]
 Kind = Literal["doc", "exact"]  # of a passage's state: of its embedding pass, or as an opening
-
-_DOCUMENTS_BEHIND = "Optionally using the prior context answer the query prior to it"
-_QUESTION_BEHIND = "Answer the prior query while optionally using the context prior to it"
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 
 @dataclass(frozen=True)
@@ -67,16 +72,16 @@ def prompt(layout: Layout, sources: Sources) -> Prompt:
     if layout == "document-then-query":
         return Prompt(f"{texts}{BEHIND_TEXT}{cached_question(question)}", None, QUESTION_FIELD)
     if layout == "query-then-document":
-        content = BEHIND_TEXT.join((question, texts, _DOCUMENTS_BEHIND))
+        content = BEHIND_TEXT.join((question, texts, DOCUMENTS_BEHIND))
         return Prompt(content, None, QUESTION_FIELD)
     if layout == "query":
-        content = BEHIND_TEXT.join((texts, _DOCUMENTS_BEHIND))
+        content = BEHIND_TEXT.join((texts, DOCUMENTS_BEHIND))
         return Prompt(content, sources.query_state, QUESTION_FIELD)
     if layout == "query-doc":
         states = [sources.query_state, *sources.states("doc")]
-        return Prompt(_DOCUMENTS_BEHIND, sources.join(states), QUESTION_FIELD)
+        return Prompt(DOCUMENTS_BEHIND, sources.join(states), QUESTION_FIELD)
     if layout == "doc-query":
         states = [*sources.states("doc"), sources.query_state]
-        return Prompt(_QUESTION_BEHIND, sources.join(states), QUESTION_FIELD)
+        return Prompt(QUESTION_BEHIND, sources.join(states), QUESTION_FIELD)
     kind: Kind = "exact" if layout == "exact" else "doc"
     return Prompt(question, sources.join(sources.states(kind)), CACHED_QUESTION)

@@ -1,6 +1,7 @@
-"""`Store`: documents on disk, cut and embedded, that can be searched.
+"""`Store`: documents on disk, cut and embedded, that can be searched and answered from.
 
-One SQLite file holds everything. One process at a time may add; any number may
+One SQLite file holds everything but key-value states, which stand in a folder
+beside it. One process at a time may add; any number may
 search meanwhile, and see each file as it was or as it is, never half of it.
 """
 
@@ -8,7 +9,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -18,11 +18,12 @@ from gritlite.modelfile.memory import cell_bytes
 from gritlite.rag import layouts
 from gritlite.rag.answer import StoreAnswer, Timings
 from gritlite.rag.blob import SHARE_OF_F16, Number
-from gritlite.rag.database import Database
+from gritlite.rag.database import Database, check_there
 from gritlite.rag.extra import require_rag
 from gritlite.rag.folder import listing
+from gritlite.rag.gathering import Gathering
 from gritlite.rag.indexing import Changes, Indexing, Pending, Progress
-from gritlite.rag.layouts import Kind, Layout, Sources
+from gritlite.rag.layouts import LAYOUTS, Layout, Sources
 from gritlite.rag.ledger import Ledger
 from gritlite.rag.places import Places
 from gritlite.rag.searching import Mode, Passage, Searching
@@ -110,7 +111,7 @@ class Store:
             if path.exists():
                 raise FileError(f"{path} is no file: name the file of a store")
             if not create:
-                raise FileError(f"{path} does not exist: make it with `gritlite index`")
+                check_there(path)
             if not path.parent.is_dir():
                 raise FileError(f"the folder {path.parent} does not exist: create it first")
         database = Database(path)
@@ -209,15 +210,15 @@ class Store:
         EmptyTextError, and InputTooLongError when passages and question do not fit
         the context.
         """
-        if layout not in get_args(Layout):
-            raise UsageError(f"layout is {layout!r}: expected one of {', '.join(get_args(Layout))}")
+        if layout not in LAYOUTS:
+            raise UsageError(f"layout is {layout!r}: expected one of {', '.join(LAYOUTS)}")
         asked = time.perf_counter()
         vector, query_state = self._embedded_query(question, instruction)
         passages = self._found(question, vector, count, mode)
         if not passages:
             raise UsageError(f"nothing was found in {self.path}: index documents that tell of it")
         found = time.perf_counter() - asked
-        gathered = _Gathered(self.model, self._states, self._turn, passages)
+        gathered = Gathering(self.model, self._states, self._turn, passages)
         prompt = layouts.prompt(
             layout,
             Sources(
@@ -301,42 +302,6 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Gathered:
-    """The states of passages, loaded where they are stored and computed where not."""
-
-    def __init__(
-        self,
-        model: GritLM,
-        states: States | None,
-        turn: AbstractContextManager[object],
-        passages: list[Passage],
-    ) -> None:
-        self.loaded = self.computed = 0
-        self._model = model
-        self._states = states
-        self._turn = turn
-        self._passages = passages
-
-    def states(self, kind: Kind) -> list[DocumentState]:
-        """Those of a kind, in the passages' order."""
-        return [self._state(passage, kind) for passage in self._passages]
-
-    def _state(self, passage: Passage, kind: Kind) -> DocumentState:
-        if self._states is not None:
-            with self._turn:
-                stored = self._states.load(passage.chunk, kind, passage.embedded)
-            if stored is not None:
-                self.loaded += 1
-                return stored
-        self.computed += 1
-        compute = self._model.opening_state if kind == "exact" else self._model.document_state
-        state = compute(passage.embedded)
-        if self._states is not None:
-            with self._turn:
-                self._states.keep(passage.chunk, kind, passage.embedded, state)
-        return state
 
 
 def _check_chunk_tokens(chunk_tokens: int | None, model: GritLM) -> None:

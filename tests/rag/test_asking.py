@@ -5,22 +5,13 @@ import pytest
 from gritlite import GritLM, InputTooLongError, UsageError
 from gritlite.convert import convert
 from gritlite.prompt import cached_question
-from gritlite.rag.layouts import Prompt, Sources, prompt
+from gritlite.rag.layouts import LAYOUTS, Prompt, Sources, prompt
 from gritlite.rag.store import Store
 from tests.rag.documents import notes
 from tests.tiny import make_checkpoint
 
 QUESTION = "Who founded the inn?"
 SHORT = {"max_tokens": 6}
-LAYOUTS = (
-    "query-then-document",
-    "document-then-query",
-    "query",
-    "doc",
-    "query-doc",
-    "doc-query",
-    "exact",
-)
 
 
 @pytest.fixture(scope="module")
