@@ -4,8 +4,8 @@ Form, little endian:
 
     8 bytes  b"GRITKV" and the number of the form, u16
     u32      length of the head
-    head     JSON: the `Identity`, the cells, how many of them stand before the text, and the
-             bytes of a row of each matrix
+    head     JSON: the `Identity`, a digest of the tokens, the cells, how many of them stand
+             before the text, and the bytes of a row of each matrix
     data     the rows of each matrix: keys layer by layer, then values
     16 bytes XXH3-128 of all that stands before
 
@@ -14,9 +14,10 @@ types that llama.cpp quantizes its key-value memory to. A state is loaded where
 every byte is as it was written and the identity is the expected one, never else.
 """
 
+import hashlib
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -45,10 +46,10 @@ _TYPES: dict[Number, GGMLQuantizationType] = {
 
 @dataclass(frozen=True)
 class Identity:
-    """All that a state depends on.
+    """All that a state depends on beside its tokens.
 
-    The model file's fingerprint, the build of llama.cpp, the number format, how the
-    pass read the text, and a digest of its tokens, prompt and BOS included.
+    The model file's fingerprint, the build of llama.cpp, the number format, and how the
+    pass read the text.
     """
 
     model: str
@@ -56,7 +57,6 @@ class Identity:
     numbers: Number
     attention: str
     opens_message: bool
-    tokens: str
 
 
 def encode(state: DocumentState, identity: Identity) -> Iterator[bytes]:
@@ -69,7 +69,13 @@ def encode(state: DocumentState, identity: Identity) -> Iterator[bytes]:
 
     rows = [_quantized(each, identity.numbers) for each in read_sequence(state.data).rows]
     sizes = [each.shape[1] for each in rows]
-    facts = {**asdict(identity), "cells": state.tokens, "head": state.head, "row_bytes": sizes}
+    facts = {
+        **asdict(identity),
+        "tokens": _digest(state.ids),
+        "cells": state.tokens,
+        "head": state.head,
+        "row_bytes": sizes,
+    }
     head = json.dumps(facts).encode()
     digest = xxh3_128()
     parts = (_START.pack(_MAGIC, _VERSION, len(head)), head, *map(np.ndarray.tobytes, rows))
@@ -93,10 +99,13 @@ def check(data: bytes) -> dict[str, Any]:
     return dict(json.loads(data[_START.size : _START.size + length]))
 
 
-def decode(data: bytes, identity: Identity) -> DocumentState:
-    """The state of a file. Raises FormatError for one that is damaged or of another identity."""
+def decode(data: bytes, identity: Identity, ids: Sequence[int]) -> DocumentState:
+    """The state of a file, which must be of these tokens, prompt and BOS included.
+
+    Raises FormatError for one that is damaged or of other tokens or another identity.
+    """
     head = check(data)
-    for name, wanted in asdict(identity).items():
+    for name, wanted in {**asdict(identity), "tokens": _digest(ids)}.items():
         if head.get(name) != wanted:
             raise FormatError(f"made for other {name}")
     cells, sizes = head["cells"], head["row_bytes"]
@@ -108,13 +117,17 @@ def decode(data: bytes, identity: Identity) -> DocumentState:
         place += cells * size
     whole = write_sequence(SequenceState(tuple(rows)))
     return DocumentState(
-        tokens=cells,
+        ids=tuple(ids),
         head=head["head"],
         attention=identity.attention,
         model=identity.model,
         opens_message=identity.opens_message,
         data=whole,
     )
+
+
+def _digest(ids: Sequence[int]) -> str:
+    return hashlib.sha256(repr(tuple(ids)).encode()).hexdigest()
 
 
 def _quantized(rows: NDArray[np.uint8], numbers: Number) -> NDArray[np.uint8]:

@@ -44,5 +44,5 @@ class Gathering:
         state = compute(passage.embedded)
         if self._states is not None:
             with self._turn:
-                self._states.keep(passage.chunk, kind, passage.embedded, state)
+                self._states.keep(passage.chunk, kind, state)
         return state

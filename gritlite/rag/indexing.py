@@ -103,7 +103,7 @@ class _Keeping:
     def write(self, chunk: PendingChunk, state: DocumentState) -> None:
         if self._room <= 0:
             return
-        size = self._states.write(chunk.id, "doc", chunk.embedded, state)
+        size = self._states.write(chunk.id, "doc", state)
         self._room -= size
         if self._room >= 0:  # else nothing knows the file, and it is swept
             self._written[chunk.id] = size

@@ -5,7 +5,6 @@ then there is no state, and whoever asked computes it again.
 """
 
 import contextlib
-import hashlib
 
 from gritlite.errors import FileError, FormatError
 from gritlite.rag.blob import Identity, Number, decode, encode
@@ -29,32 +28,32 @@ class States:
         self._budget = budget
         self._library = capabilities().version
 
-    def write(self, chunk: int, kind: Kind, embedded: str, state: DocumentState) -> int:
+    def write(self, chunk: int, kind: Kind, state: DocumentState) -> int:
         """Write the state of a chunk, not yet into the ledger; return its bytes.
 
         Raises FileError when that fails.
         """
-        return self.ledger.write(chunk, kind, encode(state, self._identity(kind, embedded)))
+        return self.ledger.write(chunk, kind, encode(state, self._identity(kind)))
 
-    def keep(self, chunk: int, kind: Kind, embedded: str, state: DocumentState) -> None:
+    def keep(self, chunk: int, kind: Kind, state: DocumentState) -> None:
         """Write a state and enter it; those used longest ago make room for it.
 
         A state that cannot be kept is computed again, so a full disk is no error here.
         """
         with contextlib.suppress(FileError):
-            size = self.write(chunk, kind, embedded, state)
+            size = self.write(chunk, kind, state)
             if self._budget is not None:
                 self.ledger.shrink(max(self._budget - size, 0))
             if self.room() >= size:
                 self.ledger.enter(chunk, kind, size)
 
     def load(self, chunk: int, kind: Kind, embedded: str) -> DocumentState | None:
-        """The state of a chunk, None if there is none that is whole and its own."""
+        """The state of a chunk, None if there is none that is whole and of that text."""
         data = self.ledger.read(chunk, kind)
         if data is None:
             return None
         try:
-            return decode(data, self._identity(kind, embedded))
+            return decode(data, self._identity(kind), self._ids(kind, embedded))
         except FormatError:
             return None
 
@@ -62,17 +61,19 @@ class States:
         """The bytes that the budget leaves, perhaps infinite."""
         return float("inf") if self._budget is None else self._budget - self.ledger.usage().bytes
 
-    def _identity(self, kind: Kind, embedded: str) -> Identity:
-        """What the state of a chunk must be, to be that chunk's."""
+    def _ids(self, kind: Kind, embedded: str) -> list[int]:
+        """The tokens that a state of a text has."""
+        if kind == "exact":
+            return self._model.opening_tokens(embedded)
+        return self._model.embed_tokens(embedded)[0]
+
+    def _identity(self, kind: Kind) -> Identity:
+        """What a state of a kind must be."""
         opens = kind == "exact"
-        tokens = (
-            self._model.opening_tokens(embedded) if opens else self._model.embed_tokens(embedded)[0]
-        )
         return Identity(
             model=self._model.fingerprint,
             library=self._library,
             numbers=self._numbers,
             attention="causal" if opens else self._model.format.attention,
             opens_message=opens,
-            tokens=hashlib.sha256(repr(tokens).encode()).hexdigest(),
         )

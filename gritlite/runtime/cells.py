@@ -4,6 +4,7 @@ What a new sequence begins with like the old one is not evaluated again.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +27,13 @@ class Cells:
         self._document: Document | None = None
         self._tokens: list[int] = []
 
-    def keep(self, tokens: Sequence[int], document: Document | None = None) -> int:
-        """Bring the cells to the document and what is held of `tokens`; return how many are held.
+    @property
+    def document(self) -> Document | None:
+        """The document in the cells."""
+        return self._document
 
-        Raises FormatError for a state that llama.cpp refuses.
-        """
-        if document != self._document:
-            self._restore(document)
+    def keep(self, tokens: Sequence[int]) -> int:
+        """Drop all behind the document but what is held of `tokens`; return how many are."""
         kept = _common_prefix(self._tokens, tokens)
         # even when all are kept: a pass that Ctrl-C broke off may have left cells unrecorded
         self.context.forget(0, self._first + kept)
@@ -41,7 +42,10 @@ class Cells:
 
     def add(self, tokens: Sequence[int], outputs: NDArray[np.bool_]) -> None:
         """Evaluate the next tokens; `outputs` marks those whose logits are wanted, bool [n]."""
-        start = self._first + len(self._tokens)
+        self._decode(tokens, self._first + len(self._tokens), outputs)
+        self._tokens += tokens
+
+    def _decode(self, tokens: Sequence[int], start: int, outputs: NDArray[np.bool_]) -> None:
         self.context.decode(
             Batch(
                 tokens=np.array(tokens, np.int32),
@@ -50,27 +54,48 @@ class Cells:
                 outputs=outputs,
             )
         )
-        self._tokens += tokens
 
-    def _restore(self, document: Document | None) -> None:
+    def restore(self, document: Document | None) -> int:
+        """Put a document into the cells, or none; return how many tokens were read anew for it.
+
+        Raises FormatError for a state that llama.cpp refuses.
+        """
         self._document = None
         self._tokens.clear()
         self.context.clear()
+        read = 0
         if document is not None:
             self.context.restore(0, document.parts[0].data)
             if isinstance(document, JoinedState):
-                self._append(document)
+                read = self._append(document)
             self._document = document
+        return read
 
-    def _append(self, document: JoinedState) -> None:
+    def _append(self, document: JoinedState) -> int:
         """Put the parts behind the first one at the positions where it ends."""
-        end = document.parts[0].tokens
+        end, read = document.parts[0].tokens, 0
         for part in document.parts[1:]:
+            ids = part.ids[document.left_out :]
+            anew = ids[: document.recomputed]
+            self._read_anew(anew, end, causal=part.attention == "causal")
+            read += len(anew)
             self.context.restore(_BESIDE, part.data)
-            self.context.forget(_BESIDE, 0, document.left_out)
+            self.context.forget(_BESIDE, 0, document.left_out + len(anew))
             self.context.shift(_BESIDE, end - document.left_out)
             self.context.join(_BESIDE, 0)
-            end += part.tokens - document.left_out
+            end += len(ids)
+        return read
+
+    def _read_anew(self, ids: Sequence[int], start: int, *, causal: bool) -> None:
+        """Evaluate the beginning of a part where it will stand, in its own attention.
+
+        A bidirectional one of more tokens than a batch holds is read batch by batch.
+        """
+        most = self.context.options.n_batch
+        with nullcontext() if causal else self.context.bidirectional():
+            for first in range(0, len(ids), most):
+                batch = ids[first : first + most]
+                self._decode(batch, start + first, np.zeros(len(batch), np.bool_))
 
     @property
     def _first(self) -> int:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 
 from gritlite.errors import InputTooLongError, UsageError
-from gritlite.prompt import BEHIND_TEXT, CACHED_QUESTION, QUESTION_FIELD, after_document
+from gritlite.prompt import CACHED_QUESTION, QUESTION_FIELD, after_document
 from gritlite.runtime.document import Document
 from gritlite.runtime.generate import Answer, Engine, GenerateOptions, room_text
 from gritlite.runtime.template import ChatTemplate, Message, check_messages
@@ -100,7 +100,6 @@ class Chat:
     ) -> tuple[str, list[int]]:
         if document is not None and document.opens_message:
             _, rendered = self._template.around_message(messages)
-            rendered = BEHIND_TEXT + rendered
         elif document is not None:
             rendered = after_document(self._template.render(messages), self._document_bos)
         else:

@@ -10,7 +10,7 @@ from gritlite.errors import UsageError
 class DocumentState:
     """One document's key-value cells, as a pass left them.
 
-    `tokens` counts the cells and `head` those of them before the text (BOS and
+    `ids` are the tokens of the cells, and `head` counts those before the text (BOS and
     prompt). `attention` says how the document's tokens saw each other,
     "bidirectional" or "causal", and `model` is the fingerprint of the file that
     made it, the only one that can go on from it. A state that `opens_message` is
@@ -20,12 +20,17 @@ class DocumentState:
     llama.h).
     """
 
-    tokens: int
+    ids: tuple[int, ...] = field(repr=False)
     head: int
     attention: str
     model: str
     opens_message: bool
     data: bytes = field(repr=False)
+
+    @property
+    def tokens(self) -> int:
+        """The number of cells."""
+        return len(self.ids)
 
     @property
     def parts(self) -> "tuple[DocumentState, ...]":
@@ -37,12 +42,15 @@ class DocumentState:
 class JoinedState:
     """Several documents' states, one behind the other.
 
-    No token of a document saw another document. Of each but the first the first
-    `left_out` cells are not used, which those of the first stand for.
+    Of each but the first the first `left_out` cells are not used, which those of the
+    first stand for. The next `recomputed` tokens are read anew, and see all that stands
+    before them but nothing of their own document behind them; the others saw their own
+    document alone.
     """
 
     parts: tuple[DocumentState, ...]
     left_out: int
+    recomputed: int = 0
 
     @property
     def tokens(self) -> int:
@@ -64,11 +72,14 @@ class JoinedState:
 Document = DocumentState | JoinedState
 
 
-def joined(states: Sequence[DocumentState], bos: int) -> Document:
+def joined(states: Sequence[DocumentState], bos: int, recompute: int) -> Document:
     """States as one document, in this order; `bos` counts the BOS tokens of each.
 
-    Raises UsageError for none, and for states of different models or kinds.
+    The first `recompute` tokens of each but the first will be read anew. Raises
+    UsageError for none, and for states of different models or kinds.
     """
+    if recompute < 0:
+        raise UsageError(f"recompute is {recompute}: expected 0 tokens or more")
     if not states:
         raise UsageError("there is no document state to join")
     first = states[0]
@@ -78,4 +89,4 @@ def joined(states: Sequence[DocumentState], bos: int) -> Document:
         raise UsageError("the document states are of different kinds: make them in one way")
     if len(states) == 1:
         return first
-    return JoinedState(tuple(states), first.head if first.opens_message else bos)
+    return JoinedState(tuple(states), first.head if first.opens_message else bos, recompute)

@@ -94,9 +94,15 @@ class Engine:
         return self._cells
 
     def _evaluate(self, cells: Cells, answer: "Answer") -> bool:
-        # the last one is evaluated for its logits
-        kept = cells.keep(answer.tokens[:-1], answer.document)
+        self._put(cells, answer.document)
+        kept = cells.keep(answer.tokens[:-1])  # the last one is evaluated for its logits
         return self._add(cells, answer.tokens[kept:], lambda: answer.cancelled)
+
+    def _put(self, cells: Cells, document: Document | None) -> None:
+        """Bring the cells to a document."""
+        if document != cells.document:
+            with self._turns.turn("generate"):
+                self.evaluated += cells.restore(document)
 
     def _add(self, cells: Cells, tokens: Sequence[int], cancelled: Callable[[], bool]) -> bool:
         """Evaluate tokens behind those that the cells hold; False when cancelled meanwhile."""
@@ -125,6 +131,7 @@ class Engine:
             )
         with self._lock:
             cells = self._ready_cells()
+            self._put(cells, None)
             kept = cells.keep(tokens)
             self._add(cells, tokens[kept:], lambda: False)
             return cells.context.save(0)

@@ -26,7 +26,7 @@ from gritlite.modelfile.check import check_model
 from gritlite.modelfile.fingerprint import fingerprint
 from gritlite.modelfile.header import GGUFFile, read_header
 from gritlite.modelfile.memory import PASS_TOKENS, embed_memory
-from gritlite.prompt import CACHED_QUESTION, EmbedFormat
+from gritlite.prompt import BEHIND_TEXT, CACHED_QUESTION, EmbedFormat
 from gritlite.runtime import probe
 from gritlite.runtime.chat import Chat
 from gritlite.runtime.document import Document, DocumentState, joined
@@ -45,6 +45,7 @@ from gritlite.runtime.tokens import TextTokens
 from gritlite.runtime.turns import Turns
 
 DEFAULT_CONTEXT = 4096
+_WORD = "a"
 MAX_PASS_TOKENS = 8192  # an embedding pass holds a logit buffer of vocabulary x tokens
 
 
@@ -303,7 +304,7 @@ class GritLM:
         def kept(number: int, tokens: TextTokens, cells: bytes) -> None:
             assert keep is not None
             state = DocumentState(
-                tokens=len(tokens.ids),
+                ids=tuple(tokens.ids.tolist()),
                 head=tokens.start,
                 attention=self.format.attention,
                 model=self.fingerprint,
@@ -371,25 +372,29 @@ class GritLM:
             pass
         return states[0]
 
-    def join_states(self, states: Sequence[DocumentState]) -> Document:
+    def join_states(self, states: Sequence[DocumentState], *, recompute: int = 0) -> Document:
         """Several documents' states one behind the other, for `chat` and `generate`.
 
         Keys are rotated to their new positions, so that no two documents overlap; the
-        BOS token of the first stands for all. Raises UsageError for no states, or for
-        those of different models or kinds.
+        BOS token of the first stands for all. The first `recompute` tokens of each but
+        the first are read anew, seeing the documents before (as LegoLink of EPIC, arXiv
+        2410.15332); a document's whole length makes its cells those of a full prefill.
+        Raises UsageError for no states, or for those of different models or kinds.
         """
-        return joined(states, bos=0 if self.bos is None else 1)
+        return joined(states, bos=0 if self.bos is None else 1, recompute=recompute)
 
     def opening_tokens(self, text: str) -> list[int]:
-        """The tokens of a chat up to the end of a text that begins its first message.
+        """The tokens of a chat up to the blank line behind a text that begins its first message.
 
         Raises EmptyTextError.
         """
         self._check_open()
-        tokens = self._embedder.tokenizer.plain(text, continues=True).tolist()
-        if not tokens:
+        if not text:
             raise EmptyTextError("the text is empty: there is nothing to read")
-        return [*self._chats().opening(), *tokens]
+        # line ends become other tokens before a word than at the end
+        tokens = self._embedder.tokenizer.plain(text + BEHIND_TEXT + _WORD, continues=True)
+        word = self._embedder.tokenizer.plain(_WORD, continues=True)
+        return [*self._chats().opening(), *tokens[: -len(word)].tolist()]
 
     def opening_state(self, text: str) -> DocumentState:
         """The state of a text read causally at the beginning of a user's message.
@@ -401,7 +406,7 @@ class GritLM:
         tokens = self.opening_tokens(text)
         data = self._engine.state(tokens)
         return DocumentState(
-            tokens=len(tokens),
+            ids=tuple(tokens),
             head=len(self._chats().opening()),
             attention="causal",
             model=self.fingerprint,

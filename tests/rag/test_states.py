@@ -17,7 +17,7 @@ NUMBERS = ("f16", "q8_0", "q4_0")
 
 
 def identity(model, numbers="f16"):
-    return Identity(model.fingerprint, "0", numbers, "bidirectional", False, "digest of tokens")
+    return Identity(model.fingerprint, "0", numbers, "bidirectional", False)
 
 
 def values(state):
@@ -31,7 +31,7 @@ def values(state):
 def test_a_state_comes_back(tiny_model, numbers, share, error):
     state = tiny_model.document_state(TEXT)
     data = b"".join(encode(state, identity(tiny_model, numbers)))
-    found = decode(data, identity(tiny_model, numbers))
+    found = decode(data, identity(tiny_model, numbers), state.ids)
     assert dataclasses.replace(found, data=b"") == dataclasses.replace(state, data=b"")
     assert np.abs(values(found) - values(state)).max() <= error * np.abs(values(state)).max()
     if numbers == "f16":
@@ -44,7 +44,7 @@ def test_a_state_comes_back(tiny_model, numbers, share, error):
 def test_an_answer_goes_on_from_it(tiny_model, numbers):
     state = tiny_model.document_state(TEXT)
     data = b"".join(encode(state, identity(tiny_model, numbers)))
-    found = decode(data, identity(tiny_model, numbers))
+    found = decode(data, identity(tiny_model, numbers), state.ids)
     answer = tiny_model.generate("Who?", document=found, temperature=0, max_tokens=5)
     if numbers == "f16":
         wanted = tiny_model.generate("Who?", document=state, temperature=0, max_tokens=5)
@@ -55,39 +55,47 @@ def test_an_answer_goes_on_from_it(tiny_model, numbers):
 def written(tiny_path):
     with GritLM(tiny_path, threads=1) as model:
         name = identity(model, "q8_0")
-        return b"".join(encode(model.document_state("Who founded it?"), name)), name
+        state = model.document_state("Who founded it?")
+        return b"".join(encode(state, name)), name, state.ids
 
 
 def test_every_flipped_bit_is_noticed(written):
-    data, name = written
+    data, name, ids = written
     rng = np.random.default_rng(0)
     places = {*range(64), *rng.integers(0, len(data), 200).tolist(), len(data) - 1}
     for place in places:
         damaged = bytearray(data)
         damaged[place] ^= 1 << int(rng.integers(8))
         with pytest.raises(FormatError):
-            decode(bytes(damaged), name)
+            decode(bytes(damaged), name, ids)
 
 
 def test_every_cut_is_noticed(written):
-    data, name = written
+    data, name, ids = written
     for length in (*range(40), len(data) // 2, len(data) - 1):
         with pytest.raises(FormatError):
-            decode(data[:length], name)
+            decode(data[:length], name, ids)
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Identity)])
 def test_another_identity_is_refused(written, field):
-    data, name = written
+    data, name, ids = written
     with pytest.raises(FormatError, match=f"made for other {field}"):
-        decode(data, dataclasses.replace(name, **{field: "another"}))
+        decode(data, dataclasses.replace(name, **{field: "another"}), ids)
+
+
+def test_other_tokens_are_refused(written):
+    data, name, ids = written
+    for others in (ids[:-1], (*ids, 5), (*ids[:-1], ids[-1] + 1)):
+        with pytest.raises(FormatError, match="made for other tokens"):
+            decode(data, name, others)
 
 
 def test_a_newer_form_is_refused(written, monkeypatch):
-    data, name = written
+    data, name, ids = written
     monkeypatch.setattr(blob, "_VERSION", 2)
     with pytest.raises(FormatError, match="another version"):
-        decode(data, name)
+        decode(data, name, ids)
 
 
 @pytest.fixture

@@ -266,7 +266,7 @@ def test_texts_without_a_state(tiny_model: GritLM) -> None:
 def test_a_state_shows_what_it_is(tiny_model: GritLM) -> None:
     state = tiny_model.document_state(DOCUMENT)
     shown = repr(state)
-    assert f"tokens={state.tokens}" in shown
+    assert "attention='bidirectional'" in shown
     assert len(shown) < 200
     # keys and values of 2 layers, 2 heads of 32 numbers, in f16, and a little about each cell
     cells = state.tokens * 2 * 2 * 2 * 32 * 2
@@ -393,6 +393,62 @@ def test_joined_openings_share_the_first_ones_head(tiny_model: GritLM) -> None:
     answer = tiny_model.chat([user("Who?")], stream=True, document=both, **GREEDY)
     list(answer)
     assert answer.finish_reason in ("stop", "length")
+
+
+@pytest.mark.parametrize("case", ["llama-head-dim", "qwen2", "mistral"])
+def test_openings_that_are_read_anew_answer_as_a_full_prefill(
+    tiny_file: Callable[..., Path], case: str
+) -> None:
+    texts = (DOCUMENT.strip(), SECOND.strip(), DOCUMENT.strip())
+    with GritLM(tiny_file(case), threads=1) as model:
+        states = [model.opening_state(text) for text in texts]
+        state = model.join_states(states, recompute=10_000)
+        before = model._engine.evaluated
+        answer = model.chat([user("Who?")], stream=True, document=state, **GREEDY)
+        list(answer)
+        anew = state.tokens - states[0].tokens
+        new = answer.prompt_tokens + len(answer.generated) - (answer.finish_reason == "length")
+        assert model._engine.evaluated - before == anew + new
+        asked = "\n\n".join([*texts, cached_question("Who?")])
+        whole = model.chat([user(asked)], stream=True, **GREEDY)
+        list(whole)
+        assert whole.prompt_tokens == state.tokens + answer.prompt_tokens
+        assert whole.generated == answer.generated
+
+
+@pytest.mark.parametrize("causally", [True, False])
+@pytest.mark.parametrize("recompute", [0, 8, 10_000])
+def test_the_first_tokens_of_a_joined_state_see_what_stands_before(
+    tiny_model: GritLM, causally: bool, recompute: int
+) -> None:
+    """Against a context in which the same passes are run by hand."""
+    make = tiny_model.opening_state if causally else tiny_model.document_state
+    one, two = make(DOCUMENT), make(SECOND)
+    found = logits_after(tiny_model, tiny_model.join_states([one, two], recompute=recompute))
+    left_out = one.head if causally else int(tiny_model.bos is not None)
+    first = one.tokens - left_out  # where the second would begin
+    anew = list(two.ids[left_out:][:recompute])
+    question = tiny_model._embedder.tokenizer.plain("Who?", continues=True).tolist()
+    options = ContextOptions(n_ctx=2048, n_batch=512, threads=1, n_seq_max=2, causal=causally)
+    with Context(tiny_model._weights, options) as context:
+        decode(context, list(one.ids), 0, 0)
+        if anew:
+            decode(context, anew, one.tokens, 0)
+        decode(context, list(two.ids), first, 1)
+        context.forget(1, first, one.tokens + len(anew))
+        context.join(1, 0)
+        C.llama_set_causal_attn(context.pointer, True)
+        decode(context, question, one.tokens + two.tokens - left_out, 0)
+        wanted = context.logits()
+    assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
+    if recompute:
+        plain = logits_after(tiny_model, tiny_model.join_states([one, two]))
+        assert np.abs(found - plain).max() > 2 * np.abs(found - wanted).max()
+
+
+def test_a_negative_number_of_tokens_to_recompute(tiny_model: GritLM) -> None:
+    with pytest.raises(UsageError, match="recompute is -1"):
+        tiny_model.join_states([tiny_model.document_state(DOCUMENT)], recompute=-1)
 
 
 def test_states_of_two_kinds_and_messages_before_an_opening(tiny_model: GritLM) -> None:

@@ -8,7 +8,7 @@ wrong (kv_unified, n_ubatch = n_batch).
 
 import contextlib
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -215,6 +215,15 @@ class Context:
             raise FormatError(
                 f"llama.cpp refuses a key-value state of {len(buffer)} bytes: {last_message()}"
             )
+
+    @contextlib.contextmanager
+    def bidirectional(self) -> Iterator[None]:
+        """Let the tokens of the block's batches see each other, in a causal context."""
+        C.llama_set_causal_attn(self.pointer, False)
+        try:
+            yield
+        finally:
+            C.llama_set_causal_attn(self.pointer, True)
 
     def clear(self) -> None:
         """Forget every sequence."""
