@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.options import load, model_options
+from gritlite.cli.options import load, model_options, tokens_or_all
 from gritlite.cli.stores import cited, search_options, store_option
-from gritlite.rag.layouts import LAYOUTS, Layout
+from gritlite.rag.layouts import AUTO, LAYOUTS, Choice
 
 if TYPE_CHECKING:
     from gritlite.rag.answer import StoreAnswer
@@ -21,11 +21,22 @@ if TYPE_CHECKING:
 @model_options
 @search_options(count=3)
 @click.option(
-    "--layout",
-    type=click.Choice(LAYOUTS),
+    "--cache",
+    "layout",
+    type=click.Choice((*LAYOUTS, AUTO)),
     default="document-then-query",
     show_default=True,
-    help="What is read and what comes from stored states (docs/rag.md).",
+    help="What is read and what comes from stored states (docs/rag.md); auto takes exact or "
+    "document-then-query, whichever is expected to be faster.",
+)
+@click.option(
+    "--recompute",
+    callback=tokens_or_all,
+    default="0",
+    show_default=True,
+    metavar="N|all",
+    help="Tokens at the beginning of each passage but the first that are read again behind the "
+    "others, where states are joined.",
 )
 @click.option("--context-length", type=click.IntRange(min=1), help="Tokens that an answer can use.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the answer.")
@@ -49,8 +60,10 @@ def command(
     verbose: bool,
     count: int,
     mode: str,
+    rerank: int,
     instruction: str,
-    layout: Layout,
+    layout: Choice,
+    recompute: int,
     context_length: int | None,
     as_json: bool,
     **sampling: Any,
@@ -76,7 +89,9 @@ def command(
             question,
             count,
             layout=layout,
+            recompute=recompute,
             mode=mode,  # type: ignore[arg-type]
+            rerank=rerank,
             instruction=instruction,
             **given,
         ) as answer,

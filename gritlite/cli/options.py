@@ -1,6 +1,7 @@
 """Options that several commands share, and the loading of a model with them."""
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -45,6 +46,23 @@ def byte_count(_context: click.Context, _option: click.Parameter, value: str | N
     if match is None or match[2].upper() not in _UNITS:
         raise click.BadParameter(f"{value!r} is no size: write 4.0GiB, 700MB or bytes")
     return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def tokens_or_all(
+    _context: click.Context, _option: click.Parameter, value: str | tuple[str, ...]
+) -> int | tuple[int, ...]:
+    """Numbers of tokens, "all" as one larger than any: a callback for options."""
+    if isinstance(value, tuple):
+        return tuple(map(_token_count, value))
+    return _token_count(value)
+
+
+def _token_count(value: str) -> int:
+    if value == "all":
+        return sys.maxsize
+    if value.isascii() and value.isdecimal():
+        return int(value)
+    raise click.BadParameter(f"{value!r} is neither a number of tokens nor 'all'")
 
 
 def load(model: str, *, verbose: bool, **options: Any) -> "GritLM":

@@ -28,6 +28,7 @@ def command(
     verbose: bool,
     count: int,
     mode: str,
+    rerank: int,
     instruction: str,
     as_json: bool,
 ) -> None:
@@ -39,7 +40,13 @@ def command(
         load(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
         Store.open(store_path, loaded, create=False) as store,
     ):
-        passages = store.search(query, count, mode=mode, instruction=instruction)  # type: ignore[arg-type]
+        passages = store.search(
+            query,
+            count,
+            mode=mode,  # type: ignore[arg-type]
+            rerank=rerank,
+            instruction=instruction,
+        )
     if not passages:
         tell(f"nothing found in {store_path}")
     for number, passage in enumerate(passages, 1):

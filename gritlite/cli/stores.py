@@ -42,6 +42,14 @@ def search_options(count: int) -> Callable[[Any], Any]:
             help="Find them by meaning, by the question's words, or by both joined.",
         ),
         click.option(
+            "--rerank",
+            type=click.IntRange(min=0),
+            default=0,
+            metavar="N",
+            help="Read the best N passages again, and order them by how likely the model finds "
+            "the question after each.",
+        ),
+        click.option(
             "--instruction",
             default="",
             metavar="WORDS",

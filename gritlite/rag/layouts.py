@@ -38,8 +38,17 @@ Layout = Literal[
     "doc-query",
     "exact",
 ]
+Choice = Layout | Literal["auto"]  # one of them, or the cheapest that answers as well
 Kind = Literal["doc", "exact"]  # of a passage's state: of its embedding pass, or as an opening
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+AUTO: Literal["auto"] = "auto"
+
+
+def kind_of(layout: Layout) -> Kind | None:
+    """The kind of passages' states that a layout uses, None if it uses none."""
+    if layout == "exact":
+        return "exact"
+    return "doc" if layout in ("doc", "query-doc", "doc-query") else None
 
 
 @dataclass(frozen=True)

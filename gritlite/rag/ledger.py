@@ -71,7 +71,7 @@ class Ledger:
 
     def read(self, chunk: int, kind: Kind) -> bytes | None:
         """A file of the ledger, which then was used last; None if it is not there."""
-        if not self._knows(chunk, kind):
+        if not self.knows(chunk, kind):
             return None
         try:
             data = self._path(chunk, kind).read_bytes()
@@ -84,15 +84,19 @@ class Ledger:
             )
         return data
 
-    def _knows(self, chunk: int, kind: str) -> bool:
+    def knows(self, chunk: int, kind: str) -> bool:
+        """Whether the ledger has a state of that kind."""
         found = self._database.execute(
             "select 1 from state where chunk = ? and kind = ?", (chunk, kind)
         )
         return found.fetchone() is not None
 
-    def usage(self) -> Usage:
-        """What the ledger adds up to."""
-        rows = self._database.execute("select count(*), coalesce(sum(bytes), 0) from state")
+    def usage(self, kind: Kind | None = None) -> Usage:
+        """What the states of a kind, or all, add up to."""
+        rows = self._database.execute(
+            "select count(*), coalesce(sum(bytes), 0) from state where kind = coalesce(?, kind)",
+            (kind,),
+        )
         return Usage(*rows.fetchone())
 
     def shrink(self, most: int) -> int:
@@ -122,7 +126,7 @@ class Ledger:
         removed = 0
         for path in self._files():
             chunk, _, kind = path.stem.partition(".")
-            if path.suffix != _SUFFIX or not self._knows(int(chunk), kind):
+            if path.suffix != _SUFFIX or not self.knows(int(chunk), kind):
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -18,14 +19,16 @@ from gritlite.modelfile.memory import cell_bytes
 from gritlite.rag import layouts
 from gritlite.rag.answer import StoreAnswer, Timings
 from gritlite.rag.blob import SHARE_OF_F16, Number
+from gritlite.rag.costs import Costs, cheapest
 from gritlite.rag.database import Database, check_there
 from gritlite.rag.extra import require_rag
 from gritlite.rag.folder import listing
 from gritlite.rag.gathering import Gathering
 from gritlite.rag.indexing import Changes, Indexing, Pending, Progress
-from gritlite.rag.layouts import LAYOUTS, Layout, Sources
-from gritlite.rag.ledger import Ledger
+from gritlite.rag.layouts import AUTO, LAYOUTS, Choice, Kind, Layout, Sources
+from gritlite.rag.ledger import Ledger, Usage
 from gritlite.rag.places import Places
+from gritlite.rag.reranking import reranked
 from gritlite.rag.searching import Mode, Passage, Searching
 from gritlite.rag.settings import Settings, StateNumbers
 from gritlite.rag.states import States
@@ -71,6 +74,7 @@ class Store:
         self._database = database  # writing has a connection of its own, and searches go on
         self._places = Places(path.parent)
         self._states = self._states_in(database)
+        self._costs = Costs(database)
         self._searching = Searching(database, self._places, settings.vectors)
         self._turn = threading.RLock()
 
@@ -192,33 +196,39 @@ class Store:
         count: int = 3,
         *,
         history: Sequence[Message] = (),
-        layout: Layout = "document-then-query",
+        layout: Choice = "document-then-query",
+        recompute: int = 0,
         mode: Mode = "hybrid",
+        rerank: int = 0,
         instruction: str = "",
         **options: Any,
     ) -> StoreAnswer:
         """Answer a question from the `count` passages that suit it best.
 
         `layout` says what is read and what comes from stored states (`layouts`
-        describes them); a state that is not stored is computed, and kept if the store
-        keeps states. `history` are messages of a chat before the question; passages are
-        found for the question alone. `mode` and `instruction` are those of `search`,
-        other options those of `GritLM.chat`; by default the likeliest token is always
-        taken. Close the answer, or read it to its end.
+        describes them), and "auto" takes `exact` or `document-then-query`, whichever is
+        expected to be faster. A state that is not stored is computed, and kept if the store
+        keeps states. `recompute` is that of `GritLM.join_states`. `history` are messages of
+        a chat before the question; passages are found for the question alone. `mode`,
+        `rerank` and `instruction` are those of `search`, other options those of
+        `GritLM.chat`; by default the likeliest token is always taken. Close the answer, or
+        read it to its end.
 
         Raises UsageError for an unknown layout and for a store without documents,
         EmptyTextError, and InputTooLongError when passages and question do not fit
         the context.
         """
-        if layout not in LAYOUTS:
-            raise UsageError(f"layout is {layout!r}: expected one of {', '.join(LAYOUTS)}")
+        if layout not in (*LAYOUTS, AUTO):
+            raise UsageError(f"layout is {layout!r}: expected {AUTO} or {', '.join(LAYOUTS)}")
         asked = time.perf_counter()
         vector, query_state = self._embedded_query(question, instruction)
-        passages = self._found(question, vector, count, mode)
+        passages = self._found(question, vector, count, mode, rerank)
         if not passages:
             raise UsageError(f"nothing was found in {self.path}: index documents that tell of it")
         found = time.perf_counter() - asked
-        gathered = Gathering(self.model, self._states, self._turn, passages)
+        if layout == AUTO:
+            layout = self._cheapest(passages, recompute)
+        gathered = Gathering(self.model, self._states, self._costs, self._turn, passages)
         prompt = layouts.prompt(
             layout,
             Sources(
@@ -226,7 +236,7 @@ class Store:
                 [passage.embedded for passage in passages],
                 gathered.states,
                 query_state,
-                self.model.join_states,
+                partial(self.model.join_states, recompute=recompute),
             ),
         )
         answer = self.model.chat(
@@ -246,6 +256,17 @@ class Store:
             states_computed=gathered.computed,
         )
 
+    def _cheapest(self, passages: Sequence[Passage], recompute: int) -> Layout:
+        """The layout that "auto" stands for."""
+        if self._states is None:
+            return "document-then-query"
+        with self._turn:
+            knows = self._states.ledger.knows
+            stored = [passage for passage in passages if knows(passage.chunk, "exact")]
+            tokens = [len(self.model.tokenize(passage.embedded)) for passage in stored]
+            anew = sum(min(each, recompute) for each in tokens[1:])
+            return cheapest(self._costs, sum(tokens), anew)
+
     def _embedded_query(self, question: str, instruction: str) -> tuple[Vectors, DocumentState]:
         """A question's vector [d] and state, of one pass."""
         states: list[DocumentState] = []
@@ -256,25 +277,40 @@ class Store:
         return vectors[0], states[0]
 
     def search(
-        self, query: str, count: int = 5, *, mode: Mode = "hybrid", instruction: str = ""
+        self,
+        query: str,
+        count: int = 5,
+        *,
+        mode: Mode = "hybrid",
+        rerank: int = 0,
+        instruction: str = "",
     ) -> list[Passage]:
         """The `count` passages that suit a query best, best first.
 
-        `mode` is "vectors" (meaning), "words" (BM25) or both. `instruction` are
-        plain words that say what the query is embedded for. Raises EmptyTextError
-        for an empty query, and InputTooLongError for one that no pass can hold.
+        `mode` is "vectors" (meaning), "words" (BM25) or both. Of these, `rerank` passages
+        are put into the order of the model's own likelihood of the query after each,
+        which reads them all; 0 leaves the order. `instruction` are plain words that say
+        what the query is embedded for. Raises EmptyTextError for an empty query, and
+        InputTooLongError for one that no pass can hold.
         """
         vector = None
         if mode != "words":
             prompt = self.model.format.with_instruction(instruction)
             vector = self.model.encode(query, instruction=prompt, max_length=None)
-        return self._found(query, vector, count, mode)
+        return self._found(query, vector, count, mode, rerank)
 
-    def _found(self, query: str, vector: Vectors | None, count: int, mode: Mode) -> list[Passage]:
+    def _found(
+        self, query: str, vector: Vectors | None, count: int, mode: Mode, rerank: int
+    ) -> list[Passage]:
         if count < 1:
             raise UsageError(f"count is {count}: expected 1 or more")
+        if rerank and rerank < count:
+            raise UsageError(f"rerank is {rerank}: expected {count} passages or more, or 0")
         with self._turn:
-            return self._searching.search(query, vector, count, mode)
+            passages = self._searching.search(query, vector, max(count, rerank), mode)
+        if rerank:
+            passages = reranked(self.model, query, passages)
+        return passages[:count]
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Indexing]:
@@ -291,6 +327,11 @@ class Store:
             return None
         ledger = Ledger(self.path, database)
         return States(ledger, self.model, settings.states, settings.states_budget or None)
+
+    def state_usage(self, kind: Kind | None = None) -> Usage:
+        """The states of a kind, or all: how many there are, and the bytes of their files."""
+        with self._turn:
+            return Usage(0, 0) if self._states is None else self._states.ledger.usage(kind)
 
     def close(self) -> None:
         """Close the file. The model stays open."""

@@ -172,12 +172,24 @@ def test_the_order_of_states_is_that_of_the_layout(tiny_model):
     )
 
 
+def test_joined_openings_read_anew_answer_as_a_full_prefill(tmp_path, tiny_model, folder):
+    with opened(tmp_path, tiny_model, folder, states="f16") as store:
+        for question in (QUESTION, "What colour is the ferry?"):
+            answers = [
+                store.ask(question, 3, layout=layout, recompute=recompute, max_tokens=12)
+                for layout, recompute in (("exact", 10_000), ("document-then-query", 0))
+            ]
+            for answer in answers:
+                "".join(answer)
+            assert answers[0].answer.generated == answers[1].answer.generated
+
+
 def test_questions_that_cannot_be_answered(tmp_path, tiny_path, tiny_model, folder):
     with Store.open(tmp_path / "a.grit", tiny_model) as store:
         with pytest.raises(UsageError, match=r"nothing was found in .*: index documents"):
             store.ask(QUESTION)
         store.add(folder)
-        with pytest.raises(UsageError, match="expected one of query-then-document, "):
+        with pytest.raises(UsageError, match="expected auto or query-then-document, "):
             store.ask(QUESTION, layout="best")
         with pytest.raises(InputTooLongError):
             store.ask("word " * 2000)
