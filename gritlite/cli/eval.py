@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from gritlite.cli.eval_rag import command as rag
 from gritlite.cli.options import load, model_options
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def _by_task(
     return chosen
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @model_options
 @_test_set("--sts", "FILE", "Pairs with scores, tab-separated as the STS Benchmark: Spearman.")
 @_test_set(
@@ -84,7 +86,10 @@ def _by_task(
 @click.option(
     "--compare", type=click.Path(path_type=Path), help="Report to show beside, with the change."
 )
+@click.pass_context
 def command(
+    context: click.Context,
+    /,
     passages: tuple[str, ...],
     instructions: dict[str, str],
     max_length: int | None,
@@ -100,6 +105,9 @@ def command(
     Each option that names a test set can be given several times. All sets are read
     before the first is measured; the table is printed as it grows, a row a measure.
     """
+    if context.invoked_subcommand is not None:
+        _check_no_options(context)
+        return
     from gritlite.cli.scores import ScoreTable
     from gritlite.eval.encoder import GritEncoder
     from gritlite.eval.report import (
@@ -143,6 +151,16 @@ def command(
         }
         report = Report(subject(model.path), versions(), settings, tuple(scores), seconds)
         write_report(report, output, force=force)
+
+
+command.add_command(rag, "rag")
+
+
+def _check_no_options(context: click.Context) -> None:
+    """Raise for options before a command of the group: they would say nothing to it."""
+    for name in context.params:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"put options behind {context.invoked_subcommand}")
 
 
 def _embedding_tasks(

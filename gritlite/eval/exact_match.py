@@ -109,6 +109,11 @@ def exact_match(answer: str, accepted: str) -> bool:
     return normalize(answer) == normalize(accepted)
 
 
+def match(answer: str, accepted: str) -> bool:
+    """Whether an accepted answer's words stand in the answer, one behind the other."""
+    return f" {' '.join(normalize(accepted))} " in f" {' '.join(normalize(answer))} "
+
+
 def f1(answer: str, accepted: str) -> float:
     """The harmonic mean of precision and recall of an answer's words, 0 where none is shared."""
     given, wanted = normalize(answer), normalize(accepted)

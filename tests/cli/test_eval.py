@@ -7,6 +7,7 @@ import click
 import pytest
 
 from gritlite.cli.eval import command
+from gritlite.cli.eval_rag import command as rag
 from gritlite.cli.scores import ScoreTable
 from gritlite.errors import FormatError, InputTooLongError, OutputExistsError, UsageError
 from gritlite.eval import clustering
@@ -143,3 +144,33 @@ def test_the_table_compares_only_what_is_comparable():
 def test_names_do_not_drive_the_terminal():
     name = "sts \x1b[2J"
     assert "\x1b" not in ScoreTable([name]).rows([Score(name, "Spearman", 1.0, 1)])
+
+
+def test_the_table_of_layouts(tiny_path, sets):
+    output = sets / "rag.json"
+    result = invoke(
+        rag,
+        tiny_path,
+        sets / "squad.json",
+        *("--cache", "document-then-query", "--cache", "exact", "--states", "q4_0"),
+        *("-k", 2, "--recompute", 0, "--recompute", "all", "--long", 100, "--json", output),
+    )
+    head, *rows = result.stdout.splitlines()
+    assert head.split()[:3] == ["layout", "states", "recomputed"]
+    assert [row.split()[:3] for row in rows[1:]] == [
+        ["exact", "q4_0", "0"],
+        ["exact", "q4_0", "all"],
+    ]
+    scores = read_report(output).scores
+    tasks = list(dict.fromkeys(score.task for score in scores))
+    assert tasks == [
+        "rag squad.json: document-then-query",
+        "rag squad.json: exact, q4_0, 0",
+        "rag squad.json: exact, q4_0, all",
+    ]
+    assert len(scores) == 6 + 4 + 2 * (7 + 4)
+
+
+def test_options_before_rag_are_refused(sets):
+    with pytest.raises(click.UsageError, match="put options behind rag"):
+        invoke(command, sets / "model.gguf", "rag", sets / "squad.json")

@@ -1,0 +1,108 @@
+"""The paper's two samples: how soon each layout answers about a long document, or a long query.
+
+As in its appendix, one text has many tokens and the other few. Greedy answers end after
+`ANSWER_TOKENS` tokens at most. State files are dropped from the page cache before each
+question where the system can do that, so they come from the disk.
+"""
+
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from gritlite.eval.layouts import Variant, from_stored, waited
+from gritlite.eval.task import Progress
+from gritlite.rag.answer import StoreAnswer
+from gritlite.rag.store import Store
+from gritlite.runtime.model import GritLM
+
+ANSWER_TOKENS = 16
+ROUNDS = 3
+_HEADING_ROOM = 32  # tokens of a chunk beside its text
+_SHORT = "Where does the ferry stop?"
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Medians of seconds from the found document to the first piece, and to the answer's end."""
+
+    ttft: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A document and a query."""
+
+    document: str
+    query: str
+
+
+def samples(model: GritLM, words: Sequence[str], tokens: int) -> dict[str, Sample]:
+    """A long document and a long query, by these names: `tokens` tokens of the words."""
+    long = of_length(model, words, tokens)
+    return {"document": Sample(long, _SHORT), "query": Sample(_SHORT, long)}
+
+
+def of_length(model: GritLM, words: Sequence[str], tokens: int) -> str:
+    """The first words, again and again, with as many tokens together or one word's fewer."""
+    repeated = [*words] * (1 + tokens // max(len(words), 1))
+    count = bisect_right(
+        range(1, len(repeated) + 1), tokens, key=lambda n: len(model.tokenize(_text(repeated, n)))
+    )
+    return _text(repeated, count)
+
+
+def _text(words: Sequence[str], count: int) -> str:
+    return " ".join(words[:count])
+
+
+def measure(
+    model: GritLM, sample: Sample, chosen: Sequence[Variant], progress: Progress
+) -> dict[Variant, Latency]:
+    """Ask the sample's query in every variant, turn about, `ROUNDS` times.
+
+    Raises UsageError and InputTooLongError for texts that are too long for the model.
+    """
+    seconds: dict[Variant, list[tuple[float, float]]] = {variant: [] for variant in chosen}
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        document = Path(folder, "document.txt")
+        document.write_text(sample.document, "utf-8")
+        budget = max(len(model.tokenize(sample.document)) + _HEADING_ROOM, 64)
+        stores = {}
+        for numbers in dict.fromkeys(variant.numbers for variant in chosen):
+            path = Path(folder, f"{numbers}.grit")
+            store = Store.open(path, model, states=numbers or "none", chunk_tokens=budget)
+            stores[numbers] = stack.enter_context(store)
+            store.add(document)
+        for number in range(ROUNDS):
+            for place, variant in enumerate(chosen):
+                progress(number * len(chosen) + place, ROUNDS * len(chosen))
+                store = stores[variant.numbers]
+                answer = from_stored(partial(_ask, store, sample.query, variant))
+                seconds[variant].append(waited(answer.timings))
+        progress(ROUNDS * len(chosen), ROUNDS * len(chosen))
+    return {
+        variant: Latency(*(median(each) for each in zip(*times, strict=True)))
+        for variant, times in seconds.items()
+    }
+
+
+def _ask(store: Store, query: str, variant: Variant) -> StoreAnswer:
+    forget_files(store.path.parent)
+    return store.ask(query, 1, layout=variant.layout, mode="vectors", max_tokens=ANSWER_TOKENS)
+
+
+def forget_files(folder: Path) -> None:
+    """Drop a folder's states from the page cache, where the system has a call for it."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for path in folder.rglob("*.kv"):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())  # only what is on the disk can be dropped
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

