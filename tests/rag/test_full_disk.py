@@ -1,0 +1,72 @@
+"""A disk that is full while a store is brought up to date: a small tmpfs, of a namespace's own."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+ADD = """
+import sys
+from pathlib import Path
+from gritlite import GritLM
+from gritlite.errors import FileError
+from gritlite.rag import care
+from gritlite.rag.store import Store
+model, path, states, folder = sys.argv[1:]
+with GritLM(model, threads=1, pass_tokens=64) as loaded:
+    try:
+        with Store.open(path, loaded, chunk_tokens=64, states=states) as store:
+            store.add(folder)
+            print(store.state_usage().states, len(store.search("ferry", 1000, mode="vectors")))
+    except FileError as error:
+        print(error)
+print(care.verify(Path(path)))
+"""
+RUN = """
+set -e
+disk=$1 small=$2 python=$3; shift 3
+mount -t tmpfs -o size=$small none "$disk"
+"$python" -c "$@"
+mount -o remount,size=64m "$disk"
+"$python" -c "$@"
+"""
+CHUNKS = 60
+
+
+def in_a_namespace(*arguments):
+    """Run a program as the root of a namespace, who may mount file systems there."""
+    return subprocess.run(
+        ["unshare", "--map-root-user", "--mount", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tmpfs is Linux's")
+@pytest.mark.parametrize(
+    ("states", "size", "what"),
+    # the log of changes takes a megabyte before the first state is written
+    [("f16", "1400k", r"\.states/0/"), ("none", "150k", r"notes\.grit")],
+)
+def test_a_full_disk_loses_nothing(tmp_path, tiny_path, states, size, what):
+    if in_a_namespace("true").returncode:
+        pytest.skip("this system lets no user make namespaces, so no small disk can be mounted")
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for number in range(CHUNKS):
+        (folder / f"{number}.txt").write_text(f"Boat {number}: " + "the ferry leaves. " * 3)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    store = disk / "notes.grit"
+    found = in_a_namespace(
+        *("sh", "-c", RUN, "sh", disk, size, sys.executable),
+        *(ADD, tiny_path, store, states, folder),
+    )
+    assert found.stderr == ""
+    full, sound, done, whole = found.stdout.splitlines()
+    assert full.startswith("the disk is full while writing ")
+    assert re.search(what, full)
+    assert (sound, whole) == ("[]", "[]")
+    assert done == f"{CHUNKS if states != 'none' else 0} {CHUNKS}"
