@@ -1,6 +1,6 @@
-"""The library libggml-base that ships inside llama_cpp: where it stands, and its functions.
+"""ggml's libraries that ship inside llama_cpp: where they stand, and their functions.
 
-It is loaded by ctypes, which releases the GIL during a call, and without
+They are loaded by ctypes, which releases the GIL during a call, and without
 importing llama_cpp: that takes half a second and loads far more than is needed.
 What a function does is known to its caller.
 """
@@ -18,17 +18,19 @@ from gritlite.errors import LibraryError
 
 # the versioned name is what libllama links to: another one would map a second copy
 _FILE_NAMES = {
-    "darwin": ("libggml-base.0.dylib", "libggml-base.dylib", "libggml-base.so"),
-    "win32": ("ggml-base.dll", "libggml-base.dll"),
-}.get(sys.platform, ("libggml-base.so.0", "libggml-base.so"))
+    "darwin": ("lib{}.0.dylib", "lib{}.dylib", "lib{}.so"),
+    "win32": ("{}.dll", "lib{}.dll"),
+}.get(sys.platform, ("lib{}.so.0", "lib{}.so"))
 
 
-def function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-    """A C function of the library, with the ctypes types of its result and arguments.
+def function(
+    name: str, result: Any, *arguments: Any, library: str = "ggml-base"
+) -> Callable[..., Any]:
+    """A C function of a library, with the ctypes types of its result and arguments.
 
     Raises LibraryError if the library is missing or cannot be used.
     """
-    path = _find()
+    path = _find(library)
     try:
         found = _load(path)[name]  # a new object at each call, so that callers share no types
     except (OSError, AttributeError) as error:
@@ -46,12 +48,13 @@ def library_folder() -> Path:
     return Path(os.environ.get("LLAMA_CPP_LIB_PATH") or Path(spec.origin).parent / "lib")
 
 
-def _find() -> Path:
+def _find(library: str) -> Path:
     folder = library_folder()
     for name in _FILE_NAMES:
-        if (folder / name).is_file():
-            return folder / name
-    raise LibraryError(f"no libggml-base in {folder}: reinstall llama-cpp-python")
+        path = folder / name.format(library)
+        if path.is_file():
+            return path
+    raise LibraryError(f"no lib{library} in {folder}: reinstall llama-cpp-python")
 
 
 @functools.cache

@@ -59,7 +59,7 @@ def test_a_folder_without_the_library(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_file_that_is_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(tmp_path))
-    broken = tmp_path / ggml_base._FILE_NAMES[0]
+    broken = tmp_path / ggml_base._FILE_NAMES[0].format("ggml-base")
     broken.write_bytes(b"no library")
     with pytest.raises(LibraryError, match=f"{broken} cannot be used: .*; reinstall"):
         function(*TYPE_SIZE)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from gritlite.errors import FormatError
 from gritlite.quant.rows import dequantize_rows, quantize_rows
+from gritlite.rag.halves import to_half, to_single
 from gritlite.runtime.document import DocumentState
 from gritlite.runtime.llama.sequence_state import SequenceState, read_sequence, write_sequence
 
@@ -133,10 +134,10 @@ def _digest(ids: Sequence[int]) -> str:
 def _quantized(rows: NDArray[np.uint8], numbers: Number) -> NDArray[np.uint8]:
     if numbers == "f16":
         return np.ascontiguousarray(rows)
-    return quantize_rows(rows.view("<f2").astype(np.float32), _TYPES[numbers], threads=1)
+    return quantize_rows(to_single(rows.view("<f2")), _TYPES[numbers], threads=1)
 
 
 def _half(rows: NDArray[np.uint8], numbers: Number) -> NDArray[np.uint8]:
     if numbers == "f16":
         return rows
-    return dequantize_rows(rows, _TYPES[numbers]).astype("<f2").view(np.uint8)
+    return to_half(dequantize_rows(rows, _TYPES[numbers])).view(np.uint8)
