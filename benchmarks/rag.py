@@ -1,0 +1,141 @@
+"""What stored states gain and cost: time to first token, indexing time, memory.
+
+    python benchmarks/rag.py MODEL --ttft 1000 --ttft 4000 --texts FILE
+    python benchmarks/rag.py MODEL --indexing 200 --texts FILE
+    python benchmarks/rag.py MODEL --memory 1000 --memory 20000
+
+FILE is any long text. The first compares answers about a document of so many tokens after a full
+prefill and from its stored state, which is read from the disk. The second indexes so many chunks
+with and without keeping their states, turn about. The third indexes so many short chunks, each
+number in a process of its own, and prints the most memory that was resident; a small MODEL
+does, for what grows is not the model.
+"""
+
+import argparse
+import itertools
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from gritlite import GritLM
+from gritlite.eval import latency
+from gritlite.eval.layouts import Variant
+from gritlite.rag.blob import Number
+from gritlite.rag.settings import StateNumbers
+from gritlite.rag.store import Store
+
+ROUNDS = 5
+ANSWER_ROOM = 256  # tokens beside the document
+CHUNK_TOKENS = 256
+LAYOUTS = (Variant("document-then-query"), Variant("exact", "q8_0"), Variant("doc", "q8_0"))
+KEPT: tuple[StateNumbers, ...] = ("none", *get_args(Number))
+MEMORY = """
+import resource, sys
+from gritlite import GritLM
+from gritlite.rag.store import Store
+model, path, folder = sys.argv[1:]
+with GritLM(model, threads=2) as loaded, Store.open(path, loaded, states="q8_0") as store:
+    store.add(folder)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+def main() -> None:
+    """Parse the command line and measure what it asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--texts", type=Path, help="a long text")
+    parser.add_argument("--ttft", type=int, action="append", default=[], help="tokens")
+    parser.add_argument("--indexing", type=int, action="append", default=[], help="chunks")
+    parser.add_argument("--memory", type=int, action="append", default=[], help="chunks")
+    options = parser.parse_args()
+    words = options.texts.read_text("utf-8").split() if options.texts else []
+    for tokens in options.ttft:
+        measure_ttft(options.model, words, tokens)
+    for chunks in options.indexing:
+        measure_indexing(options.model, words, chunks)
+    for chunks in options.memory:
+        measure_memory(options.model, chunks)
+
+
+def measure_ttft(path: Path, words: Sequence[str], tokens: int) -> None:
+    """Print the seconds to the first token of each layout, and what a stored state must take."""
+    with GritLM(path, context_length=tokens + ANSWER_ROOM) as model:
+        sample = latency.samples(model, words, tokens)["document"]
+        found = latency.measure(model, sample, LAYOUTS, lambda *_: None)
+        question = statistics.median(prefill(model, sample.query) for _ in range(ROUNDS))
+        with tempfile.TemporaryDirectory() as folder:
+            size, reading = disk(model, sample.document, Path(folder))
+    full = found[LAYOUTS[0]].ttft
+    for variant, each in found.items():
+        ratio = f"{full / each.ttft:6.1f} times as fast"
+        print(f"{tokens:,} tokens, {variant.layout:20} {each.ttft * 1e3:8.0f} ms {ratio}")
+    limit = reading + question
+    parts = f"{size / 1e6:.1f} MB from the disk {reading * 1e3:.0f}, question {question * 1e3:.0f}"
+    print(f"{tokens:,} tokens, limit {limit * 1e3:.0f} ms ({parts}): {full / limit:.1f} times")
+
+
+def prefill(model: GritLM, question: str) -> float:
+    """Seconds to the first token of an answer without any document."""
+    model.chat([{"role": "user", "content": "Hello!"}], max_tokens=1)  # nothing of it is held
+    start = time.perf_counter()
+    content = f"{question}\n\nAnswer the prior query while optionally using the context prior to it"
+    model.chat([{"role": "user", "content": content}], max_tokens=1, temperature=0)
+    return time.perf_counter() - start
+
+
+def disk(model: GritLM, document: str, folder: Path) -> tuple[int, float]:
+    """The bytes of a document's state, and the seconds that reading them from the disk takes."""
+    (folder / "a.txt").write_text(document, "utf-8")
+    budget = len(model.tokenize(document)) + 32
+    with Store.open(folder / "a.grit", model, states="q8_0", chunk_tokens=budget) as store:
+        store.add(folder / "a.txt")
+    (state,) = folder.rglob("*.kv")
+    seconds = []
+    for _ in range(ROUNDS):
+        latency.forget_files(folder)
+        start = time.perf_counter()
+        state.read_bytes()
+        seconds.append(time.perf_counter() - start)
+    return state.stat().st_size, statistics.median(seconds)
+
+
+def measure_indexing(path: Path, words: Sequence[str], chunks: int) -> None:
+    """Print the seconds of indexing with and without keeping states, and the ratios of medians."""
+    seconds: dict[StateNumbers, list[float]] = {numbers: [] for numbers in KEPT}
+    with GritLM(path) as model, tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder, "notes.txt")
+        notes.write_text(latency.of_length(model, words, chunks * CHUNK_TOKENS), "utf-8")
+        for number, numbers in itertools.product(range(ROUNDS), KEPT):
+            store_path = Path(folder, f"{number}.{numbers}.grit")
+            with Store.open(store_path, model, states=numbers) as store:
+                store.read(notes)
+                start = time.perf_counter()
+                store.embed()
+                seconds[numbers].append(time.perf_counter() - start)
+    plain = statistics.median(seconds["none"])
+    for numbers, times in seconds.items():
+        spent = statistics.median(times)
+        print(f"{chunks:,} chunks, states {numbers:5} {spent:7.2f} s, {spent / plain - 1:+.1%}")
+
+
+def measure_memory(path: Path, chunks: int) -> None:
+    """Print the most resident memory of a process that indexes so many chunks."""
+    with tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder, "notes")
+        notes.mkdir()
+        for number in range(chunks // 100):
+            parts = [f"# Part {number}.{part}\n\nThe ferry leaves.\n" for part in range(100)]
+            (notes / f"{number}.md").write_text("\n".join(parts), "utf-8")
+        arguments = [sys.executable, "-c", MEMORY, str(path), f"{folder}/a.grit", str(notes)]
+        said = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+    print(f"{chunks:,} chunks: {int(said):,} MiB resident at most")
+
+
+if __name__ == "__main__":
+    main()
