@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gritlite.cli.options import load, model_options, tokens_or_all
-from gritlite.cli.stores import cited, search_options, store_option
+from gritlite.cli.stores import cited, facts, search_options, store_option
 from gritlite.rag.layouts import AUTO, LAYOUTS, Choice
 
 if TYPE_CHECKING:
@@ -113,9 +113,7 @@ def to_json(answer: "StoreAnswer") -> str:
         {
             "answer": answer.text,
             "layout": answer.layout,
-            "passages": [
-                {**asdict(passage), "source": str(passage.source)} for passage in answer.passages
-            ],
+            "passages": [facts(passage) for passage in answer.passages],
             "seconds": asdict(answer.timings),
             "states_loaded": answer.states_loaded,
             "states_computed": answer.states_computed,

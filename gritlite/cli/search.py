@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gritlite.cli.options import load, model_options
-from gritlite.cli.stores import named, search_options, store_option
+from gritlite.cli.stores import facts, named, search_options, store_option
 
 if TYPE_CHECKING:
     from gritlite.rag.searching import Passage
@@ -50,21 +50,10 @@ def command(
     if not passages:
         tell(f"nothing found in {store_path}")
     for number, passage in enumerate(passages, 1):
-        click.echo(to_json(passage) if as_json else to_text(number, passage))
-
-
-def to_json(passage: "Passage") -> str:
-    """A passage as a JSON line."""
-    return json.dumps(
-        {
-            "source": str(passage.source),
-            "place": passage.place,
-            "heading": passage.heading,
-            "text": passage.text,
-            "score": passage.score,
-        },
-        ensure_ascii=False,
-    )
+        if as_json:
+            click.echo(json.dumps(facts(passage), ensure_ascii=False))
+        else:
+            click.echo(to_text(number, passage))
 
 
 def to_text(number: int, passage: "Passage") -> str:

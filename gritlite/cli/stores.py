@@ -71,6 +71,17 @@ def named(passage: "Passage") -> str:
     return printable(f"{origin(passage)}  ({passage.heading})")
 
 
+def facts(passage: "Passage") -> dict[str, Any]:
+    """A passage as JSON has it."""
+    return {
+        "source": str(passage.source),
+        "place": passage.place,
+        "heading": passage.heading,
+        "text": passage.text,
+        "score": passage.score,
+    }
+
+
 def cited(passages: Sequence["Passage"]) -> str:
     """The passages of an answer as a list for people, behind an empty line."""
     return "\n".join(["", *(f"[{n}] {named(each)}" for n, each in enumerate(passages, 1))])
