@@ -93,12 +93,12 @@ def command(
             mode=mode,  # type: ignore[arg-type]
             rerank=rerank,
             instruction=instruction,
+            stream=True,
             **given,
         ) as answer,
     ):
         if as_json:
-            for _ in answer:
-                pass
+            answer.read()
             click.echo(to_json(answer))
         else:
             with interrupt_cancels(answer):

@@ -71,7 +71,9 @@ class StorePartner:
     def answer(self, messages: Messages) -> "StoreAnswer":
         """From passages found for the last message; those before it are the chat so far."""
         *history, last = messages
-        self._answer = self._store.ask(last["content"], history=history, **self._options)
+        self._answer = self._store.ask(
+            last["content"], history=history, stream=True, **self._options
+        )
         return self._answer
 
     def sources(self) -> str:

@@ -95,7 +95,9 @@ def measure(
 
 def _ask(store: Store, query: str, variant: Variant) -> StoreAnswer:
     forget_files(store.path.parent)
-    return store.ask(query, 1, layout=variant.layout, mode="vectors", max_tokens=ANSWER_TOKENS)
+    return store.ask(
+        query, 1, layout=variant.layout, mode="vectors", max_tokens=ANSWER_TOKENS, stream=True
+    )
 
 
 def forget_files(folder: Path) -> None:

@@ -150,6 +150,7 @@ def ask(store: Store, question: str, variant: Variant, passages: int) -> StoreAn
         recompute=variant.recompute,
         mode="vectors",
         max_tokens=MAX_TOKENS,
+        stream=True,
     )
 
 
@@ -159,8 +160,7 @@ def from_stored(begin: Callable[[], StoreAnswer]) -> StoreAnswer:
     if answer.states_computed:
         answer.close()
         answer = begin()
-    for _ in answer:
-        pass
+    answer.read()
     return answer
 
 

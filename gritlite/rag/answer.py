@@ -87,6 +87,12 @@ class StoreAnswer(Iterator[str]):
             self._note(first_token=time.perf_counter() - self._asked)
         return piece
 
+    def read(self) -> str:
+        """Read it to its end; returns all of its text."""
+        for _ in self:
+            pass
+        return self.text
+
     def _note(self, **seconds: float) -> None:
         self.timings = Timings(**{**vars(self.timings), **seconds})
 

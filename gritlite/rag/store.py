@@ -201,9 +201,13 @@ class Store:
         mode: Mode = "hybrid",
         rerank: int = 0,
         instruction: str = "",
+        stream: bool = False,
         **options: Any,
     ) -> StoreAnswer:
         """Answer a question from the `count` passages that suit it best.
+
+        The answer that is returned is whole; with `stream` it is to be iterated over, and
+        to be closed unless it is read to its end.
 
         `layout` says what is read and what comes from stored states (`layouts`
         describes them), and "auto" takes `exact` or `document-then-query`, whichever is
@@ -211,8 +215,7 @@ class Store:
         keeps states. `recompute` is that of `GritLM.join_states`. `history` are messages of
         a chat before the question; passages are found for the question alone. `mode`,
         `rerank` and `instruction` are those of `search`, other options those of
-        `GritLM.chat`; by default the likeliest token is always taken. Close the answer, or
-        read it to its end.
+        `GritLM.chat`; by default the likeliest token is always taken.
 
         Raises UsageError for an unknown layout and for a store without documents,
         EmptyTextError, and InputTooLongError when passages and question do not fit
@@ -246,7 +249,7 @@ class Store:
             wording=prompt.wording,
             **{"temperature": 0, **options},
         )
-        return StoreAnswer(
+        result = StoreAnswer(
             answer,
             passages,
             layout,
@@ -255,6 +258,9 @@ class Store:
             states_loaded=gathered.loaded,
             states_computed=gathered.computed,
         )
+        if not stream:
+            result.read()
+        return result
 
     def _cheapest(self, passages: Sequence[Passage], recompute: int) -> Layout:
         """The layout that "auto" stands for."""

@@ -11,7 +11,7 @@ from tests.rag.documents import notes
 from tests.tiny import make_checkpoint
 
 QUESTION = "Who founded the inn?"
-SHORT = {"max_tokens": 6}
+SHORT = {"max_tokens": 6, "stream": True}
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,16 @@ def test_every_layout_answers(tmp_path, tiny_model, folder, layout):
         assert (answer.states_loaded, answer.states_computed) == (0, 3 if uses_states else 0)
 
 
+def test_an_answer_is_whole_unless_it_is_streamed(tmp_path, tiny_model, folder):
+    with opened(tmp_path, tiny_model, folder) as store:
+        whole = store.ask(QUESTION, max_tokens=6)
+        assert whole.finish_reason is not None
+        assert whole.timings.ended is not None
+        streamed = store.ask(QUESTION, max_tokens=6, stream=True)
+        assert (streamed.text, streamed.finish_reason) == ("", None)
+        assert "".join(streamed) == streamed.read() == whole.text
+
+
 def test_exact_answers_as_a_full_prefill(tmp_path, tiny_model, folder):
     with opened(tmp_path, tiny_model, folder) as store:
         for question in (QUESTION, "What colour is the ferry?", "Where do cats live?"):
@@ -115,8 +125,7 @@ def test_exact_answers_as_a_full_prefill(tmp_path, tiny_model, folder):
                 store.ask(question, 1, layout=layout, max_tokens=12)
                 for layout in ("exact", "document-then-query")
             ]
-            texts = ["".join(answer) for answer in answers]
-            assert texts[0] == texts[1]
+            assert answers[0].text == answers[1].text
             assert answers[0].answer.generated == answers[1].answer.generated
 
 
@@ -179,8 +188,6 @@ def test_joined_openings_read_anew_answer_as_a_full_prefill(tmp_path, tiny_model
                 store.ask(question, 3, layout=layout, recompute=recompute, max_tokens=12)
                 for layout, recompute in (("exact", 10_000), ("document-then-query", 0))
             ]
-            for answer in answers:
-                "".join(answer)
             assert answers[0].answer.generated == answers[1].answer.generated
 
 

@@ -71,6 +71,4 @@ def test_auto_keeps_states_and_measures_until_it_knows(tmp_path, tiny_model):
 
 
 def asked(store):
-    with store.ask(QUESTION, 2, layout="auto", max_tokens=3) as answer:
-        list(answer)
-    return answer
+    return store.ask(QUESTION, 2, layout="auto", max_tokens=3)

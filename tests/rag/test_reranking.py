@@ -40,8 +40,8 @@ def test_it_takes_no_fewer_than_are_wanted(store):
     with pytest.raises(UsageError, match="rerank is 2: expected 3 passages or more, or 0"):
         store.search(QUERY, 3, rerank=2)
     assert len(store.search(QUERY, 3, rerank=50)) == 3
-    with store.ask(QUERY, 1, rerank=4, max_tokens=2) as answer:
-        assert answer.passages == store.search(QUERY, 1, rerank=4)
+    answer = store.ask(QUERY, 1, rerank=4, max_tokens=2)
+    assert answer.passages == store.search(QUERY, 1, rerank=4)
 
 
 def test_a_query_that_the_context_cannot_hold_beside_a_passage(store, tiny_model):

@@ -297,7 +297,7 @@ def test_vectors_are_read_anew_only_when_they_changed(store, folder):
     store.search("inn")
     matrix = store._searching._matrix
     store.search("inn")
-    "".join(store.ask("inn?", layout="doc", max_tokens=2))
+    store.ask("inn?", layout="doc", max_tokens=2)
     assert store._searching._matrix is matrix
     store.add(folder)
     store.search("inn")
