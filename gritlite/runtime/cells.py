@@ -77,12 +77,12 @@ class Cells:
         for part in document.parts[1:]:
             ids = part.ids[document.left_out :]
             anew = ids[: document.recomputed]
-            self._read_anew(anew, end, causal=part.attention == "causal")
-            read += len(anew)
             self.context.restore(_BESIDE, part.data)
             self.context.forget(_BESIDE, 0, document.left_out + len(anew))
             self.context.shift(_BESIDE, end - document.left_out)
+            self._read_anew(anew, end, causal=part.attention == "causal")
             self.context.join(_BESIDE, 0)
+            read += len(anew)
             end += len(ids)
         return read
 

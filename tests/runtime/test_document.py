@@ -446,6 +446,18 @@ def test_the_first_tokens_of_a_joined_state_see_what_stands_before(
         assert np.abs(found - plain).max() > 2 * np.abs(found - wanted).max()
 
 
+def test_reading_anew_needs_no_more_room(tiny_model: GritLM, tiny_path: Path) -> None:
+    states = [tiny_model.opening_state(text) for text in (DOCUMENT, SECOND)]
+    state = tiny_model.join_states(states, recompute=10_000)
+    wanted = tiny_model.chat([user("Who?")], stream=True, document=state, **GREEDY)
+    list(wanted)
+    room = state.tokens + len(wanted.tokens) + 1
+    with GritLM(tiny_path, threads=1, context_length=room) as model:
+        found = model.chat([user("Who?")], stream=True, document=state, **GREEDY)
+        list(found)
+    assert found.generated == wanted.generated
+
+
 def test_a_negative_number_of_tokens_to_recompute(tiny_model: GritLM) -> None:
     with pytest.raises(UsageError, match="recompute is -1"):
         tiny_model.join_states([tiny_model.document_state(DOCUMENT)], recompute=-1)
