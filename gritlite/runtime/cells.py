@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gritlite.runtime.document import Document, JoinedState
 from gritlite.runtime.llama import Batch, Context
+from gritlite.runtime.llama.tiles import filled
 
 SEQUENCES = 2  # that a context for `Cells` has
 _BESIDE = 1  # the sequence in which a part is moved to its place
@@ -42,7 +43,15 @@ class Cells:
 
     def add(self, tokens: Sequence[int], outputs: NDArray[np.bool_]) -> None:
         """Evaluate the next tokens; `outputs` marks those whose logits are wanted, bool [n]."""
-        self._decode(tokens, self._first + len(self._tokens), outputs)
+        start = self._first + len(self._tokens)
+        count = filled(len(tokens), start, self.context.weights)
+        fills = count - len(tokens) if start + count <= self.context.options.n_ctx else 0
+        if fills:
+            nothing = np.zeros(fills, np.bool_)
+            self._decode([*tokens, *[tokens[-1]] * fills], start, np.append(outputs, nothing))
+            self.context.forget(0, start + len(tokens))
+        else:
+            self._decode(tokens, start, outputs)
         self._tokens += tokens
 
     def _decode(self, tokens: Sequence[int], start: int, outputs: NDArray[np.bool_]) -> None:

@@ -72,6 +72,8 @@ class Weights:
         self.n_vocab: int = C.llama_vocab_n_tokens(self._vocab)
         self.n_embd: int = C.llama_model_n_embd(self._model)
         self.n_layer: int = C.llama_model_n_layer(self._model)
+        self.n_params: int = C.llama_model_n_params(self._model)
+        self.on_gpu: bool = params.n_gpu_layers != 0
         self.n_ctx_train: int = C.llama_model_n_ctx_train(self._model)
         self.bos: int = C.llama_vocab_bos(self._vocab)
         self.eos: int = C.llama_vocab_eos(self._vocab)
