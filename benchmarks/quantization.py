@@ -1,25 +1,37 @@
 """What each type costs both tasks, without calibration, with causal passes and with both modes.
 
-    python benchmarks/quantization.py MODEL.gguf -o DIR [--gptq FOLDER] [--texts FILE ...]
+    python benchmarks/quantization.py MODEL.gguf -o DIR [--gptq FOLDER] [--auto TYPE ...]
+        [--texts FILE ...] [--sts FILE ...] [--retrieval FILE ...] [--perplexity FILE ...]
+        [--exact-match FILE ...] [--limit N]
 
 MODEL is in f16 or bf16. Matrices, files and figures stay in DIR, and what is there is not made
-again. `--gptq` adds a folder that `gritlite convert MODEL --format gptq` wrote, as its Q4_0 file.
-Prints a Markdown table, a row a file.
+again. `--gptq` adds a folder that `gritlite convert MODEL --format gptq` wrote, as its Q4_0 file;
+`--auto` a file of tensor types chosen by `gritlite quantize --type auto`, as large as the one of
+that type with the calibration of both modes. Test sets are those of `gritlite eval`, N items of
+each (a perplexity's chunks, ...). Prints a Markdown table, a row a file.
 """
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gritlite import GritLM
 from gritlite.convert import convert
 from gritlite.errors import GritLiteError
+from gritlite.eval.encoder import Encoder, GritEncoder
+from gritlite.eval.exact_match import ExactMatch
+from gritlite.eval.perplexity import Perplexity
+from gritlite.eval.retrieval import Retrieval
+from gritlite.eval.sts import STS
+from gritlite.eval.task import Task
+from gritlite.quant.automatic import fit_size, measure
 from gritlite.quant.calibration import Calibrator
 from gritlite.quant.default_texts import COMPARISON_TEXTS, DEFAULT_TEXTS
 from gritlite.quant.fidelity.comparison import compare
 from gritlite.quant.fidelity.report import MEASURES, Comparison, write_json
-from gritlite.quant.imatrix import write_imatrix
+from gritlite.quant.fidelity.sample import read_sample
+from gritlite.quant.imatrix import read_imatrix, write_imatrix
 
 WEIGHED = ("q6_k", "q5_k_m", "q4_k_m", "q4_0", "iq4_xs", "q3_k_m", "q2_k")
 CALIBRATIONS = {"causal": 0.0, "dual": 0.5}  # the weight of embedding
@@ -27,6 +39,7 @@ SHOWN = (
     *("bytes", "cosine", "cosine_p1", "cosine_min", "neighbours"),
     *("kl", "kl_p99", "top1", "perplexity"),
 )
+SETS = ("sts", "retrieval", "perplexity", "exact_match")
 
 
 def main() -> None:
@@ -35,19 +48,54 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--gptq", type=Path)
+    parser.add_argument("--auto", choices=WEIGHED, action="append", default=[])
     parser.add_argument("--texts", type=Path, action="append", help="to compare on")
+    for name in SETS:
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=Path, action="append", default=[], metavar="FILE")
+    parser.add_argument("--limit", type=int, help="items of each test set")
     options = parser.parse_args()
     try:
         options.output.mkdir(parents=True, exist_ok=True)
-        files = list(candidates(options.model, options.gptq, options.output))
-        found = compare(options.model, files, options.texts or COMPARISON_TEXTS)
+        scores = evaluation({name: getattr(options, name) for name in SETS}, options.limit)
+        files = list(candidates(options.model, options.gptq, options.auto, options.output))
+        texts = options.texts or COMPARISON_TEXTS
+        found = compare(options.model, files, texts, scores=scores, begin=announced)
         write_json(found, options.output / "fidelity.json", force=True)
     except GritLiteError as error:
         sys.exit(f"error: {error}")
     print_table(found)
 
 
-def candidates(model: Path, gptq: Path | None, output: Path) -> Iterator[Path]:
+def announced(name: str, _tokens: int) -> Callable[[int], None]:
+    """Say which file is measured now."""
+    print(name, file=sys.stderr)
+    return lambda _done: None
+
+
+def evaluation(
+    sets: Mapping[str, Sequence[Path]], limit: int | None
+) -> Callable[[GritLM], dict[str, float]]:
+    """What measures a model on the test sets; they are read now."""
+    embedding: list[Task[Encoder]] = [
+        *(STS(path, limit=limit) for path in sets["sts"]),
+        *(Retrieval(path, limit=limit) for path in sets["retrieval"]),
+    ]
+    generation: list[Task[GritLM]] = [
+        *(Perplexity(path, limit=limit) for path in sets["perplexity"]),
+        *(ExactMatch(path, passages="prompt", limit=limit) for path in sets["exact_match"]),
+    ]
+
+    def run(model: GritLM) -> dict[str, float]:
+        encoder = GritEncoder(model, truncate=True)
+        scores = [score for task in embedding for score in task.run(encoder, lambda *_: None)]
+        scores += [score for task in generation for score in task.run(model, lambda *_: None)]
+        return {f"{score.task}: {score.measure}": score.value for score in scores}
+
+    return run
+
+
+def candidates(model: Path, gptq: Path | None, auto: Sequence[str], output: Path) -> Iterator[Path]:
     """Every file of the table, from large to small."""
     yield made(model, output, "q8_0")
     matrices = {name: matrix(model, output, name) for name in CALIBRATIONS}
@@ -55,6 +103,8 @@ def candidates(model: Path, gptq: Path | None, output: Path) -> Iterator[Path]:
         yield made(model, output, target)
         for name, imatrix in matrices.items():
             yield made(model, output, target, name, imatrix)
+        if target in auto:
+            yield chosen(model, output, target, matrices["dual"])
         if target == "q4_0" and gptq is not None:
             yield made(gptq, output, target, "gptq")
 
@@ -67,6 +117,22 @@ def made(
     if not path.exists():
         print(path.name, file=sys.stderr)
         convert(source, path, target, imatrix=imatrix)
+    return path
+
+
+def chosen(model: Path, output: Path, target: str, imatrix: Path) -> Path:
+    """A file of types chosen tensor by tensor, no larger than that of `target`."""
+    path = output / f"{target}.auto.gguf"
+    if not path.exists():
+        print(path.name, file=sys.stderr)
+        tensors = read_imatrix(imatrix).tensors
+        importances = {name: each.importance for name, each in tensors.items()}
+        with GritLM(model, editable=True) as loaded:
+            sample = read_sample(loaded, DEFAULT_TEXTS, limit=1)
+            sensitivities = measure(loaded, sample, importances, lambda *_: None)
+        size = (output / f"{target}.dual.gguf").stat().st_size
+        choice = fit_size(loaded.file, sensitivities, size)
+        convert(model, path, choice.target, types=choice.types, imatrix=imatrix)
     return path
 
 
@@ -86,12 +152,14 @@ def matrix(model: Path, output: Path, name: str) -> Path:
 def print_table(found: Comparison) -> None:
     """A Markdown table, a row a file."""
     measures = [measure for measure in MEASURES if measure.name in SHOWN]
-    print_row(["type", "calibration", *(measure.label for measure in measures)])
-    print("|---" * (len(measures) + 2) + "|")
-    print_row(["reference", "", *(measure.text(found.reference) for measure in measures)])
-    for row in found.candidates:
-        target, calibration, _ = row.file.split(".")
-        print_row([target, calibration, *(measure.text(row) for measure in measures)])
+    tasks = list(found.reference.scores)
+    print_row(["type", "calibration", *(measure.label for measure in measures), *tasks])
+    print("|---" * (len(measures) + len(tasks) + 2) + "|")
+    for row in found.rows:
+        target, calibration, *_ = row.file.split(".")
+        names = ["reference", ""] if row is found.reference else [target, calibration]
+        values = [measure.text(row) for measure in measures]
+        print_row([*names, *values, *(f"{row.scores[task]:.4f}" for task in tasks)])
 
 
 def print_row(cells: Sequence[str]) -> None:
