@@ -3,7 +3,7 @@
 What a new sequence begins with like the old one is not evaluated again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gritlite.runtime.document import Document, JoinedState
 from gritlite.runtime.llama import Batch, Context
+from gritlite.runtime.llama.sequence_state import without_first
 from gritlite.runtime.llama.tiles import filled
 
 SEQUENCES = 2  # that a context for `Cells` has
@@ -64,47 +65,53 @@ class Cells:
             )
         )
 
-    def restore(self, document: Document | None) -> int:
-        """Put a document into the cells, or none; return how many tokens were read anew for it.
+    def restore(self, document: Document | None) -> Generator[int, None, None]:
+        """Put a document into the cells, or none, step by step: what they hold counts in the end.
 
-        Raises FormatError for a state that llama.cpp refuses.
+        Yields how many tokens each step has read anew. Given up half-way, the cells are
+        empty. Raises FormatError for a state that llama.cpp refuses.
         """
         self._document = None
         self._tokens.clear()
         self.context.clear()
-        read = 0
-        if document is not None:
-            self.context.restore(0, document.parts[0].data)
+        try:
+            if document is not None:
+                self.context.restore(0, document.parts[0].data)
+                yield 0
             if isinstance(document, JoinedState):
-                read = self._append(document)
+                yield from self._append(document)
             self._document = document
-        return read
+        except BaseException:
+            self.context.clear()
+            raise
 
-    def _append(self, document: JoinedState) -> int:
+    def _append(self, document: JoinedState) -> Iterator[int]:
         """Put the parts behind the first one at the positions where it ends."""
-        end, read = document.parts[0].tokens, 0
+        end = document.parts[0].tokens
         for part in document.parts[1:]:
             ids = part.ids[document.left_out :]
             anew = ids[: document.recomputed]
-            self.context.restore(_BESIDE, part.data)
-            self.context.forget(_BESIDE, 0, document.left_out + len(anew))
-            self.context.shift(_BESIDE, end - document.left_out)
-            self._read_anew(anew, end, causal=part.attention == "causal")
-            self.context.join(_BESIDE, 0)
-            read += len(anew)
+            yield from self._read_anew(anew, end, causal=part.attention == "causal")
+            if len(anew) < len(ids):
+                # cut before it is restored, for the cells may be just as many as are left
+                rest = without_first(part.data, document.left_out + len(anew))
+                self.context.restore(_BESIDE, rest)
+                self.context.shift(_BESIDE, end - document.left_out)
+                self.context.join(_BESIDE, 0)
+                yield 0
             end += len(ids)
-        return read
 
-    def _read_anew(self, ids: Sequence[int], start: int, *, causal: bool) -> None:
+    def _read_anew(self, ids: Sequence[int], start: int, *, causal: bool) -> Iterator[int]:
         """Evaluate the beginning of a part where it will stand, in its own attention.
 
         A bidirectional one of more tokens than a batch holds is read batch by batch.
         """
         most = self.context.options.n_batch
-        with nullcontext() if causal else self.context.bidirectional():
-            for first in range(0, len(ids), most):
-                batch = ids[first : first + most]
+        for first in range(0, len(ids), most):
+            batch = ids[first : first + most]
+            with nullcontext() if causal else self.context.bidirectional():
                 self._decode(batch, start + first, np.zeros(len(batch), np.bool_))
+            yield len(batch)
 
     @property
     def _first(self) -> int:

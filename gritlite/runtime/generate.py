@@ -7,6 +7,7 @@ on what others do. Knows nothing of messages or templates.
 """
 
 import codecs
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -94,15 +95,26 @@ class Engine:
         return self._cells
 
     def _evaluate(self, cells: Cells, answer: "Answer") -> bool:
-        self._put(cells, answer.document)
+        if not self._put(cells, answer.document, lambda: answer.cancelled):
+            return False
         kept = cells.keep(answer.tokens[:-1])  # the last one is evaluated for its logits
         return self._add(cells, answer.tokens[kept:], lambda: answer.cancelled)
 
-    def _put(self, cells: Cells, document: Document | None) -> None:
-        """Bring the cells to a document."""
-        if document != cells.document:
-            with self._turns.turn("generate"):
-                self.evaluated += cells.restore(document)
+    def _put(self, cells: Cells, document: Document | None, cancelled: Callable[[], bool]) -> bool:
+        """Bring the cells to a document; False when cancelled meanwhile."""
+        if document == cells.document:
+            return True
+        with contextlib.closing(cells.restore(document)) as steps:
+            while True:
+                if cancelled():
+                    return False
+                if self._closed:
+                    raise ClosedError
+                with self._turns.turn("generate"):
+                    read = next(steps, None)
+                if read is None:
+                    return True
+                self.evaluated += read
 
     def _add(self, cells: Cells, tokens: Sequence[int], cancelled: Callable[[], bool]) -> bool:
         """Evaluate tokens behind those that the cells hold; False when cancelled meanwhile."""
@@ -131,7 +143,7 @@ class Engine:
             )
         with self._lock:
             cells = self._ready_cells()
-            self._put(cells, None)
+            self._put(cells, None, lambda: False)
             kept = cells.keep(tokens)
             self._add(cells, tokens[kept:], lambda: False)
             return cells.context.save(0)
@@ -163,6 +175,7 @@ class Engine:
         """Evaluate everything anew from now on: the weights have changed."""
         with self._lock:
             if self._cells is not None:
+                self._put(self._cells, None, lambda: False)
                 self._cells.keep([])
 
     def close(self) -> None:

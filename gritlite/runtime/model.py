@@ -359,6 +359,34 @@ class GritLM:
             )
         return self._scorer.score(before + after, len(before), cancel)
 
+    def score_answer(
+        self,
+        messages: Sequence[Message],
+        answer: str,
+        *,
+        cancel: threading.Event | None = None,
+    ) -> LogProbabilities:
+        """`score` for the tokens of an answer to messages, float32 [its tokens].
+
+        Raises EmptyTextError for an answer without tokens, UsageError for messages that
+        are none, and as `score`.
+        """
+        before = self.chat_tokens(messages)
+        after = self._embedder.tokenizer.plain(answer, continues=True).tolist()
+        if not after:
+            raise EmptyTextError("the answer is empty: there is nothing to score")
+        return self._scorer.score(before + after, len(before), cancel)
+
+    def clear_cells(self) -> None:
+        """Forget what was read for the last answer, so that the next reads everything anew."""
+        self._check_open()
+        self._engine.forget()
+
+    @property
+    def evaluated(self) -> int:
+        """The tokens evaluated for answers and openings since the model was loaded."""
+        return self._engine.evaluated
+
     def document_state(self, text: str) -> DocumentState:
         """The key-value state that a document's embedding pass leaves, for `chat` and `generate`.
 
@@ -378,7 +406,8 @@ class GritLM:
         Keys are rotated to their new positions, so that no two documents overlap; the
         BOS token of the first stands for all. The first `recompute` tokens of each but
         the first are read anew, seeing the documents before (as LegoLink of EPIC, arXiv
-        2410.15332); a document's whole length makes its cells those of a full prefill.
+        2410.15332); of `opening_state` its whole length makes the cells those of a full
+        prefill.
         Raises UsageError for no states, or for those of different models or kinds.
         """
         return joined(states, bos=0 if self.bos is None else 1, recompute=recompute)
@@ -513,13 +542,7 @@ class GritLM:
         if stream:
             return answer
         text = "".join(answer)
-        if answer.dropped:
-            warnings.warn(
-                f"the context of {self.context_length} tokens is full: the oldest "
-                f"{answer.dropped} messages were left out",
-                TruncationWarning,
-                stacklevel=2,
-            )
+        warn_dropped(answer.dropped, self.context_length)
         return text
 
     def _chats(self) -> Chat:
@@ -560,6 +583,17 @@ class GritLM:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def warn_dropped(count: int, context_length: int) -> None:
+    """Warn the caller's caller that the oldest messages had no part in an answer, if so."""
+    if count:
+        warnings.warn(
+            f"the context of {context_length} tokens is full: the oldest {count} messages were "
+            "left out",
+            TruncationWarning,
+            stacklevel=3,
+        )
 
 
 def _check_counts(**counts: int | None) -> None:

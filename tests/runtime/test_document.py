@@ -446,16 +446,43 @@ def test_the_first_tokens_of_a_joined_state_see_what_stands_before(
         assert np.abs(found - plain).max() > 2 * np.abs(found - wanted).max()
 
 
-def test_reading_anew_needs_no_more_room(tiny_model: GritLM, tiny_path: Path) -> None:
-    states = [tiny_model.opening_state(text) for text in (DOCUMENT, SECOND)]
-    state = tiny_model.join_states(states, recompute=10_000)
-    wanted = tiny_model.chat([user("Who?")], stream=True, document=state, **GREEDY)
-    list(wanted)
-    room = state.tokens + len(wanted.tokens) + 1
-    with GritLM(tiny_path, threads=1, context_length=room) as model:
-        found = model.chat([user("Who?")], stream=True, document=state, **GREEDY)
-        list(found)
-    assert found.generated == wanted.generated
+@pytest.mark.parametrize("recompute", [0, 10, 10_000])
+def test_joined_states_need_no_more_room_than_their_cells(tiny_path: Path, recompute: int) -> None:
+    """Openings whose cells leave no room for the head that each but the first has, too."""
+    with GritLM(tiny_path, threads=1, context_length=512) as model:
+        states = [model.opening_state(DOCUMENT)]
+        while (joined := model.join_states(states, recompute=recompute)).tokens < 505:
+            room = 510 - joined.tokens
+            texts = [DOCUMENT, *("red " * n for n in range(60, 0, -1))]
+            fitting = (t for t in texts if len(model.opening_tokens(t)) - states[0].head <= room)
+            states.append(model.opening_state(next(fitting)))
+        assert 512 - joined.tokens < states[0].head
+        answer = model.generate("a", stream=True, document=joined, temperature=0)
+        list(answer)
+        assert answer.finish_reason in ("stop", "context")
+
+
+def test_what_is_given_up_half_way_leaves_nothing(tiny_path: Path) -> None:
+    with GritLM(tiny_path, threads=1, context_length=512) as model:
+        plain = model.generate("Who founded the inn?", **GREEDY)
+        states = [model.opening_state(text) for text in (DOCUMENT, SECOND)]
+        joined = model.join_states(states, recompute=10_000)
+        answer = model.chat([user("Who?")], stream=True, document=joined, **GREEDY)
+        cells = model._engine._cells
+        assert cells is not None
+        decode = cells.context.decode
+
+        def interrupted(_batch: Batch) -> None:
+            answer.cancel()
+            decode(_batch)
+
+        cells.context.decode = interrupted  # type: ignore[assignment,method-assign]
+        assert list(answer) == []
+        assert answer.finish_reason == "cancelled"
+        cells.context.decode = decode  # type: ignore[method-assign]
+        for sequence in (0, 1):
+            assert C.llama_memory_seq_pos_max(cells.context._memory, sequence) == -1
+        assert model.generate("Who founded the inn?", **GREEDY) == plain
 
 
 def test_a_negative_number_of_tokens_to_recompute(tiny_model: GritLM) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from gritlite import GritLM
 from gritlite.runtime import cells
+from gritlite.runtime.llama import Context
 from gritlite.runtime.llama.tiles import TILE, filled
 
 SMALL = SimpleNamespace(n_layer=30, n_embd=576, n_params=134_515_008, on_gpu=False)
@@ -66,9 +67,19 @@ def test_nothing_sees_what_fills_a_batch(tiny_file, case, request):
     assert asked
 
 
-def test_a_context_without_room_is_not_filled_up(tiny_path, always):
-    with GritLM(tiny_path, threads=1, context_length=TILE) as model:
-        answer = model.generate("The inn was founded by Ada Brown.", stream=True, temperature=0)
+@pytest.mark.usefixtures("always")
+def test_a_batch_is_filled_up_to_the_end_of_the_context_at_most(tiny_path, monkeypatch):
+    ends = []
+    decode = Context.decode
+
+    def noted(context, batch):
+        ends.append(int(batch.positions[-1]) + 1)
+        return decode(context, batch)
+
+    monkeypatch.setattr(Context, "decode", noted)
+    with GritLM(tiny_path, threads=1, context_length=TILE + 20) as model:
+        letters = {"temperature": 0, "grammar": "root ::= [a-z]{300}"}
+        answer = model.generate("The inn was founded by Ada Brown.", stream=True, **letters)
         list(answer)
-        assert answer.finish_reason in ("context", "stop")
-    assert always
+        assert answer.finish_reason == "context"
+    assert TILE <= max(ends) <= TILE + 20

@@ -88,10 +88,16 @@ def _expect(what: str, found: object, wanted: object) -> None:
         raise ValueError(f"{what}: {found} instead of {wanted}")
 
 
-def write_sequence(state: SequenceState) -> bytes:
-    """What `Context.restore` takes."""
+def without_first(data: bytes, cells: int) -> bytes:
+    """A state of `Context.save` without its first cells; the others stay at their positions."""
+    rows = read_sequence(data).rows
+    return write_sequence(SequenceState(tuple(each[cells:] for each in rows)), first=cells)
+
+
+def write_sequence(state: SequenceState, first: int = 0) -> bytes:
+    """What `Context.restore` takes, with the cells at the positions from `first` on."""
     table = np.zeros(state.cells, _CELL)
-    table["position"] = np.arange(state.cells)
+    table["position"] = np.arange(first, first + state.cells)
     table["sequences"] = 1
     parts: list[bytes | memoryview] = [
         _HEAD.pack(_MAGIC, 0),
