@@ -128,7 +128,7 @@ def decode(data: bytes, identity: Identity, ids: Sequence[int]) -> DocumentState
 
 
 def _digest(ids: Sequence[int]) -> str:
-    return hashlib.sha256(repr(tuple(ids)).encode()).hexdigest()
+    return hashlib.sha256(repr(list(ids)).encode()).hexdigest()
 
 
 def _quantized(rows: NDArray[np.uint8], numbers: Number) -> NDArray[np.uint8]:

@@ -38,9 +38,9 @@ class Gathering:
         return [self._state(passage, kind) for passage in self._passages]
 
     def _state(self, passage: Passage, kind: Kind) -> DocumentState:
-        begun = time.perf_counter()
         if self._states is not None:
             with self._turn:
+                begun = time.perf_counter()
                 stored = self._states.load(passage.chunk, kind, passage.embedded)
                 if stored is not None:
                     self._costs.note("load", stored.tokens, time.perf_counter() - begun)
@@ -49,11 +49,12 @@ class Gathering:
                 return stored
         self.computed += 1
         compute = self._model.opening_state if kind == "exact" else self._model.document_state
+        begun, before = time.perf_counter(), self._model.evaluated
         state = compute(passage.embedded)
-        spent = time.perf_counter() - begun
+        spent, read = time.perf_counter() - begun, self._model.evaluated - before
         with self._turn:
             if kind == "exact":
-                self._costs.note("read", state.tokens, spent)
+                self._costs.note("read", read, spent)
             if self._states is not None:
                 self._states.keep(passage.chunk, kind, state)
         return state

@@ -12,7 +12,8 @@ wordings are those of rag/eval.py in the official repository), and one more:
     exact                 from the causal states of the passages as they open the user's message
 
 `exact` answers as `document-then-query` does for one passage. Of several joined
-passages none has seen another in any layout that uses their states.
+passages none has seen another in any layout that uses their states, but for the tokens
+that are read anew when they are joined.
 """
 
 from collections.abc import Callable, Sequence

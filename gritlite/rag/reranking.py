@@ -19,11 +19,9 @@ def reranked(model: GritLM, query: str, passages: Sequence[Passage]) -> list[Pas
 
     Raises InputTooLongError for a passage and a query that the context cannot hold.
     """
-    words = model.tokenize(query)
     scored = []
     for passage in passages:
         content = _ASKED.replace("{passage}", passage.embedded)
-        prompt = model.chat_tokens([{"role": "user", "content": content}])
-        likelihoods = model.score([*prompt, *words], len(prompt))
+        likelihoods = model.score_answer([{"role": "user", "content": content}], query)
         scored.append(replace(passage, score=float(likelihoods.mean())))
     return sorted(scored, key=lambda passage: -passage.score)

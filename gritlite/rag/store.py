@@ -16,6 +16,7 @@ from typing import Any, Self, get_args
 
 from gritlite.errors import FileError, UsageError
 from gritlite.modelfile.memory import cell_bytes
+from gritlite.prompt import QUESTION_FIELD
 from gritlite.rag import layouts
 from gritlite.rag.answer import StoreAnswer, Timings
 from gritlite.rag.blob import SHARE_OF_F16, Number
@@ -36,7 +37,7 @@ from gritlite.rag.vectors import Form, check_form
 from gritlite.rag.writing import writing
 from gritlite.runtime.document import DocumentState
 from gritlite.runtime.embed import Vectors
-from gritlite.runtime.model import GritLM
+from gritlite.runtime.model import GritLM, warn_dropped
 from gritlite.runtime.template import Message
 
 CHUNK_TOKENS = 256
@@ -201,6 +202,7 @@ class Store:
         mode: Mode = "hybrid",
         rerank: int = 0,
         instruction: str = "",
+        wording: str = QUESTION_FIELD,
         stream: bool = False,
         **options: Any,
     ) -> StoreAnswer:
@@ -213,7 +215,8 @@ class Store:
         describes them), and "auto" takes `exact` or `document-then-query`, whichever is
         expected to be faster. A state that is not stored is computed, and kept if the store
         keeps states. `recompute` is that of `GritLM.join_states`. `history` are messages of
-        a chat before the question; passages are found for the question alone. `mode`,
+        a chat before the question; passages are found for the question alone. `wording` is how
+        the question is put where it is read, with it at `{question}`. `mode`,
         `rerank` and `instruction` are those of `search`, other options those of
         `GritLM.chat`; by default the likeliest token is always taken.
 
@@ -223,19 +226,21 @@ class Store:
         """
         if layout not in (*LAYOUTS, AUTO):
             raise UsageError(f"layout is {layout!r}: expected {AUTO} or {', '.join(LAYOUTS)}")
+        if recompute < 0:
+            raise UsageError(f"recompute is {recompute}: expected 0 tokens or more")
         asked = time.perf_counter()
         vector, query_state = self._embedded_query(question, instruction)
         passages = self._found(question, vector, count, mode, rerank)
         if not passages:
             raise UsageError(f"nothing was found in {self.path}: index documents that tell of it")
         found = time.perf_counter() - asked
-        if layout == AUTO:
-            layout = self._cheapest(passages, recompute)
+        if layout == AUTO:  # an opening has no place behind a chat's past
+            layout = "document-then-query" if history else self._cheapest(passages, recompute)
         gathered = Gathering(self.model, self._states, self._costs, self._turn, passages)
         prompt = layouts.prompt(
             layout,
             Sources(
-                question,
+                wording.replace(QUESTION_FIELD, question),
                 [passage.embedded for passage in passages],
                 gathered.states,
                 query_state,
@@ -260,6 +265,7 @@ class Store:
         )
         if not stream:
             result.read()
+            warn_dropped(result.dropped, self.model.context_length)
         return result
 
     def _cheapest(self, passages: Sequence[Passage], recompute: int) -> Layout:
@@ -268,10 +274,11 @@ class Store:
             return "document-then-query"
         with self._turn:
             knows = self._states.ledger.knows
-            stored = [passage for passage in passages if knows(passage.chunk, "exact")]
-            tokens = [len(self.model.tokenize(passage.embedded)) for passage in stored]
-            anew = sum(min(each, recompute) for each in tokens[1:])
-            return cheapest(self._costs, sum(tokens), anew)
+            found = [
+                (len(self.model.tokenize(passage.embedded)), knows(passage.chunk, "exact"))
+                for passage in passages
+            ]
+            return cheapest(self._costs, found, recompute)
 
     def _embedded_query(self, question: str, instruction: str) -> tuple[Vectors, DocumentState]:
         """A question's vector [d] and state, of one pass."""

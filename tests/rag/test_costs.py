@@ -30,23 +30,40 @@ def test_a_cost_follows_what_is_measured(database):
     assert Costs(database).seconds("read", 100) == pytest.approx(0.75)
 
 
+TWO = [(400, True), (600, True)]
+
+
 @pytest.mark.parametrize(
-    ("load", "read", "anew", "layout"),
+    ("load", "read", "passages", "recompute", "layout"),
     [
-        (None, None, 0, "exact"),
-        (None, 1.0, 0, "exact"),
-        (0.1, 1.0, 0, "exact"),
-        (1.0, 0.1, 0, "document-then-query"),
-        (0.4, 1.0, 500, "exact"),
-        (0.4, 1.0, 700, "document-then-query"),
+        (None, None, TWO, 0, "exact"),  # nothing is known: try
+        (None, 1.0, TWO, 0, "exact"),
+        (0.1, 1.0, TWO, 0, "exact"),
+        (1.0, 0.1, TWO, 0, "document-then-query"),
+        (0.1, 1.0, [(400, False), (600, False)], 0, "exact"),  # for the next question
+        (0.6, 1.0, TWO, 300, "exact"),
+        (0.6, 1.0, TWO, 500, "document-then-query"),
+        (0.6, 1.0, TWO, 10_000, "document-then-query"),
+        (0.6, 1.0, [(400, True), (600, False)], 500, "document-then-query"),
+        (0.1, 1.0, [(400, False)], 10_000, "exact"),  # of one passage nothing is read again
+        (None, 1.0, [(10, False), (600, False)], 10_000, "document-then-query"),
     ],
 )
-def test_the_cheapest(database, load, read, anew, layout):
+def test_the_cheapest(database, load, read, passages, recompute, layout):
     costs = Costs(database)
     for work, seconds in (("load", load), ("read", read)):
         if seconds is not None:
             costs.note(work, 1000, seconds)
-    assert cheapest(costs, 1000, anew) == layout
+    assert cheapest(costs, passages, recompute) == layout
+
+
+def test_what_was_too_slow_is_tried_again(database):
+    costs = Costs(database)
+    costs.note("read", 1000, 1.0)
+    costs.note("load", 1000, 1.5)
+    chosen = [cheapest(costs, TWO, 0) for _ in range(10)]
+    assert chosen[0] == "document-then-query"
+    assert chosen[-1] == "exact"
 
 
 def test_auto_reads_where_no_states_are_kept(tmp_path, tiny_model):
@@ -68,6 +85,23 @@ def test_auto_keeps_states_and_measures_until_it_knows(tmp_path, tiny_model):
         for work, seconds in (("load", 1e6), ("read", 1e-6)):  # a disk slower than any
             costs.note(work, 1000, seconds)
         assert asked(store).layout == "document-then-query"
+
+
+def test_auto_reads_behind_a_chats_past(tmp_path, tiny_model):
+    with Store.open(tmp_path / "a.grit", tiny_model, states="q8_0") as store:
+        store.add(notes(tmp_path / "notes"))
+        past = [{"role": "system", "content": "Be brief."}]
+        answer = store.ask(QUESTION, history=past, layout="auto", max_tokens=2)
+        assert answer.layout == "document-then-query"
+
+
+def test_what_the_cells_hold_costs_nothing_and_tells_nothing(tmp_path, tiny_model):
+    with Store.open(tmp_path / "a.grit", tiny_model) as store:
+        (tmp_path / "long.txt").write_text("The inn was founded by Ada Brown in 1850. " * 6)
+        store.add(tmp_path / "long.txt")
+        store.ask(QUESTION, 1, layout="document-then-query", max_tokens=1)
+        store.ask(QUESTION, 1, layout="exact", max_tokens=1)
+        assert store._costs.seconds("read", 1) is None
 
 
 def asked(store):

@@ -24,7 +24,8 @@ def test_the_order_is_that_of_the_likelihoods(store, tiny_model):
     for passage in plain:
         asked = f"Passage: {passage.embedded}. Please write a question based on this passage."
         prompt = tiny_model.chat_tokens([{"role": "user", "content": asked}])
-        tokens = [*prompt, *tiny_model.tokenize(QUERY)]
+        words = tiny_model._embedder.tokenizer.plain(QUERY, continues=True).tolist()
+        tokens = [*prompt, *words]
         logits = tiny_model.logits(tokens, len(prompt)).astype(np.float64)
         chosen = logits[range(len(logits)), tokens[len(prompt) :]]
         normalizers = np.log(np.exp(logits).sum(axis=1))
