@@ -22,6 +22,7 @@ from gritlite.errors import GritLiteError
 from gritlite.eval.encoder import Encoder, GritEncoder
 from gritlite.eval.exact_match import ExactMatch
 from gritlite.eval.perplexity import Perplexity
+from gritlite.eval.report import check_names
 from gritlite.eval.retrieval import Retrieval
 from gritlite.eval.sts import STS
 from gritlite.eval.task import Task
@@ -85,6 +86,8 @@ def evaluation(
         *(Perplexity(path, limit=limit) for path in sets["perplexity"]),
         *(ExactMatch(path, passages="prompt", limit=limit) for path in sets["exact_match"]),
     ]
+
+    check_names([task.name for task in embedding] + [task.name for task in generation])
 
     def run(model: GritLM) -> dict[str, float]:
         encoder = GritEncoder(model, truncate=True)
@@ -156,8 +159,7 @@ def print_table(found: Comparison) -> None:
     print_row(["type", "calibration", *(measure.label for measure in measures), *tasks])
     print("|---" * (len(measures) + len(tasks) + 2) + "|")
     for row in found.rows:
-        target, calibration, *_ = row.file.split(".")
-        names = ["reference", ""] if row is found.reference else [target, calibration]
+        names = ["reference", ""] if row is found.reference else row.file.split(".")[:2]
         values = [measure.text(row) for measure in measures]
         print_row([*names, *values, *(f"{row.scores[task]:.4f}" for task in tasks)])
 

@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import get_args
 
 from gritlite import GritLM
+from gritlite.errors import GritLiteError
 from gritlite.eval import latency
-from gritlite.eval.layouts import Variant
+from gritlite.eval.layouts import Variant, indexed
 from gritlite.rag.blob import Number
 from gritlite.rag.settings import StateNumbers
 from gritlite.rag.store import Store
 
 ROUNDS = 5
-ANSWER_ROOM = 256  # tokens beside the document
 CHUNK_TOKENS = 256
 LAYOUTS = (Variant("document-then-query"), Variant("exact", "q8_0"), Variant("doc", "q8_0"))
 KEPT: tuple[StateNumbers, ...] = ("none", *get_args(Number))
@@ -41,7 +41,8 @@ from gritlite.rag.store import Store
 model, path, folder = sys.argv[1:]
 with GritLM(model, threads=2) as loaded, Store.open(path, loaded, states="q8_0") as store:
     store.add(folder)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+unit = 1 if sys.platform == "darwin" else 1024
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit >> 20)
 """
 
 
@@ -54,23 +55,27 @@ def main() -> None:
     parser.add_argument("--indexing", type=int, action="append", default=[], help="chunks")
     parser.add_argument("--memory", type=int, action="append", default=[], help="chunks")
     options = parser.parse_args()
+    if (options.ttft or options.indexing) and not options.texts:
+        parser.error("--ttft and --indexing need --texts")
     words = options.texts.read_text("utf-8").split() if options.texts else []
-    for tokens in options.ttft:
-        measure_ttft(options.model, words, tokens)
-    for chunks in options.indexing:
-        measure_indexing(options.model, words, chunks)
-    for chunks in options.memory:
-        measure_memory(options.model, chunks)
+    try:
+        for tokens in options.ttft:
+            measure_ttft(options.model, words, tokens)
+        for chunks in options.indexing:
+            measure_indexing(options.model, words, chunks)
+        for chunks in options.memory:
+            measure_memory(options.model, chunks)
+    except GritLiteError as error:
+        sys.exit(f"error: {error}")
 
 
 def measure_ttft(path: Path, words: Sequence[str], tokens: int) -> None:
     """Print the seconds to the first token of each layout, and what a stored state must take."""
-    with GritLM(path, context_length=tokens + ANSWER_ROOM) as model:
+    with GritLM(path, context_length=tokens + latency.ROOM) as model:
         sample = latency.samples(model, words, tokens)["document"]
         found = latency.measure(model, sample, LAYOUTS, lambda *_: None)
         question = prefill(model, sample)
-        with tempfile.TemporaryDirectory() as folder:
-            size, reading = disk(model, sample.document, Path(folder))
+        size, reading = disk(model, sample.document)
     full = found[LAYOUTS[0]].ttft
     for variant, each in found.items():
         ratio = f"{full / each.ttft:6.1f} times as fast"
@@ -92,20 +97,19 @@ def prefill(model: GritLM, sample: latency.Sample) -> float:
     return statistics.median(seconds[1:])
 
 
-def disk(model: GritLM, document: str, folder: Path) -> tuple[int, float]:
+def disk(model: GritLM, document: str) -> tuple[int, float]:
     """The bytes of a document's state, and the seconds that reading them from the disk takes."""
-    (folder / "a.txt").write_text(document, "utf-8")
-    budget = len(model.tokenize(document)) + 32
-    with Store.open(folder / "a.grit", model, states="q8_0", chunk_tokens=budget) as store:
-        store.add(folder / "a.txt")
-    (state,) = folder.rglob("*.kv")
-    seconds = []
-    for _ in range(ROUNDS):
-        latency.forget_files(folder)
-        start = time.perf_counter()
-        state.read_bytes()
-        seconds.append(time.perf_counter() - start)
-    return state.stat().st_size, statistics.median(seconds)
+    chosen = [Variant("doc", "q8_0")]
+    with indexed(model, [document], chosen, lambda *_: None) as stores:
+        folder = stores["q8_0"].path.parent
+        (state,) = folder.rglob("*.kv")
+        seconds = []
+        for _ in range(ROUNDS):
+            latency.forget_files(folder)
+            start = time.perf_counter()
+            state.read_bytes()
+            seconds.append(time.perf_counter() - start)
+        return state.stat().st_size, statistics.median(seconds)
 
 
 def measure_indexing(path: Path, words: Sequence[str], chunks: int) -> None:
@@ -132,9 +136,10 @@ def measure_memory(path: Path, chunks: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder, "notes")
         notes.mkdir()
-        for number in range(chunks // 100):
-            parts = [f"# Part {number}.{part}\n\nThe ferry leaves.\n" for part in range(100)]
-            (notes / f"{number}.md").write_text("\n".join(parts), "utf-8")
+        for first in range(0, chunks, 100):
+            numbers = range(first, min(first + 100, chunks))
+            parts = [f"# Part {number}\n\nThe ferry leaves.\n" for number in numbers]
+            (notes / f"{first}.md").write_text("\n".join(parts), "utf-8")
         arguments = [sys.executable, "-c", MEMORY, str(path), f"{folder}/a.grit", str(notes)]
         said = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
     print(f"{chunks:,} chunks: {int(said):,} MiB resident at most")

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     default="0",
     show_default=True,
     metavar="N|all",
-    help="Tokens at the beginning of each passage but the first that are read again behind the "
-    "others, where states are joined.",
+    help="Where states are joined: tokens at the beginning of each but the first that are read "
+    "again behind the others.",
 )
 @click.option("--context-length", type=click.IntRange(min=1), help="Tokens that an answer can use.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the answer.")

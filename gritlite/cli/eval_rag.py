@@ -1,24 +1,24 @@
 """`gritlite eval rag`: the paper's table, a layout by row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.options import load, model_options, tokens_or_all
+from gritlite.cli.options import ALL_TOKENS, load, model_options, tokens_or_all
 from gritlite.rag.layouts import LAYOUTS, Layout
 
 if TYPE_CHECKING:
-    from gritlite.eval.latency import Latency
+    from gritlite.eval.latency import Latency, Sample
     from gritlite.eval.layouts import Outcome, Variant
+    from gritlite.eval.squad import Question
     from gritlite.eval.task import Score
     from gritlite.rag.blob import Number
+    from gritlite.runtime.model import GritLM
 
 _NUMBERS = ("f16", "q8_0", "q4_0")
-_ROOM = 256  # tokens of a context beside the long text: prompt, short text and answer
 
 
 @click.command()
@@ -56,7 +56,7 @@ _ROOM = 256  # tokens of a context beside the long text: prompt, short text and 
     show_default=True,
     multiple=True,
     metavar="N|all",
-    help="Tokens at the beginning of each passage but the first that are read again.",
+    help="Tokens at the beginning of each state but the first that are read again.",
 )
 @click.option(
     "--long",
@@ -86,40 +86,71 @@ def command(
     QUESTIONS is a file of SQuAD's form, or JSON Lines with passage, question and answer.
     Its passages are indexed, and each question is asked in every layout.
     """
-    from gritlite.cli.progress import bar, show
+    from gritlite.cli.answers import tell
     from gritlite.cli.tables import columns
     from gritlite.eval import latency
-    from gritlite.eval.layouts import measure, variants
-    from gritlite.eval.questions import read_answerable
+    from gritlite.eval.layouts import variants
+    from gritlite.eval.questions import answerable, read_questions
     from gritlite.eval.report import Report, subject, versions, write_report
+    from gritlite.eval.task import spread
     from gritlite.files import check_output
+    from gritlite.runtime.model import DEFAULT_CONTEXT
 
     if output is not None:
         check_output(output, force=force)
-    read = read_answerable(questions)
-    chosen = list(variants(layouts, numbers, recompute if passages > 1 else (0,)))
+    read = read_questions(questions)
+    answered = answerable(read, questions)
+    if len(answered) < len(read):
+        tell(f"{len(read) - len(answered):,} questions without an answer are left out")
+    chosen = list(variants(layouts, numbers, recompute, passages))
     if long is not None:
-        choices["context_length"] = max(long + _ROOM, 4096)
-    timed: dict[str, dict[Variant, Latency]] = {}
+        choices["context_length"] = max(long + latency.ROOM, DEFAULT_CONTEXT)
     with load(**choices) as model:
-        with bar(f"asking {questions.name}", unit="question") as shown:
-            found = measure(
-                model, read, chosen, passages=passages, limit=limit, progress=partial(show, shown)
-            )
+        samples = {}
         if long is not None:
-            words = [word for question in read for word in question.paragraph.split()]
-            alone = list(dict.fromkeys(replace(variant, recompute=0) for variant in chosen))
-            for name, sample in latency.samples(model, words, long).items():
-                with bar(f"timing a long {name}", unit="answer") as shown:
-                    timed[name] = latency.measure(model, sample, alone, partial(show, shown))
-        facts = subject(model.path) if output is not None else None
+            words = [word for question in answered for word in question.paragraph.split()]
+            samples = latency.samples(model, words, long)
+        found = _ask(model, answered, spread(answered, limit), chosen, passages)
+        timed = {name: _time(model, name, sample, chosen) for name, sample in samples.items()}
     click.echo(columns(table(found, timed)))
-    if output is not None and facts is not None:
+    if output is not None:
         settings = {"passages": passages, "long": long, "limit": limit}
         scores = tuple(
             score for outcome in found for score in to_scores(questions.name, outcome, timed)
         )
-        write_report(Report(facts, versions(), settings, scores, {}), output, force=force)
+        report = Report(subject(model.path), versions(), settings, scores, {})
+        write_report(report, output, force=force)
+
+
+def _ask(
+    model: "GritLM",
+    every: Sequence["Question"],
+    asked: Sequence["Question"],
+    chosen: Sequence["Variant"],
+    passages: int,
+) -> list["Outcome"]:
+    """Ask the questions, of the passages of every one, under bars."""
+    from gritlite.cli.progress import bar, show
+    from gritlite.eval.layouts import indexed, measure
+
+    with bar("indexing", unit="token") as shown:
+        paragraphs = [question.paragraph for question in every]
+        with indexed(model, paragraphs, chosen, partial(show, shown)) as stores:
+            shown.close()
+            with bar("asking", unit="question") as counted:
+                progress = partial(show, counted)
+                return measure(stores, asked, chosen, passages=passages, progress=progress)
+
+
+def _time(
+    model: "GritLM", name: str, sample: "Sample", chosen: Sequence["Variant"]
+) -> dict["Variant", "Latency"]:
+    """Time a sample under a bar."""
+    from gritlite.cli.progress import bar, show
+    from gritlite.eval import latency
+
+    with bar(f"timing a long {name}", unit="answer") as shown:
+        return latency.measure(model, sample, chosen, partial(show, shown))
 
 
 def table(
@@ -129,27 +160,25 @@ def table(
     head = ["layout", "states", "recomputed", "exact match", "match", "F1", "TTFT ms", "total ms"]
     for name in timed:
         head += [f"{name}: TTFT", "total"]
-    lines = [[*head, "stored MB", "states/s"]]
+    lines = [[*head, "kB a state", "states/s"]]
     for each in found:
         variant, speed = each.variant, each.states_a_second
         line = [variant.layout, variant.numbers or "", _anew(variant)]
         line += [f"{value:.3f}" for value in (each.exact_match, each.match, each.f1)]
         seconds = [each.ttft, each.total]
         for latencies in timed.values():
-            latency = latencies[replace(variant, recompute=0)]
-            seconds += [latency.ttft, latency.total]
+            seconds += [latencies[variant].ttft, latencies[variant].total]
         line += [f"{value * 1e3:,.0f}" for value in seconds]
-        line += [f"{each.bytes / 1e6:,.1f}", "" if speed is None else f"{speed:,.0f}"]
+        line += [f"{each.state_bytes / 1e3:,.0f}", "" if speed is None else f"{speed:,.0f}"]
         lines.append(line)
     return lines
 
 
 def _anew(variant: "Variant") -> str:
-    from gritlite.rag.layouts import kind_of
-
-    if kind_of(variant.layout) is None:
+    """How many tokens a variant reads again, "" where it uses no states."""
+    if variant.numbers is None:
         return ""
-    return "all" if variant.recompute > 2**31 else str(variant.recompute)
+    return "all" if variant.recompute == ALL_TOKENS else str(variant.recompute)
 
 
 def to_scores(
@@ -159,19 +188,19 @@ def to_scores(
     from gritlite.eval.task import Score
 
     variant = outcome.variant
-    facts = (variant.layout, variant.numbers or "", _anew(variant))
-    task = f"rag {name}: {', '.join(filter(None, facts))}"
+    names = (variant.layout, variant.numbers or "", _anew(variant))
+    task = f"rag {name}: {', '.join(filter(None, names))}"
     values = {
         "exact match": outcome.exact_match,
         "match": outcome.match,
         "F1": outcome.f1,
         "TTFT": outcome.ttft,
         "total": outcome.total,
-        "state bytes": float(outcome.bytes),
+        "bytes a state": outcome.state_bytes,
     }
     if outcome.states_a_second is not None:
         values["states a second"] = outcome.states_a_second
     for sample, latencies in timed.items():
-        latency = latencies[replace(variant, recompute=0)]
+        latency = latencies[variant]
         values |= {f"long {sample}, TTFT": latency.ttft, f"long {sample}, total": latency.total}
     return [Score(task, measure, value, outcome.questions) for measure, value in values.items()]

@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from gritlite.runtime.model import GritLM
 
+ALL_TOKENS = sys.maxsize
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -59,7 +60,7 @@ def tokens_or_all(
 
 def _token_count(value: str) -> int:
     if value == "all":
-        return sys.maxsize
+        return ALL_TOKENS
     if value.isascii() and value.isdecimal():
         return int(value)
     raise click.BadParameter(f"{value!r} is neither a number of tokens nor 'all'")

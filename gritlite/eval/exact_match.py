@@ -18,8 +18,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal, get_args
 
-from gritlite.errors import FormatError, InputError, UsageError
-from gritlite.eval.squad import Question, read_squad
+from gritlite.errors import InputError, UsageError
+from gritlite.eval.questions import answerable, read_questions
+from gritlite.eval.squad import Question
 from gritlite.eval.task import Progress, Score, spread
 from gritlite.prompt import cached_question
 from gritlite.runtime.document import DocumentState
@@ -47,13 +48,11 @@ class ExactMatch:
         if passages not in get_args(Passages):
             raise UsageError(f"passages is {passages!r}: expected one of {get_args(Passages)}")
         self.name = f"exact match, passage: {passages} {path.name}"
-        questions = read_squad(path)
-        answerable = [question for question in questions if question.answers]
-        if not answerable:
-            raise FormatError(f"{path}: no question has an answer")
-        self._questions = spread(answerable, limit)
+        questions = read_questions(path)
+        answered = answerable(questions, path)
+        self._questions = spread(answered, limit)
         self._passages = passages
-        self._note = _note(len(self._questions), len(answerable), len(questions))
+        self._note = _note(len(self._questions), len(answered), len(questions))
 
     def run(self, model: GritLM, progress: Progress) -> list[Score]:
         """Measure the model."""
@@ -121,6 +120,6 @@ def f1(answer: str, accepted: str) -> float:
     return 2 * shared / (len(given) + len(wanted)) if shared else 0.0
 
 
-def _note(taken: int, answerable: int, whole: int) -> str:
-    without = f"; {whole - answerable} without an answer left out" if answerable < whole else ""
-    return f"{taken} of {answerable} questions{without}"
+def _note(taken: int, answered: int, whole: int) -> str:
+    without = f"; {whole - answered} without an answer left out" if answered < whole else ""
+    return f"{taken} of {answered} questions{without}"

