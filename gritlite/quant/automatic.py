@@ -16,7 +16,7 @@ from gritlite.quant.allocation import Option, smallest_loss, smallest_size
 from gritlite.quant.choices import TensorFacts, is_quantizable
 from gritlite.quant.fidelity.report import GOOD_COSINE, GOOD_KL
 from gritlite.quant.fidelity.sample import Sample
-from gritlite.quant.sensitivity import Importances, Sensitivity, SensitivityMeter
+from gritlite.quant.sensitivity import TYPES, Importances, Sensitivity, SensitivityMeter
 from gritlite.quant.types import TARGETS, row_bytes
 from gritlite.runtime.model import GritLM
 
@@ -40,14 +40,42 @@ class Choice:
 def measure(
     model: GritLM, sample: Sample, importances: Importances, progress: Progress
 ) -> dict[str, Sensitivity]:
-    """The sensitivity of every tensor that can be quantized. Raises as `SensitivityMeter`."""
+    """The sensitivity of every tensor that can be quantized. Raises as `SensitivityMeter`.
+
+    Losses add up while errors have nothing to do with each other. Where they have, all tensors
+    in one type lose more together than the sum of what each does, and that type's losses
+    are taken as so many times larger: an adapter that was merged into weights which had been Q4_1
+    is rounded away again by Q4_1, in all tensors alike.
+    """
     names = [info.name for info in _quantizable(model.file)]
     meter = SensitivityMeter(model, sample, importances)
-    found = {}
+    steps = len(names) + len(TYPES)
+    found: dict[str, Sensitivity] = {}
     for name, sensitivity in meter.run(names):
         found[name] = sensitivity
-        progress(len(found), len(names))
+        progress(len(found), steps)
+    for number, type in enumerate(TYPES, 1):
+        _scale(found, type, meter)
+        progress(len(names) + number, steps)
     return found
+
+
+def _scale(
+    found: dict[str, Sensitivity], type: GGMLQuantizationType, meter: SensitivityMeter
+) -> None:
+    """Multiply a type's losses by how much more all tensors in it lose together, if more."""
+    names = [name for name, each in found.items() if type in each.embed]
+    if not names:
+        return
+    embed, generate = meter.together(names, type)
+    embed /= sum(found[name].embed[type] for name in names) or 1.0
+    generate /= sum(found[name].generate[type] for name in names) or 1.0
+    for name in names:
+        each = found[name]
+        found[name] = Sensitivity(
+            {**each.embed, type: each.embed[type] * max(embed, 1.0)},
+            {**each.generate, type: each.generate[type] * max(generate, 1.0)},
+        )
 
 
 def fit_size(file: GGUFFile, found: Mapping[str, Sensitivity], max_bytes: int) -> Choice:

@@ -37,6 +37,7 @@ TYPES = (
 )
 
 Importances = Mapping[str, NDArray[np.float32]]  # float32 [matrices, k] by tensor
+_Part = tuple[NDArray[np.float32], NDArray[np.float32] | None]
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,20 @@ class SensitivityMeter:
 
     def run(self, tensors: Sequence[str]) -> Iterator[tuple[str, Sensitivity]]:
         """Measure tensor after tensor. Raises UsageError for one that is quantized."""
-        by_name = {info.name: info for info in self._model.file.tensors}
         for name in tensors:
-            yield name, self._measure(by_name[name])
+            yield name, self._measure(self._info(name))
+
+    def together(self, tensors: Sequence[str], type: GGMLQuantizationType) -> tuple[float, float]:
+        """What it costs when all of the tensors are of one type: 1 - cosine, and KL divergence."""
+        for name in tensors:
+            self._round(self._info(name), type)
+        losses = self._losses()
+        for name in tensors:
+            self._model.replace_weight(name, _stored(self._model.file, self._info(name)))
+        return losses
+
+    def _info(self, name: str) -> TensorInfo:
+        return next(info for info in self._model.file.tensors if info.name == name)
 
     def _measure(self, info: TensorInfo) -> Sensitivity:
         if block_size(_Q(info.type)) > 1:
@@ -87,30 +99,39 @@ class SensitivityMeter:
                 f"{self._model.path} is quantized already ({info.name} is {info.type.name}): "
                 "take its f32, f16 or bf16 weights"
             )
-        stored = _stored(self._model.file, info)
-        matrices = dequantize_rows(stored, _Q(info.type)).reshape(-1, *info.shape[-2:])
-        importances = self._importances.get(info.name, [None] * len(matrices))
-        parts = list(zip(matrices, importances, strict=True))
         fitting = [type for type in TYPES if self._can_be(type, info)]
         probe = next(type for type in _PROBES if type in fitting)
+        self._round(info, probe)
+        embed, generate = self._losses()
+        self._model.replace_weight(info.name, _stored(self._model.file, info))
 
-        rounded = np.concatenate([_rounded(rows, probe, weights) for rows, weights in parts])
-        self._model.replace_weight(
-            info.name, quantize_rows(rounded, _Q(info.type), default_threads())
-        )
-        after = self._outputs()
-        self._model.replace_weight(info.name, stored)
-        embed = float(1 - cosines(self._before.vectors, after.vectors).mean())
-        kl = divergence(self._before.log_probabilities, after.log_probabilities)
-        generate = float(kl.mean())
-
-        every = max(1, len(matrices) * info.shape[-2] // _MEASURED_ROWS)
-        sampled = [(rows[::every], weights) for rows, weights in parts]
+        every = max(1, info.elements // info.shape[-1] // _MEASURED_ROWS)
+        sampled = [(rows[::every], weights) for rows, weights in self._parts(info)]
         errors = {type: sum(_error(*part, type) for part in sampled) for type in fitting}
         return Sensitivity(
             {type: embed * error / errors[probe] for type, error in errors.items()},
             {type: generate * error / errors[probe] for type, error in errors.items()},
         )
+
+    def _round(self, info: TensorInfo, type: GGMLQuantizationType) -> None:
+        """Put a tensor into the model as it is read back from a type."""
+        rounded = [_rounded(rows, type, weights) for rows, weights in self._parts(info)]
+        data = quantize_rows(np.concatenate(rounded), _Q(info.type), default_threads())
+        self._model.replace_weight(info.name, data)
+
+    def _parts(self, info: TensorInfo) -> list[_Part]:
+        """A tensor's matrices and what their columns are weighed by."""
+        values = dequantize_rows(_stored(self._model.file, info), _Q(info.type))
+        matrices = values.reshape(-1, *info.shape[-2:])
+        importances = self._importances.get(info.name, [None] * len(matrices))
+        return list(zip(matrices, importances, strict=True))
+
+    def _losses(self) -> tuple[float, float]:
+        """1 - cosine and KL divergence of the model as it is now."""
+        after = self._outputs()
+        embed = float(1 - cosines(self._before.vectors, after.vectors).mean())
+        kl = divergence(self._before.log_probabilities, after.log_probabilities)
+        return embed, float(kl.mean())
 
     def _can_be(self, type: GGMLQuantizationType, info: TensorInfo) -> bool:
         is_weighed = not needs_imatrix(type) or info.name in self._importances

@@ -94,6 +94,47 @@ def test_a_sensitivity_is_what_a_rounded_file_shows(
     assert found.generate[Q.Q3_K] == pytest.approx(divergence(one, two).mean(), rel=1e-3)
 
 
+def test_all_tensors_together(model: GritLM, sample: Sample, tmp_path: Path) -> None:
+    """Against a file in which all of them were rounded; and afterwards the model is as before."""
+    names = [name for name in NAMES if name != "token_embd.weight"]
+    chunk = sample.chunks[0]
+    first = first_predicted(chunk)
+    before = model.logits(chunk, first)
+    _, generate = SensitivityMeter(model, sample, {}).together(names, Q.Q4_1)
+    assert np.array_equal(model.logits(chunk, first), before)
+    data = model.path.read_bytes()
+    for name in names:
+        values = stored(model.path, name)
+        rounded = dequantize_rows(quantize_rows(values, Q.Q4_1, threads=1), Q.Q4_1)
+        data = data.replace(values.tobytes(), rounded.tobytes())
+    (tmp_path / "rounded.gguf").write_bytes(data)
+    with GritLM(tmp_path / "rounded.gguf", threads=1) as other:
+        after = log_softmax(other.logits(chunk, first))
+    assert generate == pytest.approx(divergence(log_softmax(before), after).mean(), rel=1e-3)
+
+
+def test_errors_that_go_together_count_as_they_do_together(
+    files: dict[str, Path], text: Path, tmp_path: Path
+) -> None:
+    """Weights that were Q4_1 and then moved a little: Q4_1 takes all of them back."""
+    convert(files["mistral"], tmp_path / "q4_1.gguf", "q4_1")
+    convert(tmp_path / "q4_1.gguf", tmp_path / "moved.gguf", "f32")
+    with GritLM(tmp_path / "moved.gguf", threads=1, editable=True) as model:
+        sample = read_sample(model, [text], limit=1)
+        meter = SensitivityMeter(model, sample, {})
+        names = [tensor.name for tensor in model.file.tensors if len(tensor.shape) > 1]
+        alone = dict(meter.run(names))
+        found = measure(model, sample, {}, lambda *_: None)
+        for type in (Q.Q4_0, Q.Q4_1, Q.Q6_K):
+            embed, generate = meter.together(names, type)
+            assert sum(found[name].embed[type] for name in names) == pytest.approx(
+                max(embed, sum(alone[name].embed[type] for name in names)), rel=0.01
+            )
+            assert sum(found[name].generate[type] for name in names) == pytest.approx(
+                max(generate, sum(alone[name].generate[type] for name in names)), rel=0.01
+            )
+
+
 def test_more_bits_cost_less(model: GritLM, sample: Sample) -> None:
     for _, found in SensitivityMeter(model, sample, {}).run(NAMES[:2]):
         for losses in (found.embed, found.generate):
