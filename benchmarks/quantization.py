@@ -26,13 +26,13 @@ from gritlite.eval.report import check_names
 from gritlite.eval.retrieval import Retrieval
 from gritlite.eval.sts import STS
 from gritlite.eval.task import Task
-from gritlite.quant.automatic import fit_size, measure
+from gritlite.quant.automatic import fit_size, measure, read_importances
 from gritlite.quant.calibration import Calibrator
 from gritlite.quant.default_texts import COMPARISON_TEXTS, DEFAULT_TEXTS
 from gritlite.quant.fidelity.comparison import compare
 from gritlite.quant.fidelity.report import MEASURES, Comparison, write_json
 from gritlite.quant.fidelity.sample import read_sample
-from gritlite.quant.imatrix import read_imatrix, write_imatrix
+from gritlite.quant.imatrix import write_imatrix
 
 WEIGHED = ("q6_k", "q5_k_m", "q4_k_m", "q4_0", "iq4_xs", "q3_k_m", "q2_k")
 CALIBRATIONS = {"causal": 0.0, "dual": 0.5}  # the weight of embedding
@@ -128,8 +128,7 @@ def chosen(model: Path, output: Path, target: str, imatrix: Path) -> Path:
     path = output / f"{target}.auto.gguf"
     if not path.exists():
         print(path.name, file=sys.stderr)
-        tensors = read_imatrix(imatrix).tensors
-        importances = {name: each.importance for name, each in tensors.items()}
+        importances = read_importances(imatrix)
         with GritLM(model, editable=True) as loaded:
             sample = read_sample(loaded, DEFAULT_TEXTS, limit=1)
             sensitivities = measure(loaded, sample, importances, lambda *_: None)

@@ -79,15 +79,13 @@ def _automatic(
 
     from gritlite.cli.progress import bar, show
     from gritlite.files import check_output
-    from gritlite.quant.automatic import fit_loss, fit_size, measure
+    from gritlite.quant.automatic import fit_loss, fit_size, measure, read_importances
     from gritlite.quant.default_texts import DEFAULT_TEXTS
     from gritlite.quant.fidelity.sample import read_sample
-    from gritlite.quant.imatrix import read_imatrix
     from gritlite.runtime.model import GritLM
 
     check_output(output, force=options["force"])
-    matrix = read_imatrix(options["imatrix"]) if options["imatrix"] else None
-    importances = {name: each.importance for name, each in matrix.tensors.items()} if matrix else {}
+    importances = read_importances(options["imatrix"]) if options["imatrix"] else {}
     with (
         GritLM(source, threads=options["threads"], editable=True) as model,
         bar("measuring", unit="tensor") as shown,

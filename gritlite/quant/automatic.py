@@ -7,6 +7,7 @@ the two are averaged.
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from gguf.constants import GGMLQuantizationType
 
@@ -16,6 +17,7 @@ from gritlite.quant.allocation import Option, smallest_loss, smallest_size
 from gritlite.quant.choices import TensorFacts, is_quantizable
 from gritlite.quant.fidelity.report import GOOD_COSINE, GOOD_KL
 from gritlite.quant.fidelity.sample import Sample
+from gritlite.quant.imatrix import read_imatrix
 from gritlite.quant.sensitivity import TYPES, Importances, Sensitivity, SensitivityMeter
 from gritlite.quant.types import TARGETS, row_bytes
 from gritlite.runtime.model import GritLM
@@ -35,6 +37,11 @@ class Choice:
     target: str
     embed_loss: float
     generate_loss: float
+
+
+def read_importances(path: Path) -> Importances:
+    """Those of an importance matrix's file. Raises as `read_imatrix`."""
+    return {name: each.importance for name, each in read_imatrix(path).tensors.items()}
 
 
 def measure(

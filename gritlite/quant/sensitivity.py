@@ -84,7 +84,8 @@ class SensitivityMeter:
     def together(self, tensors: Sequence[str], type: GGMLQuantizationType) -> tuple[float, float]:
         """What it costs when all of the tensors are of one type: 1 - cosine, and KL divergence."""
         for name in tensors:
-            self._round(self._info(name), type)
+            info = self._info(name)
+            self._round(info, self._parts(info, _stored(self._model.file, info)), type)
         losses = self._losses()
         for name in tensors:
             self._model.replace_weight(name, _stored(self._model.file, self._info(name)))
@@ -101,27 +102,29 @@ class SensitivityMeter:
             )
         fitting = [type for type in TYPES if self._can_be(type, info)]
         probe = next(type for type in _PROBES if type in fitting)
-        self._round(info, probe)
+        stored = _stored(self._model.file, info)
+        parts = self._parts(info, stored)
+        self._round(info, parts, probe)
         embed, generate = self._losses()
-        self._model.replace_weight(info.name, _stored(self._model.file, info))
+        self._model.replace_weight(info.name, stored)
 
         every = max(1, info.elements // info.shape[-1] // _MEASURED_ROWS)
-        sampled = [(rows[::every], weights) for rows, weights in self._parts(info)]
+        sampled = [(rows[::every], weights) for rows, weights in parts]
         errors = {type: sum(_error(*part, type) for part in sampled) for type in fitting}
         return Sensitivity(
             {type: embed * error / errors[probe] for type, error in errors.items()},
             {type: generate * error / errors[probe] for type, error in errors.items()},
         )
 
-    def _round(self, info: TensorInfo, type: GGMLQuantizationType) -> None:
-        """Put a tensor into the model as it is read back from a type."""
-        rounded = [_rounded(rows, type, weights) for rows, weights in self._parts(info)]
+    def _round(self, info: TensorInfo, parts: Sequence[_Part], type: GGMLQuantizationType) -> None:
+        """Put a tensor of these parts into the model as it is read back from a type."""
+        rounded = [_rounded(rows, type, weights) for rows, weights in parts]
         data = quantize_rows(np.concatenate(rounded), _Q(info.type), default_threads())
         self._model.replace_weight(info.name, data)
 
-    def _parts(self, info: TensorInfo) -> list[_Part]:
+    def _parts(self, info: TensorInfo, stored: NDArray[np.uint8]) -> list[_Part]:
         """A tensor's matrices and what their columns are weighed by."""
-        values = dequantize_rows(_stored(self._model.file, info), _Q(info.type))
+        values = dequantize_rows(stored, _Q(info.type))
         matrices = values.reshape(-1, *info.shape[-2:])
         importances = self._importances.get(info.name, [None] * len(matrices))
         return list(zip(matrices, importances, strict=True))
