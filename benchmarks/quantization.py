@@ -2,13 +2,14 @@
 
     python benchmarks/quantization.py MODEL.gguf -o DIR [--gptq FOLDER] [--auto TYPE ...]
         [--texts FILE ...] [--sts FILE ...] [--retrieval FILE ...] [--perplexity FILE ...]
-        [--exact-match FILE ...] [--limit N]
+        [--exact-match FILE ...] [--limit SET=N ...]
 
 MODEL is in f16 or bf16. Matrices, files and figures stay in DIR, and what is there is not made
 again. `--gptq` adds a folder that `gritlite convert MODEL --format gptq` wrote, as its Q4_0 file;
 `--auto` a file of tensor types chosen by `gritlite quantize --type auto`, as large as the one of
-that type with the calibration of both modes. Test sets are those of `gritlite eval`, N items of
-each (a perplexity's chunks, ...). Prints a Markdown table, a row a file.
+that type with the calibration of both modes. Test sets are those of `gritlite eval`, and
+`--limit sts=200` takes so many items of one (`perplexity=10`: chunks). Prints two Markdown tables,
+a row a file: what is lost, and what it takes and scores.
 """
 
 import argparse
@@ -33,13 +34,15 @@ from gritlite.quant.fidelity.comparison import compare
 from gritlite.quant.fidelity.report import MEASURES, Comparison, write_json
 from gritlite.quant.fidelity.sample import read_sample
 from gritlite.quant.imatrix import write_imatrix
+from gritlite.quant.sensitivity import SensitivityMeter
 
 WEIGHED = ("q6_k", "q5_k_m", "q4_k_m", "q4_0", "iq4_xs", "q3_k_m", "q2_k")
 CALIBRATIONS = {"causal": 0.0, "dual": 0.5}  # the weight of embedding
-SHOWN = (
-    *("bytes", "cosine", "cosine_p1", "cosine_min", "neighbours"),
+FIDELITY = (
+    *("cosine", "cosine_p1", "cosine_min", "neighbours"),
     *("kl", "kl_p99", "top1", "perplexity"),
 )
+COST = ("bytes", "bits", "embed_memory", "generate_memory", "embed_speed", "generate_speed")
 SETS = ("sts", "retrieval", "perplexity", "exact_match")
 
 
@@ -54,18 +57,20 @@ def main() -> None:
     for name in SETS:
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=Path, action="append", default=[], metavar="FILE")
-    parser.add_argument("--limit", type=int, help="items of each test set")
+    parser.add_argument("--limit", type=limit_of_set, action="append", default=[], metavar="SET=N")
     options = parser.parse_args()
     try:
         options.output.mkdir(parents=True, exist_ok=True)
-        scores = evaluation({name: getattr(options, name) for name in SETS}, options.limit)
+        scores = evaluation({name: getattr(options, name) for name in SETS}, dict(options.limit))
         files = list(candidates(options.model, options.gptq, options.auto, options.output))
         texts = options.texts or COMPARISON_TEXTS
         found = compare(options.model, files, texts, scores=scores, begin=announced)
         write_json(found, options.output / "fidelity.json", force=True)
     except GritLiteError as error:
         sys.exit(f"error: {error}")
-    print_table(found)
+    print_table(found, FIDELITY, [])
+    print()
+    print_table(found, COST, list(found.reference.scores))
 
 
 def announced(name: str, _tokens: int) -> Callable[[int], None]:
@@ -74,19 +79,29 @@ def announced(name: str, _tokens: int) -> Callable[[int], None]:
     return lambda _done: None
 
 
+def limit_of_set(text: str) -> tuple[str, int]:
+    """Of `sts=200`, the set and the number of items."""
+    name, _, number = text.partition("=")
+    if name not in SETS or not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not SET=N with a set of {', '.join(SETS)}")
+    return name, int(number)
+
+
 def evaluation(
-    sets: Mapping[str, Sequence[Path]], limit: int | None
+    sets: Mapping[str, Sequence[Path]], limits: Mapping[str, int]
 ) -> Callable[[GritLM], dict[str, float]]:
     """What measures a model on the test sets; they are read now."""
     embedding: list[Task[Encoder]] = [
-        *(STS(path, limit=limit) for path in sets["sts"]),
-        *(Retrieval(path, limit=limit) for path in sets["retrieval"]),
+        *(STS(path, limit=limits.get("sts")) for path in sets["sts"]),
+        *(Retrieval(path, limit=limits.get("retrieval")) for path in sets["retrieval"]),
     ]
     generation: list[Task[GritLM]] = [
-        *(Perplexity(path, limit=limit) for path in sets["perplexity"]),
-        *(ExactMatch(path, passages="prompt", limit=limit) for path in sets["exact_match"]),
+        *(Perplexity(path, limit=limits.get("perplexity")) for path in sets["perplexity"]),
+        *(
+            ExactMatch(path, passages="prompt", limit=limits.get("exact_match"))
+            for path in sets["exact_match"]
+        ),
     ]
-
     check_names([task.name for task in embedding] + [task.name for task in generation])
 
     def run(model: GritLM) -> dict[str, float]:
@@ -131,9 +146,10 @@ def chosen(model: Path, output: Path, target: str, imatrix: Path) -> Path:
         importances = read_importances(imatrix)
         with GritLM(model, editable=True) as loaded:
             sample = read_sample(loaded, DEFAULT_TEXTS, limit=1)
-            sensitivities = measure(loaded, sample, importances, lambda *_: None)
-        size = (output / f"{target}.dual.gguf").stat().st_size
-        choice = fit_size(loaded.file, sensitivities, size)
+            meter = SensitivityMeter(loaded, sample, importances)
+            sensitivities = measure(meter, lambda *_: None)
+            size = (output / f"{target}.dual.gguf").stat().st_size
+            choice = fit_size(meter, sensitivities, size, lambda *_: None)
         convert(model, path, choice.target, types=choice.types, imatrix=imatrix)
     return path
 
@@ -151,16 +167,15 @@ def matrix(model: Path, output: Path, name: str) -> Path:
     return path
 
 
-def print_table(found: Comparison) -> None:
-    """A Markdown table, a row a file."""
-    measures = [measure for measure in MEASURES if measure.name in SHOWN]
-    tasks = list(found.reference.scores)
+def print_table(found: Comparison, names: Sequence[str], tasks: Sequence[str]) -> None:
+    """A Markdown table, a row a file: the measures of these names, and the tasks' scores."""
+    measures = [measure for measure in MEASURES if measure.name in names]
     print_row(["type", "calibration", *(measure.label for measure in measures), *tasks])
     print("|---" * (len(measures) + len(tasks) + 2) + "|")
     for row in found.rows:
-        names = ["reference", ""] if row is found.reference else row.file.split(".")[:2]
+        types = ["reference", ""] if row is found.reference else row.file.split(".")[:2]
         values = [measure.text(row) for measure in measures]
-        print_row([*names, *values, *(f"{row.scores[task]:.4f}" for task in tasks)])
+        print_row([*types, *values, *(f"{row.scores[task]:.4f}" for task in tasks)])
 
 
 def print_row(cells: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from gritlite.errors import UsageError
 
 if TYPE_CHECKING:
     from gritlite.quant.automatic import Choice
+    from gritlite.quant.sensitivity import Losses
 
 
 @click.command()
@@ -54,11 +55,9 @@ def command(
         if (max_size is None) == (max_loss is None):
             raise UsageError("the type auto needs --max-size or --max-loss, and not both")
         choice = _automatic(source, output, max_size, max_loss, files, options)
-        click.echo(
-            f"gritlite: to be expected: 1 - cosine {choice.embed_loss:.2g}, KL divergence "
-            f"{choice.generate_loss:.2g}",
-            err=True,
-        )
+        click.echo(f"gritlite: {_losses('measured', choice.losses)}", err=True)
+        if choice.rival is not None:
+            click.echo(f"gritlite: {_losses(choice.rival.target, choice.rival.losses)}", err=True)
         run(source, output, choice.target, types=choice.types, **options)
         return
     if max_size is not None or max_loss is not None or files:
@@ -79,20 +78,33 @@ def _automatic(
 
     from gritlite.cli.progress import bar, show
     from gritlite.files import check_output
-    from gritlite.quant.automatic import fit_loss, fit_size, measure, read_importances
+    from gritlite.quant.automatic import (
+        check_size,
+        fit_loss,
+        fit_size,
+        measure,
+        read_importances,
+    )
     from gritlite.quant.default_texts import DEFAULT_TEXTS
     from gritlite.quant.fidelity.sample import read_sample
+    from gritlite.quant.sensitivity import SensitivityMeter
     from gritlite.runtime.model import GritLM
 
     check_output(output, force=options["force"])
     importances = read_importances(options["imatrix"]) if options["imatrix"] else {}
-    with (
-        GritLM(source, threads=options["threads"], editable=True) as model,
-        bar("measuring", unit="tensor") as shown,
-    ):
+    with GritLM(source, threads=options["threads"], editable=True) as model:
         sample = read_sample(model, files or DEFAULT_TEXTS, limit=1)
-        found = measure(model, sample, importances, partial(show, shown))
+        meter = SensitivityMeter(model, sample, importances)
         if max_size is not None:
-            return fit_size(model.file, found, max_size)
-        assert max_loss is not None
-        return fit_loss(model.file, found, max_loss)
+            check_size(meter, max_size)
+        with bar("measuring", unit="tensor") as shown:
+            found = measure(meter, partial(show, shown))
+        if max_size is None:
+            assert max_loss is not None
+            return fit_loss(meter, found, max_loss)
+        with bar("choosing", unit="try") as shown:
+            return fit_size(meter, found, max_size, partial(show, shown))
+
+
+def _losses(name: str, losses: "Losses") -> str:
+    return f"{name}: 1 - cosine {losses.embed:.3g}, KL divergence {losses.generate:.3g}"

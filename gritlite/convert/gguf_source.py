@@ -47,15 +47,12 @@ class GGUFSource:
     """A ModelSource."""
 
     def __init__(self, header: GGUFFile, file: FileIO) -> None:
-        model = read_hyperparameters(header)
         self._header = header
         self._file = file
         self._offsets = {info.name: info.offset for info in header.tensors}
         self.path = header.path
         self.alignment = header.alignment
-        self.facts = ModelFacts(
-            model.architecture, model.layers, model.heads[0], model.kv_heads[0], model.experts
-        )
+        self.facts = ModelFacts.of(read_hyperparameters(header))
         self.tensors = tuple(self._tensor(info) for info in header.tensors)
 
     def _tensor(self, info: TensorInfo) -> SourceTensor:

@@ -11,8 +11,6 @@ from itertools import pairwise
 
 from gguf.constants import GGMLQuantizationType
 
-from gritlite.errors import UsageError
-
 
 @dataclass(frozen=True)
 class Option:
@@ -54,19 +52,12 @@ def smallest_loss(options: Mapping[str, Sequence[Option]], max_bytes: int) -> di
 
 
 def smallest_size(options: Mapping[str, Sequence[Option]], max_loss: float) -> dict[str, Option]:
-    """The smallest options that lose at most `max_loss` together.
-
-    Raises UsageError when the largest options lose more.
-    """
+    """The smallest options that lose at most `max_loss` together, or those that lose least."""
     chosen = {tensor: _hull(each)[0] for tensor, each in options.items()}
     for step in _steps(options):
         if _loss(chosen) <= max_loss:
             return chosen
         chosen[step.tensor] = step.option
-    if _loss(chosen) > max_loss:
-        raise UsageError(
-            f"a loss of {max_loss:g} cannot be reached: the largest types lose {_loss(chosen):.3g}"
-        )
     return chosen
 
 

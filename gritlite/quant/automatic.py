@@ -1,42 +1,56 @@
 """`--type auto`: the types that lose least in both tasks together, in a size or within a loss.
 
 A task's loss is counted in units of what `gritlite compare` still calls good, and
-the two are averaged.
+the two are averaged. In a size, embedding and generation are weighed anew where either
+would lose more than in llama.cpp's own mixture of that size.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from gguf.constants import GGMLQuantizationType
 
 from gritlite.errors import UsageError
-from gritlite.modelfile.header import GGUFFile, TensorInfo
+from gritlite.modelfile.header import GGUFFile
 from gritlite.quant.allocation import Option, smallest_loss, smallest_size
-from gritlite.quant.choices import TensorFacts, is_quantizable
 from gritlite.quant.fidelity.report import GOOD_COSINE, GOOD_KL
-from gritlite.quant.fidelity.sample import Sample
 from gritlite.quant.imatrix import read_imatrix
-from gritlite.quant.sensitivity import TYPES, Importances, Sensitivity, SensitivityMeter
-from gritlite.quant.types import TARGETS, row_bytes
-from gritlite.runtime.model import GritLM
+from gritlite.quant.mixtures import Types, mixtures, quantizable, tensor_bytes
+from gritlite.quant.sensitivity import TYPES, Importances, Losses, Sensitivity, SensitivityMeter
+from gritlite.quant.types import TARGETS
 
-Types = dict[str, GGMLQuantizationType]
 Progress = Callable[[int, int], None]
+Sensitivities = Mapping[str, Sensitivity]
+
+_EQUAL = 0.5  # the weight of embedding beside generation
+_HALVINGS = 5  # of the weights between that and one task alone
+_MARGIN = 0.95  # of the mixture's loss: other texts than the sample differ by some percent
+_NOTHING = 1e-9  # a loss too small to tell from none
+_ADDED_KEYS = 4096  # bytes: the importance matrix's name and texts, in the metadata
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One of llama.cpp's mixtures, and what it loses on the same sample."""
+
+    target: str
+    losses: Losses
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The type of every tensor that is quantized, and the losses that are to be expected.
+    """The type of every tensor that is quantized, and what they lose together on the sample.
 
-    `target` is the file type that comes nearest, for the file's metadata.
+    `target` is the file type that comes nearest, for the file's metadata. `rival` is the
+    largest of llama.cpp's mixtures in the size that was asked for, if there is one.
     """
 
     types: Types
     target: str
-    embed_loss: float
-    generate_loss: float
+    losses: Losses
+    rival: Rival | None = None
 
 
 def read_importances(path: Path) -> Importances:
@@ -44,18 +58,15 @@ def read_importances(path: Path) -> Importances:
     return {name: each.importance for name, each in read_imatrix(path).tensors.items()}
 
 
-def measure(
-    model: GritLM, sample: Sample, importances: Importances, progress: Progress
-) -> dict[str, Sensitivity]:
-    """The sensitivity of every tensor that can be quantized. Raises as `SensitivityMeter`.
+def measure(meter: SensitivityMeter, progress: Progress) -> Sensitivities:
+    """The sensitivity of every tensor that can be quantized. Raises as `SensitivityMeter.run`.
 
     Losses add up while errors have nothing to do with each other. Where they have, all tensors
     in one type lose more together than the sum of what each does, and that type's losses
     are taken as so many times larger: an adapter that was merged into weights which had been Q4_1
     is rounded away again by Q4_1, in all tensors alike.
     """
-    names = [info.name for info in _quantizable(model.file)]
-    meter = SensitivityMeter(model, sample, importances)
+    names = [info.name for info in quantizable(meter.file)]
     steps = len(names) + len(TYPES)
     found: dict[str, Sensitivity] = {}
     for name, sensitivity in meter.run(names):
@@ -74,9 +85,9 @@ def _scale(
     names = [name for name, each in found.items() if type in each.embed]
     if not names:
         return
-    embed, generate = meter.together(names, type)
-    embed /= sum(found[name].embed[type] for name in names) or 1.0
-    generate /= sum(found[name].generate[type] for name in names) or 1.0
+    losses = meter.together(dict.fromkeys(names, type))
+    embed = losses.embed / (sum(found[name].embed[type] for name in names) or 1.0)
+    generate = losses.generate / (sum(found[name].generate[type] for name in names) or 1.0)
     for name in names:
         each = found[name]
         found[name] = Sensitivity(
@@ -85,52 +96,141 @@ def _scale(
         )
 
 
-def fit_size(file: GGUFFile, found: Mapping[str, Sensitivity], max_bytes: int) -> Choice:
-    """What loses least in a file of `max_bytes`. Raises UsageError if it cannot be so small."""
-    fixed = file.size - sum(info.size for info in _quantizable(file))
-    padding = file.alignment * len(file.tensors)  # at most so much more
-    options = _options(file, found)
-    smallest = fixed + padding + sum(min(each.bytes for each in one) for one in options.values())
-    if max_bytes < smallest:
+def check_size(meter: SensitivityMeter, max_bytes: int) -> None:
+    """Raise UsageError if no choice of types makes a file of `max_bytes`. Measures nothing."""
+    smallest = sum(
+        min(tensor_bytes(meter.file, info, type) for type in meter.fitting(info))
+        for info in quantizable(meter.file)
+    )
+    if smallest > _room(meter.file, max_bytes):
         raise UsageError(
-            f"{max_bytes:,} bytes cannot be reached: the smallest types take {smallest:,}"
+            f"{max_bytes:,} bytes cannot be reached: the smallest types take "
+            f"{smallest + max_bytes - _room(meter.file, max_bytes):,}"
         )
-    chosen = smallest_loss(options, max_bytes - fixed - padding)
-    return _choice(chosen, found)
 
 
-def fit_loss(file: GGUFFile, found: Mapping[str, Sensitivity], max_loss: float) -> Choice:
-    """The smallest that loses at most `max_loss`. Raises UsageError if all lose more."""
-    return _choice(smallest_size(_options(file, found), max_loss), found)
+def fit_size(
+    meter: SensitivityMeter, found: Sensitivities, max_bytes: int, progress: Progress
+) -> Choice:
+    """What loses least in a file of `max_bytes`, and in neither task more than its rival.
+
+    The two tasks weigh the same, unless one then loses more than in the rival: then the
+    weights nearest to equal ones are looked for, by halving, with which neither does. If
+    there are none, those do whose worse task loses least. Raises as `check_size`.
+    """
+    check_size(meter, max_bytes)
+    room = _room(meter.file, max_bytes)
+    rival = _rival(meter, room)
+    tried: dict[float, Choice] = {}
+    for weight in _weights(tried):
+        progress(len(tried) + 1, _HALVINGS + 2)
+        chosen = smallest_loss(_options(meter.file, found, weight), room)
+        tried[weight] = _choice(meter, chosen, rival)
+    progress(_HALVINGS + 2, _HALVINGS + 2)
+    nearest = min(
+        tried, key=lambda weight: (max(_worse(tried[weight])[1], _MARGIN), abs(weight - _EQUAL))
+    )
+    return tried[nearest]
 
 
-def _quantizable(file: GGUFFile) -> list[TensorInfo]:
-    return [info for info in file.tensors if is_quantizable(TensorFacts(info.name, info.shape))]
+def _weights(tried: Mapping[float, Choice]) -> Iterator[float]:
+    """The weights of embedding to try, one after the other: what came of each is in `tried`."""
+    yield _EQUAL
+    losing, ratio = _worse(tried[_EQUAL])
+    if ratio <= _MARGIN:
+        return
+    near, far = _EQUAL, 1.0 if losing == "embed" else 0.0
+    for _ in range(_HALVINGS):
+        weight = (near + far) / 2
+        yield weight
+        task, ratio = _worse(tried[weight])
+        if task == losing and ratio > _MARGIN:
+            near = weight
+        else:
+            far = weight
 
 
-def _options(file: GGUFFile, found: Mapping[str, Sensitivity]) -> dict[str, list[Option]]:
+def fit_loss(meter: SensitivityMeter, found: Sensitivities, max_loss: float) -> Choice:
+    """The smallest that loses at most `max_loss`, all tensors together.
+
+    Where they lose more than the sum of what each does, the sum is held so much lower.
+    Raises UsageError if the largest types lose more.
+    """
+    options = _options(meter.file, found, _EQUAL)
+    largest = smallest_size(options, 0.0)
+    bound = max_loss
+    while True:
+        chosen = smallest_size(options, bound)
+        choice = _choice(meter, chosen)
+        loss = _in_units(choice.losses.embed, choice.losses.generate, _EQUAL)
+        if loss <= max_loss:
+            return choice
+        if chosen == largest:
+            raise UsageError(
+                f"a loss of {max_loss:g} cannot be reached: the largest types lose {loss:.3g}"
+            )
+        bound = 0.98 * sum(each.loss for each in chosen.values()) * max_loss / loss
+
+
+def _room(file: GGUFFile, max_bytes: int) -> int:
+    """What a file of `max_bytes` has for the tensors that are quantized."""
+    chosen = {info.name for info in quantizable(file)}
+    kept = sum(
+        tensor_bytes(file, info, GGMLQuantizationType(info.type))
+        for info in file.tensors
+        if info.name not in chosen
+    )
+    return max_bytes - file.data_offset - kept - _ADDED_KEYS
+
+
+def _rival(meter: SensitivityMeter, room: int) -> Rival | None:
+    """The largest mixture that takes no more, measured; its own keys are not counted."""
+    all = mixtures(meter.file, has_imatrix=meter.is_weighed)
+    fitting = [each for each in all if each.bytes <= room + _ADDED_KEYS]
+    if not fitting:
+        return None
+    largest = max(fitting, key=lambda each: each.bytes)
+    return Rival(largest.target, meter.together(largest.types))
+
+
+def _worse(choice: Choice) -> tuple[str, float]:
+    """The task that loses more beside the rival, and how many times as much as in that."""
+    if choice.rival is None:
+        return "", 0.0
+    ours, theirs = choice.losses, choice.rival.losses
+    ratios = {
+        "embed": ours.embed / max(theirs.embed, _NOTHING),
+        "generate": ours.generate / max(theirs.generate, _NOTHING),
+    }
+    return max(ratios.items(), key=lambda each: each[1])
+
+
+def _in_units(embed: float, generate: float, weight: float) -> float:
+    """Both losses as one; `weight` is that of embedding."""
+    return weight * embed / (1 - GOOD_COSINE) + (1 - weight) * generate / GOOD_KL
+
+
+def _options(file: GGUFFile, found: Sensitivities, weight: float) -> dict[str, list[Option]]:
     return {
         info.name: [
             Option(
                 type,
-                info.elements // info.shape[-1] * row_bytes(type, info.shape[-1]),
-                (embed / (1 - GOOD_COSINE) + found[info.name].generate[type] / GOOD_KL) / 2,
+                tensor_bytes(file, info, type),
+                _in_units(embed, found[info.name].generate[type], weight),
             )
             for type, embed in found[info.name].embed.items()
         ]
-        for info in _quantizable(file)
+        for info in quantizable(file)
     }
 
 
-def _choice(chosen: Mapping[str, Option], found: Mapping[str, Sensitivity]) -> Choice:
+def _choice(
+    meter: SensitivityMeter, chosen: Mapping[str, Option], rival: Rival | None = None
+) -> Choice:
     sizes: Counter[GGMLQuantizationType] = Counter()
     for option in chosen.values():
         sizes[option.type] += option.bytes
     targets = {target.default_type: name for name, target in reversed(list(TARGETS.items()))}
     known = [targets[type] for type, _ in sizes.most_common() if type in targets]
-    return Choice(
-        {name: option.type for name, option in chosen.items()},
-        known[0] if known else "q4_0",
-        sum(found[name].embed[option.type] for name, option in chosen.items()),
-        sum(found[name].generate[option.type] for name, option in chosen.items()),
-    )
+    types = {name: option.type for name, option in chosen.items()}
+    return Choice(types, known[0] if known else "q4_0", meter.together(types), rival)

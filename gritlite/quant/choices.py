@@ -15,6 +15,7 @@ from enum import Enum, auto
 from gguf.constants import GGMLQuantizationType
 
 from gritlite.errors import ArchitectureError
+from gritlite.modelfile.hyperparameters import Hyperparameters
 from gritlite.quant.types import Target, block_size
 
 _Q = GGMLQuantizationType
@@ -44,6 +45,13 @@ class ModelFacts:
     n_head: int
     n_head_kv: int
     n_expert: int = 0
+
+    @classmethod
+    def of(cls, model: Hyperparameters) -> "ModelFacts":
+        """Those of a GGUF file's model."""
+        return cls(
+            model.architecture, model.layers, model.heads[0], model.kv_heads[0], model.experts
+        )
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,14 @@ _Part = tuple[NDArray[np.float32], NDArray[np.float32] | None]
 
 
 @dataclass(frozen=True)
+class Losses:
+    """What is lost in each task: 1 - cosine of the vectors, and KL divergence."""
+
+    embed: float
+    generate: float
+
+
+@dataclass(frozen=True)
 class Sensitivity:
     """What a tensor would cost in each type: 1 - cosine of the vectors, and KL divergence."""
 
@@ -61,6 +69,8 @@ class SensitivityMeter:
     """
 
     def __init__(self, model: GritLM, sample: Sample, importances: Importances) -> None:
+        self.file = model.file
+        self.is_weighed = bool(importances)
         self._model = model
         self._documents = _some_documents(sample)
         self._chunk = sample.chunks[0]
@@ -71,7 +81,7 @@ class SensitivityMeter:
                 info.elements // (info.shape[-1] * info.shape[-2]),
                 info.shape[-1],
             )
-            for info in model.file.tensors
+            for info in self.file.tensors
             if info.name in importances
         }
         self._before = self._outputs()
@@ -81,18 +91,22 @@ class SensitivityMeter:
         for name in tensors:
             yield name, self._measure(self._info(name))
 
-    def together(self, tensors: Sequence[str], type: GGMLQuantizationType) -> tuple[float, float]:
-        """What it costs when all of the tensors are of one type: 1 - cosine, and KL divergence."""
-        for name in tensors:
+    def together(self, types: Mapping[str, GGMLQuantizationType]) -> Losses:
+        """What it costs when all of these tensors are rounded, each to its type."""
+        for name, type in types.items():
             info = self._info(name)
-            self._round(info, self._parts(info, _stored(self._model.file, info)), type)
+            self._round(info, self._parts(info, _stored(self.file, info)), type)
         losses = self._losses()
-        for name in tensors:
-            self._model.replace_weight(name, _stored(self._model.file, self._info(name)))
+        for name in types:
+            self._model.replace_weight(name, _stored(self.file, self._info(name)))
         return losses
 
+    def fitting(self, info: TensorInfo) -> list[GGMLQuantizationType]:
+        """The types that a tensor can have: its rows are whole blocks, an iq type is weighed."""
+        return [type for type in TYPES if self._can_be(type, info)]
+
     def _info(self, name: str) -> TensorInfo:
-        return next(info for info in self._model.file.tensors if info.name == name)
+        return next(info for info in self.file.tensors if info.name == name)
 
     def _measure(self, info: TensorInfo) -> Sensitivity:
         if block_size(_Q(info.type)) > 1:
@@ -100,20 +114,20 @@ class SensitivityMeter:
                 f"{self._model.path} is quantized already ({info.name} is {info.type.name}): "
                 "take its f32, f16 or bf16 weights"
             )
-        fitting = [type for type in TYPES if self._can_be(type, info)]
+        fitting = self.fitting(info)
         probe = next(type for type in _PROBES if type in fitting)
-        stored = _stored(self._model.file, info)
+        stored = _stored(self.file, info)
         parts = self._parts(info, stored)
         self._round(info, parts, probe)
-        embed, generate = self._losses()
+        losses = self._losses()
         self._model.replace_weight(info.name, stored)
 
         every = max(1, info.elements // info.shape[-1] // _MEASURED_ROWS)
         sampled = [(rows[::every], weights) for rows, weights in parts]
         errors = {type: sum(_error(*part, type) for part in sampled) for type in fitting}
         return Sensitivity(
-            {type: embed * error / errors[probe] for type, error in errors.items()},
-            {type: generate * error / errors[probe] for type, error in errors.items()},
+            {type: losses.embed * error / errors[probe] for type, error in errors.items()},
+            {type: losses.generate * error / errors[probe] for type, error in errors.items()},
         )
 
     def _round(self, info: TensorInfo, parts: Sequence[_Part], type: GGMLQuantizationType) -> None:
@@ -129,12 +143,12 @@ class SensitivityMeter:
         importances = self._importances.get(info.name, [None] * len(matrices))
         return list(zip(matrices, importances, strict=True))
 
-    def _losses(self) -> tuple[float, float]:
-        """1 - cosine and KL divergence of the model as it is now."""
+    def _losses(self) -> Losses:
+        """What the model loses as it is now."""
         after = self._outputs()
         embed = float(1 - cosines(self._before.vectors, after.vectors).mean())
         kl = divergence(self._before.log_probabilities, after.log_probabilities)
-        return embed, float(kl.mean())
+        return Losses(embed, float(kl.mean()))
 
     def _can_be(self, type: GGMLQuantizationType, info: TensorInfo) -> bool:
         is_weighed = not needs_imatrix(type) or info.name in self._importances

@@ -9,13 +9,16 @@ from gguf import GGMLQuantizationType as Q
 
 from gritlite.convert import convert
 from gritlite.errors import FormatError, UsageError
-from gritlite.modelfile.header import read_header
-from gritlite.quant.automatic import Choice, fit_loss, fit_size, measure
+from gritlite.modelfile.header import GGUFFile, TensorInfo, read_header
+from gritlite.quant import automatic
+from gritlite.quant.automatic import Rival, check_size, fit_loss, fit_size, measure
 from gritlite.quant.fidelity.measures import divergence, log_softmax
 from gritlite.quant.fidelity.outputs import first_predicted
 from gritlite.quant.fidelity.sample import Sample, read_sample
+from gritlite.quant.mixtures import mixtures, quantizable, tensor_bytes
 from gritlite.quant.rows import dequantize_rows, quantize_rows
-from gritlite.quant.sensitivity import Sensitivity, SensitivityMeter
+from gritlite.quant.sensitivity import TYPES, Losses, Sensitivity, SensitivityMeter
+from gritlite.quant.types import row_bytes
 from gritlite.runtime.model import GritLM
 from tests.tiny import make_checkpoint
 
@@ -96,21 +99,26 @@ def test_a_sensitivity_is_what_a_rounded_file_shows(
 
 def test_all_tensors_together(model: GritLM, sample: Sample, tmp_path: Path) -> None:
     """Against a file in which all of them were rounded; and afterwards the model is as before."""
-    names = [name for name in NAMES if name != "token_embd.weight"]
+    types = {
+        "blk.0.ffn_down.weight": Q.Q4_1,
+        "blk.1.attn_q.weight": Q.Q5_0,
+        "output.weight": Q.Q2_K,
+    }
     chunk = sample.chunks[0]
     first = first_predicted(chunk)
     before = model.logits(chunk, first)
-    _, generate = SensitivityMeter(model, sample, {}).together(names, Q.Q4_1)
+    losses = SensitivityMeter(model, sample, {}).together(types)
     assert np.array_equal(model.logits(chunk, first), before)
     data = model.path.read_bytes()
-    for name in names:
+    for name, type in types.items():
         values = stored(model.path, name)
-        rounded = dequantize_rows(quantize_rows(values, Q.Q4_1, threads=1), Q.Q4_1)
+        rounded = dequantize_rows(quantize_rows(values, type, threads=1), type)
         data = data.replace(values.tobytes(), rounded.tobytes())
     (tmp_path / "rounded.gguf").write_bytes(data)
     with GritLM(tmp_path / "rounded.gguf", threads=1) as other:
         after = log_softmax(other.logits(chunk, first))
-    assert generate == pytest.approx(divergence(log_softmax(before), after).mean(), rel=1e-3)
+    kl = divergence(log_softmax(before), after).mean()
+    assert losses.generate == pytest.approx(kl, rel=1e-3)
 
 
 def test_errors_that_go_together_count_as_they_do_together(
@@ -124,14 +132,14 @@ def test_errors_that_go_together_count_as_they_do_together(
         meter = SensitivityMeter(model, sample, {})
         names = [tensor.name for tensor in model.file.tensors if len(tensor.shape) > 1]
         alone = dict(meter.run(names))
-        found = measure(model, sample, {}, lambda *_: None)
+        found = measure(meter, lambda *_: None)
         for type in (Q.Q4_0, Q.Q4_1, Q.Q6_K):
-            embed, generate = meter.together(names, type)
+            losses = meter.together(dict.fromkeys(names, type))
             assert sum(found[name].embed[type] for name in names) == pytest.approx(
-                max(embed, sum(alone[name].embed[type] for name in names)), rel=0.01
+                max(losses.embed, sum(alone[name].embed[type] for name in names)), rel=0.01
             )
             assert sum(found[name].generate[type] for name in names) == pytest.approx(
-                max(generate, sum(alone[name].generate[type] for name in names)), rel=0.01
+                max(losses.generate, sum(alone[name].generate[type] for name in names)), rel=0.01
             )
 
 
@@ -143,33 +151,115 @@ def test_more_bits_cost_less(model: GritLM, sample: Sample) -> None:
         assert Q.IQ3_XXS not in found.embed  # it needs an importance matrix
 
 
-def sensitivities(model: GritLM, sample: Sample) -> dict[str, Sensitivity]:
-    return measure(model, sample, {}, lambda *_: None)
-
-
-def choices_by_size(model: GritLM, found: dict[str, Sensitivity]) -> dict[int, Choice]:
-    whole = model.file.size
-    return {
-        size: fit_size(model.file, found, size) for size in (whole // 9, whole // 6, whole // 4)
-    }
+def unit(losses: Losses) -> float:
+    return (losses.embed / 0.01 + losses.generate / 0.05) / 2
 
 
 def test_files_are_as_large_as_they_may_be(model: GritLM, sample: Sample, tmp_path: Path) -> None:
-    found = sensitivities(model, sample)
+    meter = SensitivityMeter(model, sample, {})
+    found = measure(meter, lambda *_: None)
     losses = []
-    for size, choice in choices_by_size(model, found).items():
+    for size in (model.file.size // part for part in (9, 6, 4)):
+        choice = fit_size(meter, found, size, lambda *_: None)
         convert(model.path, tmp_path / "m.gguf", choice.target, types=choice.types, force=True)
         written = read_header(tmp_path / "m.gguf")
         assert 0.8 * size < written.size <= size
         assert {t.name: t.type.name for t in written.tensors if t.name in choice.types} == {
             name: type.name for name, type in choice.types.items()
         }
-        losses.append(choice.embed_loss / 0.01 + choice.generate_loss / 0.05)
-        same = fit_loss(model.file, found, losses[-1] / 2)
-        assert same.embed_loss / 0.01 + same.generate_loss / 0.05 <= losses[-1] + 1e-9
+        losses.append(unit(choice.losses))
+        assert unit(fit_loss(meter, found, losses[-1]).losses) <= losses[-1]
     assert losses == sorted(losses, reverse=True)
+    with pytest.raises(UsageError, match="a loss of 1e-12 cannot be reached: the largest types"):
+        fit_loss(meter, found, 1e-12)
+
+
+def test_a_size_that_cannot_be_reached(model: GritLM, sample: Sample, tmp_path: Path) -> None:
+    """What the message names can be reached."""
+    meter = SensitivityMeter(model, sample, {})
+    with pytest.raises(UsageError, match="1,000 bytes cannot be reached: the smallest") as raised:
+        check_size(meter, 1000)
+    smallest = int(str(raised.value).split()[-1].replace(",", ""))
+    check_size(meter, smallest)
     with pytest.raises(UsageError, match="cannot be reached"):
-        fit_size(model.file, found, 1000)
+        check_size(meter, smallest - 1)
+
+
+class SummingMeter:
+    """Stands for a SensitivityMeter whose tensors' losses are known and add up exactly."""
+
+    is_weighed = False
+
+    def __init__(self, file: GGUFFile, found: dict[str, Sensitivity]) -> None:
+        self.file = file
+        self._found = found
+
+    def fitting(self, info: TensorInfo) -> list[Q]:
+        return list(self._found[info.name].embed)
+
+    def together(self, types: dict[str, Q]) -> Losses:
+        return Losses(
+            sum(self._found[name].embed[type] for name, type in types.items()),
+            sum(self._found[name].generate[type] for name, type in types.items()),
+        )
+
+
+def test_rows_that_no_block_fits_stay_in_floats(text: Path, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "c", "mistral", hidden=64, feed_forward=80)
+    convert(checkpoint, tmp_path / "f16.gguf", "f16")
+    with GritLM(tmp_path / "f16.gguf", threads=1, editable=True) as model:
+        meter = SensitivityMeter(model, read_sample(model, [text], limit=1), {})
+        found = measure(meter, lambda *_: None)
+        size = model.file.size * 2 // 3
+        choice = fit_size(meter, found, size, lambda *_: None)
+    assert "blk.0.ffn_up.weight" in choice.types
+    assert "blk.0.ffn_down.weight" not in choice.types
+    convert(tmp_path / "f16.gguf", tmp_path / "m.gguf", choice.target, types=choice.types)
+    assert 0.6 * size < (tmp_path / "m.gguf").stat().st_size <= size
+
+
+@pytest.mark.parametrize("dear", ["embed", "generate"])
+def test_neither_task_loses_more_than_in_the_mixture(
+    dear: str, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One task matters in attention, a hundred times as much as the other does elsewhere."""
+    file = read_header(files["mistral"])
+    rounding = {type: 4.0 ** -(row_bytes(type, 256) / 32) for type in TYPES if type != Q.IQ3_XXS}
+    found = {}
+    for info in quantizable(file):
+        both = {"embed": 1e-3, "generate": 5e-3}
+        both[dear] *= 100 * ("attn" in info.name)
+        both["generate" if dear == "embed" else "embed"] *= "ffn" in info.name
+        found[info.name] = Sensitivity(
+            *({type: both[task] * error for type, error in rounding.items()} for task in both)
+        )
+    meter = SummingMeter(file, found)
+    (mixture,) = (each for each in mixtures(file, has_imatrix=False) if each.target == "q4_k_m")
+    size = file.size - sum(info.size for info in quantizable(file)) + mixture.bytes
+
+    def ratios() -> tuple[float, float]:
+        choice = fit_size(meter, found, size, lambda *_: None)
+        assert choice.rival == Rival("q4_k_m", meter.together(mixture.types))
+        return (
+            choice.losses.embed / choice.rival.losses.embed,
+            choice.losses.generate / choice.rival.losses.generate,
+        )
+
+    assert max(ratios()) < 1
+    monkeypatch.setattr(automatic, "_HALVINGS", 0)
+    assert max(ratios()) > 1 > min(ratios())
+
+
+def test_mixtures_are_those_of_converted_files(files: dict[str, Path], tmp_path: Path) -> None:
+    file = read_header(files["mistral"])
+    for mixture in mixtures(file, has_imatrix=False):
+        convert(files["mistral"], tmp_path / "m.gguf", mixture.target, force=True)
+        written = read_header(tmp_path / "m.gguf")
+        types = {info.name: info.type.name for info in quantizable(written)}
+        assert types == {name: type.name for name, type in mixture.types.items()}
+        kept = sum(tensor_bytes(file, info, Q(info.type)) for info in file.tensors)
+        kept -= sum(tensor_bytes(file, info, Q(info.type)) for info in quantizable(file))
+        assert written.data_offset + kept + mixture.bytes == written.size
 
 
 def test_experts_are_rounded_matrix_by_matrix(files: dict[str, Path], text: Path) -> None:

@@ -1,0 +1,54 @@
+"""llama.cpp's own mixtures of types as they would stand in a file, and how large they are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gguf.constants import GGMLQuantizationType
+
+from gritlite.modelfile.header import GGUFFile, TensorInfo
+from gritlite.modelfile.hyperparameters import read_hyperparameters
+from gritlite.quant.choices import ModelFacts, TensorFacts, choose_types, is_quantizable
+from gritlite.quant.types import TARGETS, row_bytes
+
+_SMALLEST_BLOCK = 32  # values: rows that are no multiple stay in floats
+
+Types = Mapping[str, GGMLQuantizationType]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """The types that a target gives to the tensors that can be quantized, in so many bytes."""
+
+    target: str
+    types: Types
+    bytes: int
+
+
+def quantizable(file: GGUFFile) -> list[TensorInfo]:
+    """The tensors of a file that llama.cpp would quantize, and whose rows are whole blocks."""
+    return [
+        info
+        for info in file.tensors
+        if is_quantizable(TensorFacts(info.name, info.shape))
+        and info.shape[-1] % _SMALLEST_BLOCK == 0
+    ]
+
+
+def tensor_bytes(file: GGUFFile, info: TensorInfo, type: GGMLQuantizationType) -> int:
+    """What a tensor takes in `type`, aligned as in `file`."""
+    size = info.elements // info.shape[-1] * row_bytes(type, info.shape[-1])
+    return -(-size // file.alignment) * file.alignment
+
+
+def mixtures(file: GGUFFile, *, has_imatrix: bool) -> list[Mixture]:
+    """All that can be made. Raises ArchitectureError as `choose_types`."""
+    facts = [TensorFacts(info.name, info.shape) for info in file.tensors]
+    model = ModelFacts.of(read_hyperparameters(file))
+    found = []
+    for target in TARGETS.values():
+        if target.quantized and (has_imatrix or not target.needs_imatrix):
+            choices = choose_types(facts, model, target, has_imatrix=has_imatrix)
+            types = {info.name: choices[info.name].type for info in quantizable(file)}
+            sizes = (tensor_bytes(file, info, types[info.name]) for info in quantizable(file))
+            found.append(Mixture(target.name, types, sum(sizes)))
+    return found
