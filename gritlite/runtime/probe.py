@@ -9,11 +9,9 @@ module does not know what the child does (`probe_child` does).
 
 import hashlib
 import json
-import os
 import platform
 import signal
 import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -21,12 +19,13 @@ from dataclasses import asdict, dataclass
 from functools import cache as remember
 from pathlib import Path
 
+from gritlite import processes
 from gritlite.errors import FileError, LibraryError
 from gritlite.files import replacing
 from gritlite.ggml_base import library_folder
 from gritlite.hub import cache
 
-CHILD = (sys.executable, "-m", "gritlite.runtime.probe_child")
+CHILD = processes.module("gritlite.runtime.probe_child")
 REBUILD = (
     'CMAKE_ARGS="-DCMAKE_CXX_FLAGS=-fno-dse" '
     "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
@@ -114,7 +113,7 @@ def _try(command: Sequence[str]) -> str:
                 command,
                 capture_output=True,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "TMPDIR": folder},
+                env=processes.environment(TMPDIR=folder),
                 timeout=_TIMEOUT,
                 check=False,
             )
