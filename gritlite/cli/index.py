@@ -99,6 +99,7 @@ def problems(update: "Update") -> list[str]:
     """A line for everything that is not in the store as its owner may think."""
     lines = [f"not read: {failure}" for failure in update.changes.failed]
     lines += [f"no text in {path}" for path in update.changes.empty]
+    lines += update.changes.lacking
     if update.left_out:
         kinds = ", ".join(f"{count:,} of {suffix}" for suffix, count in update.left_out.items())
         lines.append(f"files of other kinds were left out: {kinds}")

@@ -27,17 +27,14 @@ class Info:
 def info(path: Path) -> Info:
     """Count what is in a store. Raises FileError where there is none, and FormatError."""
     with _opened(path) as database:
-        count = database.execute
-        chunks, tokens = count(
-            "select count(*), coalesce(sum(tokens), 0) from chunk"
-            " join source on source.id = source where complete"
-        ).fetchone()
+        count = database.number
+        complete = "from chunk join source on source.id = source where complete"
         return Info(
             settings=Settings.read(database),
-            sources=count("select count(*) from source where complete").fetchone()[0],
-            chunks=chunks,
-            tokens=tokens,
-            pending=count("select count(*) from source where not complete").fetchone()[0],
+            sources=count("select count(*) from source where complete"),
+            chunks=count(f"select count(*) {complete}"),
+            tokens=count(f"select coalesce(sum(tokens), 0) {complete}"),
+            pending=count("select count(*) from source where not complete"),
             states=Ledger(path, database).usage(),
             file_bytes=path.stat().st_size,
         )
@@ -46,8 +43,8 @@ def info(path: Path) -> Info:
 def verify(path: Path) -> list[str]:
     """What is wrong with the database or a state, a line each; nothing is changed."""
     with _opened(path) as database:
-        found = [line for (line,) in database.execute("pragma integrity_check") if line != "ok"]
-        broken = database.execute("pragma foreign_key_check").fetchall()
+        found = [line for (line,) in database.rows("pragma integrity_check") if line != "ok"]
+        broken = database.rows("pragma foreign_key_check")
         found += [f"the table {table} has a row of nothing" for table, *_ in broken]
         return [f"{path}: {line}" for line in found] + list(Ledger(path, database).problems())
 

@@ -53,9 +53,7 @@ class Costs:
         return None if each is None else each * tokens
 
     def _each(self, work: Work) -> float | None:
-        row = self._database.execute(
-            "select value from setting where name = ?", (_name(work),)
-        ).fetchone()
+        row = self._database.row("select value from setting where name = ?", (_name(work),))
         return None if row is None else float(row[0])
 
 

@@ -15,6 +15,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gritlite.errors import FileError, FormatError
 
@@ -84,6 +85,8 @@ def check_there(path: Path) -> None:
     """Raise FileError where no store stands."""
     if not path.is_file():
         raise FileError(f"{path} does not exist: make it with `gritlite index`")
+    if path.stat().st_size == 0:
+        raise FormatError(f"{path} is empty, and no store: make one with `gritlite index`")
 
 
 class Database:
@@ -107,37 +110,59 @@ class Database:
             raise
 
     def _prepare(self) -> None:
-        """Bring the schema into a new file, or see that an old one has it."""
-        with self.transaction():
-            application, version = self._pragma("application_id"), self._pragma("user_version")
-            if not application and not self._has_tables():
-                for statement in _statements(_SCHEMA):
-                    self._connection.execute(statement)
-                self._connection.execute(f"pragma application_id = {_APPLICATION}")
-                self._connection.execute(f"pragma user_version = {FORMAT}")
-            elif application != _APPLICATION:
-                raise FormatError(f"{self.path} is an SQLite file, but no store of gritlite")
-            elif version != FORMAT:
-                raise FormatError(
-                    f"{self.path} is a store of format {version}, and this gritlite reads "
-                    f"{FORMAT}: update gritlite, or index into a new store"
-                )
+        """Bring the schema into a new file, or see that an old one has it, which only reads."""
+        with self.snapshot():
+            is_new = self._is_new()
+        if is_new:
+            with self.transaction():
+                if self._is_new():  # nobody else was faster
+                    for statement in _statements(_SCHEMA):
+                        self._connection.execute(statement)
+                    self._connection.execute(f"pragma application_id = {_APPLICATION}")
+                    self._connection.execute(f"pragma user_version = {FORMAT}")
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = normal")
 
-    def _has_tables(self) -> bool:
-        return self.execute("select 1 from sqlite_master").fetchone() is not None
-
-    def _pragma(self, name: str) -> int:
-        return int(self._connection.execute(f"pragma {name}").fetchone()[0])
+    def _is_new(self) -> bool:
+        """Whether the file is empty. Raises FormatError unless it is that or a store."""
+        application = self.number("pragma application_id")
+        version = self.number("pragma user_version")
+        if not application and self.row("select 1 from sqlite_master") is None:
+            return True
+        if application != _APPLICATION:
+            raise FormatError(f"{self.path} is an SQLite file, but no store of gritlite")
+        if version != FORMAT:
+            raise FormatError(
+                f"{self.path} is a store of format {version}, and this gritlite reads "
+                f"{FORMAT}: update gritlite, or index into a new store"
+            )
+        return False
 
     @property
     def generation(self) -> int:
         """Another number whenever anybody has changed what is searched."""
-        return int(self.execute("select number from generation").fetchone()[0])
+        return self.number("select number from generation")
+
+    def rows(self, sql: str, parameters: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        """What a query finds, fetched row by row."""
+        with self._in_words():
+            yield from self._connection.execute(sql, parameters)
+
+    def row(self, sql: str, parameters: tuple[object, ...] = ()) -> tuple[Any, ...] | None:
+        """The first row that a query finds, None if there is none."""
+        with self._in_words():
+            found: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
+            return found
+
+    def number(self, sql: str, parameters: tuple[object, ...] = ()) -> int:
+        """The number that a query always finds, unless the file is damaged: then FormatError."""
+        match self.row(sql, parameters):
+            case (int(number), *_):
+                return number
+        raise FormatError(f"{self.path} is damaged: index into a new one")
 
     def execute(self, sql: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        """Run a statement."""
+        """Run a statement that changes something."""
         with self._in_words():
             return self._connection.execute(sql, parameters)
 
@@ -145,6 +170,17 @@ class Database:
         """Run a statement for each row."""
         with self._in_words():
             self._connection.executemany(sql, rows)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """The block's queries see one moment, whatever other processes write meanwhile."""
+        with self._in_words():
+            self._connection.execute("begin")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(sqlite3.Error):  # nothing was written
+                self._connection.execute("rollback")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

@@ -18,7 +18,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Document:
-    """A document's own title, empty if it has none, and its blocks."""
+    """A document's own title, empty if it has none, and its blocks.
+
+    `lacking` says in words what of it could not be read, if anything.
+    """
 
     title: str
     blocks: tuple[Block, ...]
+    lacking: str = ""

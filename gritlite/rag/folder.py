@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class Listing:
 def listing(paths: Sequence[Path], *, besides: Iterable[Path] = ()) -> Listing:
     """The documents among files and in folders, at any depth, without hidden ones.
 
-    `besides` are files that are not looked at. Raises FileError for a path that is
+    `besides` are files and folders that are not looked at. Raises FileError for a path that is
     not there or a folder that cannot be read, and FormatError for a file, named as
     such, of a kind that is not read.
     """
@@ -37,10 +37,10 @@ def listing(paths: Sequence[Path], *, besides: Iterable[Path] = ()) -> Listing:
     for path in map(Path.absolute, paths):
         if path.is_dir():
             folders.append(path)
-            for file in _inside(path):
+            for file in _inside(path, ignored):
                 if file.suffix.lower() in FORMATS:
                     files.add(file)
-                elif file not in ignored:
+                else:
                     left_out[file.suffix.lower() or "no suffix"] += 1
         elif not path.exists():
             raise FileError(f"{path} does not exist")
@@ -51,14 +51,16 @@ def listing(paths: Sequence[Path], *, besides: Iterable[Path] = ()) -> Listing:
     return Listing(tuple(sorted(files)), tuple(folders), dict(sorted(left_out.items())))
 
 
-def _inside(folder: Path) -> Iterable[Path]:
+def _inside(folder: Path, ignored: Collection[Path]) -> Iterable[Path]:
     """The files of a folder that are not hidden, at any depth; not through links to folders."""
 
     def refuse(error: OSError) -> None:
         raise FileError(f"cannot read the folder {error.filename}: {error.strerror}") from error
 
     for parent, names, files in os.walk(folder, onerror=refuse):
-        names[:] = [name for name in names if not name.startswith(".")]
-        for name in files:
-            if not name.startswith("."):
-                yield Path(parent, name)
+        names[:] = [name for name in names if _is_shown(Path(parent, name), ignored)]
+        yield from (path for name in files if _is_shown(path := Path(parent, name), ignored))
+
+
+def _is_shown(path: Path, ignored: Collection[Path]) -> bool:
+    return not path.name.startswith(".") and path not in ignored

@@ -8,7 +8,7 @@ database alone.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,8 +33,8 @@ _PAGE = 512  # chunks that are fetched at once
 class Changes:
     """How many files were found to be what, and which could not be read, and why.
 
-    `empty` files are among `added` and `changed`; a file that could not be read
-    keeps the rows it has.
+    `empty` files are among `added` and `changed`, as are those of which something is
+    `lacking`, which is said; a file that could not be read keeps the rows it has.
     """
 
     added: int = 0
@@ -42,6 +42,7 @@ class Changes:
     unchanged: int = 0
     removed: int = 0
     empty: tuple[Path, ...] = ()
+    lacking: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
 
 
@@ -89,28 +90,34 @@ class _Tally:
     changed: int = 0
     unchanged: int = 0
     empty: list[Path] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
 
 class _Keeping:
-    """The states of chunks under way: written as they come, entered with their vectors."""
+    """The states of chunks under way: written as they come, entered with their vectors.
+
+    They make those of earlier runs go, but not each other.
+    """
 
     def __init__(self, states: States) -> None:
-        self._states = states
-        self._room = states.room()
+        self.states = states
+        self._room = states.budget
         self._written: dict[int, int] = {}
 
     def write(self, chunk: PendingChunk, state: DocumentState) -> None:
         if self._room <= 0:
             return
-        size = self._states.write(chunk.id, "doc", state)
+        size = self.states.write(chunk.id, "doc", state)
         self._room -= size
-        if self._room >= 0:  # else nothing knows the file, and it is swept
+        if self._room >= 0:
             self._written[chunk.id] = size
+        else:
+            self.states.ledger.remove(chunk.id, "doc")
 
     def enter(self) -> None:
         for chunk, size in self._written.items():
-            self._states.ledger.enter(chunk, "doc", size)
+            self.states.ledger.enter(chunk, "doc", size)
         self._written.clear()
 
 
@@ -125,8 +132,13 @@ class Indexing:
         self._model = model
         self._states = states
 
-    def read(self, listing: Listing, budget: int, progress: Progress) -> Changes:
-        """Cut what is new or changed into chunks of `budget` tokens; forget what is gone."""
+    def read(
+        self, listing: Listing, gone: Collection[Path], budget: int, progress: Progress
+    ) -> Changes:
+        """Cut what is new or changed into chunks of `budget` tokens.
+
+        Forget the files `gone`, and those that have gone from the listed folders.
+        """
         tally = _Tally()
         with Reader() as reader:
             for number, path in enumerate(listing.files):
@@ -140,13 +152,16 @@ class Indexing:
             tally.added,
             tally.changed,
             tally.unchanged,
-            self._forget_removed(listing),
+            self._forget_removed(listing, gone),
             tuple(tally.empty),
+            tuple(tally.lacking),
             tuple(tally.failed),
         )
 
     def _read(self, path: Path, reader: Reader, budget: int, tally: _Tally) -> None:
         name = self._places.name(path)
+        if not name.isprintable() and any("\ud800" <= char <= "\udfff" for char in name):
+            raise DocumentError(f"the name of {path} is not UTF-8: rename the file")
         complete, begun = self._known(name, complete=1), self._known(name, complete=0)
         newest = begun or complete
         if newest is not None and newest.is_current(path):
@@ -168,13 +183,15 @@ class Indexing:
             tally.changed += 1
         if not chunks:
             tally.empty.append(path)
+        if document.lacking:
+            tally.lacking.append(f"{path}: {document.lacking}")
 
     def _known(self, name: str, *, complete: int) -> _Known | None:
-        row = self._database.execute(
+        row = self._database.row(
             "select id, digest, size, mtime_ns, read_ns from source"
             " where path = ? and complete = ?",
             (name, complete),
-        ).fetchone()
+        )
         return _Known(*row) if row else None
 
     def _confirm(self, known: _Known, begun: _Known | None, found: Snapshot, read_ns: int) -> None:
@@ -196,6 +213,7 @@ class Indexing:
         chunks: list[Chunk],
     ) -> None:
         """Put the chunks of a file beside those that are searched until they are embedded."""
+        tokens = [len(self._model.tokenize(chunk.embedded)) for chunk in chunks]
         with self._database.transaction():
             if begun is not None:
                 self._database.execute("delete from source where id = ?", (begun.id,))
@@ -208,42 +226,38 @@ class Indexing:
                 "insert into chunk (source, heading, place, text, embedded, tokens)"
                 " values (?, ?, ?, ?, ?, ?)",
                 [
-                    (
-                        source,
-                        chunk.heading,
-                        chunk.place,
-                        chunk.text,
-                        chunk.embedded,
-                        len(self._model.tokenize(chunk.embedded)),
-                    )
-                    for chunk in chunks
+                    (source, chunk.heading, chunk.place, chunk.text, chunk.embedded, count)
+                    for chunk, count in zip(chunks, tokens, strict=True)
                 ],
             )
             if not chunks:
                 self._complete({source})
 
-    def _forget_removed(self, listing: Listing) -> int:
-        """Drop the sources that stood in the listed folders and do so no more."""
+    def _forget_removed(self, listing: Listing, gone: Collection[Path]) -> int:
+        """Drop the sources that are `gone`, or stood in the listed folders and do so no more."""
         present = {self._places.name(path) for path in listing.files}
-        stored = [name for (name,) in self._database.execute("select distinct path from source")]
-        gone = [
+        stored = [name for (name,) in self._database.rows("select distinct path from source")]
+        forgotten = {self._places.name(path) for path in gone}
+        forgotten.update(
             name
             for name in stored
             if name not in present and self._places.is_inside(name, listing.folders)
-        ]
+        )
         with self._database.transaction():
-            for name in gone:
+            for name in forgotten:
                 self._database.execute("delete from source where path = ?", (name,))
-        return len(gone)
+        return len(forgotten)
 
     def pending(self) -> Pending:
         """What is left to embed, also of earlier runs."""
-        chunks, tokens = self._database.execute(
-            "select count(*), coalesce(sum(tokens), 0) from chunk"
-            " join source on source.id = source where not complete"
+        missing = (
+            "from chunk join source on source.id = source where not complete"
             " and chunk.id not in (select chunk from vector)"
-        ).fetchone()
-        return Pending(chunks, tokens)
+        )
+        return Pending(
+            self._database.number(f"select count(*) {missing}"),
+            self._database.number(f"select coalesce(sum(tokens), 0) {missing}"),
+        )
 
     def first_pending(self, tokens: int) -> list[PendingChunk]:
         """Those that will be embedded first, of so many tokens together or a little more."""
@@ -258,8 +272,8 @@ class Indexing:
     def embed(self, form: Form, progress: Progress) -> None:
         """Embed what is pending and make each file's chunks the searched ones when all are done.
 
-        States are kept of the same passes while their budget lasts; nothing makes
-        room for them.
+        States are kept of the same passes while their budget lasts; those of earlier
+        runs make room for them, the ones used longest ago first.
         """
         total, done = self.pending().tokens, 0
         progress(done, total)
@@ -290,6 +304,8 @@ class Indexing:
                 if keeping is not None:
                     keeping.enter()
                 self._complete({chunk.source for chunk in chunks})
+            if keeping is not None:
+                keeping.states.fit()
             done += sum(chunk.tokens for chunk in chunks)
             progress(done, total)
 
@@ -297,24 +313,25 @@ class Indexing:
         """The pending chunks, a page at a time, since rows are written meanwhile."""
         last = 0
         while True:
-            page = self._database.execute(
+            rows = self._database.rows(
                 "select chunk.id, source, embedded, tokens from chunk"
                 " join source on source.id = source where not complete and chunk.id > ?"
                 " and chunk.id not in (select chunk from vector) order by chunk.id limit ?",
                 (last, _PAGE),
-            ).fetchall()
+            )
+            page = [PendingChunk(*row) for row in rows]
             if not page:
                 return
-            yield from (PendingChunk(*row) for row in page)
-            last = page[-1][0]
+            yield from page
+            last = page[-1].id
 
     def _complete(self, sources: set[int]) -> None:
         """Put those sources in place of their old rows whose every chunk has a vector."""
         for source in sources:
-            missing = self._database.execute(
+            missing = self._database.row(
                 "select 1 from chunk where source = ? and id not in (select chunk from vector)",
                 (source,),
-            ).fetchone()
+            )
             if missing is None:
                 self._database.execute(
                     "delete from source where complete"

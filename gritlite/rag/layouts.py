@@ -42,6 +42,7 @@ Layout = Literal[
 Choice = Layout | Literal["auto"]  # one of them, or the cheapest that answers as well
 Kind = Literal["doc", "exact"]  # of a passage's state: of its embedding pass, or as an opening
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+READ: tuple[Layout, ...] = ("query-then-document", "document-then-query")  # without states
 AUTO: Literal["auto"] = "auto"
 
 

@@ -6,8 +6,9 @@ the ledger does not know: it is written over, or swept. Knows nothing of models.
 """
 
 import contextlib
+import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from gritlite.rag.database import Database
 from gritlite.rag.layouts import Kind
 
 _TOGETHER = 1000  # files in one folder
-_SUFFIX = ".kv"
+_SUFFIX, _UNFINISHED = ".kv", ".part"
+_NAME = re.compile(rf"(?P<chunk>\d+)\.(?P<kind>[a-z]+)({_SUFFIX}|(?P<unfinished>{_UNFINISHED}))")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Ledger:
         Raises FileError when that fails, then without a trace.
         """
         path = self._path(chunk, kind)
-        pending = path.with_suffix(".part")
+        pending = path.with_suffix(_UNFINISHED)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -86,55 +88,52 @@ class Ledger:
 
     def knows(self, chunk: int, kind: str) -> bool:
         """Whether the ledger has a state of that kind."""
-        found = self._database.execute(
-            "select 1 from state where chunk = ? and kind = ?", (chunk, kind)
-        )
-        return found.fetchone() is not None
+        sql = "select 1 from state where chunk = ? and kind = ?"
+        return self._database.row(sql, (chunk, kind)) is not None
 
     def usage(self, kind: Kind | None = None) -> Usage:
         """What the states of a kind, or all, add up to."""
-        rows = self._database.execute(
-            "select count(*), coalesce(sum(bytes), 0) from state where kind = coalesce(?, kind)",
-            (kind,),
+        of_kind = "from state where kind = coalesce(?, kind)"
+        return Usage(
+            self._database.number(f"select count(*) {of_kind}", (kind,)),
+            self._database.number(f"select coalesce(sum(bytes), 0) {of_kind}", (kind,)),
         )
-        return Usage(*rows.fetchone())
 
     def shrink(self, most: int) -> int:
         """Remove the states used longest ago until `most` bytes are left; return their number."""
-        excess = self.usage().bytes - most
-        gone: list[tuple[int, Kind]] = []
-        rows = self._database.execute(
-            "select chunk, kind, bytes from state order by used_ns, chunk"
-        )
-        while excess > 0:
-            chunk, kind, size = rows.fetchone()
-            gone.append((chunk, kind))
-            excess -= size
-        rows.close()
-        self._remove(gone)
+        oldest = "select chunk, kind, bytes from state order by used_ns, chunk"
+        with self._database.transaction():
+            excess = self.usage().bytes - most
+            gone: list[tuple[int, Kind]] = []
+            for chunk, kind, size in self._database.rows(oldest):
+                if excess <= 0:
+                    break
+                gone.append((chunk, kind))
+                excess -= size
+            for state in gone:
+                self._database.execute("delete from state where chunk = ? and kind = ?", state)
+        for state in gone:
+            self._path(*state).unlink(missing_ok=True)
         return len(gone)
 
-    def _remove(self, states: Sequence[tuple[int, Kind]]) -> None:
-        with self._database.transaction():
-            for state in states:
-                self._database.execute("delete from state where chunk = ? and kind = ?", state)
-        for state in states:
-            self._path(*state).unlink(missing_ok=True)
+    def remove(self, chunk: int, kind: Kind) -> None:
+        """Remove a state, entered or not."""
+        self._database.execute("delete from state where chunk = ? and kind = ?", (chunk, kind))
+        self._path(chunk, kind).unlink(missing_ok=True)
 
     def sweep(self) -> int:
         """Remove the files that the ledger does not know; return their number."""
         removed = 0
         for path in self._files():
-            chunk, _, kind = path.stem.partition(".")
-            if path.suffix != _SUFFIX or not self.knows(int(chunk), kind):
+            name = _NAME.fullmatch(path.name)
+            if name and (name["unfinished"] or not self.knows(int(name["chunk"]), name["kind"])):
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
 
     def problems(self) -> Iterator[str]:
         """The states of the ledger that are not whole, a line each."""
-        states = self._database.execute("select chunk, kind from state order by chunk").fetchall()
-        for state in states:
+        for state in self._database.rows("select chunk, kind from state order by chunk"):
             path = self._path(*state)
             try:
                 blob.check(path.read_bytes())
@@ -148,7 +147,7 @@ class Ledger:
     def _files(self) -> Iterator[Path]:
         for folder in self.folder.glob("*"):
             if folder.name.isdecimal():
-                yield from (path for path in folder.iterdir() if path.name[0].isdecimal())
+                yield from folder.iterdir()
 
     def _path(self, chunk: int, kind: Kind) -> Path:
         return self.folder / str(chunk // _TOGETHER) / f"{chunk}.{kind}{_SUFFIX}"

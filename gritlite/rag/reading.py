@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
+import stat
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from gritlite import processes
 from gritlite.errors import DocumentError
 from gritlite.rag.document import Block, Document
 
@@ -40,8 +41,10 @@ def snapshot(path: Path) -> Snapshot:
     """
     try:
         for _ in range(_ATTEMPTS):
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_opened) as file:
                 before = os.fstat(file.fileno())
+                if not stat.S_ISREG(before.st_mode):
+                    raise DocumentError(f"{path} is no file but a pipe or a device")
                 if before.st_size > _MOST_BYTES:
                     raise DocumentError(
                         f"{path} has {before.st_size >> 20:,} MiB: more than "
@@ -56,6 +59,11 @@ def snapshot(path: Path) -> Snapshot:
     raise DocumentError(
         f"{path} changes while it is read: run the command again when it is finished"
     )
+
+
+def _opened(path: str, flags: int) -> int:
+    """Open without waiting for the other end, as a pipe would."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class Reader:
@@ -78,7 +86,8 @@ class Reader:
         blocks = tuple(Block(*block) for block in answer["blocks"])
         headings = [block.text for block in blocks if block.level == 1]
         named = [answer["title"], *headings[:1], path.stem]
-        return Document(next(name for name in named if 0 < len(name) <= _LONGEST_TITLE), blocks)
+        title = next(name for name in named if 0 < len(name) <= _LONGEST_TITLE)
+        return Document(title, blocks, answer["lacking"])
 
     def _ask(self, data: bytes, path: Path) -> dict[str, Any]:
         child = self._running()
@@ -111,7 +120,8 @@ class Reader:
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._child is None:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "gritlite.rag.reading_child"],
+                processes.module("gritlite.rag.reading_child"),
+                env=processes.environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -5,7 +5,7 @@ it. Here that hurts nobody: memory is limited, and the parent limits the time.
 For each request on standard input, a JSON line {"suffix", "size"} and so many
 bytes, a JSON line goes to standard output:
 
-    {"title": TEXT, "blocks": [[TEXT, PLACE, LEVEL], ...]}
+    {"title": TEXT, "blocks": [[TEXT, PLACE, LEVEL], ...], "lacking": TEXT}
     {"error": MESSAGE}
 """
 
@@ -47,6 +47,7 @@ def _answer(data: bytes, suffix: str) -> dict[str, Any]:
     return {
         "title": document.title,
         "blocks": [dataclasses.astuple(block) for block in document.blocks],
+        "lacking": document.lacking,
     }
 
 

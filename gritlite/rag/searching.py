@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from gritlite.errors import UsageError
+from gritlite.errors import FormatError, UsageError
 from gritlite.rag.database import Database
 from gritlite.rag.places import Places
 from gritlite.rag.vectors import Form, Matrix, Ranked
@@ -60,12 +60,13 @@ class Searching:
             raise UsageError(f"mode is {mode!r}: expected one of {', '.join(get_args(Mode))}")
         depth = count if mode != "hybrid" else max(count, _DEPTH)
         lists: list[Ranked] = []
-        if mode != "words" and vector is not None:
-            lists.append(self._current().nearest(vector, depth, self._vectors))
-        if mode != "vectors":
-            lists.append(self._by_words(query, depth))
-        ranked = lists[0] if len(lists) == 1 else fused(lists)
-        return self._passages(ranked[:count])
+        with self._database.snapshot():
+            if mode != "words" and vector is not None:
+                lists.append(self._current().nearest(vector, depth, self._vectors))
+            if mode != "vectors":
+                lists.append(self._by_words(query, depth))
+            ranked = lists[0] if len(lists) == 1 else fused(lists)
+            return [self._passage(chunk, score) for chunk, score in ranked[:count]]
 
     def _current(self) -> Matrix:
         """The vectors of complete sources, read anew when anybody has changed them."""
@@ -74,7 +75,7 @@ class Searching:
             column = "bits" if self._form == "binary" else "vector"
             ids: list[int] = []
             codes = bytearray()
-            for chunk, code in self._database.execute(
+            for chunk, code in self._database.rows(
                 f"select chunk, vector.{column} from vector join chunk on chunk.id = chunk"
                 " join source on source.id = source where complete order by chunk"
             ):
@@ -87,7 +88,7 @@ class Searching:
 
     def _vectors(self, chunks: list[int]) -> list[bytes]:
         marks = ", ".join("?" * len(chunks))
-        rows = self._database.execute(
+        rows = self._database.rows(
             f"select vector from vector where chunk in ({marks}) order by chunk", tuple(chunks)
         )
         return [vector for (vector,) in rows]
@@ -97,7 +98,7 @@ class Searching:
         words = self._rarest([f'"{word}"' for word in dict.fromkeys(_WORD.findall(query))])
         if not words:
             return []
-        rows = self._database.execute(
+        rows = self._database.rows(
             "select rowid, -rank from words where words match ? order by rank limit ?",
             (" OR ".join(words), count),
         )
@@ -106,10 +107,10 @@ class Searching:
     def _rarest(self, words: list[str]) -> list[str]:
         """The words that few chunks have; those of most tell nothing, and take BM25 long."""
         counted = [
-            self._database.execute(
+            self._database.number(
                 "select count(*) from (select 1 from words where words match ? limit ?)",
                 (word, _MOST_RANKED),
-            ).fetchone()[0]
+            )
             for word in words
         ]
         kept: list[str] = []
@@ -121,19 +122,17 @@ class Searching:
             ranked += number
         return kept
 
-    def _passages(self, ranked: Ranked) -> list[Passage]:
-        passages = []
-        for chunk, score in ranked:
-            row = self._database.execute(
-                "select path, heading, place, text, embedded from chunk"
-                " join source on source.id = source where chunk.id = ?",
-                (chunk,),
-            ).fetchone()
-            if row is not None:  # removed by another process meanwhile
-                name, heading, place, text, embedded = row
-                path = self._places.path(name)
-                passages.append(Passage(chunk, path, heading, place, text, embedded, score))
-        return passages
+    def _passage(self, chunk: int, score: float) -> Passage:
+        row = self._database.row(
+            "select path, heading, place, text, embedded from chunk"
+            " join source on source.id = source where chunk.id = ?",
+            (chunk,),
+        )
+        if row is None:
+            raise FormatError(f"{self._database.path} is damaged: index into a new one")
+        name, heading, place, text, embedded = row
+        path = self._places.path(name)
+        return Passage(chunk, path, heading, place, text, embedded, score)
 
 
 def fused(lists: Sequence[Ranked]) -> Ranked:

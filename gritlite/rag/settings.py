@@ -29,7 +29,7 @@ class Settings:
     @classmethod
     def read(cls, database: Database) -> Self:
         """Those of a store. Raises FormatError for one without."""
-        found = dict(database.execute("select name, value from setting").fetchall())
+        found = dict(database.rows("select name, value from setting"))
         try:
             return cls(
                 found["model"],
@@ -44,10 +44,15 @@ class Settings:
 
     def settle(self, database: Database) -> "Settings":
         """Write these into a new store, and return them; those that an old one has."""
-        with database.transaction():
-            if database.execute("select 1 from setting").fetchone() is None:
-                rows: list[tuple[object, ...]] = [
-                    (name, str(value)) for name, value in asdict(self).items()
-                ]
-                database.execute_many("insert into setting values (?, ?)", rows)
+        if not _are_in(database):
+            with database.transaction():
+                if not _are_in(database):  # nobody else was faster
+                    rows: list[tuple[object, ...]] = [
+                        (name, str(value)) for name, value in asdict(self).items()
+                    ]
+                    database.execute_many("insert into setting values (?, ?)", rows)
         return self.read(database)
+
+
+def _are_in(database: Database) -> bool:
+    return database.row("select 1 from setting where name = 'model'") is not None

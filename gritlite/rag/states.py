@@ -18,15 +18,15 @@ from gritlite.runtime.model import GritLM
 class States:
     """Keeps and loads states. Not thread-safe.
 
-    `budget` limits the bytes of all files together; None sets no limit.
+    `budget` limits the bytes of all files together, and may be infinite.
     """
 
-    def __init__(self, ledger: Ledger, model: GritLM, numbers: Number, budget: int | None) -> None:
+    def __init__(self, ledger: Ledger, model: GritLM, numbers: Number, budget: float) -> None:
         self.ledger = ledger
+        self.budget = budget
         self._model = model
         self._numbers = numbers
-        self._budget = budget
-        self._library = capabilities().version
+        self._library = capabilities().build
 
     def write(self, chunk: int, kind: Kind, state: DocumentState) -> int:
         """Write the state of a chunk, not yet into the ledger; return its bytes.
@@ -38,14 +38,21 @@ class States:
     def keep(self, chunk: int, kind: Kind, state: DocumentState) -> None:
         """Write a state and enter it; those used longest ago make room for it.
 
-        A state that cannot be kept is computed again, so a full disk is no error here.
+        One that cannot be kept is computed again: neither a full disk nor a state larger
+        than the whole budget is an error here.
         """
         with contextlib.suppress(FileError):
             size = self.write(chunk, kind, state)
-            if self._budget is not None:
-                self.ledger.shrink(max(self._budget - size, 0))
-            if self.room() >= size:
+            if size > self.budget:
+                self.ledger.remove(chunk, kind)
+            else:
                 self.ledger.enter(chunk, kind, size)
+                self.fit()
+
+    def fit(self) -> None:
+        """Remove those used longest ago until the budget holds. Raises FileError."""
+        if self.ledger.usage().bytes > self.budget:
+            self.ledger.shrink(int(self.budget))
 
     def load(self, chunk: int, kind: Kind, embedded: str) -> DocumentState | None:
         """The state of a chunk, None if there is none that is whole and of that text."""
@@ -56,10 +63,6 @@ class States:
             return decode(data, self._identity(kind), self._ids(kind, embedded))
         except FormatError:
             return None
-
-    def room(self) -> float:
-        """The bytes that the budget leaves, perhaps infinite."""
-        return float("inf") if self._budget is None else self._budget - self.ledger.usage().bytes
 
     def _ids(self, kind: Kind, embedded: str) -> list[int]:
         """The tokens that a state of a text has."""

@@ -6,6 +6,7 @@ search meanwhile, and see each file as it was or as it is, never half of it.
 """
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, get_args
 
-from gritlite.errors import FileError, UsageError
+from gritlite.errors import EmptyTextError, FileError, UsageError
 from gritlite.modelfile.memory import cell_bytes
 from gritlite.prompt import QUESTION_FIELD
 from gritlite.rag import layouts
@@ -26,7 +27,7 @@ from gritlite.rag.extra import require_rag
 from gritlite.rag.folder import listing
 from gritlite.rag.gathering import Gathering
 from gritlite.rag.indexing import Changes, Indexing, Pending, Progress
-from gritlite.rag.layouts import AUTO, LAYOUTS, Choice, Kind, Layout, Sources
+from gritlite.rag.layouts import AUTO, LAYOUTS, READ, Choice, Kind, Layout, Sources
 from gritlite.rag.ledger import Ledger, Usage
 from gritlite.rag.places import Places
 from gritlite.rag.reranking import reranked
@@ -112,20 +113,22 @@ class Store:
         if states_budget is not None and states_budget < 1:
             raise UsageError(f"states_budget is {states_budget}: expected 1 byte or more")
         _check_chunk_tokens(chunk_tokens, model)
-        if not path.is_file():
-            if path.exists():
-                raise FileError(f"{path} is no file: name the file of a store")
-            if not create:
-                check_there(path)
+        if path.exists() and not path.is_file():
+            raise FileError(f"{path} is no file: name the file of a store")
+        if not create:
+            check_there(path)
+        if not path.exists():
             if not path.parent.is_dir():
                 raise FileError(f"the folder {path.parent} does not exist: create it first")
+            if states_budget is not None and states in (None, "none"):
+                raise UsageError("a budget for states, and none are kept: choose their numbers too")
         database = Database(path)
         try:
             chosen = Settings(
                 model=str(model.path),
                 fingerprint=model.fingerprint,
                 vectors=vectors or "float32",
-                chunk_tokens=chunk_tokens or CHUNK_TOKENS,
+                chunk_tokens=chunk_tokens or min(CHUNK_TOKENS, model.max_length // 2),
                 states=states or "none",
                 states_budget=states_budget or 0,
             )
@@ -145,15 +148,26 @@ class Store:
     def read(self, *paths: str | Path, progress: Progress = lambda *_: None) -> Update:
         """Read files, and folders at any depth: what is new or changed is cut, not yet embedded.
 
-        Files that were in these folders and are gone are forgotten. What cannot
-        be read is told in the result and keeps what the store has of it. Raises
-        FileError for a path that is not there, or while another process adds.
+        Files that were in these folders, or are named, and are gone are forgotten. What
+        cannot be read is told in the result and keeps what the store has of it. Raises
+        FileError for a path that is neither there nor known, or while another process adds.
         """
-        own = (self.path, *(Path(f"{self.path}{end}") for end in ("-wal", "-shm", ".lock")))
-        found = listing([Path(path) for path in paths], besides=own)
+        ends = ("", "-wal", "-shm", ".lock", ".states")
+        wanted = [Path(path) for path in paths]
+        gone = {path for path in wanted if not path.exists() and self._knows(path)}
+        found = listing(
+            [path for path in wanted if path not in gone],
+            besides=[Path(f"{self.path}{end}") for end in ends],
+        )
         with self._writing() as indexing:
-            changes = indexing.read(found, self.settings.chunk_tokens, progress)
+            changes = indexing.read(found, gone, self.settings.chunk_tokens, progress)
         return Update(changes, found.left_out)
+
+    def _knows(self, path: Path) -> bool:
+        """Whether a file is in the store, be it there or not."""
+        with self._turn:
+            name = self._places.name(path)
+            return self._database.row("select 1 from source where path = ?", (name,)) is not None
 
     def plan(self) -> Plan:
         """What is left to embed, and how long it may take on this machine now."""
@@ -178,7 +192,7 @@ class Store:
         prompt = len(self.model.embed_tokens("a")[0]) - len(self.model.tokenize("a"))
         tokens = pending.tokens + pending.chunks * prompt
         each = cell_bytes(self.model.file) * SHARE_OF_F16[self.settings.states]
-        return int(min(tokens * each, self._states.room()))
+        return int(min(tokens * each, self._states.budget))
 
     def embed(self, *, progress: Progress = lambda *_: None) -> None:
         """Embed what was read; `progress` counts tokens. A run that was killed is gone on with."""
@@ -226,6 +240,8 @@ class Store:
         """
         if layout not in (*LAYOUTS, AUTO):
             raise UsageError(f"layout is {layout!r}: expected {AUTO} or {', '.join(LAYOUTS)}")
+        if history and layout not in (AUTO, *READ):
+            raise UsageError(f"the layout {layout} has no place behind a chat's past: read it")
         if recompute < 0:
             raise UsageError(f"recompute is {recompute}: expected 0 tokens or more")
         asked = time.perf_counter()
@@ -315,6 +331,8 @@ class Store:
     def _found(
         self, query: str, vector: Vectors | None, count: int, mode: Mode, rerank: int
     ) -> list[Passage]:
+        if not query.strip():
+            raise EmptyTextError("the query is empty")
         if count < 1:
             raise UsageError(f"count is {count}: expected 1 or more")
         if rerank and rerank < count:
@@ -339,7 +357,7 @@ class Store:
         if settings.states == "none":
             return None
         ledger = Ledger(self.path, database)
-        return States(ledger, self.model, settings.states, settings.states_budget or None)
+        return States(ledger, self.model, settings.states, settings.states_budget or math.inf)
 
     def state_usage(self, kind: Kind | None = None) -> Usage:
         """The states of a kind, or all: how many there are, and the bytes of their files."""

@@ -29,10 +29,12 @@ class Cells:
         self._document: Document | None = None
         self._tokens: list[int] = []
 
-    @property
-    def document(self) -> Document | None:
-        """The document in the cells."""
-        return self._document
+    def holds(self, document: Document | None) -> bool:
+        """Whether a document equal to this one is in the cells."""
+        if document != self._document:
+            return False
+        self._document = document  # an object equals itself at once: this is asked at every token
+        return True
 
     def keep(self, tokens: Sequence[int]) -> int:
         """Drop all behind the document but what is held of `tokens`; return how many are."""

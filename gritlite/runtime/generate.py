@@ -102,7 +102,7 @@ class Engine:
 
     def _put(self, cells: Cells, document: Document | None, cancelled: Callable[[], bool]) -> bool:
         """Bring the cells to a document; False when cancelled meanwhile."""
-        if document == cells.document:
+        if cells.holds(document):
             return True
         with contextlib.closing(cells.restore(document)) as steps:
             while True:

@@ -200,6 +200,8 @@ def test_questions_that_cannot_be_answered(tmp_path, tiny_path, tiny_model, fold
             store.ask(QUESTION, layout="best")
         with pytest.raises(InputTooLongError):
             store.ask("word " * 2000)
+        with pytest.raises(UsageError, match="exact has no place behind a chat's past"):
+            store.ask(QUESTION, layout="exact", history=[{"role": "user", "content": "Hello"}])
     with (
         GritLM(tiny_path, threads=1, context_length=64) as small,
         Store.open(tmp_path / "a.grit", small) as store,

@@ -3,10 +3,12 @@
 import io
 import zipfile
 
+import docx
 import pytest
+from docx.oxml import OxmlElement
 
 from gritlite.errors import FormatError
-from gritlite.rag.document import Block
+from gritlite.rag.document import Block, Document
 from gritlite.rag.formats import FORMATS, parse
 from tests.rag import documents
 
@@ -52,6 +54,15 @@ def test_markdown_loses_its_marks_and_keeps_its_words():
     )
 
 
+def test_html_in_markdown_keeps_its_words():
+    text = "<details>\n<summary>More</summary>\n<p>The *inn*.</p>\n\nand **this**\n\n</details>\n"
+    assert parse(text.encode(), ".md").blocks == (
+        Block("More", "line 1"),
+        Block("The *inn*.", "line 1"),
+        Block("and this", "line 5"),
+    )
+
+
 def test_html_is_read_as_a_browser_shows_it():
     page = (
         "<html><head><title> Old\n mills </title><style>p{}</style></head><body>"
@@ -74,6 +85,11 @@ def test_html_is_read_as_a_browser_shows_it():
 def test_html_takes_the_encoding_that_it_names():
     page = '<meta charset="iso-8859-1"><p>Gr\xfc\xdfe'.encode("latin-1")
     assert parse(page, ".htm").blocks == (Block("Grüße"),)
+
+
+def test_html_may_leave_out_where_its_head_ends():
+    page = b"<html><head><title>T</title><meta charset=utf-8><body><p>Hello"
+    assert parse(page, ".html") == Document("T", (Block("Hello"),))
 
 
 def test_html_may_be_nested_deeply():
@@ -102,6 +118,47 @@ def test_docx_has_headings_and_tables():
         Block("Room | Beds\nBlue | 3"),
         Block("It burned down in 1887."),
     )
+
+
+def test_pages_without_text_are_told():
+    document = parse(documents.pdf(["one", "", "three", ""]), ".pdf")
+    assert [block.place for block in document.blocks] == ["page 1", "page 3"]
+    assert document.lacking == "no text on page 2, 4"
+
+
+def test_nothing_in_a_docx_is_lost():
+    """Equal cells, cells that span, tables in cells, content controls, insertions."""
+    word = docx.Document()
+    table = word.add_table(rows=2, cols=3)
+    for cell, text in zip(table.rows[0].cells, ("Blue", "3", "3"), strict=True):
+        cell.text = text
+    table.cell(1, 0).merge(table.cell(1, 1)).text = "wide"
+    inner = table.cell(1, 2).add_table(rows=1, cols=2)
+    inner.cell(0, 0).text, inner.cell(0, 1).text = "in", "side"
+    for name, text in (("sdt", "controlled"), ("ins", "inserted")):
+        paragraph = word.add_paragraph("It is ")
+        run = paragraph.add_run(text)._r
+        wrapper = OxmlElement(f"w:{name}")
+        run.addprevious(wrapper)
+        if name == "sdt":
+            wrapper.append(OxmlElement("w:sdtPr"))
+            content = OxmlElement("w:sdtContent")
+            wrapper.append(content)
+            content.append(run)
+        else:
+            wrapper.append(run)
+    control, content = OxmlElement("w:sdt"), OxmlElement("w:sdtContent")
+    word.element.body.insert(0, control)
+    control.append(content)
+    content.append(word.add_paragraph("first of all")._p)
+    out = io.BytesIO()
+    word.save(out)
+    assert [block.text for block in parse(out.getvalue(), ".docx").blocks] == [
+        "first of all",
+        "Blue | 3 | 3\nwide | in | side",
+        "It is controlled",
+        "It is inserted",
+    ]
 
 
 def bomb() -> bytes:

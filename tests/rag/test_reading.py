@@ -82,3 +82,16 @@ def test_a_huge_file_is_refused_unread(tmp_path, monkeypatch):
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(DocumentError, match="cannot read"):
         snapshot(tmp_path / "none.txt")
+
+
+def test_a_pipe_is_no_document(tmp_path):
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises(DocumentError, match="is no file but a pipe or a device"):
+        snapshot(tmp_path / "pipe.txt")
+
+
+def test_no_module_of_the_working_folder_is_run(tmp_path, monkeypatch):
+    (tmp_path / "bs4.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    with Reader() as reader:
+        assert reader.read(b"<p>fine", tmp_path / "a.html").blocks

@@ -191,6 +191,34 @@ def test_a_budget_is_kept(tmp_path, tiny_model, folder):
         assert len(store.search("inn", 9)) == 4
 
 
+def test_new_states_make_those_of_earlier_runs_go(tmp_path, tiny_model, folder):
+    with Store.open(tmp_path / "all.grit", tiny_model, states="f16") as store:
+        store.add(folder)
+        whole = care.info(store.path).states.bytes
+    with Store.open(tmp_path / "a.grit", tiny_model, states="f16", states_budget=whole) as store:
+        store.add(folder)
+        (folder / "new.txt").write_text("The harbour master sleeps.")
+        store.add(folder)
+        assert store._states.load(5, "doc", chunks(store)[4][1]) is not None
+        assert store._states.load(1, "doc", chunks(store)[0][1]) is None
+        for path in (folder / "inn.md", folder / "boats.txt", folder / "more" / "cats.html"):
+            path.write_text(path.read_text().replace("the", "some"))
+        store.add(folder)
+        usage = care.info(store.path).states
+        assert usage.bytes <= whole
+        assert usage.states == len(files(store)) >= 3
+        assert care.verify(store.path) == []
+
+
+def test_a_state_larger_than_the_budget_makes_none_go(store, tiny_model):
+    before = files(store)
+    state = tiny_model.opening_state("a long walk " * 60)
+    store._states.budget = care.info(store.path).states.bytes
+    store._states.keep(1, "exact", state)
+    assert files(store) == before
+    assert not store._states.ledger.knows(1, "exact")
+
+
 def test_what_was_used_longest_ago_goes_first(store):
     first, second, *_ = chunks(store)
     store._states.load(first[0], "doc", first[1])
@@ -206,8 +234,9 @@ def test_files_that_no_ledger_knows_are_swept(store):
     folder = store._states.ledger.folder / "0"
     (folder / "99.doc.kv").write_bytes(b"of a chunk that was never entered")
     (folder / "1.doc.part").write_bytes(b"of a write that was killed")
+    (folder / "1 (copy).doc.kv").write_bytes(b"somebody else's")
     assert care.prune(store.path) == 2
-    assert len(files(store)) == 4
+    assert len(files(store)) == 5
     assert care.verify(store.path) == []
 
 

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 from gritlite import FileError, FormatError, GritLM, UsageError
+from gritlite.convert import convert
+from gritlite.errors import EmptyTextError, GritLiteError
+from gritlite.rag import care, database
 from gritlite.rag.database import Database
 from gritlite.rag.searching import fused
 from gritlite.rag.store import Store
+from gritlite.rag.vectors import Matrix
 from tests.rag.documents import notes, pdf
+from tests.tiny import make_checkpoint
 
 
 @pytest.fixture
@@ -28,6 +33,18 @@ def store(tmp_path, tiny_model):
 def counts(update):
     changes = update.changes
     return changes.added, changes.changed, changes.unchanged, changes.removed
+
+
+def meanwhile(monkeypatch, act):
+    """Let `act` happen in the middle of the next search."""
+    nearest = Matrix.nearest
+
+    def interrupted(*arguments):
+        monkeypatch.setattr(Matrix, "nearest", nearest)
+        act()
+        return nearest(*arguments)
+
+    monkeypatch.setattr(Matrix, "nearest", interrupted)
 
 
 def touch(path, text):
@@ -305,3 +322,134 @@ def test_vectors_are_read_anew_only_when_they_changed(store, folder):
     (folder / "new.txt").write_text("A new text.")
     store.add(folder)
     assert len(store.search("inn", 9)) == 5
+
+
+@pytest.mark.parametrize("form", ["float32", "binary"])
+def test_a_search_sees_one_moment(tmp_path, tiny_model, folder, monkeypatch, form):
+    """Another one removes all that is found, and puts other texts into its rows."""
+    path = tmp_path / "a.grit"
+    with (
+        Store.open(path, tiny_model, vectors=form) as store,
+        Store.open(path, tiny_model) as other,
+    ):
+        store.add(folder)
+        before = {passage.text for passage in store.search("ferry", 100)}
+
+        def change():
+            for file in folder.rglob("*.*"):
+                file.unlink()
+            (folder / "other.txt").write_text("Something else.")
+            other.read(folder)
+
+        meanwhile(monkeypatch, change)
+        assert {passage.text for passage in store.search("ferry", 100)} == before
+        assert store.search("ferry", 100) == []
+        other.embed()
+        assert {passage.text for passage in store.search("ferry", 100)} == {"Something else."}
+
+
+def test_opening_and_searching_wait_for_nobody(store, folder, tiny_model, monkeypatch):
+    store.add(folder)
+    monkeypatch.setattr(database, "_WAIT", 0.0)
+    with Database(store.path).transaction(), Store.open(store.path, tiny_model) as other:
+        assert len(other.search("ferry", 100)) == 4
+
+
+def test_a_damaged_store_ends_in_words(store, folder, tmp_path, tiny_model):
+    """A page of the file at a time is overwritten: no error that is not ours comes out."""
+    store.add(folder)
+    store.close()
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")
+        connection.execute("vacuum")
+    connection.close()
+    whole = store.path.read_bytes()
+    path = tmp_path / "b.grit"
+    noise = np.random.default_rng(0)
+    told = 0
+    for start in range(0, len(whole), 4096):
+        for name in tmp_path.glob("b.grit*"):
+            name.unlink()
+        damaged = bytearray(whole)
+        damaged[start + 100 : start + 4096] = noise.bytes(3996)
+        path.write_bytes(damaged)
+        for act in (
+            lambda: care.verify(path),
+            lambda: care.info(path),
+            lambda: search_all(path, tiny_model),
+        ):
+            try:
+                act()
+            except GritLiteError:
+                told += 1
+    assert told > 10
+
+
+def search_all(path, model):
+    with Store.open(path, model) as opened:
+        for mode in ("vectors", "words", "hybrid"):
+            opened.search("ferry", 100, mode=mode)
+
+
+def test_a_named_file_that_is_gone_is_forgotten(store, folder):
+    store.add(folder / "inn.md", folder / "boats.txt")
+    (folder / "inn.md").unlink()
+    assert counts(store.add(folder / "inn.md")) == (0, 0, 0, 1)
+    assert sorted(sources(store)) == ["boats.txt"]
+    with pytest.raises(FileError, match="does not exist"):
+        store.add(folder / "inn.md")
+
+
+def test_a_store_among_the_documents(folder, tiny_model):
+    with Store.open(folder / "a.grit", tiny_model, states="q8_0") as store:
+        store.add(folder)
+        assert store.add(folder).left_out == {}
+
+
+def test_a_name_that_is_no_text_is_told(store, folder):
+    (folder / os.fsdecode(b"caf\xe9.txt")).write_text("Coffee.")
+    update = store.add(folder)
+    (failure,) = update.changes.failed
+    assert "is not UTF-8: rename the file" in failure
+    assert counts(update) == (3, 0, 0, 0)
+
+
+def test_pages_without_text_are_told(store, folder):
+    (folder / "scan.pdf").write_bytes(pdf(["The harbour master sleeps.", ""]))
+    assert store.add(folder).changes.lacking == (f"{folder / 'scan.pdf'}: no text on page 2",)
+
+
+def test_an_empty_file_is_no_store_but_can_become_one(tmp_path, tiny_model):
+    path = tmp_path / "b.grit"
+    path.touch()
+    with pytest.raises(FormatError, match="is empty, and no store"):
+        care.info(path)
+    with pytest.raises(FormatError, match="is empty, and no store"):
+        Store.open(path, tiny_model, create=False)
+    assert path.stat().st_size == 0
+    Store.open(path, tiny_model).close()
+
+
+def test_chunks_suit_a_small_context(tmp_path, folder):
+    convert(make_checkpoint(tmp_path / "c", context=128), tmp_path / "small.gguf", "f32")
+    with (
+        GritLM(tmp_path / "small.gguf", threads=1) as small,
+        Store.open(tmp_path / "b.grit", small) as store,
+    ):
+        (folder / "long.txt").write_text("a long walk " * 200)
+        store.add(folder)
+        assert store.settings.chunk_tokens == 64
+        assert len(sources(store)["long.txt"]) > 2
+
+
+def test_a_budget_needs_states(tmp_path, tiny_model):
+    with pytest.raises(UsageError, match="a budget for states, and none are kept"):
+        Store.open(tmp_path / "b.grit", tiny_model, states_budget=1000)
+    assert not (tmp_path / "b.grit").exists()
+
+
+@pytest.mark.parametrize("mode", ["words", "vectors", "hybrid"])
+def test_an_empty_query_is_refused(store, folder, mode):
+    store.add(folder)
+    with pytest.raises(EmptyTextError):
+        store.search(" ", mode=mode)

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 import docx
 from docx.document import Document as WordDocument
 from docx.opc.exceptions import OpcError
-from docx.table import Table, _Row
+from docx.oxml.ns import qn
+from docx.table import Table, _Cell, _Row
 
 from gritlite.errors import FormatError
 from gritlite.rag.document import Block, Document
 
 _MOST_UNPACKED = 256 << 20
+_CONTROL, _CONTENT = "w:sdt", "w:sdtContent"
+_WRAPPERS = (_CONTROL, "w:ins", "w:smartTag")
 _HEADING = "Heading "
 _TITLE = "Title"
 _OLE = b"\xd0\xcf\x11\xe0"  # the container of encrypted files, and of Word's older format
@@ -25,6 +28,7 @@ def parse(data: bytes) -> Document:
     try:
         _check_size(data)
         word = docx.Document(io.BytesIO(data))
+        _unwrap(word)
         blocks = [block for block in _blocks(word) if block.text]
         title = (word.core_properties.title or "").strip()
     except (OpcError, zipfile.BadZipFile, KeyError, ValueError, SyntaxError) as error:
@@ -42,19 +46,41 @@ def _check_size(data: bytes) -> None:
         )
 
 
+def _unwrap(word: WordDocument) -> None:
+    """Put what stands in content controls, insertions and smart tags into their places.
+
+    python-docx does not look into these.
+    """
+    for wrapper in list(word.element.body.iter(*map(qn, _WRAPPERS))):
+        contents = wrapper.find(qn(_CONTENT)) if wrapper.tag == qn(_CONTROL) else wrapper
+        for child in list(contents) if contents is not None else ():
+            wrapper.addprevious(child)
+        wrapper.getparent().remove(wrapper)
+
+
 def _blocks(word: WordDocument) -> Iterator[Block]:
     for part in word.iter_inner_content():
         if isinstance(part, Table):
-            yield Block("\n".join(filter(None, (_line(row) for row in part.rows))))
+            yield Block(_lines(part))
         else:
             style = part.style.name if part.style is not None and part.style.name else ""
             yield Block(part.text.strip(), level=_level(style))
 
 
+def _lines(table: Table) -> str:
+    return "\n".join(filter(None, map(_line, table.rows)))
+
+
 def _line(row: _Row) -> str:
     """A table's row; a cell that spans columns, which is there once for each, is said once."""
-    texts = dict.fromkeys(cell.text.strip() for cell in row.cells)
-    return " | ".join(filter(None, texts))
+    cells = {cell._tc: cell for cell in row.cells}.values()
+    return " | ".join(filter(None, map(_text, cells)))
+
+
+def _text(cell: _Cell) -> str:
+    parts = cell.iter_inner_content()
+    texts = (_lines(part) if isinstance(part, Table) else part.text.strip() for part in parts)
+    return "\n".join(filter(None, texts))
 
 
 def _level(style: str) -> int:

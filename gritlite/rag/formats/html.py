@@ -7,7 +7,8 @@ from bs4.element import NavigableString, PageElement, PreformattedString, Tag
 
 from gritlite.rag.document import Block, Document
 
-_UNSEEN = {"title", "script", "style", "noscript", "template", "head", "svg", "iframe"}
+# not <head>: a page may leave out where it ends, and then the body stands in it
+_UNSEEN = {"title", "script", "style", "noscript", "template", "svg", "iframe"}
 _MARKS = {"a", "abbr", "b", "bdi", "bdo", "big", "del", "em", "font", "i", "ins", "mark", "q", "s"}
 _TERMS = {"cite", "code", "data", "dfn", "kbd", "label", "samp", "time", "tt", "var"}
 _INLINE = {*_MARKS, *_TERMS, "img", "small", "span", "strong", "sub", "sup", "u", "wbr"}
@@ -15,8 +16,8 @@ _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _END = object()  # of an element, in the walk
 
 
-def parse(data: bytes) -> Document:
-    """The headings and paragraphs of a page, in its own encoding."""
+def parse(data: bytes | str) -> Document:
+    """The headings and paragraphs of a page, in its own encoding, or of a piece of one."""
     soup = BeautifulSoup(data, "html.parser")
     title = " ".join(soup.title.get_text().split()) if soup.title else ""
     return Document(title, tuple(_blocks(soup)))

@@ -6,6 +6,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from gritlite.rag.document import Block, Document
+from gritlite.rag.formats import html
 from gritlite.rag.formats.plain import decoded
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
@@ -50,6 +51,9 @@ def _blocks(tokens: list[Token], skipped: int) -> list[Block]:
         elif token.type == "inline":
             blocks.append(Block(_words(token), place, level))
             level = 0
+        elif token.type == "html_block":
+            page = html.parse(token.content)
+            blocks += [Block(block.text, place, block.level) for block in page.blocks]
         elif token.type in ("fence", "code_block"):
             blocks.append(Block(token.content.rstrip("\n"), place))
     return [block for block in blocks if block.text.strip()]

@@ -1,4 +1,4 @@
-"""PDF, by PDFium: the text layer of each page. Scanned pages have none, and are told."""
+"""PDF, by PDFium: the text layer of each page. Pages without one, as scanned ones, are told."""
 
 import re
 
@@ -32,7 +32,8 @@ def parse(data: bytes) -> Document:
             f"holds no text in its {len(pages)} pages: if they are scanned, run a text "
             "recognition (ocrmypdf) over it first"
         )
-    return Document(title, blocks)
+    empty = [str(number) for number, text in enumerate(pages, 1) if not text.strip()]
+    return Document(title, blocks, f"no text on page {', '.join(empty)}" if empty else "")
 
 
 def _text(page: pypdfium2.PdfPage) -> str:

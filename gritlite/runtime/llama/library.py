@@ -6,7 +6,7 @@ The high-level class `llama_cpp.Llama` is not used anywhere.
 
 import sys
 from collections import deque
-from ctypes import c_size_t, c_void_p
+from ctypes import c_char_p, c_size_t, c_void_p
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ ggml_backend_tensor_get = ggml_base.function(
     c_size_t,  # offset
     c_size_t,  # size
 )
+_ggml_commit = ggml_base.function("ggml_commit", c_char_p)
 
 _WARN, _ERROR, _CONTINUE = 3, 4, 5  # ggml_log_level of ggml.h
 _verbose = False
@@ -72,9 +73,13 @@ def last_message() -> str:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What this build of llama.cpp can do on this machine."""
+    """What this build of llama.cpp can do on this machine.
+
+    `version` is llama-cpp-python's, `build` that and llama.cpp's commit.
+    """
 
     version: str
+    build: str
     gpu: bool
     mmap: bool
     features: tuple[str, ...]  # instruction sets and options compiled in and found
@@ -86,6 +91,7 @@ def capabilities() -> Capabilities:
     parts = (part.split(":")[-1].strip() for part in info.split("|"))
     return Capabilities(
         version=llama_cpp.__version__,
+        build=f"{llama_cpp.__version__} {_ggml_commit().decode()}",
         gpu=bool(C.llama_supports_gpu_offload()),
         mmap=bool(C.llama_supports_mmap()),
         features=tuple(part.split(" = ")[0] for part in parts if part.endswith("= 1")),
