@@ -143,8 +143,8 @@ def chosen(model: Path, output: Path, target: str, imatrix: Path) -> Path:
     path = output / f"{target}.auto.gguf"
     if not path.exists():
         print(path.name, file=sys.stderr)
-        importances = read_importances(imatrix)
         with GritLM(model, editable=True) as loaded:
+            importances = read_importances(imatrix, loaded.file)
             sample = read_sample(loaded, DEFAULT_TEXTS, limit=1)
             meter = SensitivityMeter(loaded, sample, importances)
             sensitivities = measure(meter, lambda *_: None)

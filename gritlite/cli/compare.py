@@ -129,7 +129,9 @@ def _table(comparison: "Comparison") -> str:
     lines = [["", *(row.file for row in rows)]]
     lines += [[measure.label, *map(measure.text, rows)] for measure in MEASURES]
     for task in comparison.reference.scores:
-        lines.append([task, *(f"{row.scores[task]:.4f}" for row in rows)])
+        whole = comparison.reference.scores[task]
+        scores = (row.scores[task] for row in candidates)
+        lines.append([task, f"{whole:.4f}", *(f"{x:.4f} ({x - whole:+.4f})" for x in scores)])
     lines.append(["embedding", "reference", *(row.embed_verdict for row in candidates)])
     lines.append(["generation", "reference", *(row.generate_verdict for row in candidates)])
     return columns(lines)

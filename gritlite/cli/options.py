@@ -39,6 +39,9 @@ def texts_option(help: str) -> Callable[[Any], Any]:
     )
 
 
+_LARGEST = 2.0**62  # bytes
+
+
 def byte_count(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
     """The bytes of a size that people write, as 4.0GiB or 700MB: a callback for options."""
     if value is None:
@@ -46,7 +49,10 @@ def byte_count(_context: click.Context, _option: click.Parameter, value: str | N
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", value.strip())
     if match is None or match[2].upper() not in _UNITS:
         raise click.BadParameter(f"{value!r} is no size: write 4.0GiB, 700MB or bytes")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    size = float(match[1]) * _UNITS[match[2].upper()]
+    if size > _LARGEST:
+        raise click.BadParameter(f"{value!r} is more than any file has")
+    return int(size)
 
 
 def tokens_or_all(

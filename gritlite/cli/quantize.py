@@ -1,5 +1,6 @@
 """`gritlite quantize`: from a GGUF file to a smaller one."""
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +55,19 @@ def command(
     if target == "auto":
         if (max_size is None) == (max_loss is None):
             raise UsageError("the type auto needs --max-size or --max-loss, and not both")
+        if max_loss is not None and not isfinite(max_loss):
+            raise UsageError(f"--max-loss is {max_loss}: expected a number, as 1.0")
+        if options["requantize"]:
+            raise UsageError("--requantize: the type auto takes f32, f16 or bf16 weights only")
         choice = _automatic(source, output, max_size, max_loss, files, options)
         click.echo(f"gritlite: {_losses('measured', choice.losses)}", err=True)
         if choice.rival is not None:
-            click.echo(f"gritlite: {_losses(choice.rival.target, choice.rival.losses)}", err=True)
+            rival = choice.rival
+            click.echo(f"gritlite: {_losses(rival.target, rival.losses)}", err=True)
+            if rival.loses_less(choice.losses):
+                click.echo(
+                    f"gritlite: in this size {rival.target} loses less in a task: take it", err=True
+                )
         run(source, output, choice.target, types=choice.types, **options)
         return
     if max_size is not None or max_loss is not None or files:
@@ -91,8 +101,9 @@ def _automatic(
     from gritlite.runtime.model import GritLM
 
     check_output(output, force=options["force"])
-    importances = read_importances(options["imatrix"]) if options["imatrix"] else {}
     with GritLM(source, threads=options["threads"], editable=True) as model:
+        path = options["imatrix"]
+        importances = read_importances(path, model.file) if path else {}
         sample = read_sample(model, files or DEFAULT_TEXTS, limit=1)
         meter = SensitivityMeter(model, sample, importances)
         if max_size is not None:

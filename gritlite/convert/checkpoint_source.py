@@ -86,7 +86,8 @@ class CheckpointSource:
     @property
     def own_types(self) -> Mapping[str, GGMLQuantizationType]:
         """See ModelSource: Q4_0, and what is not quantized in the floats that it is stored in."""
-        if not self._checkpoint.quantized:
+        rounded = [tensor.type for tensor in self.tensors if tensor.rounded]
+        if not rounded or any(type != _Q4_0 for type in rounded):
             return {}
         types = {}
         for tensor in self.tensors:

@@ -167,8 +167,8 @@ def _kept_types(source: ModelSource) -> Mapping[str, GGMLQuantizationType]:
     """The types of a source whose weights are kept. Raises UsageError if they cannot be."""
     if not source.own_types:
         raise UsageError(
-            f"{source.path} has no 4-bit weights that GGUF has a type for (symmetric GPTQ without "
-            "activation order): name the type to write, as in --type q4_k_m"
+            f"{source.path} has weights that GGUF has no type for (it has one for GPTQ of 4 bits, "
+            "symmetric, without activation order): name the type to write, as in --type q4_k_m"
         )
     return source.own_types
 

@@ -53,12 +53,20 @@ class GPTQFormat:
             )
         bits, group_size = config.get("bits"), config.get("group_size")
         form = config.get("checkpoint_format", "gptq")
-        if bits not in (2, 4, 8) or type(group_size) is not int or form not in ("gptq", "gptq_v2"):
+        symmetric = config.get("sym", True)
+        if (
+            bits not in (2, 4, 8)
+            or type(group_size) is not int
+            or (group_size < 1 and group_size != -1)
+            or type(symmetric) is not bool
+            or form not in ("gptq", "gptq_v2")
+        ):
             raise ArchitectureError(
-                f"config.json describes GPTQ weights of {bits} bits in groups of {group_size} as "
-                f"{form!r}, which is not known: take the model's unquantized weights"
+                f"config.json describes GPTQ weights of {bits} bits in groups of {group_size}, "
+                f"symmetric {symmetric!r}, as {form!r}, which is not known: take the model's "
+                "unquantized weights"
             )
-        return cls(bits, group_size, bool(config.get("sym", True)), 1 if form == "gptq" else 0)
+        return cls(bits, group_size, symmetric, 1 if form == "gptq" else 0)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from gritlite.convert.source import SourceTensor
 from gritlite.errors import FormatError
 from gritlite.modelfile.encoding import Encodable
 from gritlite.quant.choices import TypeChoice
-from gritlite.quant.imatrix import Imatrix, by_matrix
+from gritlite.quant.imatrix import Imatrix, by_matrix, check_layers
 from gritlite.quant.types import block_size, needs_imatrix
 
 # no matrix is gathered for these: the first is only looked up, the other weighed by few
@@ -35,6 +35,8 @@ class Importances:
         self._path = path
         self._imatrix = imatrix
         self._importances: dict[str, NDArray[np.float32]] = {}
+        if imatrix:
+            self._check(imatrix, tensors)
         lacking = []
         for tensor in tensors if imatrix else ():
             type = choices[tensor.name].type
@@ -46,9 +48,13 @@ class Importances:
                     f"{path} has nothing on {tensor.name}, which cannot be {type.name} without: "
                     "calibrate with more texts, or choose a larger type"
                 )
-        if imatrix and not self._importances:
-            raise FormatError(f"{path} is of another model: it has none of this model's tensors")
         self.lacking = tuple(lacking)
+
+    def _check(self, imatrix: Imatrix, tensors: Sequence[SourceTensor]) -> None:
+        try:
+            check_layers(imatrix, [tensor.name for tensor in tensors])
+        except FormatError as error:
+            raise FormatError(f"{self._path}: {error}") from error
 
     def _take(self, tensor: SourceTensor) -> bool:
         """Take the tensor's importance [matrices, columns] from the matrix if it is there."""

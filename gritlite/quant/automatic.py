@@ -16,7 +16,7 @@ from gritlite.errors import UsageError
 from gritlite.modelfile.header import GGUFFile
 from gritlite.quant.allocation import Option, smallest_loss, smallest_size
 from gritlite.quant.fidelity.report import GOOD_COSINE, GOOD_KL
-from gritlite.quant.imatrix import read_imatrix
+from gritlite.quant.imatrix import check_layers, read_imatrix
 from gritlite.quant.mixtures import Types, mixtures, quantizable, tensor_bytes
 from gritlite.quant.sensitivity import TYPES, Importances, Losses, Sensitivity, SensitivityMeter
 from gritlite.quant.types import TARGETS
@@ -38,6 +38,10 @@ class Rival:
     target: str
     losses: Losses
 
+    def loses_less(self, losses: Losses) -> bool:
+        """Whether either task loses less in it."""
+        return self.losses.embed < losses.embed or self.losses.generate < losses.generate
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -53,9 +57,11 @@ class Choice:
     rival: Rival | None = None
 
 
-def read_importances(path: Path) -> Importances:
-    """Those of an importance matrix's file. Raises as `read_imatrix`."""
-    return {name: each.importance for name, each in read_imatrix(path).tensors.items()}
+def read_importances(path: Path, file: GGUFFile) -> Importances:
+    """Those of an importance matrix's file. Raises as `read_imatrix` and `check_layers`."""
+    imatrix = read_imatrix(path)
+    check_layers(imatrix, [info.name for info in file.tensors])
+    return {name: each.importance for name, each in imatrix.tensors.items()}
 
 
 def measure(meter: SensitivityMeter, progress: Progress) -> Sensitivities:
@@ -185,7 +191,7 @@ def _room(file: GGUFFile, max_bytes: int) -> int:
 
 def _rival(meter: SensitivityMeter, room: int) -> Rival | None:
     """The largest mixture that takes no more, measured; its own keys are not counted."""
-    all = mixtures(meter.file, has_imatrix=meter.is_weighed)
+    all = mixtures(meter.file, meter.weighed)
     fitting = [each for each in all if each.bytes <= room + _ADDED_KEYS]
     if not fitting:
         return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from gritlite.errors import UsageError
+from gritlite.errors import InputError, UsageError
 from gritlite.quant import calibration_checkpoint
 from gritlite.quant.activation_sums import ActivationSums, mixed
 from gritlite.quant.calibration_texts import (
@@ -53,6 +53,12 @@ class Calibrator:
         self._embed_weight = embed_weight
         self._datasets = tuple(path.name for path in files)
         self._passes = embed_passes(model, texts) if embed_weight > 0 else []
+        size, tokens = pass_tokens(model), sum(each.tokens for each in self._passes)
+        if embed_weight > 0 and tokens < size:
+            raise InputError(
+                f"the calibration text has {tokens} tokens to embed, less than one pass of {size}: "
+                "give more of it"
+            )
         self._passes += generate_passes(model, texts) if embed_weight < 1 else []
         self._sums = {False: ActivationSums(), True: ActivationSums()}
         self._done = 0

@@ -112,7 +112,14 @@ def pass_tokens(model: TokenSource) -> int:
 
 
 def embed_passes(model: TokenSource, texts: CalibrationText) -> list[Pass]:
-    """Bidirectional passes over the documents, packed; long ones in pieces."""
+    """Bidirectional passes over the documents, packed; long ones in pieces.
+
+    Raises InputError if there are none.
+    """
+    if not texts.documents:
+        raise InputError(
+            'there is nothing to embed, only chats: give a text file too, or rows with "text"'
+        )
     size = pass_tokens(model)
     sequences: list[Tokens] = []
     for asked, text in texts.documents:

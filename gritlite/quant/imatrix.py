@@ -8,7 +8,7 @@ module does not know how activations are observed.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -59,6 +59,20 @@ class Imatrix:
     datasets: tuple[str, ...] = ()
     chunks: int = 0
     chunk_size: int = 0
+
+
+def check_layers(imatrix: Imatrix, tensors: Iterable[str]) -> None:
+    """Raise FormatError if a matrix is of a model of other layers than one of these tensors."""
+    theirs, ours = _layers(imatrix.tensors), _layers(tensors)
+    if theirs != ours:
+        raise FormatError(
+            f"the importance matrix is of another model: it is on {len(theirs)} layers, the model "
+            f"has {len(ours)}"
+        )
+
+
+def _layers(tensors: Iterable[str]) -> set[str]:
+    return {name.split(".")[1] for name in tensors if name.startswith("blk.")}
 
 
 def by_matrix(

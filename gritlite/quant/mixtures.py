@@ -1,6 +1,6 @@
 """llama.cpp's own mixtures of types as they would stand in a file, and how large they are."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gguf.constants import GGMLQuantizationType
@@ -8,7 +8,7 @@ from gguf.constants import GGMLQuantizationType
 from gritlite.modelfile.header import GGUFFile, TensorInfo
 from gritlite.modelfile.hyperparameters import read_hyperparameters
 from gritlite.quant.choices import ModelFacts, TensorFacts, choose_types, is_quantizable
-from gritlite.quant.types import TARGETS, row_bytes
+from gritlite.quant.types import TARGETS, needs_imatrix, row_bytes
 
 _SMALLEST_BLOCK = 32  # values: rows that are no multiple stay in floats
 
@@ -40,15 +40,20 @@ def tensor_bytes(file: GGUFFile, info: TensorInfo, type: GGMLQuantizationType) -
     return -(-size // file.alignment) * file.alignment
 
 
-def mixtures(file: GGUFFile, *, has_imatrix: bool) -> list[Mixture]:
-    """All that can be made. Raises ArchitectureError as `choose_types`."""
+def mixtures(file: GGUFFile, weighed: Collection[str]) -> list[Mixture]:
+    """All that can be made with importances of the tensors `weighed`, which may be none.
+
+    Raises ArchitectureError as `choose_types`.
+    """
     facts = [TensorFacts(info.name, info.shape) for info in file.tensors]
     model = ModelFacts.of(read_hyperparameters(file))
     found = []
     for target in TARGETS.values():
-        if target.quantized and (has_imatrix or not target.needs_imatrix):
-            choices = choose_types(facts, model, target, has_imatrix=has_imatrix)
-            types = {info.name: choices[info.name].type for info in quantizable(file)}
+        if not target.quantized:
+            continue
+        choices = choose_types(facts, model, target, has_imatrix=bool(weighed))
+        types = {info.name: choices[info.name].type for info in quantizable(file)}
+        if all(name in weighed or not needs_imatrix(type) for name, type in types.items()):
             sizes = (tensor_bytes(file, info, types[info.name]) for info in quantizable(file))
             found.append(Mixture(target.name, types, sum(sizes)))
     return found

@@ -23,13 +23,12 @@ from gritlite.quant.imatrix import by_matrix
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import block_size, needs_imatrix
 from gritlite.runtime.model import GritLM
-from gritlite.runtime.threads import default_threads
 
 _Q = GGMLQuantizationType
 _EMBED_TOKENS = 1024  # of the documents whose vectors are compared
 _MEASURED_ROWS = 256  # of a tensor, spread evenly, whose rounding is measured in every type
 
-# the first whose blocks fit the rows: rounded enough to be seen, not enough to break the model
+# the first that rounds the tensor at all: rounded enough to be seen, not enough to break the model
 _PROBES = (_Q.Q3_K, _Q.Q4_0)
 TYPES = (
     *(_Q.Q2_K, _Q.IQ3_XXS, _Q.Q3_K, _Q.IQ4_XS, _Q.Q4_K, _Q.Q5_K, _Q.Q6_K),
@@ -70,7 +69,7 @@ class SensitivityMeter:
 
     def __init__(self, model: GritLM, sample: Sample, importances: Importances) -> None:
         self.file = model.file
-        self.is_weighed = bool(importances)
+        self.weighed = importances.keys()
         self._model = model
         self._documents = _some_documents(sample)
         self._chunk = sample.chunks[0]
@@ -115,16 +114,17 @@ class SensitivityMeter:
                 "take its f32, f16 or bf16 weights"
             )
         fitting = self.fitting(info)
-        probe = next(type for type in _PROBES if type in fitting)
         stored = _stored(self.file, info)
         parts = self._parts(info, stored)
+        every = max(1, info.elements // info.shape[-1] // _MEASURED_ROWS)
+        sampled = [(rows[::every], weights) for rows, weights in parts]
+        errors = {type: sum(self._error(*part, type) for part in sampled) for type in fitting}
+        probe = _probe(errors)
+        if probe is None:
+            return Sensitivity(dict.fromkeys(fitting, 0.0), dict.fromkeys(fitting, 0.0))
         self._round(info, parts, probe)
         losses = self._losses()
         self._model.replace_weight(info.name, stored)
-
-        every = max(1, info.elements // info.shape[-1] // _MEASURED_ROWS)
-        sampled = [(rows[::every], weights) for rows, weights in parts]
-        errors = {type: sum(_error(*part, type) for part in sampled) for type in fitting}
         return Sensitivity(
             {type: losses.embed * error / errors[probe] for type, error in errors.items()},
             {type: losses.generate * error / errors[probe] for type, error in errors.items()},
@@ -132,8 +132,8 @@ class SensitivityMeter:
 
     def _round(self, info: TensorInfo, parts: Sequence[_Part], type: GGMLQuantizationType) -> None:
         """Put a tensor of these parts into the model as it is read back from a type."""
-        rounded = [_rounded(rows, type, weights) for rows, weights in parts]
-        data = quantize_rows(np.concatenate(rounded), _Q(info.type), default_threads())
+        rounded = [self._rounded(rows, type, weights) for rows, weights in parts]
+        data = quantize_rows(np.concatenate(rounded), _Q(info.type), self._model.threads)
         self._model.replace_weight(info.name, data)
 
     def _parts(self, info: TensorInfo, stored: NDArray[np.uint8]) -> list[_Part]:
@@ -149,6 +149,25 @@ class SensitivityMeter:
         embed = float(1 - cosines(self._before.vectors, after.vectors).mean())
         kl = divergence(self._before.log_probabilities, after.log_probabilities)
         return Losses(embed, float(kl.mean()))
+
+    def _rounded(
+        self,
+        rows: NDArray[np.float32],
+        type: GGMLQuantizationType,
+        weights: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32]:
+        """Rows as they are read back from `type`."""
+        return dequantize_rows(quantize_rows(rows, type, self._model.threads, weights), type)
+
+    def _error(
+        self,
+        rows: NDArray[np.float32],
+        weights: NDArray[np.float32] | None,
+        type: GGMLQuantizationType,
+    ) -> float:
+        """The weighted sum of squared rounding errors."""
+        squares = np.square(rows - self._rounded(rows, type, weights), dtype=np.float64)
+        return float((squares if weights is None else squares * weights).sum())
 
     def _can_be(self, type: GGMLQuantizationType, info: TensorInfo) -> bool:
         is_weighed = not needs_imatrix(type) or info.name in self._importances
@@ -175,16 +194,10 @@ def _stored(file: GGUFFile, info: TensorInfo) -> NDArray[np.uint8]:
     return stored
 
 
-def _rounded(
-    rows: NDArray[np.float32], type: GGMLQuantizationType, weights: NDArray[np.float32] | None
-) -> NDArray[np.float32]:
-    """Rows as they are read back from `type`."""
-    return dequantize_rows(quantize_rows(rows, type, default_threads(), weights), type)
-
-
-def _error(
-    rows: NDArray[np.float32], weights: NDArray[np.float32] | None, type: GGMLQuantizationType
-) -> float:
-    """The weighted sum of squared rounding errors."""
-    squares = np.square(rows - _rounded(rows, type, weights), dtype=np.float64)
-    return float((squares if weights is None else squares * weights).sum())
+def _probe(errors: Mapping[GGMLQuantizationType, float]) -> GGMLQuantizationType | None:
+    """The type to try a tensor out in: it has to round something. None if no type does."""
+    for type in _PROBES:
+        if errors.get(type):
+            return type
+    coarsest = max(errors, key=lambda type: errors[type])
+    return coarsest if errors[coarsest] else None

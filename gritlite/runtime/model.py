@@ -85,7 +85,7 @@ class GritLM:
             self.path, gpu_layers=gpu_layers, repack=verdict.repack, editable=editable
         )
         turns = Turns()
-        threads = self._threads = threads or default_threads()
+        threads = self.threads = threads or default_threads()
         trained = self._weights.n_ctx_train
         self.context_length = context_length or min(trained, DEFAULT_CONTEXT)
         self._engine = Engine(self._weights, turns, n_ctx=self.context_length, threads=threads)
@@ -152,7 +152,7 @@ class GritLM:
         """
         self._check_open()
         return Observer(
-            self._weights, watch, causal=causal, pass_tokens=pass_tokens, threads=self._threads
+            self._weights, watch, causal=causal, pass_tokens=pass_tokens, threads=self.threads
         )
 
     def replace_weight(self, tensor: str, data: NDArray[np.uint8]) -> None:

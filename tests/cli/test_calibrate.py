@@ -73,7 +73,10 @@ def test_a_file_of_a_given_size(text, tmp_path):
         ([], "auto needs --max-size or --max-loss"),
         (["--max-size", "large"], "'large' is no size: write 4.0GiB, 700MB or bytes"),
         (["--max-size", "1000"], "1,000 bytes cannot be reached"),
+        (["--max-size", "9" * 400], "is more than any file has"),
         (["--max-loss", "0"], "0.0 is not in the range x>0"),
+        (["--max-loss", "nan"], "--max-loss is nan: expected a number"),
+        (["--max-size", "1MB", "--requantize"], "--requantize: the type auto takes f32, f16 or"),
     ],
 )
 def test_sizes_that_cannot_be(arguments, said, model, tmp_path):

@@ -87,7 +87,7 @@ def test_what_q4_0_does_not_hold_needs_a_type(layout: Layout, tmp_path: Path) ->
 
 def test_floats_need_a_type(tmp_path: Path) -> None:
     _, floats = make_gptq(tmp_path)
-    with pytest.raises(UsageError, match="has no 4-bit weights"):
+    with pytest.raises(UsageError, match="has weights that GGUF has no type for"):
         convert(floats, tmp_path / "m.gguf", None)
 
 
@@ -113,6 +113,8 @@ def change(folder: Path, **fields: object) -> None:
         ({"quant_method": "awq"}, "quantized by 'awq', and only gptq can be read"),
         ({"bits": 3}, "GPTQ weights of 3 bits in groups of 32"),
         ({"group_size": "all"}, "in groups of all"),
+        ({"group_size": 0}, "in groups of 0"),
+        ({"sym": "no"}, "symmetric 'no'"),
         ({"checkpoint_format": "marlin"}, "as 'marlin', which is not known"),
     ],
 )
@@ -128,6 +130,20 @@ def test_zero_points_that_should_not_be_there(tmp_path: Path) -> None:
     change(gptq, sym=True)
     with pytest.raises(FormatError, match=r"has zero points, though config\.json says sym"):
         convert(gptq, tmp_path / "m.gguf", None)
+
+
+def test_one_weight_in_activation_order_needs_a_type(tmp_path: Path) -> None:
+    gptq, _ = make_gptq(tmp_path)
+    name = "model.layers.0.mlp.up_proj.g_idx"
+    file = gptq / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    header_end = 8 + int.from_bytes(data[:8], "little")
+    start, end = (header_end + at for at in json.loads(data[8:header_end])[name]["data_offsets"])
+    data[start:end] = np.frombuffer(data[start:end], np.int32)[::-1].tobytes()
+    file.write_bytes(data)
+    with pytest.raises(UsageError, match="name the type to write"):
+        convert(gptq, tmp_path / "m.gguf", None)
+    assert convert(gptq, tmp_path / "m.gguf", "q8_0").requantized
 
 
 def test_a_missing_part(tmp_path: Path) -> None:

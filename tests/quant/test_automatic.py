@@ -11,10 +11,18 @@ from gritlite.convert import convert
 from gritlite.errors import FormatError, UsageError
 from gritlite.modelfile.header import GGUFFile, TensorInfo, read_header
 from gritlite.quant import automatic
-from gritlite.quant.automatic import Rival, check_size, fit_loss, fit_size, measure
+from gritlite.quant.automatic import (
+    Rival,
+    check_size,
+    fit_loss,
+    fit_size,
+    measure,
+    read_importances,
+)
 from gritlite.quant.fidelity.measures import divergence, log_softmax
 from gritlite.quant.fidelity.outputs import first_predicted
 from gritlite.quant.fidelity.sample import Sample, read_sample
+from gritlite.quant.imatrix import Activations, Imatrix, write_imatrix
 from gritlite.quant.mixtures import mixtures, quantizable, tensor_bytes
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.sensitivity import TYPES, Losses, Sensitivity, SensitivityMeter
@@ -22,13 +30,14 @@ from gritlite.quant.types import row_bytes
 from gritlite.runtime.model import GritLM
 from tests.tiny import make_checkpoint
 
+TEXTS = [f"hello number {i}, and a word more" for i in range(60)]
 NAMES = ["token_embd.weight", "blk.0.ffn_down.weight", "blk.1.attn_q.weight", "output.weight"]
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("text") / "words.txt"
-    path.write_text("\n\n".join(f"hello number {i}, and a word more" for i in range(60)))
+    path.write_text("\n\n".join(TEXTS))
     return path
 
 
@@ -94,7 +103,68 @@ def test_a_sensitivity_is_what_a_rounded_file_shows(
     first = first_predicted(chunk)
     with GritLM(tmp_path / "rounded.gguf", threads=1) as other:
         one, two = (log_softmax(each.logits(chunk, first)) for each in (model, other))
+        before, after = (each.encode(TEXTS).astype(np.float64) for each in (model, other))
     assert found.generate[Q.Q3_K] == pytest.approx(divergence(one, two).mean(), rel=1e-3)
+    lost = 1 - (before * after).sum(axis=1).mean()  # of all texts; the meter takes some
+    assert found.embed[Q.Q3_K] == pytest.approx(lost, rel=0.05, abs=1e-8)
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+def test_other_types_cost_as_their_squared_errors_say(
+    weighed: bool, model: GritLM, sample: Sample
+) -> None:
+    name = "blk.1.attn_q.weight"
+    weights = np.random.default_rng(0).random((1, 256), np.float32) if weighed else None
+    meter = SensitivityMeter(model, sample, {} if weights is None else {name: weights})
+    ((_, found),) = meter.run([name])
+    values = stored(model.path, name)
+
+    def error(type: Q) -> float:
+        rounded = dequantize_rows(quantize_rows(values, type, 1, weights), type)
+        return float((np.square(values - rounded) * (1 if weights is None else weights)).sum())
+
+    for type in (Q.Q2_K, Q.Q4_K, Q.Q5_0, Q.Q8_0):
+        for losses in (found.embed, found.generate):
+            assert losses[type] / losses[Q.Q3_K] == pytest.approx(
+                error(type) / error(Q.Q3_K), rel=1e-3
+            )
+
+
+def test_a_tensor_that_its_first_type_holds_exactly(text: Path, tmp_path: Path) -> None:
+    """Rows of 64 are tried out in Q4_0, which loses nothing here; zeros no type rounds."""
+    checkpoint = make_checkpoint(tmp_path / "c")
+    convert(checkpoint, tmp_path / "f32.gguf", "f32")
+    values = stored(tmp_path / "f32.gguf", "blk.0.attn_q.weight")
+    exact = dequantize_rows(quantize_rows(values, Q.Q4_0, threads=1), Q.Q4_0)
+    data = (tmp_path / "f32.gguf").read_bytes().replace(values.tobytes(), exact.tobytes())
+    zeros = stored(tmp_path / "f32.gguf", "blk.1.attn_q.weight")
+    (tmp_path / "exact.gguf").write_bytes(data.replace(zeros.tobytes(), bytes(zeros.nbytes)))
+    with GritLM(tmp_path / "exact.gguf", threads=1, editable=True) as model:
+        meter = SensitivityMeter(model, read_sample(model, [text], limit=1), {})
+        (_, found), (_, nothing) = meter.run(["blk.0.attn_q.weight", "blk.1.attn_q.weight"])
+    assert found.embed[Q.Q4_0] == found.generate[Q.Q4_0] == 0
+    assert found.embed[Q.Q4_1] > 0 < found.generate[Q.Q4_1]
+    assert set(nothing.embed.values()) == set(nothing.generate.values()) == {0}
+
+
+def test_a_matrix_that_lacks_a_tensor(model: GritLM, sample: Sample, tmp_path: Path) -> None:
+    """Mixtures that cannot be made without it are no rivals."""
+    infos = quantizable(model.file)
+    weights = {info.name: np.ones((1, info.shape[-1]), np.float32) for info in infos}
+    assert any(each.target == "iq2_xs" for each in mixtures(model.file, weights))
+    del weights["blk.0.ffn_up.weight"]
+    assert not any("iq2" in each.target for each in mixtures(model.file, weights))
+    meter = SensitivityMeter(model, sample, weights)
+    found = measure(meter, lambda *_: None)
+    assert fit_size(meter, found, model.file.size // 8, lambda *_: None).types
+
+
+def test_a_matrix_of_another_model(model: GritLM, tmp_path: Path) -> None:
+    ones = np.ones((1, 256), np.float32)
+    tensors = {f"blk.{n}.attn_q.weight": Activations(ones, ones[0, :1]) for n in range(3)}
+    write_imatrix(Imatrix(tensors), tmp_path / "other.gguf")
+    with pytest.raises(FormatError, match="it is on 3 layers, the model has 2"):
+        read_importances(tmp_path / "other.gguf", model.file)
 
 
 def test_all_tensors_together(model: GritLM, sample: Sample, tmp_path: Path) -> None:
@@ -188,7 +258,7 @@ def test_a_size_that_cannot_be_reached(model: GritLM, sample: Sample, tmp_path: 
 class SummingMeter:
     """Stands for a SensitivityMeter whose tensors' losses are known and add up exactly."""
 
-    is_weighed = False
+    weighed: tuple[str, ...] = ()
 
     def __init__(self, file: GGUFFile, found: dict[str, Sensitivity]) -> None:
         self.file = file
@@ -234,7 +304,7 @@ def test_neither_task_loses_more_than_in_the_mixture(
             *({type: both[task] * error for type, error in rounding.items()} for task in both)
         )
     meter = SummingMeter(file, found)
-    (mixture,) = (each for each in mixtures(file, has_imatrix=False) if each.target == "q4_k_m")
+    (mixture,) = (each for each in mixtures(file, ()) if each.target == "q4_k_m")
     size = file.size - sum(info.size for info in quantizable(file)) + mixture.bytes
 
     def ratios() -> tuple[float, float]:
@@ -252,7 +322,7 @@ def test_neither_task_loses_more_than_in_the_mixture(
 
 def test_mixtures_are_those_of_converted_files(files: dict[str, Path], tmp_path: Path) -> None:
     file = read_header(files["mistral"])
-    for mixture in mixtures(file, has_imatrix=False):
+    for mixture in mixtures(file, ()):
         convert(files["mistral"], tmp_path / "m.gguf", mixture.target, force=True)
         written = read_header(tmp_path / "m.gguf")
         types = {info.name: info.type.name for info in quantizable(written)}

@@ -135,8 +135,17 @@ def test_a_file_without_text(name: str, tmp_path: Path) -> None:
 
 def test_a_text_of_less_than_a_pass(model: GritLM, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello you")
-    with pytest.raises(InputError, match="less than 128 tokens"):
-        Calibrator(model, [tmp_path / "a.txt"])
+    for weight, said in ((0, "less than 128 tokens"), (1, "tokens to embed, less than one pass")):
+        with pytest.raises(InputError, match=said):
+            Calibrator(model, [tmp_path / "a.txt"], embed_weight=weight)
+
+
+def test_chats_alone_embed_nothing(model: GritLM, tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": "hello you " * 200}]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    with pytest.raises(InputError, match="there is nothing to embed, only chats"):
+        Calibrator(model, [tmp_path / "a.jsonl"])
+    assert Calibrator(model, [tmp_path / "a.jsonl"], embed_weight=0).tokens > 100
 
 
 def test_our_own_text_is_small_and_serves_both_modes(model: GritLM) -> None:

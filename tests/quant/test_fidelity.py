@@ -10,6 +10,7 @@ import pytest
 
 from gritlite.convert import convert
 from gritlite.errors import InputError, OutputExistsError, UsageError
+from gritlite.modelfile.facts import describe
 from gritlite.quant.default_texts import COMPARISON_TEXTS, DEFAULT_TEXTS
 from gritlite.quant.fidelity.comparison import compare
 from gritlite.quant.fidelity.measures import (
@@ -20,6 +21,7 @@ from gritlite.quant.fidelity.measures import (
 )
 from gritlite.quant.fidelity.page import write_page
 from gritlite.quant.fidelity.report import Comparison, requirements, write_json
+from gritlite.quant.fidelity.sample import read_sample
 from gritlite.runtime.model import GritLM
 from tests.sample_gguf import SPM, write_model
 from tests.tiny import make_checkpoint
@@ -106,6 +108,39 @@ def test_a_file_is_like_itself(comparison: Comparison) -> None:
     assert (same.embed_verdict, same.generate_verdict) == ("near lossless", "near lossless")
 
 
+def test_every_figure_is_that_of_its_definition(
+    comparison: Comparison, files: dict[str, Path], text: Path
+) -> None:
+    """Worked out again from vectors and logits, for the file that loses most."""
+    found = comparison.candidates[-1].values
+    texts = text.read_text().split("\n\n")
+    vectors, logits = [], []
+    for name in ("f32", "q2_k"):
+        with GritLM(files[name], threads=1) as model:
+            chunks = read_sample(model, [text], limit=2).chunks
+            vectors.append(model.encode(texts).astype(np.float64))
+            halves = [model.logits(chunk, len(chunk) // 2 + 1) for chunk in chunks]
+            logits.append(np.concatenate(halves).astype(np.float64))
+            facts = describe(model.file)
+    cosine = np.sort((vectors[0] * vectors[1]).sum(axis=1))
+    assert found["cosine"] == pytest.approx(cosine.mean(), abs=1e-6)
+    assert found["cosine_min"] == pytest.approx(cosine[0], abs=1e-6)
+    assert cosine[0] < found["cosine_p1"] < cosine[3]  # of 150
+    assert found["neighbours"] == neighbour_agreement(*(v.astype(np.float32) for v in vectors))
+    assert found["neighbours"] < 1
+    p, q = (np.exp(each) / np.exp(each).sum(axis=1, keepdims=True) for each in logits)
+    kl = np.sort((p * np.log(p / q)).sum(axis=1))
+    assert found["kl"] == pytest.approx(kl.mean(), rel=1e-3)
+    assert kl[-8] < found["kl_p99"] < kl[-4]  # of 510
+    assert found["top1"] == pytest.approx((p.argmax(axis=1) == q.argmax(axis=1)).mean())
+    targets = [token for chunk in chunks for token in chunk[len(chunk) // 2 + 1 :]]
+    surprise = -np.log(q[np.arange(len(targets)), targets])
+    assert found["perplexity"] == pytest.approx(np.exp(surprise.mean()), rel=1e-4)
+    assert found["bytes"] == files["q2_k"].stat().st_size
+    assert found["embed_memory"] == facts.memory_embed.total
+    assert found["generate_memory"] == facts.memory_generate[min(facts.memory_generate)].total
+
+
 def test_fewer_bits_lose_more(comparison: Comparison) -> None:
     assert comparison.documents == 150
     _, *quantized = comparison.candidates
@@ -143,6 +178,22 @@ def test_other_models_are_refused(files: dict[str, Path], text: Path, tmp_path: 
     convert(make_checkpoint(tmp_path / "narrow"), tmp_path / "narrow.gguf", "f32")
     with pytest.raises(UsageError, match="vectors of 64 numbers, the reference of 256"):
         compare(files["f32"], [tmp_path / "narrow.gguf"], [text], chunks=1)
+
+
+def test_a_model_of_other_layers_is_refused(
+    files: dict[str, Path], text: Path, tmp_path: Path
+) -> None:
+    deeper = make_checkpoint(tmp_path / "c", hidden=256, feed_forward=512, layers=3)
+    convert(deeper, tmp_path / "deeper.gguf", "f32")
+    with pytest.raises(UsageError, match=r"deeper\.gguf has 3 layers, the reference 2"):
+        compare(files["q2_k"], [tmp_path / "deeper.gguf"], [text], chunks=1)
+
+
+def test_chats_alone_cannot_be_compared_on(files: dict[str, Path], tmp_path: Path) -> None:
+    row = {"messages": [{"role": "user", "content": "hello you " * 400}]}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    with pytest.raises(InputError, match="nothing to embed, only chats"):
+        compare(files["q8_0"], [files["q8_0"]], [tmp_path / "a.jsonl"])
 
 
 def test_a_text_of_less_than_a_chunk(files: dict[str, Path], tmp_path: Path) -> None:

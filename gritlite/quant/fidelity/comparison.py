@@ -6,8 +6,10 @@ some 1e-7, for they are taken as the reference that they then are.
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +43,14 @@ def compare(
     limits the text that is predicted. Raises what loading and reading raise, and
     UsageError for a candidate of another vocabulary or width.
     """
-    with tempfile.TemporaryDirectory(prefix="gritlite-") as folder:
+    with ExitStack() as files:
+
+        def open_file() -> IO[bytes]:
+            return files.enter_context(tempfile.TemporaryFile())
+
         with load(reference) as model:
             sample = read_sample(model, texts, chunks)
-            kept = _Kept.of(model, sample, Path(folder), begin(reference.name, sample.tokens))
+            kept = _Kept.of(model, sample, open_file, begin(reference.name, sample.tokens))
             row = _row(model, kept.outputs, {**_SAME, "perplexity": kept.perplexity}, scores)
         rows = []
         for candidate in candidates:
@@ -65,24 +71,27 @@ _SAME = {
 class _Kept:
     """The reference's outputs; of each chunk the targets and the likeliest tokens, int [n].
 
-    Its log-probabilities, float16 [n, vocabulary], are in `files`, one a chunk.
+    Its log-probabilities, float16 [n, vocabulary], are in `files`, one a chunk, which have no
+    name: they go with the process, however that ends.
     """
 
     outputs: Outputs
     targets: tuple[tuple[int, ...], ...]
     likeliest: tuple[NDArray[np.int64], ...]
-    files: tuple[Path, ...]
+    files: tuple[IO[bytes], ...]
     vocabulary: tuple[object, ...]
     perplexity: float
 
     @classmethod
-    def of(cls, model: GritLM, sample: Sample, folder: Path, advance: Advance) -> "_Kept":
+    def of(
+        cls, model: GritLM, sample: Sample, open_file: Callable[[], IO[bytes]], advance: Advance
+    ) -> "_Kept":
         found = outputs(model, sample, advance)
         all_targets, likeliest, files, losses = [], [], [], []
-        for number, (targets, logits) in enumerate(chunk_logits(model, sample, advance)):
+        for targets, logits in chunk_logits(model, sample, advance):
             log_probabilities = measures.log_softmax(logits)
             losses.append(-log_probabilities[np.arange(len(targets)), targets])
-            files.append(folder / f"{number}.npy")
+            files.append(open_file())
             np.save(files[-1], log_probabilities.astype(np.float16))
             all_targets.append(targets)
             likeliest.append(logits.argmax(axis=1))  # before rounding, which makes ties
@@ -97,6 +106,7 @@ class _Kept:
 
     def log_probabilities(self, chunk: int) -> NDArray[np.float64]:
         """A chunk's, normalised again after rounding."""
+        self.files[chunk].seek(0)
         return measures.log_softmax(np.load(self.files[chunk]).astype(np.float32))
 
 
@@ -112,6 +122,11 @@ def _candidate(model: GritLM, sample: Sample, kept: _Kept, advance: Advance, sco
             f"{kept.outputs.vectors.shape[1]}: only files of one model can be compared"
         )
     found = outputs(model, sample, advance)
+    if len(found.embed_layers) != len(kept.outputs.embed_layers):
+        raise UsageError(
+            f"{model.path} has {len(found.embed_layers) - 1} layers, the reference "
+            f"{len(kept.outputs.embed_layers) - 1}: only files of one model can be compared"
+        )
     cosines = measures.cosines(kept.outputs.vectors, found.vectors)
     divergences, same, losses = [], [], []
     for chunk, (targets, logits) in enumerate(chunk_logits(model, sample, advance)):

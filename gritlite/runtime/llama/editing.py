@@ -31,7 +31,8 @@ class WeightEditor:
     def __init__(self, weights: Weights) -> None:
         if not weights.editable:
             raise UsageError("these weights are mapped from their file: load them editable")
-        self._addresses: dict[str, int] = {}
+        # tied embeddings stand in two places where the input's are on the processor
+        self._addresses: dict[str, set[int]] = {}
         options = ContextOptions(n_ctx=32, n_batch=1, threads=1)
         zero = np.zeros(1, np.int32)
         with Context(weights, options, show_nodes=self._note) as context:
@@ -41,7 +42,7 @@ class WeightEditor:
         for address in filter(None, Node.from_address(node).src):
             name = name_of(address).decode("utf-8", "replace")
             if name.endswith(".weight"):
-                self._addresses[name] = address
+                self._addresses.setdefault(name, set()).add(address)
 
     def replace(self, tensor: str, data: NDArray[np.uint8]) -> None:
         """Put `data`, all of the tensor's bytes in its own type, in the place of what is there.
@@ -51,4 +52,5 @@ class WeightEditor:
         if tensor not in self._addresses:
             raise UsageError(f"the model does not use {tensor}")
         data = np.ascontiguousarray(data)
-        _ggml_backend_tensor_set(self._addresses[tensor], data.ctypes.data, 0, data.nbytes)
+        for address in self._addresses[tensor]:
+            _ggml_backend_tensor_set(address, data.ctypes.data, 0, data.nbytes)
