@@ -6,7 +6,7 @@ would lose more than in llama.cpp's own mixture of that size.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,32 +128,28 @@ def fit_size(
     room = _room(meter.file, max_bytes)
     rival = _rival(meter, room)
     tried: dict[float, Choice] = {}
-    for weight in _weights(tried):
+
+    def worse(weight: float) -> tuple[str, float]:
+        """What comes of a weight of embedding: see `_worse`."""
         progress(len(tried) + 1, _HALVINGS + 2)
         chosen = smallest_loss(_options(meter.file, found, weight), room)
         tried[weight] = _choice(meter, chosen, rival)
+        return _worse(tried[weight])
+
+    losing, ratio = worse(_EQUAL)
+    near, far = _EQUAL, 1.0 if losing == "embed" else 0.0
+    for _ in range(_HALVINGS if ratio > _MARGIN else 0):
+        middle = (near + far) / 2
+        task, ratio = worse(middle)
+        if task == losing and ratio > _MARGIN:
+            near = middle
+        else:
+            far = middle
     progress(_HALVINGS + 2, _HALVINGS + 2)
-    nearest = min(
+    best = min(
         tried, key=lambda weight: (max(_worse(tried[weight])[1], _MARGIN), abs(weight - _EQUAL))
     )
-    return tried[nearest]
-
-
-def _weights(tried: Mapping[float, Choice]) -> Iterator[float]:
-    """The weights of embedding to try, one after the other: what came of each is in `tried`."""
-    yield _EQUAL
-    losing, ratio = _worse(tried[_EQUAL])
-    if ratio <= _MARGIN:
-        return
-    near, far = _EQUAL, 1.0 if losing == "embed" else 0.0
-    for _ in range(_HALVINGS):
-        weight = (near + far) / 2
-        yield weight
-        task, ratio = _worse(tried[weight])
-        if task == losing and ratio > _MARGIN:
-            near = weight
-        else:
-            far = weight
+    return tried[best]
 
 
 def fit_loss(meter: SensitivityMeter, found: Sensitivities, max_loss: float) -> Choice:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, overload
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,6 +170,7 @@ class GritLM:
         if self._editor is None:
             self._editor = WeightEditor(self._weights)
         self._editor.replace(tensor, data)
+        self.fingerprint = f"edited {uuid4().hex}"  # its states suit no other model
         self._engine.forget()
         self._scorer.forget()
 
