@@ -51,14 +51,16 @@ def solved(checkpoint: Path) -> Path:
     return solve(checkpoint, checkpoint.with_name("of-folder"))
 
 
-def solve(source: Path, folder: Path) -> Path:
+def solve(source: Path, folder: Path, bits: int = 4, group: int = 32) -> Path:
     """Run the command in a folder of its own, in which nothing else is to be left."""
     folder.mkdir()
     texts, output = folder / "texts.txt", folder / "solved"
     texts.write_text("\n\n".join([WORDS] * 8), "utf-8")
     options = ["--format", "gptq", "-o", str(output), "--texts", str(texts)]
+    if (bits, group) != (4, 32):
+        options += ["--bits", str(bits), "--group-size", str(group)]
     said = run_python(["-m", "gritlite", "convert", str(source), *options], folder)
-    assert said.startswith(f"{output}: 4 bits in groups of 32, from ")
+    assert said.startswith(f"{output}: {bits} bits in groups of {group}, from ")
     assert said.count("\n") == 1  # nothing of what GPTQModel says
     assert {path.name for path in folder.iterdir()} == {"texts.txt", "solved", "log"}
     return output
@@ -128,6 +130,25 @@ def test_transformers_runs_it(solved: Path, floats: Path) -> None:
     )
     assert cosines.min() > 0.9995
     assert answer.shape == (1, len(ids) + 8)
+
+
+def test_other_bits_and_groups(checkpoint: Path) -> None:
+    """Eight bits in groups of 64 answer nearly as the weights that they were solved from."""
+    folder = solve(checkpoint, checkpoint.with_name("of-eight-bits"), bits=8, group=64)
+    convert(folder, folder.with_name("f32.gguf"), "f32")
+    convert(checkpoint, folder.with_name("whole.gguf"), "f32")
+    found = []
+    for name in ("f32.gguf", "whole.gguf"):
+        with reference.loaded(folder.with_name(name)) as file:
+            found.append(reference.logits(file, reference.tokenize(file, WORDS)[:48]))
+    ours, whole = found
+    cosines = (ours * whole).sum(-1) / (
+        np.linalg.norm(ours, axis=-1) * np.linalg.norm(whole, axis=-1)
+    )
+    assert 0.999 < cosines.min() < 1 - 1e-9
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, device_map="cpu")
+    answer = model.generate(torch.tensor([[5, 6, 7]]), max_new_tokens=8, do_sample=False)
+    assert answer.shape == (1, 11)
 
 
 def test_the_official_package_embeds_with_it(solved: Path, floats: Path) -> None:

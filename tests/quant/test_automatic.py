@@ -77,10 +77,7 @@ def test_a_weight_can_be_replaced_and_put_back(name: str, model: GritLM, sample:
     assert np.abs(model.logits(chunk) - before).max() > 1e-3
     model.replace_weight(name, values.view(np.uint8))
     assert np.array_equal(model.logits(chunk), before)
-    with (
-        GritLM(model.path, threads=1) as unedited,
-        pytest.raises(UsageError, match="another model"),
-    ):
+    with GritLM(model.path, threads=1) as other, pytest.raises(UsageError, match="another model"):
         other.generate("hello", document=model.document_state("a text"))
 
 
