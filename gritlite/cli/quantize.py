@@ -65,9 +65,7 @@ def command(
             rival = choice.rival
             click.echo(f"gritlite: {_losses(rival.target, rival.losses)}", err=True)
             if rival.loses_less(choice.losses):
-                click.echo(
-                    f"gritlite: in this size {rival.target} loses less in a task: take it", err=True
-                )
+                click.echo(f"gritlite: {rival.target} of this size loses less in a task", err=True)
         run(source, output, choice.target, types=choice.types, **options)
         return
     if max_size is not None or max_loss is not None or files:
