@@ -160,8 +160,10 @@ class Indexing:
 
     def _read(self, path: Path, reader: Reader, budget: int, tally: _Tally) -> None:
         name = self._places.name(path)
-        if not name.isprintable() and any("\ud800" <= char <= "\udfff" for char in name):
-            raise DocumentError(f"the name of {path} is not UTF-8: rename the file")
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DocumentError(f"the name of {path} is not UTF-8: rename the file") from error
         complete, begun = self._known(name, complete=1), self._known(name, complete=0)
         newest = begun or complete
         if newest is not None and newest.is_current(path):

@@ -166,8 +166,7 @@ class Store:
     def _knows(self, path: Path) -> bool:
         """Whether a file is in the store, be it there or not."""
         with self._turn:
-            name = self._places.name(path)
-            return self._database.row("select 1 from source where path = ?", (name,)) is not None
+            return (self._places.name(path),) in self._database.rows("select path from source")
 
     def plan(self) -> Plan:
         """What is left to embed, and how long it may take on this machine now."""

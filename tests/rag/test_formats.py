@@ -135,7 +135,7 @@ def test_nothing_in_a_docx_is_lost():
     table.cell(1, 0).merge(table.cell(1, 1)).text = "wide"
     inner = table.cell(1, 2).add_table(rows=1, cols=2)
     inner.cell(0, 0).text, inner.cell(0, 1).text = "in", "side"
-    for name, text in (("sdt", "controlled"), ("ins", "inserted")):
+    for name, text in (("sdt", "controlled"), ("ins", "inserted"), ("moveTo", "moved")):
         paragraph = word.add_paragraph("It is ")
         run = paragraph.add_run(text)._r
         wrapper = OxmlElement(f"w:{name}")
@@ -158,6 +158,7 @@ def test_nothing_in_a_docx_is_lost():
         "Blue | 3 | 3\nwide | in | side",
         "It is controlled",
         "It is inserted",
+        "It is moved",
     ]
 
 

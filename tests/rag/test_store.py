@@ -412,6 +412,8 @@ def test_a_name_that_is_no_text_is_told(store, folder):
     (failure,) = update.changes.failed
     assert "is not UTF-8: rename the file" in failure
     assert counts(update) == (3, 0, 0, 0)
+    with pytest.raises(FileError, match="does not exist"):
+        store.add(folder / os.fsdecode(b"caf\xe8.txt"))
 
 
 def test_pages_without_text_are_told(store, folder):

@@ -15,7 +15,7 @@ from gritlite.rag.document import Block, Document
 
 _MOST_UNPACKED = 256 << 20
 _CONTROL, _CONTENT = "w:sdt", "w:sdtContent"
-_WRAPPERS = (_CONTROL, "w:ins", "w:smartTag")
+_WRAPPERS = (_CONTROL, "w:ins", "w:moveTo", "w:smartTag")
 _HEADING = "Heading "
 _TITLE = "Title"
 _OLE = b"\xd0\xcf\x11\xe0"  # the container of encrypted files, and of Word's older format
