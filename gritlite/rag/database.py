@@ -154,12 +154,19 @@ class Database:
             found: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
             return found
 
+    def known_row(self, sql: str, parameters: tuple[object, ...] = ()) -> tuple[Any, ...]:
+        """The row that a query always finds, unless the file is damaged: then FormatError."""
+        found = self.row(sql, parameters)
+        if found is None:
+            raise self._damaged()
+        return found
+
     def number(self, sql: str, parameters: tuple[object, ...] = ()) -> int:
         """The number that a query always finds, unless the file is damaged: then FormatError."""
-        match self.row(sql, parameters):
-            case (int(number), *_):
-                return number
-        raise FormatError(f"{self.path} is damaged: index into a new one")
+        number = self.known_row(sql, parameters)[0]
+        if not isinstance(number, int):
+            raise self._damaged()
+        return number
 
     def execute(self, sql: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
         """Run a statement that changes something."""
@@ -206,6 +213,9 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._problem(error) from error
+
+    def _damaged(self) -> FormatError:
+        return FormatError(f"{self.path} is damaged: index into a new one")
 
     def _problem(self, error: sqlite3.Error) -> Exception:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part

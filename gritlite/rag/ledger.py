@@ -111,15 +111,18 @@ class Ledger:
                 gone.append((chunk, kind))
                 excess -= size
             for state in gone:
-                self._database.execute("delete from state where chunk = ? and kind = ?", state)
+                self._strike(*state)
         for state in gone:
             self._path(*state).unlink(missing_ok=True)
         return len(gone)
 
     def remove(self, chunk: int, kind: Kind) -> None:
         """Remove a state, entered or not."""
-        self._database.execute("delete from state where chunk = ? and kind = ?", (chunk, kind))
+        self._strike(chunk, kind)
         self._path(chunk, kind).unlink(missing_ok=True)
+
+    def _strike(self, chunk: int, kind: Kind) -> None:
+        self._database.execute("delete from state where chunk = ? and kind = ?", (chunk, kind))
 
     def sweep(self) -> int:
         """Remove the files that the ledger does not know; return their number."""

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from gritlite.errors import FormatError, UsageError
+from gritlite.errors import UsageError
 from gritlite.rag.database import Database
 from gritlite.rag.places import Places
 from gritlite.rag.vectors import Form, Matrix, Ranked
@@ -123,14 +123,11 @@ class Searching:
         return kept
 
     def _passage(self, chunk: int, score: float) -> Passage:
-        row = self._database.row(
+        name, heading, place, text, embedded = self._database.known_row(
             "select path, heading, place, text, embedded from chunk"
             " join source on source.id = source where chunk.id = ?",
             (chunk,),
         )
-        if row is None:
-            raise FormatError(f"{self._database.path} is damaged: index into a new one")
-        name, heading, place, text, embedded = row
         path = self._places.path(name)
         return Passage(chunk, path, heading, place, text, embedded, score)
 
