@@ -15,10 +15,12 @@ from gritlite.hub.workspace import workspace
 
 OWNER = """
 import sys, time
-from gritlite.hub import workspace
+from gritlite import afterwards
+from gritlite.hub.workspace import workspace
 if sys.argv[1] == "alone":  # as if the shell that waits were killed too
-    workspace._REMOVE_AFTERWARDS = "exit"
-with workspace.workspace() as own:
+    assert afterwards._REMOVE_AFTERWARDS  # still its name
+    afterwards._REMOVE_AFTERWARDS = "exit"
+with workspace() as own:
     (own / "half").write_bytes(b"half")
     print(own, flush=True)
     time.sleep(60)
