@@ -27,14 +27,12 @@ from gritlite.eval.report import check_names
 from gritlite.eval.retrieval import Retrieval
 from gritlite.eval.sts import STS
 from gritlite.eval.task import Task
-from gritlite.quant.automatic import fit_size, measure, read_importances
+from gritlite.quant.automatic import fit_size, measure, read_meter
 from gritlite.quant.calibration import Calibrator
 from gritlite.quant.default_texts import COMPARISON_TEXTS, DEFAULT_TEXTS
 from gritlite.quant.fidelity.comparison import compare
 from gritlite.quant.fidelity.report import MEASURES, Comparison, write_json
-from gritlite.quant.fidelity.sample import read_sample
 from gritlite.quant.imatrix import write_imatrix
-from gritlite.quant.sensitivity import SensitivityMeter
 
 WEIGHED = ("q6_k", "q5_k_m", "q4_k_m", "q4_0", "iq4_xs", "q3_k_m", "q2_k")
 CALIBRATIONS = {"causal": 0.0, "dual": 0.5}  # the weight of embedding
@@ -144,9 +142,7 @@ def chosen(model: Path, output: Path, target: str, imatrix: Path) -> Path:
     if not path.exists():
         print(path.name, file=sys.stderr)
         with GritLM(model, editable=True) as loaded:
-            importances = read_importances(imatrix, loaded.file)
-            sample = read_sample(loaded, DEFAULT_TEXTS, limit=1)
-            meter = SensitivityMeter(loaded, sample, importances)
+            meter = read_meter(loaded, DEFAULT_TEXTS, imatrix)
             sensitivities = measure(meter, lambda *_: None)
             size = (output / f"{target}.dual.gguf").stat().st_size
             choice = fit_size(meter, sensitivities, size, lambda *_: None)

@@ -86,24 +86,13 @@ def _automatic(
 
     from gritlite.cli.progress import bar, show
     from gritlite.files import check_output
-    from gritlite.quant.automatic import (
-        check_size,
-        fit_loss,
-        fit_size,
-        measure,
-        read_importances,
-    )
+    from gritlite.quant.automatic import check_size, fit_loss, fit_size, measure, read_meter
     from gritlite.quant.default_texts import DEFAULT_TEXTS
-    from gritlite.quant.fidelity.sample import read_sample
-    from gritlite.quant.sensitivity import SensitivityMeter
     from gritlite.runtime.model import GritLM
 
     check_output(output, force=options["force"])
     with GritLM(source, threads=options["threads"], editable=True) as model:
-        path = options["imatrix"]
-        importances = read_importances(path, model.file) if path else {}
-        sample = read_sample(model, files or DEFAULT_TEXTS, limit=1)
-        meter = SensitivityMeter(model, sample, importances)
+        meter = read_meter(model, files or DEFAULT_TEXTS, options["imatrix"])
         if max_size is not None:
             check_size(meter, max_size)
         with bar("measuring", unit="tensor") as shown:

@@ -10,7 +10,7 @@ from gritlite.convert.source import SourceTensor
 from gritlite.errors import FormatError
 from gritlite.modelfile.encoding import Encodable
 from gritlite.quant.choices import TypeChoice
-from gritlite.quant.imatrix import Imatrix, by_matrix, check_layers
+from gritlite.quant.imatrix import Imatrix, by_matrix, check_layers, naming
 from gritlite.quant.types import block_size, needs_imatrix
 
 # no matrix is gathered for these: the first is only looked up, the other weighed by few
@@ -36,7 +36,8 @@ class Importances:
         self._imatrix = imatrix
         self._importances: dict[str, NDArray[np.float32]] = {}
         if imatrix:
-            self._check(imatrix, tensors)
+            with naming(path):
+                check_layers(imatrix, [tensor.name for tensor in tensors])
         lacking = []
         for tensor in tensors if imatrix else ():
             type = choices[tensor.name].type
@@ -50,12 +51,6 @@ class Importances:
                 )
         self.lacking = tuple(lacking)
 
-    def _check(self, imatrix: Imatrix, tensors: Sequence[SourceTensor]) -> None:
-        try:
-            check_layers(imatrix, [tensor.name for tensor in tensors])
-        except FormatError as error:
-            raise FormatError(f"{self._path}: {error}") from error
-
     def _take(self, tensor: SourceTensor) -> bool:
         """Take the tensor's importance [matrices, columns] from the matrix if it is there."""
         assert self._imatrix is not None
@@ -63,10 +58,8 @@ class Importances:
             return False
         importance = self._imatrix.tensors[tensor.name].importance
         matrices = tensor.rows // tensor.matrix_rows
-        try:
+        with naming(self._path):
             found = by_matrix(importance, tensor.name, matrices, tensor.shape[-1])
-        except FormatError as error:
-            raise FormatError(f"{self._path}: {error}") from error
         self._importances[tensor.name] = found
         return True
 

@@ -6,7 +6,7 @@ would lose more than in llama.cpp's own mixture of that size.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,12 @@ from gritlite.errors import UsageError
 from gritlite.modelfile.header import GGUFFile
 from gritlite.quant.allocation import Option, smallest_loss, smallest_size
 from gritlite.quant.fidelity.report import GOOD_COSINE, GOOD_KL
-from gritlite.quant.imatrix import check_layers, read_imatrix
+from gritlite.quant.fidelity.sample import read_sample
+from gritlite.quant.imatrix import by_matrix, check_layers, naming, read_imatrix
 from gritlite.quant.mixtures import Types, mixtures, quantizable, tensor_bytes
 from gritlite.quant.sensitivity import TYPES, Importances, Losses, Sensitivity, SensitivityMeter
 from gritlite.quant.types import TARGETS
+from gritlite.runtime.model import GritLM
 
 Progress = Callable[[int, int], None]
 Sensitivities = Mapping[str, Sensitivity]
@@ -57,11 +59,29 @@ class Choice:
     rival: Rival | None = None
 
 
-def read_importances(path: Path, file: GGUFFile) -> Importances:
-    """Those of an importance matrix's file. Raises as `read_imatrix` and `check_layers`."""
-    imatrix = read_imatrix(path)
-    check_layers(imatrix, [info.name for info in file.tensors])
-    return {name: each.importance for name, each in imatrix.tensors.items()}
+def read_meter(model: GritLM, texts: Sequence[Path], imatrix: Path | None) -> SensitivityMeter:
+    """What measures an `editable` model on a sample of texts, weighed as an importance matrix says.
+
+    Raises as `read_sample` and `read_imatrix`, and FormatError for a matrix of another model.
+    """
+    importances = {} if imatrix is None else _importances(imatrix, model.file)
+    return SensitivityMeter(model, read_sample(model, texts, limit=1), importances)
+
+
+def _importances(path: Path, file: GGUFFile) -> Importances:
+    read = read_imatrix(path)
+    with naming(path):
+        check_layers(read, [info.name for info in file.tensors])
+        return {
+            info.name: by_matrix(
+                read.tensors[info.name].importance,
+                info.name,
+                info.elements // (info.shape[-1] * info.shape[-2]),
+                info.shape[-1],
+            )
+            for info in file.tensors
+            if info.name in read.tensors and len(info.shape) > 1
+        }
 
 
 def measure(meter: SensitivityMeter, progress: Progress) -> Sensitivities:
@@ -133,7 +153,8 @@ def fit_size(
         """What comes of a weight of embedding: see `_worse`."""
         progress(len(tried) + 1, _HALVINGS + 2)
         chosen = smallest_loss(_options(meter.file, found, weight), room)
-        tried[weight] = _choice(meter, chosen, rival)
+        known = (each for each in tried.values() if each.types == _types(chosen))
+        tried[weight] = next(known, None) or _choice(meter, chosen, rival)
         return _worse(tried[weight])
 
     losing, ratio = worse(_EQUAL)
@@ -234,5 +255,9 @@ def _choice(
         sizes[option.type] += option.bytes
     targets = {target.default_type: name for name, target in reversed(list(TARGETS.items()))}
     known = [targets[type] for type, _ in sizes.most_common() if type in targets]
-    types = {name: option.type for name, option in chosen.items()}
+    types = _types(chosen)
     return Choice(types, known[0] if known else "q4_0", meter.together(types), rival)
+
+
+def _types(chosen: Mapping[str, Option]) -> Types:
+    return {name: option.type for name, option in chosen.items()}

@@ -8,7 +8,8 @@ module does not know how activations are observed.
 """
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -59,6 +60,15 @@ class Imatrix:
     datasets: tuple[str, ...] = ()
     chunks: int = 0
     chunk_size: int = 0
+
+
+@contextmanager
+def naming(path: Path | None) -> Iterator[None]:
+    """Put a matrix's file before what is wrong with it."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
 
 
 def check_layers(imatrix: Imatrix, tensors: Iterable[str]) -> None:

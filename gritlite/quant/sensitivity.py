@@ -19,7 +19,6 @@ from gritlite.modelfile.reading import open_file, read_into
 from gritlite.quant.fidelity.measures import cosines, divergence, log_softmax
 from gritlite.quant.fidelity.outputs import first_predicted, vectors
 from gritlite.quant.fidelity.sample import Document, Sample
-from gritlite.quant.imatrix import by_matrix
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import block_size, needs_imatrix
 from gritlite.runtime.model import GritLM
@@ -73,16 +72,7 @@ class SensitivityMeter:
         self._model = model
         self._documents = _some_documents(sample)
         self._chunk = sample.chunks[0]
-        self._importances = {
-            info.name: by_matrix(
-                importances[info.name],
-                info.name,
-                info.elements // (info.shape[-1] * info.shape[-2]),
-                info.shape[-1],
-            )
-            for info in self.file.tensors
-            if info.name in importances
-        }
+        self._importances = importances
         self._before = self._outputs()
 
     def run(self, tensors: Sequence[str]) -> Iterator[tuple[str, Sensitivity]]:

@@ -17,7 +17,7 @@ from gritlite.quant.automatic import (
     fit_loss,
     fit_size,
     measure,
-    read_importances,
+    read_meter,
 )
 from gritlite.quant.fidelity.measures import divergence, log_softmax
 from gritlite.quant.fidelity.outputs import first_predicted
@@ -161,12 +161,21 @@ def test_a_matrix_that_lacks_a_tensor(model: GritLM, sample: Sample, tmp_path: P
     assert fit_size(meter, found, model.file.size // 8, lambda *_: None).types
 
 
-def test_a_matrix_of_another_model(model: GritLM, tmp_path: Path) -> None:
-    ones = np.ones((1, 256), np.float32)
-    tensors = {f"blk.{n}.attn_q.weight": Activations(ones, ones[0, :1]) for n in range(3)}
+@pytest.mark.parametrize(
+    ("layers", "columns", "said"),
+    [
+        (3, 256, "it is on 3 layers, the model has 2"),
+        (2, 64, "it has 64 columns for blk.0.attn_q.weight, the model has 256"),
+    ],
+)
+def test_a_matrix_of_another_model(
+    layers: int, columns: int, said: str, model: GritLM, text: Path, tmp_path: Path
+) -> None:
+    ones = np.ones((1, columns), np.float32)
+    tensors = {f"blk.{n}.attn_q.weight": Activations(ones, ones[0, :1]) for n in range(layers)}
     write_imatrix(Imatrix(tensors), tmp_path / "other.gguf")
-    with pytest.raises(FormatError, match="it is on 3 layers, the model has 2"):
-        read_importances(tmp_path / "other.gguf", model.file)
+    with pytest.raises(FormatError, match=f"other.gguf: the importance matrix .*: {said}"):
+        read_meter(model, [text], tmp_path / "other.gguf")
 
 
 def test_all_tensors_together(model: GritLM, sample: Sample, tmp_path: Path) -> None:
@@ -264,16 +273,33 @@ class SummingMeter:
 
     def __init__(self, file: GGUFFile, found: dict[str, Sensitivity]) -> None:
         self.file = file
-        self._found = found
+        self.measured: list[dict[str, Q]] = []
+        self.found = found
 
     def fitting(self, info: TensorInfo) -> list[Q]:
-        return list(self._found[info.name].embed)
+        return list(self.found[info.name].embed)
 
     def together(self, types: dict[str, Q]) -> Losses:
+        self.measured.append(types)
         return Losses(
-            sum(self._found[name].embed[type] for name, type in types.items()),
-            sum(self._found[name].generate[type] for name, type in types.items()),
+            sum(self.found[name].embed[type] for name, type in types.items()),
+            sum(self.found[name].generate[type] for name, type in types.items()),
         )
+
+
+def test_what_was_measured_is_not_measured_again(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where both tasks lose alike, every weight chooses the same types."""
+    file = read_header(files["mistral"])
+    losses = {type: 4.0 ** -(row_bytes(type, 256) / 32) for type in TYPES}
+    alike = {type: 5 * loss for type, loss in losses.items()}  # 0.05 counts as 0.01 does
+    meter = SummingMeter(file, {i.name: Sensitivity(losses, alike) for i in quantizable(file)})
+    monkeypatch.setattr(automatic, "_MARGIN", 0.0)  # no weight is good enough
+    tries = []
+    fit_size(meter, meter.found, file.size // 5, lambda done, _: tries.append(done))
+    assert len(tries) > 5
+    assert len(meter.measured) == 2  # the rival, and what was chosen
 
 
 def test_rows_that_no_block_fits_stay_in_floats(text: Path, tmp_path: Path) -> None:
@@ -334,7 +360,9 @@ def test_mixtures_are_those_of_converted_files(files: dict[str, Path], tmp_path:
         assert written.data_offset + kept + mixture.bytes == written.size
 
 
-def test_experts_are_rounded_matrix_by_matrix(files: dict[str, Path], text: Path) -> None:
+def test_experts_are_rounded_matrix_by_matrix(
+    files: dict[str, Path], text: Path, tmp_path: Path
+) -> None:
     name = "blk.0.ffn_up_exps.weight"
     weights = np.random.default_rng(0).random((4, 256), np.float32)
     with GritLM(files["mixtral"], threads=1, editable=True) as model:
@@ -343,8 +371,12 @@ def test_experts_are_rounded_matrix_by_matrix(files: dict[str, Path], text: Path
         ((_, weighed),) = SensitivityMeter(model, sample, {name: weights}).run([name])
         assert Q.IQ3_XXS in weighed.generate
         assert weighed.generate[Q.Q3_K] != plain.generate[Q.Q3_K]
-        with pytest.raises(FormatError, match="is of another model"):
-            SensitivityMeter(model, sample, {name: weights[:3]})
+        ones = np.ones((3, 256), np.float32)
+        names = (name, name.replace("blk.0", "blk.1"))
+        imatrix = Imatrix({each: Activations(ones, ones[:, 0]) for each in names})
+        write_imatrix(imatrix, tmp_path / "three.gguf")
+        with pytest.raises(FormatError, match="is of another model: it has 768 columns"):
+            read_meter(model, [text], tmp_path / "three.gguf")
 
 
 def test_a_quantized_source_is_refused(files: dict[str, Path], text: Path, tmp_path: Path) -> None:
