@@ -54,6 +54,9 @@ conversion_options = combined(
         metavar="FILE",
         help="Importance matrix of the model; iq1, iq2 and iq3 need one.",
     ),
+    click.option(
+        "--requantize", is_flag=True, help="Take weights that are quantized already: rounds twice."
+    ),
     click.option("--force", is_flag=True, help="Replace the output if it exists."),
     click.option(
         "--threads", type=click.IntRange(min=1), help="Threads to use; all cores by default."

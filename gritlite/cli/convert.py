@@ -64,9 +64,10 @@ def command(
     numbers.
     """
     if form == "gptq":
-        refused = [name for name in ("adapter", "imatrix", "threads") if options[name] is not None]
-        if target is not None or refused:
-            raise UsageError(f"--{'type' if target else refused[0]} is for --format gguf")
+        gguf_only = {"type": target, **options, "force": None}
+        refused = [name for name, value in gguf_only.items() if value]
+        if refused:
+            raise UsageError(f"--{refused[0]} is for --format gguf")
         _to_gptq(source, output, files, int(bits or 4), int(group_size or 32), options["force"])
         return
     if bits or group_size or files:

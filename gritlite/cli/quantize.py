@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     help="With auto: the largest loss; 1 is what still counts as good.",
 )
 @texts_option("With auto: text to measure on, as in `gritlite calibrate`.")
-@click.option(
-    "--requantize", is_flag=True, help="Take a file that is quantized already: rounds twice."
-)
 @conversion_options
 def command(
     source: str,

@@ -101,7 +101,7 @@ def convert(
     adapter: Path | None = None,
     imatrix: Path | None = None,
     types: Mapping[str, GGMLQuantizationType] | None = None,
-    requantize: bool = True,
+    requantize: bool = False,
     force: bool = False,
     threads: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -113,8 +113,9 @@ def convert(
     of which are then kept as they are. `adapter` is the folder of a PEFT LoRA
     adapter to merge into the weights. `imatrix` is an importance matrix of the
     model, in llama.cpp's format: what its passes use most is rounded best. `types`
-    are those of single tensors, in the place of `target`'s choices. Without
-    `requantize` a source whose quantized tensors would be rounded twice is refused.
+    are those of single tensors, in the place of `target`'s choices. A source whose
+    quantized tensors would be rounded twice is refused without `requantize`, unless an
+    adapter is merged: its weights may have been trained beside those.
     An `output` that exists is replaced only with `force`. `threads` is the number
     of processors to use, all by default. `on_progress` is called after each block
     of rows, from the calling thread.
@@ -143,7 +144,7 @@ def convert(
         importances = Importances(imatrix, matrix, model.tensors, choices)
         job = _Job(model, opened, importances, choices, threads or os.cpu_count() or 1)
         requantized = sum(map(job.is_requantized, model.tensors))
-        if requantized and not requantize:
+        if requantized and not (requantize or adapter):
             raise UsageError(
                 f"{source} is quantized already: {requantized} of its tensors would be rounded "
                 "twice; take its f32, f16 or bf16 weights, or pass --requantize"
@@ -168,7 +169,8 @@ def _kept_types(source: ModelSource) -> Mapping[str, GGMLQuantizationType]:
     if not source.own_types:
         raise UsageError(
             f"{source.path} has weights that GGUF has no type for (it has one for GPTQ of 4 bits, "
-            "symmetric, without activation order): name the type to write, as in --type q4_k_m"
+            "symmetric, without activation order): name the type to write, and that they may be "
+            "rounded twice, as in --type q4_k_m --requantize"
         )
     return source.own_types
 

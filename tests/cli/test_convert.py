@@ -63,7 +63,12 @@ def test_rounding_twice_is_told(checkpoint, tmp_path):
     ):
         assert run(source, "-o", tmp_path / output, "--type", type)[::2] == (0, "")
     assert (tmp_path / "same.gguf").read_bytes() == (tmp_path / "once.gguf").read_bytes()
-    status, out, err = run(tmp_path / "once.gguf", "-o", tmp_path / "twice.gguf", "--type", "q4_0")
+    twice = (tmp_path / "once.gguf", "-o", tmp_path / "twice.gguf", "--type", "q4_0")
+    status, out, err = run(*twice)
+    assert (status, out) == (2, "")
+    assert "once.gguf is quantized already: 15 of its tensors would be rounded twice" in err
+    assert not (tmp_path / "twice.gguf").exists()
+    status, out, err = run(*twice, "--requantize")
     assert status == 0
     # the output matrix, whose rows do not fit Q6_K, stays as it is
     assert "15 tensors were quantized before and have now been rounded twice" in err

@@ -36,7 +36,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], P
 
 
 def assert_the_same_file(source: Path, target: str, folder: Path) -> Report:
-    report = convert(source, folder / "ours.gguf", target, force=True)
+    report = convert(source, folder / "ours.gguf", target, force=True, requantize=True)
     assert quantize_with_llama_cpp(source, folder / "theirs.gguf", TARGETS[target])
     assert (folder / "ours.gguf").read_bytes() == (folder / "theirs.gguf").read_bytes(), target
     assert report.tensors == len(read_header(source).tensors)
@@ -72,9 +72,9 @@ def test_other_models_and_types_of_source(
 def test_blocks_give_what_the_whole_gives(
     sources: dict[tuple[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    convert(sources["mixtral", MIXED], tmp_path / "whole.gguf", "q8_0")
+    convert(sources["mixtral", MIXED], tmp_path / "whole.gguf", "q8_0", requantize=True)
     monkeypatch.setattr("gritlite.convert.conversion.BLOCK_VALUES", 7 * 256)
-    convert(sources["mixtral", MIXED], tmp_path / "blocks.gguf", "q8_0")
+    convert(sources["mixtral", MIXED], tmp_path / "blocks.gguf", "q8_0", requantize=True)
     assert (tmp_path / "blocks.gguf").read_bytes() == (tmp_path / "whole.gguf").read_bytes()
 
 

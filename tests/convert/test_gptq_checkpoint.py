@@ -68,7 +68,7 @@ def test_any_layout_is_read_exactly_and_can_be_quantized_anew(
     gptq, floats = make_gptq(tmp_path, layout=layout)
     for type in ("f32", "q8_0"):
         ours, theirs = tmp_path / f"ours.{type}.gguf", tmp_path / f"theirs.{type}.gguf"
-        report = convert(gptq, ours, type)
+        report = convert(gptq, ours, type, requantize=True)
         convert(floats, theirs, type)
         assert_the_same(ours, theirs)
         # rounded twice but for the output and the embeddings
@@ -80,7 +80,7 @@ def test_any_layout_is_read_exactly_and_can_be_quantized_anew(
 )
 def test_what_q4_0_does_not_hold_needs_a_type(layout: Layout, tmp_path: Path) -> None:
     gptq, _ = make_gptq(tmp_path, layout=layout)
-    with pytest.raises(UsageError, match="name the type to write, as in --type q4_k_m"):
+    with pytest.raises(UsageError, match="as in --type q4_k_m --requantize"):
         convert(gptq, tmp_path / "m.gguf", None)
     assert not (tmp_path / "m.gguf").exists()
 
@@ -143,7 +143,7 @@ def test_one_weight_in_activation_order_needs_a_type(tmp_path: Path) -> None:
     file.write_bytes(data)
     with pytest.raises(UsageError, match="name the type to write"):
         convert(gptq, tmp_path / "m.gguf", None)
-    assert convert(gptq, tmp_path / "m.gguf", "q8_0").requantized
+    assert convert(gptq, tmp_path / "m.gguf", "q8_0", requantize=True).requantized
 
 
 def test_a_missing_part(tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def test_the_file_says_which_matrix(model: Path, tmp_path: Path) -> None:
     """The keys of llama-quantize, once each even when the source has them already."""
     matrix = model.parent / "matrix.gguf"
     convert(model, tmp_path / "q8_0.gguf", "q8_0", imatrix=matrix)
-    convert(tmp_path / "q8_0.gguf", tmp_path / "model.gguf", "q2_k", imatrix=matrix)
+    convert(
+        tmp_path / "q8_0.gguf", tmp_path / "model.gguf", "q2_k", imatrix=matrix, requantize=True
+    )
     for path in (tmp_path / "q8_0.gguf", tmp_path / "model.gguf"):
         metadata = read_header(path).metadata
         assert {key: metadata[key] for key in metadata if key.startswith("quantize.")} == {
@@ -95,9 +97,10 @@ def test_types_that_need_a_matrix(model: Path, tmp_path: Path) -> None:
         convert(model, tmp_path / "m.gguf", "iq1_m")
 
 
-def test_what_is_quantized_is_refused_where_asked(model: Path, tmp_path: Path) -> None:
+def test_what_is_quantized_is_refused(model: Path, tmp_path: Path) -> None:
     convert(model, tmp_path / "q8_0.gguf", "q8_0")
     with pytest.raises(UsageError, match=r"q8_0\.gguf is quantized already: \d+ of its tensors"):
-        convert(tmp_path / "q8_0.gguf", tmp_path / "m.gguf", "q4_0", requantize=False)
-    report = convert(tmp_path / "q8_0.gguf", tmp_path / "m.gguf", "q8_0", requantize=False)
+        convert(tmp_path / "q8_0.gguf", tmp_path / "m.gguf", "q4_0")
+    report = convert(tmp_path / "q8_0.gguf", tmp_path / "m.gguf", "q8_0")
     assert report.requantized == 0
+    assert convert(tmp_path / "q8_0.gguf", tmp_path / "n.gguf", "q4_0", requantize=True).requantized
