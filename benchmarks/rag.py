@@ -26,7 +26,7 @@ from gritlite import GritLM
 from gritlite.errors import GritLiteError
 from gritlite.eval import latency
 from gritlite.eval.layouts import Variant, indexed
-from gritlite.rag.blob import Number
+from gritlite.rag.matrices import Number
 from gritlite.rag.settings import StateNumbers
 from gritlite.rag.store import Store
 

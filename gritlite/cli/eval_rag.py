@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gritlite.eval.layouts import Outcome, Variant
     from gritlite.eval.squad import Question
     from gritlite.eval.task import Score
-    from gritlite.rag.blob import Number
+    from gritlite.rag.matrices import Number
     from gritlite.runtime.model import GritLM
 
 _NUMBERS = ("f16", "q8_0", "q4_0")

@@ -25,8 +25,8 @@ from gritlite.eval.exact_match import ASKED, MAX_TOKENS, exact_match, f1, match
 from gritlite.eval.squad import Question
 from gritlite.eval.task import Progress
 from gritlite.rag.answer import StoreAnswer, Timings
-from gritlite.rag.blob import Number
 from gritlite.rag.layouts import Layout, kind_of
+from gritlite.rag.matrices import Number
 from gritlite.rag.store import Store
 from gritlite.runtime.model import GritLM
 

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal, Self
 
 from gritlite.errors import FormatError
-from gritlite.rag.blob import Number
 from gritlite.rag.database import Database
+from gritlite.rag.matrices import Number
 from gritlite.rag.vectors import Form
 
 StateNumbers = Number | Literal["none"]

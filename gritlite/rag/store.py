@@ -20,7 +20,6 @@ from gritlite.modelfile.memory import cell_bytes
 from gritlite.prompt import QUESTION_FIELD
 from gritlite.rag import layouts
 from gritlite.rag.answer import StoreAnswer, Timings
-from gritlite.rag.blob import SHARE_OF_F16, Number
 from gritlite.rag.costs import Costs, cheapest
 from gritlite.rag.database import Database, check_there
 from gritlite.rag.extra import require_rag
@@ -29,6 +28,7 @@ from gritlite.rag.gathering import Gathering
 from gritlite.rag.indexing import Changes, Indexing, Pending, Progress
 from gritlite.rag.layouts import AUTO, LAYOUTS, READ, Choice, Kind, Layout, Sources
 from gritlite.rag.ledger import Ledger, Usage
+from gritlite.rag.matrices import SHARE_OF_F16, Number
 from gritlite.rag.places import Places
 from gritlite.rag.reranking import reranked
 from gritlite.rag.searching import Mode, Passage, Searching
