@@ -219,7 +219,7 @@ class Store:
         stream: bool = False,
         **options: Any,
     ) -> StoreAnswer:
-        """Answer a question from the `count` passages that suit it best.
+        """Answer a question from the `count` passages that suit it best, which is read last.
 
         The answer that is returned is whole; with `stream` it is to be iterated over, and
         to be closed unless it is read to its end.
@@ -243,20 +243,22 @@ class Store:
             raise UsageError(f"the layout {layout} has no place behind a chat's past: read it")
         if recompute < 0:
             raise UsageError(f"recompute is {recompute}: expected 0 tokens or more")
+        question = question.strip()  # a space before it would be one token with the lines before
         asked = time.perf_counter()
         vector, query_state = self._embedded_query(question, instruction)
         passages = self._found(question, vector, count, mode, rerank)
         if not passages:
             raise UsageError(f"nothing was found in {self.path}: index documents that tell of it")
         found = time.perf_counter() - asked
+        read = passages[::-1]  # a model heeds most what stands last, so the best does
         if layout == AUTO:  # an opening has no place behind a chat's past
-            layout = "document-then-query" if history else self._cheapest(passages, recompute)
-        gathered = Gathering(self.model, self._states, self._costs, self._turn, passages)
+            layout = "document-then-query" if history else self._cheapest(read, recompute)
+        gathered = Gathering(self.model, self._states, self._costs, self._turn, read)
         prompt = layouts.prompt(
             layout,
             Sources(
                 wording.replace(QUESTION_FIELD, question),
-                [passage.embedded for passage in passages],
+                [passage.embedded for passage in read],
                 gathered.states,
                 query_state,
                 partial(self.model.join_states, recompute=recompute),

@@ -108,6 +108,17 @@ def test_every_layout_answers(tmp_path, tiny_model, folder, layout):
         assert (answer.states_loaded, answer.states_computed) == (0, 3 if uses_states else 0)
 
 
+@pytest.mark.parametrize("layout", ["document-then-query", "query-then-document"])
+def test_the_best_passage_is_read_last(tmp_path, tiny_model, folder, layout):
+    with opened(tmp_path, tiny_model, folder) as store:
+        wanted = store.search(QUESTION, 3)
+        with store.ask(QUESTION, 3, layout=layout, **SHORT) as answer:
+            assert answer.passages == wanted
+            _, said = read_by(tiny_model, answer)
+        places = [said.index(passage.embedded) for passage in wanted]
+    assert places == sorted(places, reverse=True)
+
+
 def test_an_answer_is_whole_unless_it_is_streamed(tmp_path, tiny_model, folder):
     with opened(tmp_path, tiny_model, folder) as store:
         whole = store.ask(QUESTION, max_tokens=6)
@@ -120,7 +131,7 @@ def test_an_answer_is_whole_unless_it_is_streamed(tmp_path, tiny_model, folder):
 
 def test_exact_answers_as_a_full_prefill(tmp_path, tiny_model, folder):
     with opened(tmp_path, tiny_model, folder) as store:
-        for question in (QUESTION, "What colour is the ferry?", "Where do cats live?"):
+        for question in (QUESTION, "What colour is the ferry?", " Where do cats live?\n"):
             answers = [
                 store.ask(question, 1, layout=layout, max_tokens=12)
                 for layout in ("exact", "document-then-query")
