@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from gritlite.convert.checkpoint import Checkpoint
 from gritlite.convert.safetensors import TensorEntry
 from gritlite.errors import ArchitectureError, FormatError
+from gritlite.quant import q4_0
 
-BLOCK = 32  # columns with one scale in Q4_0
-_MIDDLE = 8  # what Q4_0 takes for zero
 _PARTS = ("qweight", "qzeros", "scales", "g_idx")
 
 
@@ -133,7 +132,7 @@ class GPTQCheckpoint:
         format, stored = self._format, self._checkpoint
         columns = self.tensors[f"{base}.weight"].shape[1]
         size = columns if format.group_size == -1 else format.group_size
-        if format.bits != 4 or not format.symmetric or size % BLOCK or columns % size:
+        if format.bits != 4 or not format.symmetric or size % q4_0.BLOCK or columns % size:
             return False
         if f"{base}.g_idx" in stored.tensors:
             order = stored.read(f"{base}.g_idx")
@@ -159,20 +158,15 @@ class GPTQCheckpoint:
         Raises FormatError for zero points where config.json says there are none.
         """
         weight = self._read(name.removesuffix(".weight"))
-        if (weight.zeros != _MIDDLE).any():
+        if (weight.zeros != q4_0.MIDDLE).any():
             raise FormatError(
                 f"{self.path}: {name} has zero points, though config.json says sym: the folder is "
                 "damaged"
             )
         rows = slice(first, first + count)
-        numbers = weight.numbers[:, rows].T.reshape(count, -1, 2, BLOCK // 2)
-        starts = weight.groups[::BLOCK]  # the group of each block
-        blocks = np.empty((count, len(starts), 2 + BLOCK // 2), np.uint8)
-        scales = np.ascontiguousarray(weight.scales[starts, rows].T.astype("<f2"))
-        blocks[:, :, :2] = scales[:, :, None].view(np.uint8)
-        # the first half of a block stands in the low halves of its bytes
-        blocks[:, :, 2:] = numbers[:, :, 0] | numbers[:, :, 1] << 4
-        return blocks.reshape(count, -1)
+        numbers = weight.numbers[:, rows].T.reshape(count, -1, q4_0.BLOCK)
+        starts = weight.groups[:: q4_0.BLOCK]  # the group of each block
+        return q4_0.blocks(weight.scales[starts, rows].T, numbers).reshape(count, -1)
 
     def _scales(self, base: str) -> NDArray[np.float32]:
         name = f"{base}.scales"

@@ -7,8 +7,9 @@ Keys in q4_0 are made even first. Some of their columns stand far from zero in e
 cell and are far larger than others, which the sixteen steps of a block then round to
 nothing. So each column loses its mean (SageAttention, arXiv 2410.02367), which is kept
 in float16 before the rows, and what is left is multiplied by a Hadamard matrix in
-groups of at most 64 columns, which spreads what is large (QuaRot, arXiv 2404.00456).
-Values have no such columns.
+groups of at most 64 columns, which spreads what is large (QuaRot, arXiv 2404.00456),
+and rounded as `q4_0.quantize` does. Values have no such columns, and answers gain nothing
+where they are rounded so.
 """
 
 import functools
@@ -18,6 +19,7 @@ import numpy as np
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
+from gritlite.quant import q4_0
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import row_bytes
 from gritlite.rag.halves import to_half, to_single
@@ -33,6 +35,8 @@ _TYPES: dict[Number, GGMLQuantizationType] = {
 }
 _HALF = np.dtype("<f2")
 _GROUP = 64  # no more than a head has in most models
+# rows: OpenBLAS multiplies so few without its threads, which would wait spinning beside llama.cpp's
+_STACK = 32
 
 
 def pack(rows: NDArray[np.float16], numbers: Number, *, keys: bool) -> bytes:
@@ -43,12 +47,11 @@ def pack(rows: NDArray[np.float16], numbers: Number, *, keys: bool) -> bytes:
     if numbers == "f16":
         return rows.astype(_HALF, copy=False).tobytes()
     values = to_single(rows)
-    before = b""
-    if _mean_bytes(values.shape[1], numbers, keys):
-        mean = values.mean(axis=0).astype(_HALF)
-        values = _rotated(values - mean.astype(np.float32))
-        before = mean.tobytes()
-    return before + quantize_rows(values, _TYPES[numbers], threads=1).tobytes()
+    if not _mean_bytes(values.shape[1], numbers, keys):
+        return quantize_rows(values, _TYPES[numbers], threads=1).tobytes()
+    mean = values.mean(axis=0).astype(_HALF)
+    stored = q4_0.quantize(_rotated(values - mean.astype(np.float32)))
+    return bytes(mean) + bytes(stored)
 
 
 def packed_bytes(cells: int, columns: int, numbers: Number, *, keys: bool) -> int:
@@ -80,7 +83,10 @@ def _rotated(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows times a Hadamard matrix in groups of columns: the same again undoes it."""
     columns = values.shape[1]
     size = min(columns & -columns, _GROUP)  # the largest power of two that divides them
-    return (values.reshape(-1, size) @ _hadamard(size)).reshape(values.shape)
+    rows, matrix = values.reshape(-1, size), _hadamard(size)
+    stacked = rows[: len(rows) // _STACK * _STACK].reshape(-1, _STACK, size) @ matrix
+    rest = rows[len(rows) // _STACK * _STACK :] @ matrix
+    return np.concatenate([stacked.reshape(-1, size), rest]).reshape(values.shape)
 
 
 @functools.cache
