@@ -70,7 +70,8 @@ class Engine:
 
     def next_token(self, answer: "Answer") -> int | None:
         """Bring the cells to the answer's tokens and sample one; None when cancelled meanwhile."""
-        self._claim(answer)
+        if not self._claim(answer):
+            return None
         try:
             with self._lock:
                 cells = self._ready_cells()
@@ -148,16 +149,22 @@ class Engine:
             self._add(cells, tokens[kept:], lambda: False)
             return cells.context.save(0)
 
-    def _claim(self, answer: "Answer") -> None:
-        """Wait while another answer is being read; cells that change hands are costly."""
+    def _claim(self, answer: "Answer") -> bool:
+        """Wait while another answer is being read; cells that change hands are costly.
+
+        False when cancelled meanwhile: then they stay the other's.
+        """
         with self._released:
             while self._owner not in (None, answer) and not (answer.cancelled or self._closed):
                 idle = time.monotonic() - self._owner_seen
                 if idle >= _IDLE_SECONDS:
                     break
                 self._released.wait(min(_IDLE_SECONDS - max(idle, 0.0), _IDLE_SECONDS))
+            if answer.cancelled:
+                return False
             self._owner = answer
             self._owner_seen = float("inf")  # not idle while it works
+            return True
 
     def release(self, answer: "Answer") -> None:
         """Tell the engine that an answer has ended."""
