@@ -88,10 +88,10 @@ class Terminal:
         session.ask(text)
         answered = False
         try:
-            with self._partner.answer(session.messages) as answer:
-                with interrupt_cancels(answer):
-                    show(answer)
-                answered = bool(answer.text) or not answer.cancelled
+            with self._partner.answer(session.messages) as answer, interrupt_cancels(answer):
+                show(answer)
+            stopped = answer.finish_reason == "cancelled"
+            answered = bool(answer.text) or not stopped
         finally:
             if not answered:
                 session.withdraw()
@@ -99,7 +99,7 @@ class Terminal:
             session.answer(answer.text)
             if sources := self._partner.sources():
                 click.echo(sources)
-        if answer.cancelled:
+        if stopped:
             tell("stopped" if answered else "stopped before it began: the question is taken back")
         if answer.dropped > self._dropped:
             tell_dropped(answer.dropped, self._model.context_length)
