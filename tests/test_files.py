@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -252,18 +253,22 @@ def test_a_killed_writer_leaves_nothing(tmp_path: Path, before: bytes | None) ->
     assert (output.read_bytes() if output.exists() else None) == before
 
 
-def test_no_permission(tmp_path: Path) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that others may enter: pytest closes its own whenever it starts."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_no_permission(open_folder: Path) -> None:
     """In a child without root's rights, which overrule permissions."""
-    sealed = tmp_path / "sealed"
+    sealed = open_folder / "sealed"
     sealed.mkdir(mode=0o555)
-    hidden = tmp_path / "hidden"
+    hidden = open_folder / "hidden"
     hidden.mkdir()
     (hidden / "inner").mkdir()
     hidden.chmod(0o600)
-    for folder in (tmp_path, *tmp_path.parents[:3]):  # one is pytest-xdist's, if that runs
-        mode = folder.stat().st_mode
-        if mode & 0o055 != 0o055:
-            folder.chmod(mode | 0o055)
     code = (
         "import os, sys; from pathlib import Path\n"
         "from gritlite.errors import FileError\n"

@@ -117,14 +117,21 @@ def test_bad_input(arguments, said, model, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_stopped(number, model, tmp_path):
     text = tmp_path / "long.txt"
-    text.write_text("\n\n".join(f"hello number {i}, and a word more" for i in range(3000)))
+    words = "\n\n".join(f"hello number {i}, and a word more" for i in range(3000)).encode()
+    os.mkfifo(text)
     output = tmp_path / "m.gguf"
     command = line("calibrate", model, "-o", output, "--texts", text, "--threads", 1)
     with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
-        while processor_seconds(process.pid) < 2.5:  # in the middle of its passes
-            time.sleep(0.05)
+        with text.open("wb") as pipe:  # opens as soon as the run reads its texts
+            pipe.write(words)
+        begun = processor_seconds(process.pid)
+        while processor_seconds(process.pid) < begun + 0.2:  # in the middle of its passes
+            assert process.poll() is None
+            time.sleep(0.01)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
+    text.unlink()
+    text.write_bytes(words)
     assert out == ""
     names = sorted(path.name for path in tmp_path.iterdir())
     if number == signal.SIGKILL:

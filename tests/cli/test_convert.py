@@ -25,7 +25,7 @@ def checkpoint(tmp_path_factory):
 def large_checkpoint(tmp_path_factory):
     """Large enough to be caught in the middle: some tenths of a second of q2_k."""
     folder = tmp_path_factory.mktemp("large") / "model"
-    return make_checkpoint(folder, hidden=512, feed_forward=2048, layers=4)
+    return make_checkpoint(folder, hidden=512, feed_forward=2048, layers=8)
 
 
 def line(*arguments):
