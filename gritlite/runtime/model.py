@@ -431,8 +431,9 @@ class GritLM:
         """The state of a text read causally at the beginning of a user's message.
 
         A chat that goes on from it answers as one whose first message begins with the
-        text and a blank line. Raises EmptyTextError, and InputTooLongError for a text
-        that the context cannot hold.
+        text and a blank line; where the rest begins with a space too, that would have been
+        one token with the line before and is another here. Raises EmptyTextError, and
+        InputTooLongError for a text that the context cannot hold.
         """
         tokens = self.opening_tokens(text)
         data = self._engine.state(tokens)
