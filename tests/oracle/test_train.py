@@ -50,6 +50,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compared with references to their digits, also on a processor that computes bfloat16."""
+    monkeypatch.setattr("gritlite.train.model.computes_bfloat16", lambda _: False)
+
+
 @pytest.fixture
 def model(base: Path) -> AdaptedModel:
     return adapted(base)
