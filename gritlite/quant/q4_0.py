@@ -15,8 +15,8 @@ from gritlite.errors import FormatError
 from gritlite.quant.types import row_bytes
 
 BLOCK = 32
-MIDDLE = 8  # the number of zero
-# where the largest value of a block may fall: on the last number, or cut off behind it
+MIDDLE = 8  # the number that stands for zero
+# how far from it the largest value of a block may fall: on the last number, or cut off behind it
 _STEPS = (8.0, 8.6)
 _NOTHING = 1e-30  # smaller than what float16 holds by far, and no danger to divide by
 

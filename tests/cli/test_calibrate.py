@@ -25,6 +25,19 @@ def run(*arguments):
     return done.returncode, done.stdout, done.stderr
 
 
+def when_read(fifo, process):
+    """A pipe for writing, as soon as the process reads it."""
+    while process.poll() is None:
+        try:
+            descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads yet
+            time.sleep(0.01)
+            continue
+        os.set_blocking(descriptor, True)
+        return os.fdopen(descriptor, "wb")
+    raise AssertionError(process.communicate())
+
+
 def processor_seconds(pid):
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -122,7 +135,7 @@ def test_a_run_that_is_stopped(number, model, tmp_path):
     output = tmp_path / "m.gguf"
     command = line("calibrate", model, "-o", output, "--texts", text, "--threads", 1)
     with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
-        with text.open("wb") as pipe:  # opens as soon as the run reads its texts
+        with when_read(text, process) as pipe:
             pipe.write(words)
         begun = processor_seconds(process.pid)
         while processor_seconds(process.pid) < begun + 0.2:  # in the middle of its passes
