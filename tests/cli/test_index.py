@@ -120,7 +120,7 @@ def test_times_are_told_in_their_unit(seconds, time):
 def test_a_store_with_states_from_its_making_to_its_pruning(tiny_path, folder):
     options = ("--states", "q8_0", "--states-budget", "1GiB")
     made = indexed(tiny_path, "notes", "--store", "a.grit", *options)
-    assert re.search(r"about \d+ s, 0\.\d MiB of states", made.stderr)
+    assert re.search(r"about 1 s, 0\.\d MiB of states", made.stderr)
     shown = dict(line.split("  ", 1) for line in looked_after("info", "a.grit").splitlines())
     shown = {label: text.strip() for label, text in shown.items()}
     assert shown["documents"] == "3"

@@ -320,19 +320,18 @@ def test_cancel_from_another_thread(tiny_model: GritLM, monkeypatch: pytest.Monk
 def test_answers_closed_from_another_thread(tiny_model: GritLM) -> None:
     """Closing frees the sampler, which the reader may be using."""
 
-    def read(answer: Iterator[str], number: int) -> None:
+    def read(answer: Iterator[str]) -> None:
         for _ in answer:
-            time.sleep(0.001 * (number % 2))  # every other one is too slow to end by itself
+            time.sleep(0.001)  # so that it does not end by itself
 
-    for number in range(30):
+    for number in range(60):
         answer = tiny_model.generate("Once", stream=True, **LONG)
-        reader = threading.Thread(target=read, args=(answer, number))
+        reader = threading.Thread(target=read, args=(answer,))
         reader.start()
         time.sleep(0.003 * (number % 7))
         answer.close()
         reader.join(10)
-        ends = ("cancelled",) if number % 2 else ("cancelled", "length")
-        assert answer.finish_reason in ends
+        assert answer.finish_reason == "cancelled"
 
 
 def test_an_answer_as_a_context_manager(tiny_model: GritLM) -> None:
