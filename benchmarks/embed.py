@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gritlite import GritLM
 from gritlite.prompt import EMBED
-from gritlite.runtime.threads import default_threads
+from gritlite.system.threads import default_threads
 
 Contender = Callable[[list[str]], object]
 

@@ -18,20 +18,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gritlite import GritLM
+from gritlite.calibrate.auto_types import fit_size, measure, read_meter
+from gritlite.calibrate.calibration import Calibrator
+from gritlite.calibrate.default_texts import COMPARISON_TEXTS, DEFAULT_TEXTS
 from gritlite.convert import convert
 from gritlite.errors import GritLiteError
 from gritlite.eval.encoder import Encoder, GritEncoder
 from gritlite.eval.exact_match import ExactMatch
+from gritlite.eval.fidelity.comparison import compare
+from gritlite.eval.fidelity.report import MEASURES, Comparison, write_json
 from gritlite.eval.perplexity import Perplexity
 from gritlite.eval.report import check_names
 from gritlite.eval.retrieval import Retrieval
 from gritlite.eval.sts import STS
 from gritlite.eval.task import Task
-from gritlite.quant.automatic import fit_size, measure, read_meter
-from gritlite.quant.calibration import Calibrator
-from gritlite.quant.default_texts import COMPARISON_TEXTS, DEFAULT_TEXTS
-from gritlite.quant.fidelity.comparison import compare
-from gritlite.quant.fidelity.report import MEASURES, Comparison, write_json
 from gritlite.quant.imatrix import write_imatrix
 
 WEIGHED = ("q6_k", "q5_k_m", "q4_k_m", "q4_0", "iq4_xs", "q3_k_m", "q2_k")

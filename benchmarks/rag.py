@@ -26,8 +26,8 @@ from gritlite import GritLM
 from gritlite.errors import GritLiteError
 from gritlite.eval import latency
 from gritlite.eval.layouts import Variant, indexed
-from gritlite.rag.matrices import Number
 from gritlite.rag.settings import StateNumbers
+from gritlite.rag.state_quantization import Number
 from gritlite.rag.store import Store
 
 ROUNDS = 5

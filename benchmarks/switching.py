@@ -26,9 +26,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
+from gritlite.runtime.llama.hidden_states import Tap
 from gritlite.runtime.llama.library import C
-from gritlite.runtime.llama.tap import Tap
-from gritlite.runtime.threads import default_threads
+from gritlite.system.threads import default_threads
 
 PASS_TOKENS = 512
 TEXTS = 4  # texts in a pass

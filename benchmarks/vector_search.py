@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.rag.database import Database
-from gritlite.rag.places import Places
-from gritlite.rag.searching import Mode, Searching
+from gritlite.rag.paths import Places
+from gritlite.rag.search import Mode, Searching
 from gritlite.rag.vectors import Form, Matrix, packed
 from gritlite.runtime.embed import Vectors
 

@@ -7,6 +7,8 @@ costs next to nothing.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gritlite.version import __version__
+
 if TYPE_CHECKING:
     from gritlite.errors import (
         ArchitectureError,
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     )
     from gritlite.prompt import instruction
     from gritlite.runtime.model import GritLM
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ArchitectureError",

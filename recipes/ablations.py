@@ -26,8 +26,8 @@ from gritlite.eval.perplexity import Perplexity
 from gritlite.eval.retrieval import Retrieval
 from gritlite.eval.sts import STS
 from gritlite.eval.task import Score
-from gritlite.files import replacing
-from gritlite.hub.locate import locate
+from gritlite.system.files import replacing
+from gritlite.system.locate import locate
 from gritlite.train.recipe import Generate, Recipe
 from gritlite.train.run import save_adapter
 from gritlite.train.trainer import Examples, Trainer

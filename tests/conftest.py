@@ -8,7 +8,7 @@ import pytest
 
 from gritlite import FileError, GritLM
 from gritlite.convert import convert
-from gritlite.hub.locate import locate
+from gritlite.system.locate import locate
 from tests.tiny import make_checkpoint
 
 # a shell's background jobs ignore Ctrl-C, and nohup's a hang-up, and hand that on to their

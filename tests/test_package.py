@@ -1,6 +1,5 @@
 """The package as a whole: its names, its wheel, its dependencies."""
 
-import ast
 import importlib
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 
 import gritlite
 from gritlite import errors
+from scripts import imports
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gritlite"
@@ -66,31 +66,48 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     assert set(zipfile.ZipFile(wheel).namelist()) == expected
 
 
-@pytest.mark.parametrize(
-    ("room", "forbidden"),
-    [
-        ("runtime", {"cli", "convert", "quant"}),  # of hub, it only asks where a model lies
-        ("quant", {"cli", "convert", "hub"}),
-        ("convert", {"cli", "gptq", "hub", "runtime"}),
-        ("gptq", {"cli", "hub", "train"}),
-        ("hub", {"cli", "quant", "runtime"}),
-    ],
-)
-def test_arrows_point_one_way(room, forbidden):
-    """DESIGN: a room imports only what stands below it."""
-    for path in (PACKAGE / room).rglob("*.py"):
-        for module in _imported(path):
-            assert module.split(".")[1:2] not in [[name] for name in forbidden], (path, module)
+# DESIGN: a room imports only what stands below it; nothing else is allowed, nor inside functions
+FLOOR = {"errors", "prompt", "system", "version"}
+ARROWS = {
+    "__main__": {"cli"},
+    "__init__": {"errors", "prompt", "runtime", "version"},
+    "cli": {
+        *("eval", "train", "gptq", "rag", "calibrate", "pull", "convert"),
+        *("runtime", "quant", "modelfile"),
+        *FLOOR,
+    },
+    "eval": {"rag", "calibrate", "runtime", "modelfile", *FLOOR},
+    "train": {"convert", "runtime", *FLOOR},
+    "gptq": {"calibrate", "convert", "runtime", "quant", "modelfile", *FLOOR},
+    "rag": {"runtime", "quant", "modelfile", *FLOOR},
+    "calibrate": {"runtime", "quant", "modelfile", *FLOOR},
+    "pull": {"convert", *FLOOR},
+    "convert": {"quant", "modelfile", *FLOOR},
+    "runtime": {"modelfile", *FLOOR},
+    "quant": {"modelfile", *FLOOR},
+    "modelfile": {"errors", "prompt"},
+    "system": {"errors"},
+    "prompt": {"errors"},
+    "errors": set(),
+    "version": set(),
+}
 
 
-def _imported(path):
-    """The gritlite modules that a file imports, at any depth."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gritlite"):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith("gritlite"))
+def test_arrows_point_one_way():
+    found = imports.arrows(PACKAGE)
+    assert {room for arrow in found for room in arrow} == set(ARROWS)
+    wrong = {f"{source} -> {target}" for source, target in found if target not in ARROWS[source]}
+    assert wrong == set()
+    assert imports.circles(found) == []
+
+
+def test_an_arrow_inside_a_function_counts(tmp_path):
+    (tmp_path / "low").mkdir()
+    (tmp_path / "low" / "a.py").write_text("def f():\n    from gritlite.high import b\n")
+    (tmp_path / "high.py").write_text("from gritlite import low, Name\nimport gritlite.low.a\n")
+    found = imports.arrows(tmp_path)
+    assert found == {("low", "high"): 1, ("high", "low"): 2, ("high", "__init__"): 1}
+    assert imports.circles(found) == [("high", "low"), ("low", "high")]
 
 
 # what only an extra brings: modules that need them are imported by tests/oracle and tests/gptq

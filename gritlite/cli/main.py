@@ -10,8 +10,8 @@ import sys
 
 import click
 
-from gritlite import __version__
-from gritlite.cli import console
+from gritlite.cli.shared import console
+from gritlite.version import __version__
 
 COMMANDS = {
     "pull": "Fetch a model into the cache and print its path.",
@@ -33,7 +33,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are the modules `gritlite.cli.NAME`."""
+    """A group whose commands are the modules `gritlite.cli.commands.NAME`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """The names of the table, in its order."""
@@ -43,7 +43,9 @@ class LazyGroup(click.Group):
         """Import the command's module; None for a name that the table lacks."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"gritlite.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(
+            f"gritlite.cli.commands.{cmd_name}"
+        ).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

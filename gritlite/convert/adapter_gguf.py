@@ -11,12 +11,12 @@ from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
 from gritlite.convert.adapter import Adapter, Pair, open_adapter
-from gritlite.convert.opening import open_source
+from gritlite.convert.open_source import open_source
 from gritlite.convert.safetensors import TensorEntry
-from gritlite.files import check_output, replacing
 from gritlite.modelfile.encoding import TensorFormat, encode_header, encode_keys, padding
 from gritlite.modelfile.header import DEFAULT_ALIGNMENT
 from gritlite.quant.rows import quantize_rows
+from gritlite.system.files import check_output, replacing
 
 
 def write_adapter(adapter: Path, base: Path, output: Path, *, force: bool = False) -> None:

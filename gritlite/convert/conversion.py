@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 
 from gritlite.convert.adapter import Adapter, open_adapter
 from gritlite.convert.importances import Importances
-from gritlite.convert.opening import open_source
+from gritlite.convert.open_source import open_source
 from gritlite.convert.source import ModelSource, SourceTensor
 from gritlite.errors import FormatError, UsageError
-from gritlite.files import check_output, replacing
 from gritlite.modelfile.encoding import TensorFormat, encode_header, padding
 from gritlite.quant.choices import TensorFacts, TypeChoice, choose_types
 from gritlite.quant.imatrix import read_imatrix
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import TARGETS, Target, block_size
+from gritlite.system.files import check_output, replacing
 
 _KEPT_TARGET = "q4_0"  # what a file of GPTQ weights is
 BLOCK_VALUES = 1 << 24  # 64 MiB of float32: long enough for all threads, small beside a model

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gritlite.errors import FormatError
 from gritlite.eval.collection import Collection
-from gritlite.textfiles import parse_json, read_lines
+from gritlite.system.textfiles import parse_json, read_lines
 
 CORPUS = "corpus.jsonl"
 QUERIES = "queries.jsonl"

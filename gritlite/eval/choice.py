@@ -24,7 +24,7 @@ import numpy as np
 from gritlite.errors import FormatError, InputError
 from gritlite.eval.task import Progress, Score, spread
 from gritlite.runtime.model import GritLM
-from gritlite.textfiles import parse_json, read_lines
+from gritlite.system.textfiles import parse_json, read_lines
 
 PROMPT = "Question: {question}\nAnswer:"
 _LETTER = re.compile(r"(?:^|\n)([A-Z])\. ")

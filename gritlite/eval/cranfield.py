@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gritlite.errors import FormatError
 from gritlite.eval.collection import Collection
-from gritlite.textfiles import read_lines, read_text
+from gritlite.system.textfiles import read_lines, read_text
 
 DOCUMENTS = "cran.all.1400.xml"
 QUERIES = "cran.qry.xml"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gritlite.errors import FormatError
 from gritlite.eval.encoder import Texts
-from gritlite.textfiles import read_text
+from gritlite.system.textfiles import read_text
 
 COLUMNS = ["text", "category"]
 

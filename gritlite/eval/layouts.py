@@ -26,7 +26,7 @@ from gritlite.eval.squad import Question
 from gritlite.eval.task import Progress
 from gritlite.rag.answer import StoreAnswer, Timings
 from gritlite.rag.layouts import Layout, kind_of
-from gritlite.rag.matrices import Number
+from gritlite.rag.state_quantization import Number
 from gritlite.rag.store import Store
 from gritlite.runtime.model import GritLM
 

@@ -16,7 +16,7 @@ from gritlite.errors import FormatError, InputError
 from gritlite.eval.task import Progress, Score
 from gritlite.runtime.chunks import whole_chunks
 from gritlite.runtime.model import GritLM
-from gritlite.textfiles import read_text
+from gritlite.system.textfiles import read_text
 
 CHUNK = 512  # tokens
 FIRST_SCORED = CHUNK // 2 + 1

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gritlite.errors import FormatError
 from gritlite.eval.squad import Question, read_squad
-from gritlite.textfiles import JSON_LINES, parse_json, read_lines
+from gritlite.system.textfiles import JSON_LINES, parse_json, read_lines
 
 
 def read_questions(path: Path) -> list[Question]:

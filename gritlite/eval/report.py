@@ -11,11 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gritlite import __version__
 from gritlite.errors import FileError, FormatError, UsageError
 from gritlite.eval.task import Score
-from gritlite.files import replacing, sha256
-from gritlite.textfiles import parse_json, read_text
+from gritlite.system.files import replacing, sha256
+from gritlite.system.textfiles import parse_json, read_text
+from gritlite.version import __version__
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def versions() -> dict[str, str]:
 
 
 def write_report(report: Report, path: Path, *, force: bool = False) -> None:
-    """Write a report as indented JSON. Raises as `gritlite.files.replacing`."""
+    """Write a report as indented JSON. Raises as `gritlite.system.files.replacing`."""
     with replacing(path, force=force) as file:
         file.write(json.dumps(asdict(report), indent=2, ensure_ascii=False).encode() + b"\n")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gritlite.errors import FormatError
-from gritlite.textfiles import parse_json, read_text
+from gritlite.system.textfiles import parse_json, read_text
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from gritlite.errors import FormatError
 from gritlite.eval.encoder import Encoder, Texts, embed
 from gritlite.eval.measures import spearman
 from gritlite.eval.task import Progress, Score, spread
-from gritlite.textfiles import read_lines
+from gritlite.system.textfiles import read_lines
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import torch
 
-from gritlite.quant.calibration_texts import Pass
+from gritlite.calibrate.texts import Pass
 
 
 def batch_of(each: Pass) -> dict[str, torch.Tensor]:

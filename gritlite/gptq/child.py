@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from gritlite.afterwards import end_with_parent
+from gritlite.calibrate.texts import Pass
+from gritlite.convert.pretrained import load_model, load_tokenizer
 from gritlite.gptq.batches import batch_of
-from gritlite.pretrained import load_model, load_tokenizer
-from gritlite.quant.calibration_texts import Pass
+from gritlite.system.cleanup import end_with_parent
 
 # searches each group's scale for the least error to this power; 2.4 is that of the GPTQ authors
 _ERROR_NORM = 2.4

@@ -17,21 +17,21 @@ from typing import Any
 
 from gguf.constants import GGMLQuantizationType
 
-from gritlite import processes
-from gritlite.convert.opening import open_source
-from gritlite.errors import LibraryError, MissingExtraError, UsageError
-from gritlite.files import check_folder, replacing_folder
-from gritlite.gptq.tokens import CheckpointTokens
-from gritlite.modelfile.header import read_header
-from gritlite.prompt import EmbedFormat
-from gritlite.quant.calibration_texts import (
+from gritlite.calibrate.texts import (
     Pass,
     embed_passes,
     generate_passes,
     read_texts,
     tokens_by_mode,
 )
+from gritlite.convert.open_source import open_source
+from gritlite.errors import LibraryError, MissingExtraError, UsageError
+from gritlite.gptq.tokens import CheckpointTokens
+from gritlite.modelfile.header import read_header
+from gritlite.prompt import EmbedFormat
 from gritlite.quant.types import block_size
+from gritlite.system import processes
+from gritlite.system.files import check_folder, replacing_folder
 
 _FLOATS = {
     GGMLQuantizationType.F32: "float32",

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from gritlite.convert.pretrained import load_config, load_tokenizer
 from gritlite.errors import EmptyTextError
-from gritlite.pretrained import load_config, load_tokenizer
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime.template import GRIT_TEMPLATE, Message
 

@@ -20,8 +20,8 @@ from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
 from gritlite.errors import LibraryError
-from gritlite.ggml_base import function
 from gritlite.quant.types import block_bytes, block_size
+from gritlite.system.ggml_library import function
 
 
 def prepare(type: GGMLQuantizationType) -> None:

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.errors import FormatError
-from gritlite.files import replacing
 from gritlite.modelfile.encoding import TensorFormat, encode_header, encode_keys, padding
 from gritlite.modelfile.header import DEFAULT_ALIGNMENT, MAGIC, GGUFFile, read_header
 from gritlite.modelfile.reading import open_file, read_into
 from gritlite.modelfile.types import GGMLType
+from gritlite.system.files import replacing
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 _DATASETS = "imatrix.datasets"

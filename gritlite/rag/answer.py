@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gritlite.rag.layouts import Layout
-from gritlite.rag.searching import Passage
+from gritlite.rag.search import Passage
 from gritlite.runtime.generate import Answer, FinishReason
 
 

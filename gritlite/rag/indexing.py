@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gritlite.errors import DocumentError
-from gritlite.rag.cutting import Chunk, cut
+from gritlite.rag.chunking import Chunk, cut
 from gritlite.rag.database import Database
+from gritlite.rag.document_reader import Reader, Snapshot, snapshot
 from gritlite.rag.folder import Listing
-from gritlite.rag.places import Places
-from gritlite.rag.reading import Reader, Snapshot, snapshot
+from gritlite.rag.paths import Places
 from gritlite.rag.states import States
 from gritlite.rag.vectors import Form, packed
 from gritlite.runtime.document import DocumentState

@@ -8,7 +8,7 @@ with its prompt.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gritlite.rag.searching import Passage
+from gritlite.rag.search import Passage
 from gritlite.runtime.model import GritLM
 
 _ASKED = "Passage: {passage}. Please write a question based on this passage."

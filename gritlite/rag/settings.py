@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from gritlite.errors import FormatError
 from gritlite.rag.database import Database
-from gritlite.rag.matrices import Number
+from gritlite.rag.state_quantization import Number
 from gritlite.rag.vectors import Form
 
 StateNumbers = Number | Literal["none"]

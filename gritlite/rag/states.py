@@ -7,10 +7,10 @@ then there is no state, and whoever asked computes it again.
 import contextlib
 
 from gritlite.errors import FileError, FormatError
-from gritlite.rag.blob import Identity, decode, encode
 from gritlite.rag.layouts import Kind
-from gritlite.rag.ledger import Ledger
-from gritlite.rag.matrices import Number
+from gritlite.rag.state_codec import Identity, decode, encode
+from gritlite.rag.state_files import Ledger
+from gritlite.rag.state_quantization import Number
 from gritlite.runtime.document import DocumentState
 from gritlite.runtime.llama import capabilities
 from gritlite.runtime.model import GritLM

@@ -20,22 +20,22 @@ from gritlite.modelfile.memory import cell_bytes
 from gritlite.prompt import QUESTION_FIELD
 from gritlite.rag import layouts
 from gritlite.rag.answer import StoreAnswer, Timings
-from gritlite.rag.costs import Costs, cheapest
+from gritlite.rag.cost_model import Costs, cheapest
 from gritlite.rag.database import Database, check_there
 from gritlite.rag.extra import require_rag
 from gritlite.rag.folder import listing
-from gritlite.rag.gathering import Gathering
 from gritlite.rag.indexing import Changes, Indexing, Pending, Progress
 from gritlite.rag.layouts import AUTO, LAYOUTS, READ, Choice, Kind, Layout, Sources
-from gritlite.rag.ledger import Ledger, Usage
-from gritlite.rag.matrices import SHARE_OF_F16, Number
-from gritlite.rag.places import Places
+from gritlite.rag.paths import Places
 from gritlite.rag.reranking import reranked
-from gritlite.rag.searching import Mode, Passage, Searching
+from gritlite.rag.search import Mode, Passage, Searching
 from gritlite.rag.settings import Settings, StateNumbers
+from gritlite.rag.state_files import Ledger, Usage
+from gritlite.rag.state_quantization import SHARE_OF_F16, Number
+from gritlite.rag.state_source import Gathering
 from gritlite.rag.states import States
 from gritlite.rag.vectors import Form, check_form
-from gritlite.rag.writing import writing
+from gritlite.rag.write_lock import writing
 from gritlite.runtime.document import DocumentState
 from gritlite.runtime.embed import Vectors
 from gritlite.runtime.model import GritLM, warn_dropped

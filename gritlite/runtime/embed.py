@@ -22,13 +22,13 @@ from gritlite.errors import (
     OutOfMemoryError,
     UsageError,
 )
-from gritlite.machine import available_memory
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
 from gritlite.runtime.llama.context import MAX_SEQUENCES, grown
 from gritlite.runtime.packing import pack
+from gritlite.runtime.scheduler import Turns
 from gritlite.runtime.tokens import PromptTokens, TextTokens, Tokenizer
-from gritlite.runtime.turns import Turns
+from gritlite.system.machine import available_memory
 
 Vectors = NDArray[np.float32]
 TooLong = Literal["error", "truncate", "chunk"]

@@ -17,10 +17,10 @@ from typing import Literal, Self
 import numpy as np
 
 from gritlite.errors import ClosedError, InputTooLongError, UsageError
-from gritlite.runtime.cells import SEQUENCES, Cells
 from gritlite.runtime.document import Document
+from gritlite.runtime.kv_cache import SEQUENCES, Cells
 from gritlite.runtime.llama import Context, ContextOptions, Sampler, SamplingOptions, Weights
-from gritlite.runtime.turns import Turns
+from gritlite.runtime.scheduler import Turns
 
 FinishReason = Literal["stop", "length", "context", "cancelled"]
 MakeRoom = Callable[[], list[int] | None]

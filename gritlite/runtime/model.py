@@ -22,7 +22,6 @@ from gritlite.errors import (
     TruncationWarning,
     UsageError,
 )
-from gritlite.hub.locate import locate
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.fingerprint import fingerprint
 from gritlite.modelfile.header import GGUFFile, read_header
@@ -36,14 +35,15 @@ from gritlite.runtime.generate import Answer, Engine, GenerateOptions
 from gritlite.runtime.grammar import check_grammar, from_json_schema
 from gritlite.runtime.llama import SamplingOptions, Weights
 from gritlite.runtime.llama.editing import WeightEditor
-from gritlite.runtime.llama.tap import Watch
+from gritlite.runtime.llama.hidden_states import Watch
 from gritlite.runtime.llama.weights import GpuLayers
 from gritlite.runtime.observer import Observer
+from gritlite.runtime.scheduler import Turns
 from gritlite.runtime.score import LogProbabilities, Scorer
 from gritlite.runtime.template import ChatTemplate, Message
-from gritlite.runtime.threads import default_threads
 from gritlite.runtime.tokens import TextTokens
-from gritlite.runtime.turns import Turns
+from gritlite.system.locate import locate
+from gritlite.system.threads import default_threads
 
 DEFAULT_CONTEXT = 4096
 _WORD = "a"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
 from gritlite.runtime.llama.context import MAX_SEQUENCES
-from gritlite.runtime.llama.tap import Watch
+from gritlite.runtime.llama.hidden_states import Watch
 
 
 class Observer:

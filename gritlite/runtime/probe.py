@@ -19,11 +19,10 @@ from dataclasses import asdict, dataclass
 from functools import cache as remember
 from pathlib import Path
 
-from gritlite import processes
 from gritlite.errors import FileError, LibraryError
-from gritlite.files import replacing
-from gritlite.ggml_base import library_folder
-from gritlite.hub import cache
+from gritlite.system import cache, processes
+from gritlite.system.files import replacing
+from gritlite.system.ggml_library import library_folder
 
 CHILD = processes.module("gritlite.runtime.probe_child")
 REBUILD = (

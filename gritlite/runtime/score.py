@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.errors import CancelledError, ClosedError, InputTooLongError, UsageError
-from gritlite.runtime.cells import Cells
+from gritlite.runtime.kv_cache import Cells
 from gritlite.runtime.llama import Context, ContextOptions, Weights
 from gritlite.runtime.llama.context import grown
-from gritlite.runtime.turns import Turns
+from gritlite.runtime.scheduler import Turns
 
 LogProbabilities = NDArray[np.float32]
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from gritlite.errors import FormatError
-from gritlite.files import replacing, sha256
+from gritlite.system.files import replacing, sha256
 from gritlite.train.log import Step
 from gritlite.train.recipe import Recipe
 

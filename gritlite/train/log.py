@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gritlite.files import replacing
+from gritlite.system.files import replacing
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gritlite.errors import FormatError
-from gritlite.textfiles import parse_json, read_lines
+from gritlite.system.textfiles import parse_json, read_lines
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from safetensors.torch import save as to_safetensors
 
 from gritlite.convert.adapter_gguf import write_adapter
 from gritlite.errors import FileError, OutputExistsError, UsageError
-from gritlite.files import replacing
-from gritlite.hub.locate import locate
+from gritlite.system.files import replacing
+from gritlite.system.locate import locate
 from gritlite.train import checkpoint
 from gritlite.train.log import Step, write_curve, write_log
 from gritlite.train.recipe import Recipe

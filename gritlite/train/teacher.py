@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gritlite.convert.pretrained import loading
 from gritlite.errors import FileError
-from gritlite.pretrained import loading
 
 MAX_TOKENS = 256
 PASS_TEXTS = 32

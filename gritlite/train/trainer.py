@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gritlite.convert.pretrained import load_model, load_tokenizer
 from gritlite.errors import FormatError
-from gritlite.pretrained import load_model, load_tokenizer
 from gritlite.prompt import EmbedFormat
 from gritlite.train import checkpoint, gradcache, objectives
 from gritlite.train.batches import picks

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.errors import GritLiteError
-from gritlite.files import replacing
+from gritlite.system.files import replacing
 from gritlite.train.rows import PairRow, read_rows
 
 RANKS = (1, 4, 16, 64, 256)

@@ -17,7 +17,7 @@ from words import words
 from gritlite.eval.cranfield import read_cranfield
 from gritlite.eval.labelled import read_labelled
 from gritlite.eval.squad import read_squad
-from gritlite.textfiles import read_lines
+from gritlite.system.textfiles import read_lines
 
 PASSAGE_RUN = 10
 SHORT_RUN = 8

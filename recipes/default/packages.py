@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gritlite.errors import DownloadError
-from gritlite.files import sha256
+from gritlite.system.files import sha256
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from packages import fetch_all
 from sources import SOURCES, Source
 
 from gritlite.errors import GritLiteError
-from gritlite.files import replacing
+from gritlite.system.files import replacing
 
 SEED = 3
 BYTES_A_TOKEN = 4.3  # English under SmolLM2's tokenizer, about

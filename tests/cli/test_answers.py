@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from gritlite.cli.answers import show, tell_dropped
+from gritlite.cli.shared.answers import show, tell_dropped
 
 PIECES = ["red \x1b[31m", "\x9b2J\x7f\r", "tab\t line\n", "end"]
 

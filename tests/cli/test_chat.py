@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from gritlite.cli.chat import command
+from gritlite.cli.commands.chat import command
 from gritlite.errors import FileError, FormatError, InputError, InputTooLongError, UsageError
 from gritlite.runtime.model import GritLM
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gritlite.convert import convert
-from gritlite.hub import cache
 from gritlite.modelfile.header import read_header
+from gritlite.system import cache
 from tests.tiny import make_checkpoint
 from tests.tiny_adapters import make_adapter
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gritlite.cli import checkup
-from gritlite.cli.doctor import command
+from gritlite.cli.commands.doctor import command
+from gritlite.cli.shared import checkup
 from gritlite.errors import ArchitectureError, FileError, FormatError, LibraryError
 from gritlite.modelfile.header import read_header
 from gritlite.modelfile.memory import embed_memory, generate_memory
@@ -95,7 +95,7 @@ def test_what_of_a_model_fits(child, model, monkeypatch):
 
 
 def test_pulled_models_are_listed(child, tmp_path):
-    from gritlite.hub import cache
+    from gritlite.system import cache
 
     path = cache.folder("hub", "org--name", "abc") / "m.gguf"
     path.touch()

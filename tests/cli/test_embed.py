@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from gritlite.cli import vectors as module
-from gritlite.cli.embed import command
-from gritlite.cli.vectors import writing
+from gritlite.cli.commands.embed import command
+from gritlite.cli.shared import vectors as module
+from gritlite.cli.shared.vectors import writing
 from gritlite.errors import (
     DeviceError,
     EmptyTextError,

@@ -6,9 +6,9 @@ import re
 import click
 import pytest
 
-from gritlite.cli.eval import command
-from gritlite.cli.eval_rag import command as rag
-from gritlite.cli.scores import ScoreTable
+from gritlite.cli.commands.eval import command
+from gritlite.cli.commands.eval_rag import command as rag
+from gritlite.cli.shared.scores import ScoreTable
 from gritlite.errors import FormatError, InputTooLongError, OutputExistsError, UsageError
 from gritlite.eval import clustering
 from gritlite.eval.encoder import GritEncoder

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from gritlite import GritLM
-from gritlite.cli import ask, chat, index, search, store
-from gritlite.cli.index import described
+from gritlite.cli.commands import ask, chat, index, search, store
+from gritlite.cli.commands.index import described
 from gritlite.errors import FileError, UsageError
 from gritlite.prompt import cached_question
 from gritlite.rag.indexing import Pending

@@ -7,7 +7,7 @@ import gguf
 import pytest
 from click.testing import CliRunner
 
-from gritlite.cli.inspect import command
+from gritlite.cli.commands.inspect import command
 from gritlite.errors import ArchitectureError, FormatError
 from gritlite.modelfile.facts import TypeShare, describe
 from gritlite.modelfile.header import read_header

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from gritlite import __version__
-from gritlite.cli.conversion import TYPES
 from gritlite.cli.main import COMMANDS, cli
+from gritlite.cli.shared.conversion import TYPES
 
 HEAVY = ("numpy", "llama_cpp", "gguf", "jinja2", "tqdm", "huggingface_hub", "sentencepiece")
 MEASURED = """

@@ -1,7 +1,7 @@
 import sys
 import time
 
-from gritlite.cli import progress
+from gritlite.cli.shared import progress
 
 
 def test_nothing_is_drawn_where_nobody_looks(capsys):

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from gritlite.cli import texts as module
-from gritlite.cli.texts import Texts
+from gritlite.cli.shared import texts as module
+from gritlite.cli.shared.texts import Texts
 from gritlite.errors import FileError, FormatError, InputError, UsageError
 
 

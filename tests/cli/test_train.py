@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gritlite.cli.train import command
+from gritlite.cli.commands.train import command
 from gritlite.errors import MissingExtraError
 
 

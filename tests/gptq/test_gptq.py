@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from gritlite import GritLM, instruction
+from gritlite.calibrate.texts import Pass
 from gritlite.convert import convert
+from gritlite.convert.pretrained import load_model
 from gritlite.modelfile.header import read_header
-from gritlite.pretrained import load_model
-from gritlite.quant.calibration_texts import Pass
 from tests import reference
 from tests.tiny import PARTS, make_checkpoint
 from tests.tiny_tokenizers import SENTENCES

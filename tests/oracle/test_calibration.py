@@ -11,9 +11,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from gritlite import GritLM
+from gritlite.calibrate.calibration import Calibrator
+from gritlite.calibrate.texts import embed_passes, generate_passes, read_texts
 from gritlite.gptq.tokens import CheckpointTokens
-from gritlite.quant.calibration import Calibrator
-from gritlite.quant.calibration_texts import embed_passes, generate_passes, read_texts
 from tests.oracle.conftest import Pair
 from tests.tiny import PARTS
 from tests.tiny_tokenizers import SENTENCES

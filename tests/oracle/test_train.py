@@ -24,7 +24,7 @@ from gritlite import (
     instruction,
 )
 from gritlite.convert import convert
-from gritlite.pretrained import load_model, load_tokenizer
+from gritlite.convert.pretrained import load_model, load_tokenizer
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime.template import GRIT_TEMPLATE
 from gritlite.train import gradcache, objectives

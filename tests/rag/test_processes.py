@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gritlite.errors import FileError
-from gritlite.rag import care
+from gritlite.rag import maintenance
 from gritlite.rag.store import Store
 
 FILES = 40
@@ -84,7 +84,7 @@ def check_writings(store: Store, wanted: dict[int, set[int]]) -> dict[int, set[t
 
 def check(store: Store, wanted: dict[int, set[int]]) -> None:
     """Database and states are sound, and hold the same by words and by vectors."""
-    assert care.verify(store.path) == []
+    assert maintenance.verify(store.path) == []
     found = check_writings(store, wanted)
     by_vectors = store.search("writing", FILES * 8, mode="vectors")
     assert len(by_vectors) == sum(len(chunks) for chunks in found.values())
@@ -115,7 +115,7 @@ def test_kill_9_at_random_moments(tmp_path, folder, tiny_path, tiny_model):
         store.add(folder)
         check(store, {number: {max(each)} for number, each in wanted.items()})
         files = list(Path(f"{path}.states").rglob("*.*"))
-        assert len(files) == care.info(path).states.states == FILES * 4
+        assert len(files) == maintenance.info(path).states.states == FILES * 4
         assert len(writings(store)) == FILES
 
 

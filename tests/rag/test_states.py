@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gritlite import FormatError, GritLM
-from gritlite.rag import blob, care
-from gritlite.rag.blob import Identity, decode, encode
+from gritlite.rag import maintenance, state_codec
+from gritlite.rag.state_codec import Identity, decode, encode
 from gritlite.rag.store import Store
 from gritlite.runtime.llama.sequence_state import read_sequence
 from tests.rag.documents import notes
@@ -93,7 +93,7 @@ def test_other_tokens_are_refused(written):
 
 def test_a_newer_form_is_refused(written, monkeypatch):
     data, name, ids = written
-    monkeypatch.setattr(blob, "_VERSION", blob._VERSION + 1)
+    monkeypatch.setattr(state_codec, "_VERSION", state_codec._VERSION + 1)
     with pytest.raises(FormatError, match="another version"):
         decode(data, name, ids)
 
@@ -126,18 +126,18 @@ def test_states_are_kept_of_the_passes_that_embed(store, tiny_model):
         fresh = tiny_model.document_state(embedded)
         assert state.tokens == fresh.tokens
         assert np.allclose(values(state), values(fresh), atol=0.1)
-    usage = care.info(store.path).states
+    usage = maintenance.info(store.path).states
     assert usage.states == 4
     assert usage.bytes == sum(path.stat().st_size for path in files(store))
-    assert care.verify(store.path) == []
+    assert maintenance.verify(store.path) == []
 
 
 def test_states_go_with_their_chunks(store, folder):
     (folder / "inn.md").unlink()
     (folder / "boats.txt").write_text("The ferry is blue now.")
     store.add(folder)
-    assert len(files(store)) == care.info(store.path).states.states == 2
-    assert care.verify(store.path) == []
+    assert len(files(store)) == maintenance.info(store.path).states.states == 2
+    assert maintenance.verify(store.path) == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_states_go_with_their_chunks(store, folder):
 )
 def test_a_harmed_state_is_told_and_not_used(store, harm, problem):
     harm(store._states.ledger._path(1, "doc"))
-    (line,) = care.verify(store.path)
+    (line,) = maintenance.verify(store.path)
     assert problem in line
     assert store._states.load(1, "doc", chunks(store)[0][1]) is None
     assert store._states.load(2, "doc", chunks(store)[1][1]) is not None
@@ -177,24 +177,24 @@ def test_the_state_of_another_build_is_not_used(store, monkeypatch):
 def test_a_budget_is_kept(tmp_path, tiny_model, folder):
     with Store.open(tmp_path / "all.grit", tiny_model, states="f16") as store:
         store.add(folder)
-        whole = care.info(store.path).states.bytes
+        whole = maintenance.info(store.path).states.bytes
     with Store.open(
         tmp_path / "some.grit", tiny_model, states="f16", states_budget=whole // 2
     ) as store:
         store.read(folder)
         assert 0 < store.plan().state_bytes <= whole // 2
         store.embed()
-        usage = care.info(store.path).states
+        usage = maintenance.info(store.path).states
         assert 0 < usage.bytes <= whole // 2
         assert len(files(store)) == usage.states < 4
-        assert care.verify(store.path) == []
+        assert maintenance.verify(store.path) == []
         assert len(store.search("inn", 9)) == 4
 
 
 def test_new_states_make_those_of_earlier_runs_go(tmp_path, tiny_model, folder):
     with Store.open(tmp_path / "all.grit", tiny_model, states="f16") as store:
         store.add(folder)
-        whole = care.info(store.path).states.bytes
+        whole = maintenance.info(store.path).states.bytes
     with Store.open(tmp_path / "a.grit", tiny_model, states="f16", states_budget=whole) as store:
         store.add(folder)
         (folder / "new.txt").write_text("The harbour master sleeps.")
@@ -204,16 +204,16 @@ def test_new_states_make_those_of_earlier_runs_go(tmp_path, tiny_model, folder):
         for path in (folder / "inn.md", folder / "boats.txt", folder / "more" / "cats.html"):
             path.write_text(path.read_text().replace("the", "some"))
         store.add(folder)
-        usage = care.info(store.path).states
+        usage = maintenance.info(store.path).states
         assert usage.bytes <= whole
         assert usage.states == len(files(store)) >= 3
-        assert care.verify(store.path) == []
+        assert maintenance.verify(store.path) == []
 
 
 def test_a_state_larger_than_the_budget_makes_none_go(store, tiny_model):
     before = files(store)
     state = tiny_model.opening_state("a long walk " * 60)
-    store._states.budget = care.info(store.path).states.bytes
+    store._states.budget = maintenance.info(store.path).states.bytes
     store._states.keep(1, "exact", state)
     assert files(store) == before
     assert not store._states.ledger.knows(1, "exact")
@@ -222,12 +222,12 @@ def test_a_state_larger_than_the_budget_makes_none_go(store, tiny_model):
 def test_what_was_used_longest_ago_goes_first(store):
     first, second, *_ = chunks(store)
     store._states.load(first[0], "doc", first[1])
-    usage = care.info(store.path).states
-    assert care.prune(store.path, usage.bytes - 1) == 1
+    usage = maintenance.info(store.path).states
+    assert maintenance.prune(store.path, usage.bytes - 1) == 1
     assert store._states.load(second[0], "doc", second[1]) is None
     assert store._states.load(first[0], "doc", first[1]) is not None
-    assert care.prune(store.path, 0) == 3
-    assert care.info(store.path).states.states == len(files(store)) == 0
+    assert maintenance.prune(store.path, 0) == 3
+    assert maintenance.info(store.path).states.states == len(files(store)) == 0
 
 
 def test_files_that_no_ledger_knows_are_swept(store):
@@ -235,9 +235,9 @@ def test_files_that_no_ledger_knows_are_swept(store):
     (folder / "99.doc.kv").write_bytes(b"of a chunk that was never entered")
     (folder / "1.doc.part").write_bytes(b"of a write that was killed")
     (folder / "1 (copy).doc.kv").write_bytes(b"somebody else's")
-    assert care.prune(store.path) == 2
+    assert maintenance.prune(store.path) == 2
     assert len(files(store)) == 5
-    assert care.verify(store.path) == []
+    assert maintenance.verify(store.path) == []
 
 
 def test_a_plan_tells_the_bytes(tmp_path, tiny_model, folder):
@@ -246,5 +246,5 @@ def test_a_plan_tells_the_bytes(tmp_path, tiny_model, folder):
             store.read(folder)
             planned = store.plan().state_bytes
             store.embed()
-            kept = care.info(store.path).states.bytes
+            kept = maintenance.info(store.path).states.bytes
             assert planned < kept < planned + 4 * 1024

@@ -11,9 +11,9 @@ import pytest
 from gritlite import FileError, FormatError, GritLM, UsageError
 from gritlite.convert import convert
 from gritlite.errors import EmptyTextError, GritLiteError
-from gritlite.rag import care, database
+from gritlite.rag import database, maintenance
 from gritlite.rag.database import Database
-from gritlite.rag.searching import fused
+from gritlite.rag.search import fused
 from gritlite.rag.store import Store
 from gritlite.rag.vectors import Matrix
 from tests.rag.documents import notes, pdf
@@ -376,8 +376,8 @@ def test_a_damaged_store_ends_in_words(store, folder, tmp_path, tiny_model):
         damaged[start + 100 : start + 4096] = noise.bytes(3996)
         path.write_bytes(damaged)
         for act in (
-            lambda: care.verify(path),
-            lambda: care.info(path),
+            lambda: maintenance.verify(path),
+            lambda: maintenance.info(path),
             lambda: search_all(path, tiny_model),
         ):
             try:
@@ -427,7 +427,7 @@ def test_an_empty_file_is_no_store_but_can_become_one(tmp_path, tiny_model):
     path = tmp_path / "b.grit"
     path.touch()
     with pytest.raises(FormatError, match="is empty, and no store"):
-        care.info(path)
+        maintenance.info(path)
     with pytest.raises(FormatError, match="is empty, and no store"):
         Store.open(path, tiny_model, create=False)
     assert path.stat().st_size == 0

@@ -1,7 +1,7 @@
 """The formats of documents: bytes in, a `Document` out, each format in a module of its own.
 
 The libraries that read them see files from anywhere, so this package is used in
-the process of `gritlite.rag.reading_child` only.
+the process of `gritlite.rag.reader_child` only.
 """
 
 import importlib

@@ -24,9 +24,9 @@ from gritlite.errors import (
     OutOfMemoryError,
     UsageError,
 )
+from gritlite.runtime.llama.hidden_states import Tap, Watch
 from gritlite.runtime.llama.library import C, forget_messages, last_message
 from gritlite.runtime.llama.signals import signals_deferred
-from gritlite.runtime.llama.tap import Tap, Watch
 from gritlite.runtime.llama.weights import Weights
 
 MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ in llama-cparams.h

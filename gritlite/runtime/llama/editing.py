@@ -9,13 +9,13 @@ import ctypes
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite import ggml_base
 from gritlite.errors import UsageError
 from gritlite.runtime.llama.context import Batch, Context, ContextOptions
 from gritlite.runtime.llama.graph import Node, name_of
 from gritlite.runtime.llama.weights import Weights
+from gritlite.system import ggml_library
 
-_ggml_backend_tensor_set = ggml_base.function(
+_ggml_backend_tensor_set = ggml_library.function(
     "ggml_backend_tensor_set",
     None,
     ctypes.c_void_p,  # struct ggml_tensor * tensor

@@ -12,9 +12,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite import ggml_base
 from gritlite.errors import LibraryError
 from gritlite.runtime.llama.library import ggml_backend_tensor_get
+from gritlite.system import ggml_library
 
 Number = TypeVar("Number", np.float32, np.int32)
 
@@ -104,7 +104,7 @@ def _weight_name(address: int | None) -> str:
 @functools.cache
 def _products() -> dict[int, bytes]:
     """The numbers of ggml's two matrix products, which differ between its versions."""
-    op_name = ggml_base.function("ggml_op_name", ctypes.c_char_p, ctypes.c_int)
+    op_name = ggml_library.function("ggml_op_name", ctypes.c_char_p, ctypes.c_int)
     names = {number: op_name(number) for number in range(_EARLY_OPERATIONS)}
     found = {n: name for n, name in names.items() if name in (b"MUL_MAT", b"MUL_MAT_ID")}
     if len(found) != 2:

@@ -10,8 +10,8 @@ from ctypes import c_char_p, c_size_t, c_void_p
 from dataclasses import dataclass
 from typing import Any
 
-from gritlite import ggml_base
 from gritlite.errors import LibraryError
+from gritlite.system import ggml_library
 
 try:
     import llama_cpp
@@ -23,7 +23,7 @@ except (ImportError, OSError, RuntimeError) as error:
     ) from error
 
 C: Any = bindings
-ggml_backend_tensor_get = ggml_base.function(
+ggml_backend_tensor_get = ggml_library.function(
     "ggml_backend_tensor_get",
     None,
     c_void_p,  # const struct ggml_tensor * tensor
@@ -31,7 +31,7 @@ ggml_backend_tensor_get = ggml_base.function(
     c_size_t,  # offset
     c_size_t,  # size
 )
-_ggml_commit = ggml_base.function("ggml_commit", c_char_p)
+_ggml_commit = ggml_library.function("ggml_commit", c_char_p)
 
 _WARN, _ERROR, _CONTINUE = 3, 4, 5  # ggml_log_level of ggml.h
 _verbose = False

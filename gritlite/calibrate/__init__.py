@@ -1,0 +1,1 @@
+"""What needs a running model: calibration, sensitivity, and types chosen by measurement."""

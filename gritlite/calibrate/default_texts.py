@@ -1,0 +1,8 @@
+"""The texts that come with gritlite: some to calibrate with, others to compare files on."""
+
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent / "data"
+
+DEFAULT_TEXTS = (_FOLDER / "prose.txt", _FOLDER / "prompts.jsonl")
+COMPARISON_TEXTS = (_FOLDER / "comparison.txt",)

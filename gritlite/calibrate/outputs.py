@@ -1,0 +1,103 @@
+"""What one model gives on a sample: vectors, probabilities, the inputs of its layers, its speed."""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gritlite.calibrate.sample import Document, Sample, Tokens
+from gritlite.runtime.llama.graph import MatrixInput
+from gritlite.runtime.model import GritLM
+
+_ANSWER_TOKENS = 48
+_PROMPT_LETTERS = 200
+_FEWEST_TOKENS = 8  # an answer that ends earlier says nothing of the speed
+_LAYER_INPUT = re.compile(r"blk\.\d+\.attn_q\.weight")
+
+Advance = Callable[[int], object]  # so many more tokens evaluated
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """`vectors` float32 [n, d], a row a document.
+
+    `embed_layers` and `generate_layers`, float32 [layers + 1, tokens, d], are what
+    goes into each layer's attention and the final hidden states, in a pass of each
+    mode. Speeds are tokens a second; None where an answer ended too early to tell.
+    """
+
+    vectors: NDArray[np.float32]
+    embed_layers: NDArray[np.float32]
+    generate_layers: NDArray[np.float32]
+    embed_speed: float
+    generate_speed: float | None
+
+
+def outputs(model: GritLM, sample: Sample, advance: Advance) -> Outputs:
+    """Everything but the probabilities, which take much more room: see `log_probabilities`."""
+    start = time.perf_counter()
+    found = vectors(model, sample.documents)
+    embed_speed = sample.document_tokens / (time.perf_counter() - start)
+    advance(sample.document_tokens)
+    return Outputs(
+        vectors=found,
+        embed_layers=_layers(model, sample.embed_pass, causal=False),
+        generate_layers=_layers(model, sample.chunks[:1], causal=True),
+        embed_speed=embed_speed,
+        generate_speed=_generate_speed(model, sample),
+    )
+
+
+def first_predicted(chunk: Tokens) -> int:
+    """The place of the first token that is predicted: it has half of the chunk before it."""
+    return len(chunk) // 2 + 1 if len(chunk) > 2 else 1
+
+
+def chunk_logits(
+    model: GritLM, sample: Sample, advance: Advance
+) -> Iterator[tuple[Tokens, NDArray[np.float32]]]:
+    """Of each chunk the tokens that are predicted, [n], and their logits, [n, vocabulary]."""
+    for chunk in sample.chunks:
+        first = first_predicted(chunk)
+        yield chunk[first:], model.logits(chunk, first)
+        advance(len(chunk))
+
+
+def vectors(model: GritLM, documents: Sequence[Document]) -> NDArray[np.float32]:
+    """The vectors of documents behind their instructions, float32 [n, d]."""
+    parts: list[NDArray[np.float32]] = []
+    for asked, group in groupby(documents, key=itemgetter(0)):
+        prompt = model.format.with_instruction(asked)
+        texts = [text for _, text in group]
+        parts += model.encode_stream(texts, instruction=prompt, too_long="chunk")
+    return np.concatenate(parts)
+
+
+def _layers(model: GritLM, sequences: tuple[Tokens, ...], *, causal: bool) -> NDArray[np.float32]:
+    inputs: list[NDArray[np.float32]] = []
+
+    def watch(seen: MatrixInput) -> None:
+        if _LAYER_INPUT.fullmatch(seen.tensor):
+            inputs.append(seen.inputs)
+
+    size = sum(map(len, sequences))
+    with model.observer(watch, causal=causal, pass_tokens=size) as observer:
+        final = observer.run(sequences)
+    return np.stack([*inputs, final])
+
+
+def _generate_speed(model: GritLM, sample: Sample) -> float | None:
+    """Tokens a second of greedy decoding; the prefill, up to the first piece, is left out."""
+    prompt = sample.documents[0][1][:_PROMPT_LETTERS]
+    answer = model.generate(prompt, stream=True, temperature=0.0, max_tokens=_ANSWER_TOKENS)
+    next(answer, "")
+    begun, start = len(answer.generated), time.perf_counter()
+    for _ in answer:
+        pass
+    tokens, seconds = len(answer.generated) - begun, time.perf_counter() - start
+    return tokens / seconds if tokens >= _FEWEST_TOKENS else None

@@ -1,0 +1,81 @@
+"""`gritlite doctor`: what the machine, the llama.cpp build and a model can do together."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from gritlite.cli.shared.tables import aligned, size
+
+if TYPE_CHECKING:
+    from gritlite.cli.shared.checkup import Checkup, Library, Machine
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, sizes in bytes.")
+def command(model: str | None, as_json: bool) -> None:
+    """Show what this machine and its llama.cpp build can do.
+
+    A child process tries llama.cpp, so that a build which crashes here is found out
+    without harm. With MODEL, a path or the name of a pulled model, also what of it
+    fits in memory. Ends with 1 if llama.cpp cannot run.
+    """
+    from gritlite.cli.shared.checkup import examine
+    from gritlite.errors import LibraryError
+    from gritlite.modelfile.check import check_model
+    from gritlite.modelfile.header import read_header
+    from gritlite.system.locate import locate
+
+    file = None
+    if model is not None:
+        file = read_header(locate(model))
+        check_model(file)
+    found = examine(file)
+    click.echo(_as_json(found) if as_json else aligned(_rows(found)))
+    if not found.library.runs:
+        raise LibraryError(found.library.problem)
+
+
+def _as_json(found: "Checkup") -> str:
+    from dataclasses import asdict
+
+    return json.dumps(asdict(found), indent=2, default=str)
+
+
+def _rows(found: "Checkup") -> list[tuple[str, str]]:
+    rows = [*_machine_rows(found.machine), *_library_rows(found.library)]
+    rows.append(("cache", str(found.cache_folder)))
+    rows += [(f"model {name}", str(path)) for name, path in found.pulled_models.items()]
+    for extra, version in found.extras.items():
+        rows.append((f"extra {extra}", version or f'missing: pip install "gritlite[{extra}]"'))
+    words = {True: "fits", False: "does not fit", None: "available memory unknown"}
+    rows += [(fit.use, f"{size(fit.need.total)}: {words[fit.fits]}") for fit in found.fits]
+    return rows
+
+
+def _machine_rows(machine: "Machine") -> list[tuple[str, str]]:
+    memory = machine.memory_available
+    return [
+        ("processor", machine.processor),
+        ("instruction sets", " ".join(machine.instruction_sets) or "unknown"),
+        ("cores", f"{machine.threads} used of {machine.logical_cores} logical"),
+        ("memory available", "unknown" if memory is None else size(memory)),
+    ]
+
+
+def _library_rows(library: "Library") -> list[tuple[str, str]]:
+    rows = [("llama-cpp-python", library.version or "missing")]
+    if not library.runs:
+        return [*rows, ("safety probe", "failed")]
+    verdict = "passed"
+    if library.problem:
+        from gritlite.runtime.probe import REBUILD
+
+        verdict = f"passed only without the fastest kernels ({library.problem}): run  {REBUILD}"
+    return [
+        *rows,
+        ("build uses", " ".join(library.features) or "no instruction sets"),
+        ("GPU", "supported" if library.gpu else "not in this build (docs/gpu.md)"),
+        ("safety probe", verdict),
+    ]

@@ -1,0 +1,206 @@
+"""`gritlite eval rag`: the paper's table, a layout by row."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gritlite.cli.shared.options import ALL_TOKENS, load, model_options, tokens_or_all
+from gritlite.rag.layouts import LAYOUTS, Layout
+
+if TYPE_CHECKING:
+    from gritlite.eval.latency import Latency, Sample
+    from gritlite.eval.layouts import Outcome, Variant
+    from gritlite.eval.squad import Question
+    from gritlite.eval.task import Score
+    from gritlite.rag.state_quantization import Number
+    from gritlite.runtime.model import GritLM
+
+_NUMBERS = ("f16", "q8_0", "q4_0")
+
+
+@click.command()
+@click.argument("questions", type=click.Path(path_type=Path))
+@model_options
+@click.option(
+    "--cache",
+    "layouts",
+    type=click.Choice(LAYOUTS),
+    multiple=True,
+    default=LAYOUTS,
+    help="Layouts to measure; all by default.",
+)
+@click.option(
+    "--states",
+    "numbers",
+    type=click.Choice(_NUMBERS),
+    multiple=True,
+    default=("q8_0",),
+    show_default=True,
+    help="Number formats of the stored states.",
+)
+@click.option(
+    "-k",
+    "passages",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many passages an answer is from.",
+)
+@click.option(
+    "--recompute",
+    callback=tokens_or_all,
+    default=("0",),
+    show_default=True,
+    multiple=True,
+    metavar="N|all",
+    help="Tokens at the beginning of each state but the first that are read again.",
+)
+@click.option(
+    "--long",
+    type=click.IntRange(min=32),
+    metavar="N",
+    help="Also time a document, and a query, of N tokens.",
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Ask N questions, spread evenly."
+)
+@click.option("--json", "output", type=click.Path(path_type=Path), help="Report to write.")
+@click.option("--force", is_flag=True, help="Replace the report if it exists.")
+def command(
+    questions: Path,
+    layouts: tuple[Layout, ...],
+    numbers: tuple["Number", ...],
+    passages: int,
+    recompute: tuple[int, ...],
+    long: int | None,
+    limit: int | None,
+    output: Path | None,
+    force: bool,
+    **choices: Any,
+) -> None:
+    """Measure the layouts of `gritlite ask`: the paper's table.
+
+    QUESTIONS is a file of SQuAD's form, or JSON Lines with passage, question and answer.
+    Its passages are indexed, and each question is asked in every layout.
+    """
+    from gritlite.cli.shared.answers import tell
+    from gritlite.cli.shared.tables import columns
+    from gritlite.eval import latency
+    from gritlite.eval.layouts import variants
+    from gritlite.eval.questions import answerable, read_questions
+    from gritlite.eval.report import Report, subject, versions, write_report
+    from gritlite.eval.task import spread
+    from gritlite.runtime.model import DEFAULT_CONTEXT
+    from gritlite.system.files import check_output
+
+    if output is not None:
+        check_output(output, force=force)
+    read = read_questions(questions)
+    answered = answerable(read, questions)
+    if len(answered) < len(read):
+        tell(f"{len(read) - len(answered):,} questions without an answer are left out")
+    chosen = list(variants(layouts, numbers, recompute, passages))
+    if long is not None:
+        choices["context_length"] = max(long + latency.ROOM, DEFAULT_CONTEXT)
+    with load(**choices) as model:
+        samples = {}
+        if long is not None:
+            words = [word for question in answered for word in question.paragraph.split()]
+            samples = latency.samples(model, words, long)
+        found = _ask(model, answered, spread(answered, limit), chosen, passages)
+        timed = {name: _time(model, name, sample, chosen) for name, sample in samples.items()}
+    click.echo(columns(table(found, timed)))
+    if output is not None:
+        settings = {"passages": passages, "long": long, "limit": limit}
+        scores = tuple(
+            score for outcome in found for score in to_scores(questions.name, outcome, timed)
+        )
+        report = Report(subject(model.path), versions(), settings, scores, {})
+        write_report(report, output, force=force)
+
+
+def _ask(
+    model: "GritLM",
+    every: Sequence["Question"],
+    asked: Sequence["Question"],
+    chosen: Sequence["Variant"],
+    passages: int,
+) -> list["Outcome"]:
+    """Ask the questions, of the passages of every one, under bars."""
+    from gritlite.cli.shared.progress import bar, show
+    from gritlite.eval.layouts import indexed, measure
+
+    with bar("indexing", unit="token") as shown:
+        paragraphs = [question.paragraph for question in every]
+        with indexed(model, paragraphs, chosen, partial(show, shown)) as stores:
+            shown.close()
+            with bar("asking", unit="question") as counted:
+                progress = partial(show, counted)
+                return measure(stores, asked, chosen, passages=passages, progress=progress)
+
+
+def _time(
+    model: "GritLM", name: str, sample: "Sample", chosen: Sequence["Variant"]
+) -> dict["Variant", "Latency"]:
+    """Time a sample under a bar."""
+    from gritlite.cli.shared.progress import bar, show
+    from gritlite.eval import latency
+
+    with bar(f"timing a long {name}", unit="answer") as shown:
+        return latency.measure(model, sample, chosen, partial(show, shown))
+
+
+def table(
+    found: Sequence["Outcome"], timed: Mapping[str, Mapping["Variant", "Latency"]]
+) -> list[list[str]]:
+    """The head and the lines of the table for people."""
+    head = ["layout", "states", "recomputed", "exact match", "match", "F1", "TTFT ms", "total ms"]
+    for name in timed:
+        head += [f"{name}: TTFT", "total"]
+    lines = [[*head, "kB a state", "states/s"]]
+    for each in found:
+        variant, speed = each.variant, each.states_a_second
+        line = [variant.layout, variant.numbers or "", _anew(variant)]
+        line += [f"{value:.3f}" for value in (each.exact_match, each.match, each.f1)]
+        seconds = [each.ttft, each.total]
+        for latencies in timed.values():
+            seconds += [latencies[variant].ttft, latencies[variant].total]
+        line += [f"{value * 1e3:,.0f}" for value in seconds]
+        line += [f"{each.state_bytes / 1e3:,.0f}", "" if speed is None else f"{speed:,.0f}"]
+        lines.append(line)
+    return lines
+
+
+def _anew(variant: "Variant") -> str:
+    """How many tokens a variant reads again, "" where it uses no states."""
+    if variant.numbers is None:
+        return ""
+    return "all" if variant.recompute == ALL_TOKENS else str(variant.recompute)
+
+
+def to_scores(
+    name: str, outcome: "Outcome", timed: Mapping[str, Mapping["Variant", "Latency"]]
+) -> list["Score"]:
+    """The line of a variant as scores of a report; times in seconds."""
+    from gritlite.eval.task import Score
+
+    variant = outcome.variant
+    names = (variant.layout, variant.numbers or "", _anew(variant))
+    task = f"rag {name}: {', '.join(filter(None, names))}"
+    values = {
+        "exact match": outcome.exact_match,
+        "match": outcome.match,
+        "F1": outcome.f1,
+        "TTFT": outcome.ttft,
+        "total": outcome.total,
+        "bytes a state": outcome.state_bytes,
+    }
+    if outcome.states_a_second is not None:
+        values["states a second"] = outcome.states_a_second
+    for sample, latencies in timed.items():
+        latency = latencies[variant]
+        values |= {f"long {sample}, TTFT": latency.ttft, f"long {sample}, total": latency.total}
+    return [Score(task, measure, value, outcome.questions) for measure, value in values.items()]

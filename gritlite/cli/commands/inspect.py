@@ -1,0 +1,103 @@
+"""`gritlite inspect`: what a model file holds."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from gritlite.cli.shared.tables import aligned, size
+
+if TYPE_CHECKING:
+    from gritlite.modelfile.facts import ModelDescription, TokenizerFacts
+    from gritlite.modelfile.memory import MemoryNeed
+
+
+@click.command()
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, sizes in bytes.")
+def command(file: str, as_json: bool) -> None:
+    """Show what a GGUF model holds and how much memory it needs.
+
+    FILE is a path, or the name of a pulled model. A model whose parts do not fit
+    together is shown as far as it can be read, and then called an error.
+    """
+    from gritlite.modelfile.check import check_model
+    from gritlite.modelfile.facts import describe
+    from gritlite.modelfile.header import read_header
+    from gritlite.system.locate import locate
+
+    header = read_header(locate(file))
+    facts = describe(header)
+    click.echo(_as_json(facts) if as_json else _as_table(facts))
+    check_model(header)
+
+
+def _as_json(facts: "ModelDescription") -> str:
+    from dataclasses import asdict
+
+    return json.dumps(asdict(facts), indent=2, default=str)
+
+
+def _as_table(facts: "ModelDescription") -> str:
+    rows = [
+        ("file", f"{facts.path} ({size(facts.file_bytes)})"),
+        ("name", facts.name or "not given"),
+        ("architecture", facts.architecture),
+        ("parameters", f"{facts.parameters:,}"),
+        ("layers", f"{facts.layers} of {facts.dimensions} dimensions"),
+        ("context length", f"{facts.context_length:,} tokens"),
+        ("file type", facts.file_type or "not given"),
+        ("bits per weight", f"{facts.bits_per_weight:.2f}"),
+        *_tensor_rows(facts),
+        *_tokenizer_rows(facts.tokenizer),
+        *_grit_rows(facts),
+        (f"embed, {facts.pass_tokens:,} tokens a pass", _need(facts.memory_embed)),
+    ]
+    rows += [
+        (f"generate, {length:,} tokens", _need(need))
+        for length, need in facts.memory_generate.items()
+    ]
+    return aligned(rows)
+
+
+def _tensor_rows(facts: "ModelDescription") -> list[tuple[str, str]]:
+    shares = facts.tensor_types
+    return [
+        (
+            "tensors" if share is shares[0] else "",
+            f"{share.tensors:>4} of {share.type:<7} {size(share.bytes):>10}",
+        )
+        for share in shares
+    ]
+
+
+def _tokenizer_rows(tokenizer: "TokenizerFacts") -> list[tuple[str, str]]:
+    kind = tokenizer.model or "not given"
+    if tokenizer.pre:
+        kind += f", pre-tokenizer {tokenizer.pre}"
+    special = [f"{role} {number} {text!r}" for role, (number, text) in tokenizer.special.items()]
+    return [
+        ("tokenizer", kind),
+        ("vocabulary", f"{tokenizer.vocabulary:,} tokens"),
+        ("special tokens", ", ".join(special) or "none"),
+        ("chat template", "yes" if tokenizer.chat_template else "none"),
+    ]
+
+
+def _grit_rows(facts: "ModelDescription") -> list[tuple[str, str]]:
+    grit = facts.grit
+    if grit is None:
+        return [("GRIT metadata", "none: prompts default to GritLM's")]
+    normalized = "unit length" if grit.normalize else "not normalized"
+    return [
+        ("GRIT metadata", f"{grit.pooling} pooling, {grit.attention} attention, {normalized}"),
+        ("document prompt", repr(grit.prompt)),
+        ("instruction prompt", repr(grit.instruction_prompt)),
+    ]
+
+
+def _need(need: "MemoryNeed") -> str:
+    return (
+        f"{size(need.total)} (weights {size(need.weights)}, "
+        f"KV cache {size(need.kv_cache)}, buffers {size(need.compute + need.outputs)})"
+    )

@@ -1,0 +1,1 @@
+"""What several commands share: options, bars, errors, text and vector files."""

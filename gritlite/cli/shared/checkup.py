@@ -1,0 +1,188 @@
+"""What `gritlite doctor` finds out about this machine, its llama.cpp build and a model.
+
+llama.cpp is loaded into this process only after a child process has survived it.
+"""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from gritlite.errors import LibraryError
+from gritlite.modelfile.header import GGUFFile
+from gritlite.modelfile.hyperparameters import read_hyperparameters
+from gritlite.modelfile.memory import PASS_TOKENS, MemoryNeed, embed_memory, generate_memory
+from gritlite.runtime import probe
+from gritlite.system import cache
+from gritlite.system.locate import pulled_models
+from gritlite.system.machine import available_memory
+from gritlite.system.threads import default_threads
+
+EXTRAS: Mapping[str, str] = {
+    "eval": "scikit-learn",
+    "gptq": "gptqmodel",
+    "hub": "huggingface_hub",
+    "parquet": "pyarrow",
+    "rag": "usearch",
+    "torch": "torch",
+    "train": "peft",
+}
+_CHAT_TOKENS = 4096
+# instruction sets that llama.cpp's kernels use, by their names in /proc/cpuinfo
+_INSTRUCTION_SETS = (
+    "ssse3",
+    "avx",
+    "f16c",
+    "fma",
+    "avx2",
+    "bmi2",
+    "avx_vnni",
+    "avx512f",
+    "avx512vbmi",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimdhp",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+    "sve2",
+    "sme",
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The processor and the memory; bytes are None where the system does not say."""
+
+    processor: str
+    instruction_sets: tuple[str, ...]
+    logical_cores: int
+    threads: int
+    memory_available: int | None
+
+
+@dataclass(frozen=True)
+class Library:
+    """llama.cpp: what the build can do and how the safety probe went.
+
+    `runs` is whether it can run at all, `repack` whether with its fastest
+    kernels; `problem` says what went wrong, or is empty.
+    """
+
+    version: str | None
+    runs: bool
+    repack: bool
+    problem: str
+    gpu: bool = False
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A way to use a model: the memory it needs, and whether there is so much."""
+
+    use: str
+    need: MemoryNeed
+    fits: bool | None
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """Everything; `extras` maps an extra to its package's version, None if it is missing."""
+
+    machine: Machine
+    library: Library
+    cache_folder: Path
+    pulled_models: Mapping[str, Path]
+    extras: Mapping[str, str | None]
+    fits: tuple[Fit, ...]
+
+
+def examine(model: GGUFFile | None) -> Checkup:
+    """Look at everything. What is broken is reported, not raised."""
+    machine = _machine()
+    return Checkup(
+        machine=machine,
+        library=_library(),
+        cache_folder=cache.root(),
+        pulled_models=pulled_models(),
+        extras={extra: _version(package) for extra, package in EXTRAS.items()},
+        fits=_fits(model, machine.memory_available) if model is not None else (),
+    )
+
+
+def _machine() -> Machine:
+    about = _cpuinfo()
+    flags = (about.get("flags") or about.get("Features") or "").split()
+    return Machine(
+        processor=about.get("model name") or platform.processor() or platform.machine(),
+        instruction_sets=tuple(name for name in _INSTRUCTION_SETS if name in flags),
+        logical_cores=os.cpu_count() or 1,
+        threads=default_threads(),
+        memory_available=available_memory(),
+    )
+
+
+def _cpuinfo() -> dict[str, str]:
+    """The first processor of Linux's /proc/cpuinfo; empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    first = text.partition("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _library() -> Library:
+    installed = _version("llama-cpp-python")
+    try:
+        verdict = probe.renew()
+        from gritlite.runtime.llama import capabilities
+
+        build = capabilities()
+    except LibraryError as error:
+        return Library(installed, runs=False, repack=False, problem=str(error))
+    return Library(
+        installed, True, verdict.repack, verdict.problem, gpu=build.gpu, features=build.features
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _fits(model: GGUFFile, available: int | None) -> tuple[Fit, ...]:
+    trained = read_hyperparameters(model).context_length
+    lengths = sorted({min(_CHAT_TOKENS, trained), trained})
+    embed = embed_memory(model, min(PASS_TOKENS, trained))
+    needs = {f"embed, passes of {min(PASS_TOKENS, trained):,} tokens": embed}
+    for length in lengths:
+        needs[f"chat of {length:,} tokens"] = generate_memory(model, length)
+    needs[f"both, a chat of {lengths[0]:,} tokens"] = _together(
+        embed, generate_memory(model, lengths[0])
+    )
+    return tuple(
+        Fit(use, need, None if available is None else need.total <= available)
+        for use, need in needs.items()
+    )
+
+
+def _together(one: MemoryNeed, other: MemoryNeed) -> MemoryNeed:
+    """Two contexts on one copy of the weights."""
+    return MemoryNeed(
+        one.weights,
+        one.kv_cache + other.kv_cache,
+        one.compute + other.compute,
+        one.outputs + other.outputs,
+    )

@@ -1,0 +1,63 @@
+"""The table of `gritlite eval`: a row a measure, printed as tasks finish."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gritlite.cli.shared.tables import printable
+
+if TYPE_CHECKING:
+    from gritlite.eval.report import Report
+    from gritlite.eval.task import Score
+
+_MEASURE_WIDTH, _VALUE_WIDTH, _COUNT_WIDTH = 18, 9, 7
+
+
+class ScoreTable:
+    """Aligned lines of scores of the tasks named, beside those of a reference if there is one.
+
+    A reference value is shown where task, measure and count are the same: what
+    was measured on another number of texts is not comparable.
+    """
+
+    def __init__(self, tasks: Sequence[str], reference: "Report | None" = None) -> None:
+        self._width = max(len(printable(task)) for task in tasks)
+        self._compared = reference is not None
+        self._known = {
+            (score.task, score.measure, score.count): score.value
+            for score in (reference.scores if reference is not None else ())
+        }
+
+    def head(self) -> str:
+        """The line above all rows."""
+        others = ("reference", "change") if self._compared else ()
+        return self._line("task", "measure", ("value", *others), "on", "")
+
+    def rows(self, scores: Sequence["Score"]) -> str:
+        """The lines of one task. Measures that share a note show it once."""
+        lines, last_note = [], ""
+        for score in scores:
+            values = [_number(score.value)]
+            if self._compared:
+                known = self._known.get((score.task, score.measure, score.count))
+                change = None if known is None else score.value - known
+                values += [_number(known), _number(change, sign="+")]
+            note = score.note if score.note != last_note else ""
+            lines.append(
+                self._line(printable(score.task), score.measure, values, f"{score.count:,}", note)
+            )
+            last_note = score.note
+        return "\n".join(lines)
+
+    def _line(self, task: str, measure: str, values: Sequence[str], count: str, note: str) -> str:
+        cells = [
+            f"{task:<{self._width}}",
+            f"{measure:<{_MEASURE_WIDTH}}",
+            *(f"{value:>{_VALUE_WIDTH}}" for value in values),
+            f"{count:>{_COUNT_WIDTH}}",
+            note,
+        ]
+        return "  ".join(cells).rstrip()
+
+
+def _number(value: float | None, *, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.4f}"

@@ -1,0 +1,49 @@
+"""Giving a GGUF file the GRIT metadata, with everything else left as it is.
+
+The source's keys, tensor descriptions and tensor data are copied byte for byte,
+in blocks; only the `grit.*` keys are written anew.
+"""
+
+import shutil
+import struct
+from pathlib import Path
+
+from gritlite.errors import FileError
+from gritlite.modelfile.encoding import encode_keys, kept_keys
+from gritlite.modelfile.header import MAGIC, GGUFFile, read_header
+from gritlite.prompt import EmbedFormat
+from gritlite.system.files import check_output, replacing
+
+COPY_BYTES = 1 << 22
+
+
+def stamp(source: Path, output: Path, *, force: bool = False) -> None:
+    """Write `output` as the GGUF file `source` with the `grit.*` keys of GritLM's format.
+
+    Keys of the same names in the source are replaced, all others and the tensors
+    are the same bytes. An `output` that exists is replaced only with `force`.
+
+    Raises FileError if a file cannot be read or written, OutputExistsError, and
+    FormatError if the source is not a sound GGUF file.
+    """
+    check_output(output, force=force)
+    header = read_header(source)
+    try:
+        with open(source, "rb") as old:
+            old_header = old.read(header.data_offset)
+            with replacing(output, force=force) as new:
+                new.write(_stamped(header, old_header))
+                if header.tensors:
+                    new.write(bytes(-new.tell() % header.alignment))
+                old.seek(header.data_offset)
+                shutil.copyfileobj(old, new, COPY_BYTES)
+    except OSError as error:
+        raise FileError(f"cannot copy {source} to {output}: {error.strerror}") from error
+
+
+def _stamped(header: GGUFFile, old: bytes) -> bytes:
+    added = EmbedFormat().to_metadata()
+    keys = kept_keys(header, old, without=added) + encode_keys(added)
+    counts = struct.pack("<IQQ", header.version, len(header.tensors), keys.count)
+    tensors = old[header.tensors_offset : header.tensors_end]
+    return b"".join([MAGIC, counts, keys.data, tensors])

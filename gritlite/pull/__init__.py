@@ -1,0 +1,1 @@
+"""Fetching models: from packages, from Hugging Face repositories, and merging adapters."""

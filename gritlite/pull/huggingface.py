@@ -1,0 +1,164 @@
+"""Fetch a GGUF file or a checkpoint from a Hugging Face repository.
+
+huggingface_hub does the talking: it resumes a download that breaks off, and
+brings the user's login, endpoint and proxy. Every file is checked against the
+digest that the hub states before it gets its place. The module does not know
+what is in the files.
+"""
+
+import errno
+import fnmatch
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from gritlite.errors import DownloadError, FileError, MissingExtraError
+from gritlite.pull.workspace import workspace
+from gritlite.system import cache
+from gritlite.system.files import DISK_FULL, sha256
+
+_OF_A_FILE = (errno.EFBIG, *DISK_FULL)
+CHECKPOINT_PATTERNS = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "chat_template.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+)
+
+
+def fetch(name: str, *, revision: str | None = None, force: bool = False) -> tuple[Path, bool]:
+    """Bring `org/name` or `org/name:file.gguf` into the cache and assign the name.
+
+    Returns the path, of a GGUF file or of a checkpoint's folder, and whether
+    anything had to be downloaded. What is there already is verified and kept
+    unless `force`. Raises MissingExtraError without huggingface_hub, FileError
+    when the repository does not hold what was asked for, and DownloadError when
+    the fetch fails or a digest is wrong.
+    """
+    repository, _, wanted = name.partition(":")
+    with _one_line(repository, revision):
+        import huggingface_hub
+
+        info = huggingface_hub.HfApi().model_info(
+            repository, revision=revision, files_metadata=True
+        )
+    files = {file.rfilename: file for file in info.siblings or ()}
+    chosen = choose(repository, list(files), wanted)
+    home = cache.folder("hub", repository.replace("/", "--"), info.sha)
+    fetched = [_fetch_file(repository, info.sha, files[file], home, force) for file in chosen]
+    path = home / chosen[0] if chosen[0].endswith(".gguf") else home
+    cache.assign(name, path)
+    return path, any(fetched)
+
+
+def choose(repository: str, files: Sequence[str], wanted: str) -> list[str]:
+    """The files to fetch: one GGUF, or a checkpoint. Raises FileError if that is not clear."""
+    if wanted:
+        if wanted not in files:
+            raise FileError(f"{repository} has no file {wanted}")
+        if not wanted.endswith(".gguf"):
+            raise FileError(
+                f"{wanted} is not a GGUF file: name one, or pull {repository} as a whole"
+            )
+        return [wanted]
+    ggufs = sorted(file for file in files if file.endswith(".gguf"))
+    if len(ggufs) == 1:
+        return ggufs
+    if ggufs:
+        raise FileError(
+            f"{repository} has several GGUF files: add one to the name, as in "
+            f"{repository}:{ggufs[0]} (there are: {', '.join(ggufs)})"
+        )
+    parts = [
+        file
+        for file in files
+        if any(fnmatch.fnmatchcase(file, pattern) for pattern in CHECKPOINT_PATTERNS)
+        and "/" not in file
+    ]
+    if "config.json" not in parts or not any(part.endswith(".safetensors") for part in parts):
+        raise FileError(
+            f"{repository} holds neither a GGUF file nor a checkpoint "
+            "(config.json with model*.safetensors)"
+        )
+    return parts
+
+
+def _fetch_file(repository: str, commit: str, file: Any, home: Path, force: bool) -> bool:
+    """Bring one file to its place under `home`; False if it was there, whole and right."""
+    target = home / _safe(file.rfilename)
+    if not force and target.exists() and _is_right(target, file):
+        return False
+    with workspace() as folder:
+        with _one_line(repository, commit):
+            import huggingface_hub
+
+            path = Path(
+                huggingface_hub.hf_hub_download(
+                    repository, file.rfilename, revision=commit, local_dir=folder
+                )
+            )
+        if not _is_right(path, file):
+            raise DownloadError(
+                f"{repository}: {file.rfilename} was refused: its bytes do not have the digest "
+                "that the hub states: run the command again, or tell the owner"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    return True
+
+
+def _safe(name: str) -> PurePosixPath:
+    """A file's path within its repository; refuses one that would leave the folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+        raise DownloadError(f"the hub names a file {name!r}: refused")
+    return path
+
+
+def _is_right(path: Path, file: Any) -> bool:
+    """Compare with the sha256 of a large file, or with git's blob id of a small one."""
+    if file.lfs is not None:
+        return bool(sha256(path) == file.lfs.sha256)
+    data = path.read_bytes()
+    git_id = hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
+    return bool(git_id == file.blob_id)
+
+
+@contextmanager
+def _one_line(repository: str, revision: str | None) -> Iterator[None]:
+    """Turn the ways that a fetch can fail into errors that say what to do."""
+    try:
+        from huggingface_hub import errors
+    except ImportError as error:
+        raise MissingExtraError("huggingface_hub", "hub", f"fetching {repository}") from error
+    try:
+        yield
+    except errors.GatedRepoError as error:
+        raise DownloadError(
+            f"{repository} is gated: accept its terms on its page, then run  hf auth login"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise DownloadError(f"{repository} has no revision {revision}") from error
+    except errors.RepositoryNotFoundError as error:
+        raise DownloadError(
+            f"there is no repository {repository}, or it is private: check the name, "
+            "or run  hf auth login"
+        ) from error
+    except errors.OfflineModeIsEnabled as error:
+        raise DownloadError(
+            f"cannot fetch {repository}: HF_HUB_OFFLINE is set; unset it and try again"
+        ) from error
+    except (errors.HTTPError, OSError) as error:
+        if isinstance(error, OSError) and (error.errno in _OF_A_FILE or error.filename):
+            raise  # not the connection's fault
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DownloadError(f"cannot fetch {repository}: {reason}: check the connection") from error

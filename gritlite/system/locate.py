@@ -1,0 +1,57 @@
+"""From what a person calls a model to a path on this machine. Nothing is fetched here."""
+
+from pathlib import Path
+
+from gritlite.errors import FileError
+from gritlite.system import cache
+from gritlite.system.catalog import CATALOG
+
+
+def locate(name: str) -> Path:
+    """The file or folder that `name` means: an existing path, else a pulled model.
+
+    Raises FileError when it is neither.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    pulled = _pulled(name)
+    if pulled is not None:
+        return pulled
+    if name in CATALOG:
+        raise FileError(f"the model {name} is not here yet: run  gritlite pull {name}")
+    if is_repository(name):
+        raise FileError(
+            f"{name} is neither a file nor a pulled model: check the path, "
+            f"or run  gritlite pull {name}"
+        )
+    raise FileError(
+        f"{name} does not exist: give the path of a model, a pulled Hugging Face "
+        f"repository (org/name), or one of: {', '.join(CATALOG)}"
+    )
+
+
+def pulled_models() -> dict[str, Path]:
+    """Every name that stands for a pulled model, and its path."""
+    names = [*CATALOG, *cache.assigned_names()]
+    return {name: path for name in names if (path := _pulled(name)) is not None}
+
+
+def is_repository(name: str) -> bool:
+    """Whether `name` has the form `org/name` or `org/name:file.gguf`."""
+    repository, _, _file = name.partition(":")
+    parts = repository.split("/")
+    return len(parts) == 2 and all(_is_repository_word(part) for part in parts)
+
+
+def _is_repository_word(word: str) -> bool:
+    # the hub's own rule (huggingface_hub.utils.validate_repo_id), save for lengths
+    allowed = word.replace("-", "").replace("_", "").replace(".", "")
+    return allowed.isalnum() and word.isascii() and word[0] not in "-." and word[-1] not in "-."
+
+
+def _pulled(name: str) -> Path | None:
+    if name in CATALOG:
+        path = cache.root() / "models" / CATALOG[name].source.file
+        return path if path.exists() else None
+    return cache.assigned(name)

@@ -1,0 +1,387 @@
+"""Sensitivities and `auto`: against files in which a tensor really was rounded."""
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType as Q
+
+from gritlite.calibrate import auto_types
+from gritlite.calibrate.auto_types import (
+    Rival,
+    check_size,
+    fit_loss,
+    fit_size,
+    measure,
+    read_meter,
+)
+from gritlite.calibrate.measures import divergence, log_softmax
+from gritlite.calibrate.outputs import first_predicted
+from gritlite.calibrate.sample import Sample, read_sample
+from gritlite.calibrate.sensitivity import TYPES, Losses, Sensitivity, SensitivityMeter
+from gritlite.convert import convert
+from gritlite.errors import FormatError, UsageError
+from gritlite.modelfile.header import GGUFFile, TensorInfo, read_header
+from gritlite.quant.imatrix import Activations, Imatrix, write_imatrix
+from gritlite.quant.mixtures import mixtures, quantizable, tensor_bytes
+from gritlite.quant.rows import dequantize_rows, quantize_rows
+from gritlite.quant.types import row_bytes
+from gritlite.runtime.model import GritLM
+from tests.tiny import make_checkpoint
+
+TEXTS = [f"hello number {i}, and a word more" for i in range(60)]
+NAMES = ["token_embd.weight", "blk.0.ffn_down.weight", "blk.1.attn_q.weight", "output.weight"]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "words.txt"
+    path.write_text("\n\n".join(TEXTS))
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("files")
+    made = {}
+    for case in ("mistral", "mixtral"):
+        checkpoint = make_checkpoint(folder / case, case, hidden=256, feed_forward=512)
+        made[case] = folder / f"{case}.gguf"
+        convert(checkpoint, made[case], "f32")
+    return made
+
+
+@pytest.fixture
+def model(files: dict[str, Path]):
+    with GritLM(files["mistral"], threads=1, editable=True) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def sample(model: GritLM, text: Path) -> Sample:
+    return read_sample(model, [text], limit=1)
+
+
+def stored(path: Path, name: str) -> np.ndarray:
+    (tensor,) = (each for each in gguf.GGUFReader(path).tensors if each.name == name)
+    return np.array(tensor.data)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_weight_can_be_replaced_and_put_back(name: str, model: GritLM, sample: Sample) -> None:
+    chunk = sample.chunks[0]
+    before = model.logits(chunk)
+    values = stored(model.path, name)
+    model.replace_weight(name, (values * 1.5).view(np.uint8))
+    assert np.abs(model.logits(chunk) - before).max() > 1e-3
+    model.replace_weight(name, values.view(np.uint8))
+    assert np.array_equal(model.logits(chunk), before)
+    with GritLM(model.path, threads=1) as other, pytest.raises(UsageError, match="another model"):
+        other.generate("hello", document=model.document_state("a text"))
+
+
+def test_what_cannot_be_replaced(model: GritLM, files: dict[str, Path]) -> None:
+    with pytest.raises(UsageError, match=r"does not use blk\.9\.attn_q\.weight"):
+        model.replace_weight("blk.9.attn_q.weight", np.zeros(4, np.uint8))
+    with pytest.raises(UsageError, match=r"token_embd\.weight has [0-9,]+ bytes, not 4"):
+        model.replace_weight("token_embd.weight", np.zeros(4, np.uint8))
+    with GritLM(files["mistral"], threads=1) as mapped, pytest.raises(UsageError, match="editable"):
+        mapped.replace_weight("blk.0.attn_q.weight", np.zeros(256 * 256 * 4, np.uint8))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sensitivity_is_what_a_rounded_file_shows(
+    name: str, model: GritLM, sample: Sample, tmp_path: Path
+) -> None:
+    """Q3_K is the type that is tried out, so its loss is measured, not reckoned."""
+    ((_, found),) = SensitivityMeter(model, sample, {}).run([name])
+    data = model.path.read_bytes()
+    values = stored(model.path, name)
+    rounded = dequantize_rows(quantize_rows(values, Q.Q3_K, threads=1), Q.Q3_K)
+    assert data.count(values.tobytes()) == 1
+    (tmp_path / "rounded.gguf").write_bytes(data.replace(values.tobytes(), rounded.tobytes()))
+    chunk = sample.chunks[0]
+    first = first_predicted(chunk)
+    with GritLM(tmp_path / "rounded.gguf", threads=1) as other:
+        one, two = (log_softmax(each.logits(chunk, first)) for each in (model, other))
+        before, after = (each.encode(TEXTS).astype(np.float64) for each in (model, other))
+    assert found.generate[Q.Q3_K] == pytest.approx(divergence(one, two).mean(), rel=1e-3)
+    lost = 1 - (before * after).sum(axis=1).mean()  # of all texts; the meter takes some
+    assert found.embed[Q.Q3_K] == pytest.approx(lost, rel=0.05, abs=1e-8)
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+def test_other_types_cost_as_their_squared_errors_say(
+    weighed: bool, model: GritLM, sample: Sample
+) -> None:
+    name = "blk.1.attn_q.weight"
+    weights = np.random.default_rng(0).random((1, 256), np.float32) if weighed else None
+    meter = SensitivityMeter(model, sample, {} if weights is None else {name: weights})
+    ((_, found),) = meter.run([name])
+    values = stored(model.path, name)
+
+    def error(type: Q) -> float:
+        rounded = dequantize_rows(quantize_rows(values, type, 1, weights), type)
+        return float((np.square(values - rounded) * (1 if weights is None else weights)).sum())
+
+    for type in (Q.Q2_K, Q.Q4_K, Q.Q5_0, Q.Q8_0):
+        for losses in (found.embed, found.generate):
+            assert losses[type] / losses[Q.Q3_K] == pytest.approx(
+                error(type) / error(Q.Q3_K), rel=1e-3
+            )
+
+
+def test_a_tensor_that_its_first_type_holds_exactly(text: Path, tmp_path: Path) -> None:
+    """Rows of 64 are tried out in Q4_0, which loses nothing here; zeros no type rounds."""
+    checkpoint = make_checkpoint(tmp_path / "c")
+    convert(checkpoint, tmp_path / "f32.gguf", "f32")
+    values = stored(tmp_path / "f32.gguf", "blk.0.attn_q.weight")
+    exact = dequantize_rows(quantize_rows(values, Q.Q4_0, threads=1), Q.Q4_0)
+    data = (tmp_path / "f32.gguf").read_bytes().replace(values.tobytes(), exact.tobytes())
+    zeros = stored(tmp_path / "f32.gguf", "blk.1.attn_q.weight")
+    (tmp_path / "exact.gguf").write_bytes(data.replace(zeros.tobytes(), bytes(zeros.nbytes)))
+    with GritLM(tmp_path / "exact.gguf", threads=1, editable=True) as model:
+        meter = SensitivityMeter(model, read_sample(model, [text], limit=1), {})
+        (_, found), (_, nothing) = meter.run(["blk.0.attn_q.weight", "blk.1.attn_q.weight"])
+    assert found.embed[Q.Q4_0] == found.generate[Q.Q4_0] == 0
+    assert found.embed[Q.Q4_1] > 0 < found.generate[Q.Q4_1]
+    assert set(nothing.embed.values()) == set(nothing.generate.values()) == {0}
+
+
+def test_a_matrix_that_lacks_a_tensor(model: GritLM, sample: Sample, tmp_path: Path) -> None:
+    """Mixtures that cannot be made without it are no rivals."""
+    infos = quantizable(model.file)
+    weights = {info.name: np.ones((1, info.shape[-1]), np.float32) for info in infos}
+    assert any(each.target == "iq2_xs" for each in mixtures(model.file, weights))
+    del weights["blk.0.ffn_up.weight"]
+    assert not any("iq2" in each.target for each in mixtures(model.file, weights))
+    meter = SensitivityMeter(model, sample, weights)
+    found = measure(meter, lambda *_: None)
+    assert fit_size(meter, found, model.file.size // 8, lambda *_: None).types
+
+
+@pytest.mark.parametrize(
+    ("layers", "columns", "said"),
+    [
+        (3, 256, "it is on 3 layers, the model has 2"),
+        (2, 64, "it has 64 columns for blk.0.attn_q.weight, the model has 256"),
+    ],
+)
+def test_a_matrix_of_another_model(
+    layers: int, columns: int, said: str, model: GritLM, text: Path, tmp_path: Path
+) -> None:
+    ones = np.ones((1, columns), np.float32)
+    tensors = {f"blk.{n}.attn_q.weight": Activations(ones, ones[0, :1]) for n in range(layers)}
+    write_imatrix(Imatrix(tensors), tmp_path / "other.gguf")
+    with pytest.raises(FormatError, match=f"other.gguf: the importance matrix .*: {said}"):
+        read_meter(model, [text], tmp_path / "other.gguf")
+
+
+def test_all_tensors_together(model: GritLM, sample: Sample, tmp_path: Path) -> None:
+    """Against a file in which all of them were rounded; and afterwards the model is as before."""
+    types = {
+        "blk.0.ffn_down.weight": Q.Q4_1,
+        "blk.1.attn_q.weight": Q.Q5_0,
+        "output.weight": Q.Q2_K,
+    }
+    chunk = sample.chunks[0]
+    first = first_predicted(chunk)
+    before = model.logits(chunk, first)
+    losses = SensitivityMeter(model, sample, {}).together(types)
+    assert np.array_equal(model.logits(chunk, first), before)
+    data = model.path.read_bytes()
+    for name, type in types.items():
+        values = stored(model.path, name)
+        rounded = dequantize_rows(quantize_rows(values, type, threads=1), type)
+        data = data.replace(values.tobytes(), rounded.tobytes())
+    (tmp_path / "rounded.gguf").write_bytes(data)
+    with GritLM(tmp_path / "rounded.gguf", threads=1) as other:
+        after = log_softmax(other.logits(chunk, first))
+    kl = divergence(log_softmax(before), after).mean()
+    assert losses.generate == pytest.approx(kl, rel=1e-3)
+
+
+def test_errors_that_go_together_count_as_they_do_together(
+    files: dict[str, Path], text: Path, tmp_path: Path
+) -> None:
+    """Weights that were Q4_1 and then moved a little: Q4_1 takes all of them back."""
+    convert(files["mistral"], tmp_path / "q4_1.gguf", "q4_1")
+    convert(tmp_path / "q4_1.gguf", tmp_path / "moved.gguf", "f32")
+    with GritLM(tmp_path / "moved.gguf", threads=1, editable=True) as model:
+        sample = read_sample(model, [text], limit=1)
+        meter = SensitivityMeter(model, sample, {})
+        names = [tensor.name for tensor in model.file.tensors if len(tensor.shape) > 1]
+        alone = dict(meter.run(names))
+        found = measure(meter, lambda *_: None)
+        for type in (Q.Q4_0, Q.Q4_1, Q.Q6_K):
+            losses = meter.together(dict.fromkeys(names, type))
+            assert sum(found[name].embed[type] for name in names) == pytest.approx(
+                max(losses.embed, sum(alone[name].embed[type] for name in names)), rel=0.01
+            )
+            assert sum(found[name].generate[type] for name in names) == pytest.approx(
+                max(losses.generate, sum(alone[name].generate[type] for name in names)), rel=0.01
+            )
+
+
+def test_more_bits_cost_less(model: GritLM, sample: Sample) -> None:
+    for _, found in SensitivityMeter(model, sample, {}).run(NAMES[:2]):
+        for losses in (found.embed, found.generate):
+            values = [losses[type] for type in (Q.Q2_K, Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K, Q.Q8_0)]
+            assert values == sorted(values, reverse=True)
+        assert Q.IQ3_XXS not in found.embed  # it needs an importance matrix
+
+
+def unit(losses: Losses) -> float:
+    return (losses.embed / 0.01 + losses.generate / 0.05) / 2
+
+
+def test_files_are_as_large_as_they_may_be(model: GritLM, sample: Sample, tmp_path: Path) -> None:
+    meter = SensitivityMeter(model, sample, {})
+    found = measure(meter, lambda *_: None)
+    losses = []
+    for size in (model.file.size // part for part in (9, 6, 4)):
+        choice = fit_size(meter, found, size, lambda *_: None)
+        convert(model.path, tmp_path / "m.gguf", choice.target, types=choice.types, force=True)
+        written = read_header(tmp_path / "m.gguf")
+        assert 0.8 * size < written.size <= size
+        assert {t.name: t.type.name for t in written.tensors if t.name in choice.types} == {
+            name: type.name for name, type in choice.types.items()
+        }
+        losses.append(unit(choice.losses))
+        assert unit(fit_loss(meter, found, losses[-1]).losses) <= losses[-1]
+    assert losses == sorted(losses, reverse=True)
+    with pytest.raises(UsageError, match="a loss of 1e-12 cannot be reached: the largest types"):
+        fit_loss(meter, found, 1e-12)
+
+
+def test_a_size_that_cannot_be_reached(model: GritLM, sample: Sample, tmp_path: Path) -> None:
+    """What the message names can be reached."""
+    meter = SensitivityMeter(model, sample, {})
+    with pytest.raises(UsageError, match="1,000 bytes cannot be reached: the smallest") as raised:
+        check_size(meter, 1000)
+    smallest = int(str(raised.value).split()[-1].replace(",", ""))
+    check_size(meter, smallest)
+    with pytest.raises(UsageError, match="cannot be reached"):
+        check_size(meter, smallest - 1)
+
+
+class SummingMeter:
+    """Stands for a SensitivityMeter whose tensors' losses are known and add up exactly."""
+
+    weighed: tuple[str, ...] = ()
+
+    def __init__(self, file: GGUFFile, found: dict[str, Sensitivity]) -> None:
+        self.file = file
+        self.measured: list[dict[str, Q]] = []
+        self.found = found
+
+    def fitting(self, info: TensorInfo) -> list[Q]:
+        return list(self.found[info.name].embed)
+
+    def together(self, types: dict[str, Q]) -> Losses:
+        self.measured.append(types)
+        return Losses(
+            sum(self.found[name].embed[type] for name, type in types.items()),
+            sum(self.found[name].generate[type] for name, type in types.items()),
+        )
+
+
+def test_what_was_measured_is_not_measured_again(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where both tasks lose alike, every weight chooses the same types."""
+    file = read_header(files["mistral"])
+    losses = {type: 4.0 ** -(row_bytes(type, 256) / 32) for type in TYPES}
+    alike = {type: 5 * loss for type, loss in losses.items()}  # 0.05 counts as 0.01 does
+    meter = SummingMeter(file, {i.name: Sensitivity(losses, alike) for i in quantizable(file)})
+    monkeypatch.setattr(auto_types, "_MARGIN", 0.0)  # no weight is good enough
+    tries = []
+    fit_size(meter, meter.found, file.size // 5, lambda done, _: tries.append(done))
+    assert len(tries) > 5
+    assert len(meter.measured) == 2  # the rival, and what was chosen
+
+
+def test_rows_that_no_block_fits_stay_in_floats(text: Path, tmp_path: Path) -> None:
+    checkpoint = make_checkpoint(tmp_path / "c", "mistral", hidden=64, feed_forward=80)
+    convert(checkpoint, tmp_path / "f16.gguf", "f16")
+    with GritLM(tmp_path / "f16.gguf", threads=1, editable=True) as model:
+        meter = SensitivityMeter(model, read_sample(model, [text], limit=1), {})
+        found = measure(meter, lambda *_: None)
+        size = model.file.size * 2 // 3
+        choice = fit_size(meter, found, size, lambda *_: None)
+    assert "blk.0.ffn_up.weight" in choice.types
+    assert "blk.0.ffn_down.weight" not in choice.types
+    convert(tmp_path / "f16.gguf", tmp_path / "m.gguf", choice.target, types=choice.types)
+    assert 0.6 * size < (tmp_path / "m.gguf").stat().st_size <= size
+
+
+@pytest.mark.parametrize("dear", ["embed", "generate"])
+def test_neither_task_loses_more_than_in_the_mixture(
+    dear: str, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One task matters in attention, a hundred times as much as the other does elsewhere."""
+    file = read_header(files["mistral"])
+    rounding = {type: 4.0 ** -(row_bytes(type, 256) / 32) for type in TYPES if type != Q.IQ3_XXS}
+    found = {}
+    for info in quantizable(file):
+        both = {"embed": 1e-3, "generate": 5e-3}
+        both[dear] *= 100 * ("attn" in info.name)
+        both["generate" if dear == "embed" else "embed"] *= "ffn" in info.name
+        found[info.name] = Sensitivity(
+            *({type: both[task] * error for type, error in rounding.items()} for task in both)
+        )
+    meter = SummingMeter(file, found)
+    (mixture,) = (each for each in mixtures(file, ()) if each.target == "q4_k_m")
+    size = file.size - sum(info.size for info in quantizable(file)) + mixture.bytes
+
+    def ratios() -> tuple[float, float]:
+        choice = fit_size(meter, found, size, lambda *_: None)
+        assert choice.rival == Rival("q4_k_m", meter.together(mixture.types))
+        return (
+            choice.losses.embed / choice.rival.losses.embed,
+            choice.losses.generate / choice.rival.losses.generate,
+        )
+
+    assert max(ratios()) < 1
+    monkeypatch.setattr(auto_types, "_HALVINGS", 0)
+    assert max(ratios()) > 1 > min(ratios())
+
+
+def test_mixtures_are_those_of_converted_files(files: dict[str, Path], tmp_path: Path) -> None:
+    file = read_header(files["mistral"])
+    for mixture in mixtures(file, ()):
+        convert(files["mistral"], tmp_path / "m.gguf", mixture.target, force=True)
+        written = read_header(tmp_path / "m.gguf")
+        types = {info.name: info.type.name for info in quantizable(written)}
+        assert types == {name: type.name for name, type in mixture.types.items()}
+        kept = sum(tensor_bytes(file, info, Q(info.type)) for info in file.tensors)
+        kept -= sum(tensor_bytes(file, info, Q(info.type)) for info in quantizable(file))
+        assert written.data_offset + kept + mixture.bytes == written.size
+
+
+def test_experts_are_rounded_matrix_by_matrix(
+    files: dict[str, Path], text: Path, tmp_path: Path
+) -> None:
+    name = "blk.0.ffn_up_exps.weight"
+    weights = np.random.default_rng(0).random((4, 256), np.float32)
+    with GritLM(files["mixtral"], threads=1, editable=True) as model:
+        sample = read_sample(model, [text], limit=1)
+        ((_, plain),) = SensitivityMeter(model, sample, {}).run([name])
+        ((_, weighed),) = SensitivityMeter(model, sample, {name: weights}).run([name])
+        assert Q.IQ3_XXS in weighed.generate
+        assert weighed.generate[Q.Q3_K] != plain.generate[Q.Q3_K]
+        ones = np.ones((3, 256), np.float32)
+        names = (name, name.replace("blk.0", "blk.1"))
+        imatrix = Imatrix({each: Activations(ones, ones[:, 0]) for each in names})
+        write_imatrix(imatrix, tmp_path / "three.gguf")
+        with pytest.raises(FormatError, match="is of another model: it has 768 columns"):
+            read_meter(model, [text], tmp_path / "three.gguf")
+
+
+def test_a_quantized_source_is_refused(files: dict[str, Path], text: Path, tmp_path: Path) -> None:
+    convert(files["mistral"], tmp_path / "q8_0.gguf", "q8_0")
+    with GritLM(tmp_path / "q8_0.gguf", threads=1, editable=True) as model:
+        meter = SensitivityMeter(model, read_sample(model, [text], limit=1), {})
+        with pytest.raises(UsageError, match=r"quantized already \(blk\.0\.attn_q\.weight is Q8_0"):
+            next(meter.run(["blk.0.attn_q.weight"]))

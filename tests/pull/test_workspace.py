@@ -1,0 +1,128 @@
+"""Who removes the folders of downloads, with processes that are really killed."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gritlite.errors import FileError
+from gritlite.pull.workspace import workspace
+from gritlite.system import cache
+
+OWNER = """
+import sys, time
+from gritlite import afterwards
+from gritlite.pull.workspace import workspace
+if sys.argv[1] == "alone":  # as if the shell that waits were killed too
+    assert afterwards._REMOVE_AFTERWARDS  # still its name
+    afterwards._REMOVE_AFTERWARDS = "exit"
+with workspace() as own:
+    (own / "half").write_bytes(b"half")
+    print(own, flush=True)
+    time.sleep(60)
+"""
+
+
+def start_owner(how: str) -> tuple["subprocess.Popen[str]", Path]:
+    child = subprocess.Popen([sys.executable, "-c", OWNER, how], stdout=subprocess.PIPE, text=True)
+    return child, Path(child.stdout.readline().strip())
+
+
+def kill(child: "subprocess.Popen[str]") -> None:
+    with child:
+        child.kill()
+
+
+def pending() -> list[str]:
+    return sorted(path.name for path in cache.folder("pending").iterdir())
+
+
+def wait_until_gone(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while path.exists():
+        assert time.monotonic() < deadline, "still there"
+        time.sleep(0.02)
+
+
+def test_it_is_there_for_the_block_only(cache_folder):
+    with workspace() as own:
+        (own / "folder").mkdir()
+        (own / "folder" / "file").write_bytes(b"x")
+        assert own.parent == cache_folder / "pending"
+    assert pending() == []
+
+
+def test_an_error_removes_it_and_stays_what_it_is(cache_folder):
+    with pytest.raises(KeyError), workspace():
+        raise KeyError
+    assert pending() == []
+
+
+def test_a_killed_owner_leaves_nothing(cache_folder):
+    child, own = start_owner("watched")
+    assert (own / "half").exists()
+    kill(child)
+    wait_until_gone(own)
+    assert pending() == []
+
+
+def test_the_next_one_removes_what_nobody_else_could(cache_folder):
+    child, left = start_owner("alone")
+    kill(child)
+    assert (left / "half").exists()
+    with workspace() as own:
+        assert pending() == [own.name]
+
+
+def test_a_live_owner_keeps_its_own(cache_folder):
+    child, theirs = start_owner("alone")
+    with workspace() as first, workspace() as second:
+        assert pending() == sorted([first.name, second.name, theirs.name])
+        assert (theirs / "half").exists()
+    kill(child)
+
+
+def test_many_at_once(cache_folder):
+    """Opening sweeps; none may take another's that is just being made."""
+    code = (
+        "from gritlite.pull.workspace import workspace\n"
+        "for _ in range(30):\n"
+        "    with workspace() as own:\n"
+        "        (own / 'file').write_bytes(b'x')\n"
+        "        with workspace(): assert (own / 'file').exists()\n"
+    )
+    children = [
+        subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)
+    ]
+    assert [child.communicate()[1] for child in children] == [b""] * 4
+    assert pending() == []
+
+
+def test_without_locks_a_week_decides(cache_folder):
+    old, young = cache.folder("pending", "old"), cache.folder("pending", "young")
+    week_ago = time.time() - 8 * 24 * 3600
+    os.utime(old, (week_ago, week_ago))
+    with workspace() as own:
+        assert pending() == sorted([own.name, young.name])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_with_its_place_and_the_cure(cache_folder, number):
+    place = rf"{cache_folder / 'pending'} is full: .* set GRITLITE_CACHE"
+    with pytest.raises(FileError, match=place), workspace():
+        raise OSError(number, os.strerror(number))
+    assert pending() == []
+
+
+def test_without_a_shell_it_works_all_the_same(cache_folder, monkeypatch):
+    def no_shell(*_: object, **__: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/bin/sh")
+
+    monkeypatch.setattr(subprocess, "Popen", no_shell)
+    with workspace() as own:
+        assert own.exists()
+    assert pending() == []

@@ -1,0 +1,85 @@
+"""Batches that are filled up: when they are, and that nothing sees what fills them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gritlite import GritLM
+from gritlite.runtime import kv_cache
+from gritlite.runtime.llama import Context
+from gritlite.runtime.llama.batch_padding import TILE, filled
+
+SMALL = SimpleNamespace(n_layer=30, n_embd=576, n_params=134_515_008, on_gpu=False)
+LARGE = SimpleNamespace(n_layer=32, n_embd=4096, n_params=7_241_732_096, on_gpu=False)
+GREEDY = {"temperature": 0, "max_tokens": 12}
+
+
+@pytest.mark.parametrize(
+    ("weights", "tokens", "behind", "wanted"),
+    [
+        (SMALL, 1, 8000, 1),  # the next token of an answer
+        (SMALL, 50, 0, 50),
+        (SMALL, 50, 1000, TILE),
+        (SMALL, 20, 1000, 20),
+        (SMALL, 64, 4000, 64),
+        (SMALL, 500, 4000, 500),
+        (LARGE, 50, 1000, 50),  # whose other work weighs more
+        (LARGE, 50, 4000, TILE),
+    ],
+)
+def test_when_a_batch_is_filled_up(weights, tokens, behind, wanted):
+    assert filled(tokens, behind, weights) == wanted
+    on_gpu = SimpleNamespace(**{**vars(weights), "on_gpu": True})
+    assert filled(tokens, behind, on_gpu) == tokens
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Fill up every batch."""
+    asked = []
+
+    def fill(tokens, behind, _weights):
+        asked.append((tokens, behind))
+        return max(tokens, TILE)
+
+    monkeypatch.setattr(kv_cache, "filled", fill)
+    return asked
+
+
+@pytest.mark.parametrize("case", ["llama-head-dim", "qwen2", "mistral", "mixtral"])
+def test_nothing_sees_what_fills_a_batch(tiny_file, case, request):
+    prompt = "The inn was founded by Ada Brown in 1850. "
+    with GritLM(tiny_file(case), threads=1) as model:
+        tokens = model.tokenize(prompt)
+        state = model.opening_state(prompt)
+        wanted = model.generate(prompt, stream=True, **GREEDY)
+        list(wanted)
+        logits = model.logits(tokens, 5)
+    asked = request.getfixturevalue("always")
+    with GritLM(tiny_file(case), threads=1) as model:
+        found = model.generate(prompt, stream=True, **GREEDY)
+        list(found)
+        again = model.logits(tokens, 5)
+        assert np.abs(again - logits).max() < 0.02 * np.abs(logits).max()
+        assert found.generated == wanted.generated
+        assert len(model.opening_state(prompt).data) == len(state.data)
+    assert asked
+
+
+@pytest.mark.usefixtures("always")
+def test_a_batch_is_filled_up_to_the_end_of_the_context_at_most(tiny_path, monkeypatch):
+    ends = []
+    decode = Context.decode
+
+    def noted(context, batch):
+        ends.append(int(batch.positions[-1]) + 1)
+        return decode(context, batch)
+
+    monkeypatch.setattr(Context, "decode", noted)
+    with GritLM(tiny_path, threads=1, context_length=TILE + 20) as model:
+        letters = {"temperature": 0, "grammar": "root ::= [a-z]{300}"}
+        answer = model.generate("The inn was founded by Ada Brown.", stream=True, **letters)
+        list(answer)
+        assert answer.finish_reason == "context"
+    assert TILE <= max(ends) <= TILE + 20
