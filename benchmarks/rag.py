@@ -87,7 +87,7 @@ def measure_ttft(path: Path, words: Sequence[str], tokens: int) -> None:
 
 def prefill(model: GritLM, sample: latency.Sample) -> float:
     """Seconds to the first token of an answer when the document is in the context already."""
-    state = model.opening_state(sample.document)
+    state = model.prefix_state(sample.document)
     seconds = []
     for question in ["Hello!", *[sample.query, "Which boat leaves first?"] * ROUNDS]:
         start = time.perf_counter()

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
-from gritlite.runtime.llama.hidden_states import Tap
+from gritlite.runtime.llama.hidden_states import HiddenStates
 from gritlite.runtime.llama.library import C
 from gritlite.system.threads import default_threads
 
@@ -82,7 +82,7 @@ class Two:
         self._embed.decode(embed_batch(tokens, first_sequence=0))
 
 
-class _SwitchedTap(Tap):
+class _SwitchedTap(HiddenStates):
     """The tap of embedding contexts, looking only while `on`."""
 
     on = False

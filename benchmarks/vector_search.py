@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.rag.database import Database
-from gritlite.rag.paths import Places
-from gritlite.rag.search import Mode, Searching
+from gritlite.rag.paths import StorePaths
+from gritlite.rag.search import Mode, Searcher
 from gritlite.rag.vectors import Form, Matrix, packed
 from gritlite.runtime.embed import Vectors
 
@@ -54,13 +54,13 @@ def measure_times(chunks: int) -> None:
     """Print the time of a search in each form and mode, and of the first, which loads."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        searchers: dict[Form, Searching] = {}
+        searchers: dict[Form, Searcher] = {}
         for form in FORMS:
             path = Path(folder, f"{form}.grit")
             database = Database(path)
             stack.callback(database.close)
             fill(database, form, chunks)
-            searchers[form] = Searching(database, Places(Path(folder)), form)
+            searchers[form] = Searcher(database, StorePaths(Path(folder)), form)
             start = time.perf_counter()
             searchers[form].search("", unit(rng.normal(size=DIMENSION)), 5, "vectors")
             spent = time.perf_counter() - start

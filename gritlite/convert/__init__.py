@@ -2,6 +2,6 @@
 
 from gritlite.convert.adapter_gguf import write_adapter
 from gritlite.convert.conversion import Progress, Report, convert
-from gritlite.convert.grit_metadata import stamp
+from gritlite.convert.grit_metadata import add_grit_metadata
 
-__all__ = ["Progress", "Report", "convert", "stamp", "write_adapter"]
+__all__ = ["Progress", "Report", "add_grit_metadata", "convert", "write_adapter"]

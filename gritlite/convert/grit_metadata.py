@@ -17,7 +17,7 @@ from gritlite.system.files import check_output, replacing
 COPY_BYTES = 1 << 22
 
 
-def stamp(source: Path, output: Path, *, force: bool = False) -> None:
+def add_grit_metadata(source: Path, output: Path, *, force: bool = False) -> None:
     """Write `output` as the GGUF file `source` with the `grit.*` keys of GritLM's format.
 
     Keys of the same names in the source are replaced, all others and the tensors

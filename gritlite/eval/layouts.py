@@ -169,7 +169,7 @@ def from_stored(store: Store, question: str, passages: int, **options: Any) -> S
     if answer.states_computed:
         answer.close()
         answer = store.ask(question, passages, stream=True, **options)
-    store.model.clear_cells()
+    store.model.clear_cache()
     answer.read()
     return answer
 

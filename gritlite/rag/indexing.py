@@ -17,7 +17,7 @@ from gritlite.rag.chunking import Chunk, cut
 from gritlite.rag.database import Database
 from gritlite.rag.document_reader import Reader, Snapshot, snapshot
 from gritlite.rag.folder import Listing
-from gritlite.rag.paths import Places
+from gritlite.rag.paths import StorePaths
 from gritlite.rag.states import States
 from gritlite.rag.vectors import Form, packed
 from gritlite.runtime.document import DocumentState
@@ -125,7 +125,7 @@ class Indexing:
     """One run over a database, which nobody else writes to meanwhile."""
 
     def __init__(
-        self, database: Database, places: Places, model: GritLM, states: States | None
+        self, database: Database, places: StorePaths, model: GritLM, states: States | None
     ) -> None:
         self._database = database
         self._places = places

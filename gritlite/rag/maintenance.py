@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gritlite.rag.database import Database, check_there
 from gritlite.rag.settings import Settings
-from gritlite.rag.state_files import Ledger, Usage
+from gritlite.rag.state_files import StateFiles, Usage
 from gritlite.rag.write_lock import writing
 
 
@@ -35,7 +35,7 @@ def info(path: Path) -> Info:
             chunks=count(f"select count(*) {complete}"),
             tokens=count(f"select coalesce(sum(tokens), 0) {complete}"),
             pending=count("select count(*) from source where not complete"),
-            states=Ledger(path, database).usage(),
+            states=StateFiles(path, database).usage(),
             file_bytes=path.stat().st_size,
         )
 
@@ -46,7 +46,7 @@ def verify(path: Path) -> list[str]:
         found = [line for (line,) in database.rows("pragma integrity_check") if line != "ok"]
         broken = database.rows("pragma foreign_key_check")
         found += [f"the table {table} has a row of nothing" for table, *_ in broken]
-        return [f"{path}: {line}" for line in found] + list(Ledger(path, database).problems())
+        return [f"{path}: {line}" for line in found] + list(StateFiles(path, database).problems())
 
 
 def prune(path: Path, most_state_bytes: int | None = None) -> int:
@@ -57,7 +57,7 @@ def prune(path: Path, most_state_bytes: int | None = None) -> int:
     another process adds.
     """
     with _opened(path) as database, writing(path):
-        ledger = Ledger(path, database)
+        ledger = StateFiles(path, database)
         removed = ledger.sweep()
         if most_state_bytes is not None:
             removed += ledger.shrink(most_state_bytes)

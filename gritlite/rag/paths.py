@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 
-class Places:
+class StorePaths:
     """Names and paths of files, for a store in `folder`."""
 
     def __init__(self, folder: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gritlite.errors import UsageError
 from gritlite.rag.database import Database
-from gritlite.rag.paths import Places
+from gritlite.rag.paths import StorePaths
 from gritlite.rag.vectors import Form, Matrix, Ranked
 from gritlite.runtime.embed import Vectors
 
@@ -44,10 +44,10 @@ class Passage:
     score: float
 
 
-class Searching:
+class Searcher:
     """Searches over one database. Not thread-safe."""
 
-    def __init__(self, database: Database, places: Places, form: Form) -> None:
+    def __init__(self, database: Database, places: StorePaths, form: Form) -> None:
         self._database = database
         self._places = places
         self._form = form

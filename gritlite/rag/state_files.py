@@ -31,7 +31,7 @@ class Usage:
     bytes: int
 
 
-class Ledger:
+class StateFiles:
     """The states of the store at `path`, by the ids of their chunks and kinds. Not thread-safe."""
 
     def __init__(self, path: Path, database: Database) -> None:

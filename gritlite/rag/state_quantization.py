@@ -20,7 +20,7 @@ from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
 from gritlite.quant import q4_0
-from gritlite.quant.float16 import to_half, to_single
+from gritlite.quant.float16 import to_float16, to_float32
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import row_bytes
 
@@ -46,7 +46,7 @@ def pack(rows: NDArray[np.float16], numbers: Number, *, keys: bool) -> bytes:
     """
     if numbers == "f16":
         return rows.astype(_HALF, copy=False).tobytes()
-    values = to_single(rows)
+    values = to_float32(rows)
     if not _mean_bytes(values.shape[1], numbers, keys):
         return quantize_rows(values, _TYPES[numbers], threads=1).tobytes()
     mean = values.mean(axis=0).astype(_HALF)
@@ -71,7 +71,7 @@ def unpack(
     if size:
         values = _rotated(values)
         values += data[:size].view(_HALF).astype(np.float32)
-    return to_half(values)
+    return to_float16(values)
 
 
 def _mean_bytes(columns: int, numbers: Number, keys: bool) -> int:

@@ -3,7 +3,7 @@
 import time
 from contextlib import AbstractContextManager
 
-from gritlite.rag.cost_model import Costs
+from gritlite.rag.cost_model import CostModel
 from gritlite.rag.layouts import Kind
 from gritlite.rag.search import Passage
 from gritlite.rag.states import States
@@ -11,7 +11,7 @@ from gritlite.runtime.document import DocumentState
 from gritlite.runtime.model import GritLM
 
 
-class Gathering:
+class StateSource:
     """The states of passages, loaded where they are stored and computed where not.
 
     `turn` is held while the store is used; `loaded` and `computed` count. What they take
@@ -22,7 +22,7 @@ class Gathering:
         self,
         model: GritLM,
         states: States | None,
-        costs: Costs,
+        costs: CostModel,
         turn: AbstractContextManager[object],
         passages: list[Passage],
     ) -> None:
@@ -48,7 +48,7 @@ class Gathering:
                 self.loaded += 1
                 return stored
         self.computed += 1
-        compute = self._model.opening_state if kind == "exact" else self._model.document_state
+        compute = self._model.prefix_state if kind == "exact" else self._model.document_state
         begun, before = time.perf_counter(), self._model.evaluated
         state = compute(passage.embedded)
         spent, read = time.perf_counter() - begun, self._model.evaluated - before

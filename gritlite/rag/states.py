@@ -9,7 +9,7 @@ import contextlib
 from gritlite.errors import FileError, FormatError
 from gritlite.rag.layouts import Kind
 from gritlite.rag.state_codec import Identity, decode, encode
-from gritlite.rag.state_files import Ledger
+from gritlite.rag.state_files import StateFiles
 from gritlite.rag.state_quantization import Number
 from gritlite.runtime.document import DocumentState
 from gritlite.runtime.llama import capabilities
@@ -22,7 +22,7 @@ class States:
     `budget` limits the bytes of all files together, and may be infinite.
     """
 
-    def __init__(self, ledger: Ledger, model: GritLM, numbers: Number, budget: float) -> None:
+    def __init__(self, ledger: StateFiles, model: GritLM, numbers: Number, budget: float) -> None:
         self.ledger = ledger
         self.budget = budget
         self._model = model
@@ -68,7 +68,7 @@ class States:
     def _ids(self, kind: Kind, embedded: str) -> list[int]:
         """The tokens that a state of a text has."""
         if kind == "exact":
-            return self._model.opening_tokens(embedded)
+            return self._model.prefix_tokens(embedded)
         return self._model.embed_tokens(embedded)[0]
 
     def _identity(self, kind: Kind) -> Identity:

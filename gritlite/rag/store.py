@@ -16,23 +16,23 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from gritlite.errors import EmptyTextError, FileError, UsageError
-from gritlite.modelfile.memory import cell_bytes
+from gritlite.modelfile.memory import kv_bytes_per_token
 from gritlite.prompt import QUESTION_FIELD
 from gritlite.rag import layouts
 from gritlite.rag.answer import StoreAnswer, Timings
-from gritlite.rag.cost_model import Costs, cheapest
+from gritlite.rag.cost_model import CostModel, cheapest
 from gritlite.rag.database import Database, check_there
 from gritlite.rag.extra import require_rag
 from gritlite.rag.folder import listing
 from gritlite.rag.indexing import Changes, Indexing, Pending, Progress
 from gritlite.rag.layouts import AUTO, LAYOUTS, READ, Choice, Kind, Layout, Sources
-from gritlite.rag.paths import Places
+from gritlite.rag.paths import StorePaths
 from gritlite.rag.reranking import reranked
-from gritlite.rag.search import Mode, Passage, Searching
+from gritlite.rag.search import Mode, Passage, Searcher
 from gritlite.rag.settings import Settings, StateNumbers
-from gritlite.rag.state_files import Ledger, Usage
+from gritlite.rag.state_files import StateFiles, Usage
 from gritlite.rag.state_quantization import SHARE_OF_F16, Number
-from gritlite.rag.state_source import Gathering
+from gritlite.rag.state_source import StateSource
 from gritlite.rag.states import States
 from gritlite.rag.vectors import Form, check_form
 from gritlite.rag.write_lock import writing
@@ -74,10 +74,10 @@ class Store:
         self.model = model
         self.settings = settings
         self._database = database  # writing has a connection of its own, and searches go on
-        self._places = Places(path.parent)
+        self._places = StorePaths(path.parent)
         self._states = self._states_in(database)
-        self._costs = Costs(database)
-        self._searching = Searching(database, self._places, settings.vectors)
+        self._costs = CostModel(database)
+        self._searching = Searcher(database, self._places, settings.vectors)
         self._turn = threading.RLock()
 
     @classmethod
@@ -190,7 +190,7 @@ class Store:
             return 0
         prompt = len(self.model.embed_tokens("a")[0]) - len(self.model.tokenize("a"))
         tokens = pending.tokens + pending.chunks * prompt
-        each = cell_bytes(self.model.file) * SHARE_OF_F16[self.settings.states]
+        each = kv_bytes_per_token(self.model.file) * SHARE_OF_F16[self.settings.states]
         return int(min(tokens * each, self._states.budget))
 
     def embed(self, *, progress: Progress = lambda *_: None) -> None:
@@ -253,7 +253,7 @@ class Store:
         read = passages[::-1]  # a model heeds most what stands last, so the best does
         if layout == AUTO:  # an opening has no place behind a chat's past
             layout = "document-then-query" if history else self._cheapest(read, recompute)
-        gathered = Gathering(self.model, self._states, self._costs, self._turn, read)
+        gathered = StateSource(self.model, self._states, self._costs, self._turn, read)
         prompt = layouts.prompt(
             layout,
             Sources(
@@ -357,7 +357,7 @@ class Store:
         settings = self.settings
         if settings.states == "none":
             return None
-        ledger = Ledger(self.path, database)
+        ledger = StateFiles(self.path, database)
         return States(ledger, self.model, settings.states, settings.states_budget or math.inf)
 
     def state_usage(self, kind: Kind | None = None) -> Usage:

@@ -18,7 +18,7 @@ import numpy as np
 
 from gritlite.errors import ClosedError, InputTooLongError, UsageError
 from gritlite.runtime.document import Document
-from gritlite.runtime.kv_cache import SEQUENCES, Cells
+from gritlite.runtime.kv_cache import SEQUENCES, KVCache
 from gritlite.runtime.llama import Context, ContextOptions, Sampler, SamplingOptions, Weights
 from gritlite.runtime.scheduler import Turns
 
@@ -57,7 +57,7 @@ class Engine:
         self.evaluated = 0  # tokens evaluated since the start
         self._turns = turns
         self._threads = threads
-        self._cells: Cells | None = None
+        self._cells: KVCache | None = None
         self._lock = threading.Lock()
         self._owner: Answer | None = None
         self._owner_seen = 0.0
@@ -82,7 +82,7 @@ class Engine:
         finally:
             self._owner_seen = time.monotonic()
 
-    def _ready_cells(self) -> Cells:
+    def _ready_cells(self) -> KVCache:
         if self._closed:
             raise ClosedError
         if self._cells is None:
@@ -92,16 +92,18 @@ class Engine:
                 threads=self._threads,
                 n_seq_max=SEQUENCES,
             )
-            self._cells = Cells(Context(self.weights, options))
+            self._cells = KVCache(Context(self.weights, options))
         return self._cells
 
-    def _evaluate(self, cells: Cells, answer: "Answer") -> bool:
+    def _evaluate(self, cells: KVCache, answer: "Answer") -> bool:
         if not self._put(cells, answer.document, lambda: answer.cancelled):
             return False
         kept = cells.keep(answer.tokens[:-1])  # the last one is evaluated for its logits
         return self._add(cells, answer.tokens[kept:], lambda: answer.cancelled)
 
-    def _put(self, cells: Cells, document: Document | None, cancelled: Callable[[], bool]) -> bool:
+    def _put(
+        self, cells: KVCache, document: Document | None, cancelled: Callable[[], bool]
+    ) -> bool:
         """Bring the cells to a document; False when cancelled meanwhile."""
         if cells.holds(document):
             return True
@@ -117,7 +119,7 @@ class Engine:
                     return True
                 self.evaluated += read
 
-    def _add(self, cells: Cells, tokens: Sequence[int], cancelled: Callable[[], bool]) -> bool:
+    def _add(self, cells: KVCache, tokens: Sequence[int], cancelled: Callable[[], bool]) -> bool:
         """Evaluate tokens behind those that the cells hold; False when cancelled meanwhile."""
         for start in range(0, len(tokens), PREFILL_TOKENS):
             if cancelled():

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from gritlite.runtime.document import Document, JoinedState
 from gritlite.runtime.llama import Batch, Context
-from gritlite.runtime.llama.batch_padding import filled
+from gritlite.runtime.llama.batch_padding import padded_count
 from gritlite.runtime.llama.sequence_state import without_first
 
-SEQUENCES = 2  # that a context for `Cells` has
+SEQUENCES = 2  # that a context for `KVCache` has
 _BESIDE = 1  # the sequence in which a part is moved to its place
 
 
-class Cells:
+class KVCache:
     """Sequence 0 of a context, which has `SEQUENCES` where documents come in. Not thread-safe.
 
     A document state, where there is one, takes the positions before the tokens.
@@ -47,7 +47,7 @@ class Cells:
     def add(self, tokens: Sequence[int], outputs: NDArray[np.bool_]) -> None:
         """Evaluate the next tokens; `outputs` marks those whose logits are wanted, bool [n]."""
         start = self._first + len(self._tokens)
-        count = filled(len(tokens), start, self.context.weights)
+        count = padded_count(len(tokens), start, self.context.weights)
         fills = count - len(tokens) if start + count <= self.context.options.n_ctx else 0
         if fills:
             nothing = np.zeros(fills, np.bool_)

@@ -379,7 +379,7 @@ class GritLM:
             raise EmptyTextError("the answer is empty: there is nothing to score")
         return self._scorer.score(before + after, len(before), cancel)
 
-    def clear_cells(self) -> None:
+    def clear_cache(self) -> None:
         """Forget what was read for the last answer, so that the next reads everything anew."""
         self._check_open()
         self._engine.forget()
@@ -408,13 +408,13 @@ class GritLM:
         Keys are rotated to their new positions, so that no two documents overlap; the
         BOS token of the first stands for all. The first `recompute` tokens of each but
         the first are read anew, seeing the documents before (as LegoLink of EPIC, arXiv
-        2410.15332); of `opening_state` its whole length makes the cells those of a full
+        2410.15332); of `prefix_state` its whole length makes the cells those of a full
         prefill.
         Raises UsageError for no states, or for those of different models or kinds.
         """
         return joined(states, bos=0 if self.bos is None else 1, recompute=recompute)
 
-    def opening_tokens(self, text: str) -> list[int]:
+    def prefix_tokens(self, text: str) -> list[int]:
         """The tokens of a chat up to the blank line behind a text that begins its first message.
 
         Raises EmptyTextError.
@@ -427,7 +427,7 @@ class GritLM:
         word = self._embedder.tokenizer.plain(_WORD, continues=True)
         return [*self._chats().opening(), *tokens[: -len(word)].tolist()]
 
-    def opening_state(self, text: str) -> DocumentState:
+    def prefix_state(self, text: str) -> DocumentState:
         """The state of a text read causally at the beginning of a user's message.
 
         A chat that goes on from it answers as one whose first message begins with the
@@ -435,7 +435,7 @@ class GritLM:
         one token with the line before and is another here. Raises EmptyTextError, and
         InputTooLongError for a text that the context cannot hold.
         """
-        tokens = self.opening_tokens(text)
+        tokens = self.prefix_tokens(text)
         data = self._engine.state(tokens)
         return DocumentState(
             ids=tuple(tokens),
@@ -531,7 +531,7 @@ class GritLM:
         full the oldest turns are left out (Answer.dropped says how many
         messages), and without `stream` a warning says so.
 
-        With a `document` (see `document_state`, `opening_state`, `join_states`) the
+        With a `document` (see `document_state`, `prefix_state`, `join_states`) the
         chat is about a text that is not read again: it follows the document's state,
         and `wording` is how each user message asks, with it at `{question}`.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.errors import CancelledError, ClosedError, InputTooLongError, UsageError
-from gritlite.runtime.kv_cache import Cells
+from gritlite.runtime.kv_cache import KVCache
 from gritlite.runtime.llama import Context, ContextOptions, Weights
 from gritlite.runtime.llama.context import grown
 from gritlite.runtime.scheduler import Turns
@@ -32,7 +32,7 @@ class Scorer:
         self._turns = turns
         self._n_ctx = n_ctx
         self._threads = threads
-        self._cells: Cells | None = None
+        self._cells: KVCache | None = None
         self._lock = threading.Lock()
         self._closed = False
 
@@ -94,7 +94,7 @@ class Scorer:
         if wrong is not None:
             raise UsageError(f"{wrong} is no token: ids go from 0 to {self._weights.n_vocab - 1}")
 
-    def _ready_cells(self, count: int) -> Cells:
+    def _ready_cells(self, count: int) -> KVCache:
         """The cells, in a context made twice as large or more when there are too few."""
         self._check_open()
         if self._cells is None or self._cells.context.options.n_ctx < count:
@@ -105,7 +105,7 @@ class Scorer:
                 threads=self._threads,
                 all_logits=True,
             )
-            self._cells = Cells(Context(self._weights, options))
+            self._cells = KVCache(Context(self._weights, options))
         return self._cells
 
     def _check_open(self) -> None:

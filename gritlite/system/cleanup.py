@@ -18,7 +18,7 @@ _REMOVE_AFTERWARDS = 'read -r _; rm -rf "$0" || { sleep 1; rm -rf "$0"; }'
 
 
 @contextlib.contextmanager
-def removed_afterwards(folder: Path) -> Iterator[None]:
+def removed_on_exit(folder: Path) -> Iterator[None]:
     """Have a folder removed when the block ends, or this process in it."""
     with contextlib.ExitStack() as stack:
         if os.name == "posix":

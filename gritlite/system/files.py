@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gritlite.errors import FileError, OutputExistsError
-from gritlite.system.cleanup import removed_afterwards
+from gritlite.system.cleanup import removed_on_exit
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _OF_WRITES = (errno.EFBIG, errno.EROFS, errno.EPERM, *DISK_FULL)
@@ -81,7 +81,7 @@ def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
                 suffix=".part",
                 ignore_cleanup_errors=True,
             )
-        with hidden as name, removed_afterwards(Path(name)):
+        with hidden as name, removed_on_exit(Path(name)):
             new, old = Path(name) / "new", Path(name) / "old"
             new.mkdir()
             yield new

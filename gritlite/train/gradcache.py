@@ -22,7 +22,7 @@ def backward(
 ) -> float:
     """Add the gradient of `loss_of(encode(texts))` to the parameters; returns the loss.
 
-    No graph holds more than about `most` tokens. Costs one more forward pass
+    No graph holds more than about `most` tokens. CostModel one more forward pass
     than the plain way, which is taken when everything fits.
     """
     parts = _parts(texts, most)

@@ -7,7 +7,7 @@ import gguf
 import numpy as np
 import pytest
 
-from gritlite.convert import Report, convert, stamp
+from gritlite.convert import Report, add_grit_metadata, convert
 from gritlite.errors import ArchitectureError, FormatError
 from gritlite.modelfile.header import read_header
 from gritlite.prompt import EMBED_PROMPT_KEY, EmbedFormat, is_grit
@@ -126,7 +126,7 @@ def test_keys_are_the_same_bytes_but_for_those_that_change(plain: Path, tmp_path
 
 
 def test_a_prompt_of_its_own_is_kept(plain: Path, tmp_path: Path) -> None:
-    stamp(plain, tmp_path / "stamped.gguf", force=True)
+    add_grit_metadata(plain, tmp_path / "stamped.gguf", force=True)
     data = (tmp_path / "stamped.gguf").read_bytes()
     (tmp_path / "stamped.gguf").write_bytes(data.replace(b"<|embed|>\n", b"<|other|>\n"))
     convert(tmp_path / "stamped.gguf", tmp_path / "model.gguf", "q8_0")

@@ -1,4 +1,4 @@
-"""stamp() adds the GRIT keys and leaves every other byte as it was."""
+"""add_grit_metadata() adds the GRIT keys and leaves every other byte as it was."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import gguf
 import numpy as np
 import pytest
 
-from gritlite.convert import convert, stamp
+from gritlite.convert import add_grit_metadata, convert
 from gritlite.errors import FileError, FormatError, OutputExistsError
 from gritlite.modelfile.header import read_header
 from gritlite.prompt import EMBED_PROMPT_KEY, EmbedFormat, is_grit
@@ -37,7 +37,7 @@ def plain(tmp_path: Path) -> Path:
 
 def test_keys_and_tensors_are_the_same_bytes(plain: Path, tmp_path: Path) -> None:
     output = tmp_path / "stamped.gguf"
-    stamp(plain, output)
+    add_grit_metadata(plain, output)
     before, after = read_header(plain), read_header(output)
     old, new = plain.read_bytes(), output.read_bytes()
     assert after.alignment == before.alignment == 64
@@ -58,12 +58,12 @@ def test_keys_and_tensors_are_the_same_bytes(plain: Path, tmp_path: Path) -> Non
 
 def test_keys_that_stand_already_are_replaced(plain: Path, tmp_path: Path) -> None:
     once, twice = tmp_path / "once.gguf", tmp_path / "twice.gguf"
-    stamp(plain, once)
+    add_grit_metadata(plain, once)
     data = once.read_bytes()
     other = data.replace(b"<|embed|>\n", b"<|other|>\n")
     assert other != data
     once.write_bytes(other)
-    stamp(once, twice)
+    add_grit_metadata(once, twice)
     assert read_header(twice).metadata[EMBED_PROMPT_KEY] == "<|embed|>\n"
     assert twice.read_bytes() == data
 
@@ -71,7 +71,7 @@ def test_keys_that_stand_already_are_replaced(plain: Path, tmp_path: Path) -> No
 def test_a_stamped_model_computes_the_same(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "model")
     convert(folder, tmp_path / "model.gguf", "q8_0")
-    stamp(tmp_path / "model.gguf", tmp_path / "stamped.gguf")
+    add_grit_metadata(tmp_path / "model.gguf", tmp_path / "stamped.gguf")
     results = []
     for name in ("model", "stamped"):
         with loaded(tmp_path / f"{name}.gguf") as model:
@@ -84,22 +84,22 @@ def test_a_file_without_tensors(tmp_path: Path) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    stamp(tmp_path / "vocab.gguf", tmp_path / "stamped.gguf")
+    add_grit_metadata(tmp_path / "vocab.gguf", tmp_path / "stamped.gguf")
     assert is_grit(read_header(tmp_path / "stamped.gguf").metadata)
 
 
 def test_refusals_leave_no_file(plain: Path, tmp_path: Path) -> None:
     output = tmp_path / "stamped.gguf"
     with pytest.raises(FileError):
-        stamp(tmp_path / "nothing.gguf", output)
+        add_grit_metadata(tmp_path / "nothing.gguf", output)
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(plain.read_bytes()[:-50])
     with pytest.raises(FormatError):
-        stamp(broken, output)
+        add_grit_metadata(broken, output)
     assert not output.exists()
     output.write_bytes(b"mine")
     with pytest.raises(OutputExistsError):
-        stamp(plain, output)
+        add_grit_metadata(plain, output)
     assert output.read_bytes() == b"mine"
-    stamp(plain, plain, force=True)
+    add_grit_metadata(plain, plain, force=True)
     assert is_grit(read_header(plain).metadata)

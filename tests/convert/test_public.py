@@ -4,5 +4,11 @@ import gritlite.convert
 
 
 def test_all_names_what_is_there() -> None:
-    assert gritlite.convert.__all__ == ["Progress", "Report", "convert", "stamp", "write_adapter"]
+    assert gritlite.convert.__all__ == [
+        "Progress",
+        "Report",
+        "add_grit_metadata",
+        "convert",
+        "write_adapter",
+    ]
     assert all(hasattr(gritlite.convert, name) for name in gritlite.convert.__all__)

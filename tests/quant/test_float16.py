@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gritlite.quant import float16
-from gritlite.quant.float16 import to_half, to_single
+from gritlite.quant.float16 import to_float16, to_float32
 
 EVERY = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
 
@@ -27,19 +27,19 @@ def way(request, monkeypatch):
 def test_the_numbers_are_numpys():
     values = between()
     assert np.array_equal(
-        to_half(values).view(np.uint16), values.astype(np.float16).view(np.uint16)
+        to_float16(values).view(np.uint16), values.astype(np.float16).view(np.uint16)
     )
     finite = EVERY[np.isfinite(EVERY)]
-    assert np.array_equal(to_single(finite), finite.astype(np.float32))
+    assert np.array_equal(to_float32(finite), finite.astype(np.float32))
 
 
 @pytest.mark.usefixtures("way")
 def test_arrays_that_c_could_not_read():
     rows = np.arange(64, dtype=np.float32).reshape(8, 8)
-    assert np.array_equal(to_half(rows.T), rows.T)
+    assert np.array_equal(to_float16(rows.T), rows.T)
     unaligned = np.frombuffer(b"x" + rows.astype(np.float16).tobytes(), np.uint8)[1:]
-    assert np.array_equal(to_single(unaligned.view(np.float16)), rows.ravel())
-    assert to_half(rows[:0]).shape == (0, 8)
+    assert np.array_equal(to_float32(unaligned.view(np.float16)), rows.ravel())
+    assert to_float16(rows[:0]).shape == (0, 8)
 
 
 def test_ggml_is_used_here():

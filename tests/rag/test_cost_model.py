@@ -2,7 +2,7 @@
 
 import pytest
 
-from gritlite.rag.cost_model import Costs, cheapest
+from gritlite.rag.cost_model import CostModel, cheapest
 from gritlite.rag.database import Database
 from gritlite.rag.store import Store
 from tests.rag.documents import notes
@@ -18,7 +18,7 @@ def database(tmp_path):
 
 
 def test_a_cost_follows_what_is_measured(database):
-    costs = Costs(database)
+    costs = CostModel(database)
     assert costs.seconds("read", 100) is None
     costs.note("read", 31, 5.0)  # too few to tell
     assert costs.seconds("read", 100) is None
@@ -27,7 +27,7 @@ def test_a_cost_follows_what_is_measured(database):
     costs.note("read", 100, 1.0)
     assert costs.seconds("read", 100) == pytest.approx(0.75)
     assert costs.seconds("load", 100) is None
-    assert Costs(database).seconds("read", 100) == pytest.approx(0.75)
+    assert CostModel(database).seconds("read", 100) == pytest.approx(0.75)
 
 
 TWO = [(400, True), (600, True)]
@@ -50,7 +50,7 @@ TWO = [(400, True), (600, True)]
     ],
 )
 def test_the_cheapest(database, load, read, passages, recompute, layout):
-    costs = Costs(database)
+    costs = CostModel(database)
     for work, seconds in (("load", load), ("read", read)):
         if seconds is not None:
             costs.note(work, 1000, seconds)
@@ -58,7 +58,7 @@ def test_the_cheapest(database, load, read, passages, recompute, layout):
 
 
 def test_what_was_too_slow_is_tried_again(database):
-    costs = Costs(database)
+    costs = CostModel(database)
     costs.note("read", 1000, 1.0)
     costs.note("load", 1000, 1.5)
     chosen = [cheapest(costs, TWO, 0) for _ in range(10)]

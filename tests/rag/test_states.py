@@ -212,7 +212,7 @@ def test_new_states_make_those_of_earlier_runs_go(tmp_path, tiny_model, folder):
 
 def test_a_state_larger_than_the_budget_makes_none_go(store, tiny_model):
     before = files(store)
-    state = tiny_model.opening_state("a long walk " * 60)
+    state = tiny_model.prefix_state("a long walk " * 60)
     store._states.budget = maintenance.info(store.path).states.bytes
     store._states.keep(1, "exact", state)
     assert files(store) == before

@@ -1,4 +1,4 @@
-"""Batches that are filled up: when they are, and that nothing sees what fills them."""
+"""Padded batches: when a batch is padded, and that nothing sees the padding."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,7 @@ import pytest
 from gritlite import GritLM
 from gritlite.runtime import kv_cache
 from gritlite.runtime.llama import Context
-from gritlite.runtime.llama.batch_padding import TILE, filled
+from gritlite.runtime.llama.batch_padding import TILE, padded_count
 
 SMALL = SimpleNamespace(n_layer=30, n_embd=576, n_params=134_515_008, on_gpu=False)
 LARGE = SimpleNamespace(n_layer=32, n_embd=4096, n_params=7_241_732_096, on_gpu=False)
@@ -29,9 +29,9 @@ GREEDY = {"temperature": 0, "max_tokens": 12}
     ],
 )
 def test_when_a_batch_is_filled_up(weights, tokens, behind, wanted):
-    assert filled(tokens, behind, weights) == wanted
+    assert padded_count(tokens, behind, weights) == wanted
     on_gpu = SimpleNamespace(**{**vars(weights), "on_gpu": True})
-    assert filled(tokens, behind, on_gpu) == tokens
+    assert padded_count(tokens, behind, on_gpu) == tokens
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def always(monkeypatch):
         asked.append((tokens, behind))
         return max(tokens, TILE)
 
-    monkeypatch.setattr(kv_cache, "filled", fill)
+    monkeypatch.setattr(kv_cache, "padded_count", fill)
     return asked
 
 
@@ -52,7 +52,7 @@ def test_nothing_sees_what_fills_a_batch(tiny_file, case, request):
     prompt = "The inn was founded by Ada Brown in 1850. "
     with GritLM(tiny_file(case), threads=1) as model:
         tokens = model.tokenize(prompt)
-        state = model.opening_state(prompt)
+        state = model.prefix_state(prompt)
         wanted = model.generate(prompt, stream=True, **GREEDY)
         list(wanted)
         logits = model.logits(tokens, 5)
@@ -63,7 +63,7 @@ def test_nothing_sees_what_fills_a_batch(tiny_file, case, request):
         again = model.logits(tokens, 5)
         assert np.abs(again - logits).max() < 0.02 * np.abs(logits).max()
         assert found.generated == wanted.generated
-        assert len(model.opening_state(prompt).data) == len(state.data)
+        assert len(model.prefix_state(prompt).data) == len(state.data)
     assert asked
 
 

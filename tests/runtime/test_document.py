@@ -358,7 +358,7 @@ def test_an_opening_state_answers_as_the_whole_message(
     tiny_file: Callable[..., Path], case: str
 ) -> None:
     with GritLM(tiny_file(case), threads=1) as model:
-        state = model.opening_state(DOCUMENT)
+        state = model.prefix_state(DOCUMENT)
         assert (state.attention, state.opens_message) == ("causal", True)
         for question in QUESTIONS:
             answer = model.chat([user(question)], stream=True, document=state, **GREEDY)
@@ -375,7 +375,7 @@ def test_an_opening_state_answers_as_the_whole_message(
 
 
 def test_an_opening_state_goes_on_for_many_turns(tiny_model: GritLM) -> None:
-    state = tiny_model.opening_state(DOCUMENT)
+    state = tiny_model.prefix_state(DOCUMENT)
     messages = [user("Who founded it?")]
     letters = {**GREEDY, "grammar": "root ::= [a-z]{20}"}
     first = tiny_model.chat(messages, stream=True, document=state, **letters)
@@ -386,7 +386,7 @@ def test_an_opening_state_goes_on_for_many_turns(tiny_model: GritLM) -> None:
 
 
 def test_joined_openings_share_the_first_ones_head(tiny_model: GritLM) -> None:
-    one, two = (tiny_model.opening_state(text) for text in (DOCUMENT, SECOND))
+    one, two = (tiny_model.prefix_state(text) for text in (DOCUMENT, SECOND))
     assert one.head == two.head > 1
     both = tiny_model.join_states([one, two])
     assert both.tokens == one.tokens + two.tokens - one.head
@@ -401,7 +401,7 @@ def test_openings_that_are_read_anew_answer_as_a_full_prefill(
 ) -> None:
     texts = (DOCUMENT.strip(), SECOND.strip(), DOCUMENT.strip())
     with GritLM(tiny_file(case), threads=1) as model:
-        states = [model.opening_state(text) for text in texts]
+        states = [model.prefix_state(text) for text in texts]
         state = model.join_states(states, recompute=10_000)
         before = model._engine.evaluated
         answer = model.chat([user("Who?")], stream=True, document=state, **GREEDY)
@@ -422,7 +422,7 @@ def test_the_first_tokens_of_a_joined_state_see_what_stands_before(
     tiny_model: GritLM, causally: bool, recompute: int
 ) -> None:
     """Against a context in which the same passes are run by hand."""
-    make = tiny_model.opening_state if causally else tiny_model.document_state
+    make = tiny_model.prefix_state if causally else tiny_model.document_state
     one, two = make(DOCUMENT), make(SECOND)
     found = logits_after(tiny_model, tiny_model.join_states([one, two], recompute=recompute))
     left_out = one.head if causally else int(tiny_model.bos is not None)
@@ -450,12 +450,12 @@ def test_the_first_tokens_of_a_joined_state_see_what_stands_before(
 def test_joined_states_need_no_more_room_than_their_cells(tiny_path: Path, recompute: int) -> None:
     """Openings whose cells leave no room for the head that each but the first has, too."""
     with GritLM(tiny_path, threads=1, context_length=512) as model:
-        states = [model.opening_state(DOCUMENT)]
+        states = [model.prefix_state(DOCUMENT)]
         while (joined := model.join_states(states, recompute=recompute)).tokens < 505:
             room = 510 - joined.tokens
             texts = [DOCUMENT, *("red " * n for n in range(60, 0, -1))]
-            fitting = (t for t in texts if len(model.opening_tokens(t)) - states[0].head <= room)
-            states.append(model.opening_state(next(fitting)))
+            fitting = (t for t in texts if len(model.prefix_tokens(t)) - states[0].head <= room)
+            states.append(model.prefix_state(next(fitting)))
         assert 512 - joined.tokens < states[0].head
         answer = model.generate("a", stream=True, document=joined, temperature=0)
         list(answer)
@@ -465,7 +465,7 @@ def test_joined_states_need_no_more_room_than_their_cells(tiny_path: Path, recom
 def test_what_is_given_up_half_way_leaves_nothing(tiny_path: Path) -> None:
     with GritLM(tiny_path, threads=1, context_length=512) as model:
         plain = model.generate("Who founded the inn?", **GREEDY)
-        states = [model.opening_state(text) for text in (DOCUMENT, SECOND)]
+        states = [model.prefix_state(text) for text in (DOCUMENT, SECOND)]
         joined = model.join_states(states, recompute=10_000)
         answer = model.chat([user("Who?")], stream=True, document=joined, **GREEDY)
         cells = model._engine._cells
@@ -491,13 +491,13 @@ def test_a_negative_number_of_tokens_to_recompute(tiny_model: GritLM) -> None:
 
 
 def test_states_of_two_kinds_and_messages_before_an_opening(tiny_model: GritLM) -> None:
-    opening = tiny_model.opening_state(DOCUMENT)
+    opening = tiny_model.prefix_state(DOCUMENT)
     with pytest.raises(UsageError, match="of different kinds"):
         tiny_model.join_states([opening, tiny_model.document_state(DOCUMENT)])
     with pytest.raises(UsageError, match="no message can stand before it"):
         tiny_model.chat([{"role": "system", "content": "Hi."}, user("Who?")], document=opening)
     with pytest.raises(EmptyTextError):
-        tiny_model.opening_state("")
+        tiny_model.prefix_state("")
 
 
 def test_an_opening_that_the_context_cannot_hold(tiny_path: Path) -> None:
@@ -505,7 +505,7 @@ def test_an_opening_that_the_context_cannot_hold(tiny_path: Path) -> None:
         GritLM(tiny_path, threads=1, context_length=64) as model,
         pytest.raises(InputTooLongError, match="but the context holds 64"),
     ):
-        model.opening_state(DOCUMENT)
+        model.prefix_state(DOCUMENT)
 
 
 def test_another_wording(tiny_model: GritLM) -> None:

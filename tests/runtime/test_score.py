@@ -65,13 +65,13 @@ def test_what_sequences_begin_with_is_evaluated_once(
 def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that fills with the number of tokens of each pass."""
     passes: list[int] = []
-    add = score.Cells.add
+    add = score.KVCache.add
 
-    def counted(self: score.Cells, tokens: list[int], outputs: np.ndarray) -> None:
+    def counted(self: score.KVCache, tokens: list[int], outputs: np.ndarray) -> None:
         passes.append(len(tokens))
         add(self, tokens, outputs)
 
-    monkeypatch.setattr(score.Cells, "add", counted)
+    monkeypatch.setattr(score.KVCache, "add", counted)
     return passes
 
 

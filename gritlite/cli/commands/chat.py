@@ -11,7 +11,7 @@ import click
 from gritlite.cli.shared.options import load, model_options
 
 if TYPE_CHECKING:
-    from gritlite.cli.shared.respondents import Partner
+    from gritlite.cli.shared.respondents import Respondent
     from gritlite.runtime.model import GritLM
 
 
@@ -71,7 +71,7 @@ def command(
             gpu_layers=gpu_layers,
             context_length=context_length,
         ) as loaded,
-        _partner(loaded, store_path, options) as partner,
+        _respondent(loaded, store_path, options) as respondent,
     ):
         from gritlite.cli.shared.session import Session
 
@@ -79,31 +79,31 @@ def command(
         if message is None:
             from gritlite.cli.shared.terminal import Terminal
 
-            Terminal(loaded, session, partner).run()
+            Terminal(loaded, session, respondent).run()
             return
         from gritlite.cli.shared.answers import say_how_it_ended, show
 
         session.ask(message)
-        with partner.answer(session.messages) as answer:
+        with respondent.answer(session.messages) as answer:
             show(answer)
-        if sources := partner.sources():
+        if sources := respondent.sources():
             click.echo(sources)
         say_how_it_ended(answer, loaded.context_length)
 
 
 @contextmanager
-def _partner(
+def _respondent(
     model: "GritLM", store_path: Path | None, options: dict[str, Any]
-) -> Iterator["Partner"]:
-    from gritlite.cli.shared.respondents import ModelPartner, StorePartner
+) -> Iterator["Respondent"]:
+    from gritlite.cli.shared.respondents import ModelRespondent, StoreRespondent
 
     if store_path is None:
-        yield ModelPartner(model, options)
+        yield ModelRespondent(model, options)
         return
     from gritlite.rag.store import Store
 
     with Store.open(store_path, model, create=False) as store:
-        yield StorePartner(store, options)
+        yield StoreRespondent(store, options)
 
 
 def _constraint(grammar: Path | None, json_schema: Path | None) -> dict[str, str]:

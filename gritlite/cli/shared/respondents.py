@@ -32,7 +32,7 @@ class Said(Iterator[str], Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-class Partner(Protocol):
+class Respondent(Protocol):
     """Answers messages."""
 
     def answer(self, messages: Messages) -> Said:
@@ -42,7 +42,7 @@ class Partner(Protocol):
         """Lines that say what the last answer is from; may be empty."""
 
 
-class ModelPartner:
+class ModelRespondent:
     """A model that knows what it was trained on."""
 
     def __init__(self, model: "GritLM", options: Mapping[str, Any]) -> None:
@@ -58,7 +58,7 @@ class ModelPartner:
         return ""
 
 
-class StorePartner:
+class StoreRespondent:
     """A model that answers from the passages of a store that suit the last message."""
 
     def __init__(self, store: "Store", options: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from gritlite.cli.shared.answers import (
     tell_dropped,
 )
 from gritlite.cli.shared.console import system_message
-from gritlite.cli.shared.respondents import Partner
+from gritlite.cli.shared.respondents import Respondent
 from gritlite.cli.shared.session import Session
 from gritlite.cli.shared.text_input import read_text
 from gritlite.errors import GritLiteError, OutputExistsError, UsageError
@@ -38,12 +38,12 @@ Ctrl-C stops an answer. A space before a / makes it a message."""
 
 
 class Terminal:
-    """A chat between a person at a terminal and a partner; `model` is the partner's."""
+    """A chat between a person at a terminal and a respondent; `model` is the respondent's."""
 
-    def __init__(self, model: "GritLM", session: Session, partner: Partner) -> None:
+    def __init__(self, model: "GritLM", session: Session, respondent: Respondent) -> None:
         self._model = model
         self._session = session
-        self._partner = partner
+        self._respondent = respondent
         self._dropped = 0
         self._running = True
         self._commands: Mapping[str, Callable[[str], None]] = {
@@ -94,7 +94,7 @@ class Terminal:
         session.ask(text)
         answered = False
         try:
-            with self._partner.answer(session.messages) as answer, interrupt_cancels(answer):
+            with self._respondent.answer(session.messages) as answer, interrupt_cancels(answer):
                 show(answer)
             stopped = answer.finish_reason == "cancelled"
             answered = bool(answer.text) or not stopped
@@ -103,7 +103,7 @@ class Terminal:
                 session.withdraw()
         if answered:
             session.answer(answer.text)
-            if sources := self._partner.sources():
+            if sources := self._respondent.sources():
                 click.echo(sources)
         if stopped:
             tell("stopped" if answered else "stopped before it began: the question is taken back")

@@ -2,7 +2,7 @@
 
 ggml's flash attention takes 64 queries at a time (GGML_FA_TILE_Q of ggml-cpu/common.h); smaller
 batches take a path on which a query and a cell cost more than twice as much. Behind many cells a
-batch of somewhat fewer tokens is faster when it is filled up with tokens that nothing sees.
+batch of somewhat fewer tokens is faster when it is padded with tokens that nothing sees.
 The two costs were measured, as parts of what the rest of a token costs (docs/speed.md).
 """
 
@@ -12,8 +12,8 @@ TILE = 64
 _FEW, _TILED = 17.0, 7.0  # of a query and cell, by how it is computed
 
 
-def filled(tokens: int, cells: int, weights: Weights) -> int:
-    """The tokens to evaluate for so many behind so many cells: as many, or a tile of them."""
+def padded_count(tokens: int, cells: int, weights: Weights) -> int:
+    """The number of tokens to evaluate: `tokens`, or 64 where padding to a full tile is faster."""
     if tokens >= TILE or weights.on_gpu:
         return tokens
     # the multiplications of attention beside those with weights

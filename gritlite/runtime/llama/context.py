@@ -24,7 +24,7 @@ from gritlite.errors import (
     OutOfMemoryError,
     UsageError,
 )
-from gritlite.runtime.llama.hidden_states import Tap, Watch
+from gritlite.runtime.llama.hidden_states import HiddenStates, Watch
 from gritlite.runtime.llama.library import C, forget_messages, last_message
 from gritlite.runtime.llama.signals import signals_deferred
 from gritlite.runtime.llama.weights import Weights
@@ -106,7 +106,7 @@ class Context:
             raise UsageError(f"n_seq_max is {options.n_seq_max}: expected 1 to {MAX_SEQUENCES}")
         self.options = options
         self.weights = weights
-        self._tap = Tap(weights.n_embd, watch) if options.hidden else None
+        self._tap = HiddenStates(weights.n_embd, watch) if options.hidden else None
         self._show_nodes = _ask_callback(show_nodes) if show_nodes else None
         forget_messages()
         with signals_deferred():  # llama.cpp's log calls back

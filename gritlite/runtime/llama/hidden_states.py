@@ -23,7 +23,7 @@ _FINAL_HIDDEN_STATE = b"result_norm"  # named so for every architecture, llama-g
 Watch = Callable[[MatrixInput], None]
 
 
-class Tap:
+class HiddenStates:
     """What one context's callback has seen in the pass at hand.
 
     `hidden` are the final hidden states, float32 [n_outputs, n_embd], None when
