@@ -19,7 +19,7 @@ from gritlite import __version__
 from gritlite.eval.classification import Classification
 from gritlite.eval.clustering import Clustering
 from gritlite.eval.encoder import Encoder
-from gritlite.eval.report import Report, subject, write_report
+from gritlite.eval.report import EvaluationReport, model_file, write_report
 from gritlite.eval.retrieval import Retrieval
 from gritlite.eval.sts import STS
 from gritlite.eval.task import Task
@@ -70,8 +70,8 @@ def main() -> None:
     versions = {"gritlite": __version__} | {
         name: version(name) for name in ("sentence-transformers", "torch")
     }
-    weights = replace(subject(options.folder / "model.safetensors"), name=options.folder.name)
-    report = Report(weights, versions, {}, tuple(scores), seconds={})
+    weights = replace(model_file(options.folder / "model.safetensors"), name=options.folder.name)
+    report = EvaluationReport(weights, versions, {}, tuple(scores), seconds={})
     write_report(report, options.json, force=True)
 
 

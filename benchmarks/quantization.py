@@ -26,7 +26,7 @@ from gritlite.errors import GritLiteError
 from gritlite.eval.encoder import Encoder, GritEncoder
 from gritlite.eval.exact_match import ExactMatch
 from gritlite.eval.fidelity.comparison import compare
-from gritlite.eval.fidelity.report import MEASURES, Comparison, write_json
+from gritlite.eval.fidelity.results import MEASURES, Comparison, write_json
 from gritlite.eval.perplexity import Perplexity
 from gritlite.eval.report import check_names
 from gritlite.eval.retrieval import Retrieval

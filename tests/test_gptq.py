@@ -13,8 +13,8 @@ from gritlite.errors import (
     OutputExistsError,
     UsageError,
 )
-from gritlite.gptq import solving
-from gritlite.gptq.solving import convert_to_gptq
+from gritlite.gptq import conversion
+from gritlite.gptq.conversion import convert_to_gptq
 from tests.sample_gguf import rewrite
 from tests.tiny import make_checkpoint
 
@@ -22,7 +22,7 @@ from tests.tiny import make_checkpoint
 @pytest.fixture(autouse=True)
 def extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the extra were installed."""
-    monkeypatch.setattr(solving, "find_spec", lambda _: True)
+    monkeypatch.setattr(conversion, "find_spec", lambda _: True)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_quantized_source(checkpoint: Path, text: Path, tmp_path: Path) -> Non
 def test_without_the_extra(
     checkpoint: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(solving, "find_spec", lambda _: None)
+    monkeypatch.setattr(conversion, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=r"GPTQ needs the package gptqmodel: .*\[gptq\]"):
         convert_to_gptq(checkpoint, tmp_path / "solved", [text])
 
@@ -79,9 +79,9 @@ def test_a_failure_gives_its_last_words_and_leaves_nothing(
     checkpoint: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = sorted(path.name for path in tmp_path.iterdir())
-    monkeypatch.setattr(solving, "_passes", lambda *_: [])
+    monkeypatch.setattr(conversion, "_passes", lambda *_: [])
     child = ["-c", "import sys; print(1, 2); sys.exit('torch: no room\\n\\nout of memory\\n')"]
-    monkeypatch.setattr(solving, "CHILD", (sys.executable, *child))
+    monkeypatch.setattr(conversion, "CHILD", (sys.executable, *child))
     seen: list[tuple[int, int]] = []
     with pytest.raises(LibraryError, match=r"^GPTQModel failed: out of memory$"):
         convert_to_gptq(

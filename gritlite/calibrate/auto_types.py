@@ -17,8 +17,13 @@ from gritlite.calibrate.sample import read_sample
 from gritlite.calibrate.sensitivity import TYPES, Importances, Losses, Sensitivity, SensitivityMeter
 from gritlite.errors import UsageError
 from gritlite.modelfile.header import GGUFFile
-from gritlite.quant.allocation import Option, smallest_loss, smallest_size
-from gritlite.quant.imatrix import by_matrix, check_layers, naming, read_imatrix
+from gritlite.quant.bit_allocation import TypeOption, minimize_loss, minimize_size
+from gritlite.quant.imatrix import (
+    check_layers,
+    errors_name_file,
+    importance_by_matrix,
+    read_imatrix,
+)
 from gritlite.quant.mixtures import Types, mixtures, quantizable, tensor_bytes
 from gritlite.quant.types import TARGETS
 from gritlite.runtime.model import GritLM
@@ -70,10 +75,10 @@ def read_meter(model: GritLM, texts: Sequence[Path], imatrix: Path | None) -> Se
 
 def _importances(path: Path, file: GGUFFile) -> Importances:
     read = read_imatrix(path)
-    with naming(path):
+    with errors_name_file(path):
         check_layers(read, [info.name for info in file.tensors])
         return {
-            info.name: by_matrix(
+            info.name: importance_by_matrix(
                 read.tensors[info.name].importance,
                 info.name,
                 info.elements // (info.shape[-1] * info.shape[-2]),
@@ -152,7 +157,7 @@ def fit_size(
     def worse(weight: float) -> tuple[str, float]:
         """What comes of a weight of embedding: see `_worse`."""
         progress(len(tried) + 1, _HALVINGS + 2)
-        chosen = smallest_loss(_options(meter.file, found, weight), room)
+        chosen = minimize_loss(_options(meter.file, found, weight), room)
         known = (each for each in tried.values() if each.types == _types(chosen))
         tried[weight] = next(known, None) or _choice(meter, chosen, rival)
         return _worse(tried[weight])
@@ -180,10 +185,10 @@ def fit_loss(meter: SensitivityMeter, found: Sensitivities, max_loss: float) -> 
     Raises UsageError if the largest types lose more.
     """
     options = _options(meter.file, found, _EQUAL)
-    largest = smallest_size(options, 0.0)
+    largest = minimize_size(options, 0.0)
     bound = max_loss
     while True:
-        chosen = smallest_size(options, bound)
+        chosen = minimize_size(options, bound)
         choice = _choice(meter, chosen)
         loss = _in_units(choice.losses.embed, choice.losses.generate, _EQUAL)
         if loss <= max_loss:
@@ -233,10 +238,10 @@ def _in_units(embed: float, generate: float, weight: float) -> float:
     return weight * embed / (1 - GOOD_COSINE) + (1 - weight) * generate / GOOD_KL
 
 
-def _options(file: GGUFFile, found: Sensitivities, weight: float) -> dict[str, list[Option]]:
+def _options(file: GGUFFile, found: Sensitivities, weight: float) -> dict[str, list[TypeOption]]:
     return {
         info.name: [
-            Option(
+            TypeOption(
                 type,
                 tensor_bytes(file, info, type),
                 _in_units(embed, found[info.name].generate[type], weight),
@@ -248,7 +253,7 @@ def _options(file: GGUFFile, found: Sensitivities, weight: float) -> dict[str, l
 
 
 def _choice(
-    meter: SensitivityMeter, chosen: Mapping[str, Option], rival: Rival | None = None
+    meter: SensitivityMeter, chosen: Mapping[str, TypeOption], rival: Rival | None = None
 ) -> Choice:
     sizes: Counter[GGMLQuantizationType] = Counter()
     for option in chosen.values():
@@ -259,5 +264,5 @@ def _choice(
     return Choice(types, known[0] if known else "q4_0", meter.together(types), rival)
 
 
-def _types(chosen: Mapping[str, Option]) -> Types:
+def _types(chosen: Mapping[str, TypeOption]) -> Types:
     return {name: option.type for name, option in chosen.items()}

@@ -18,7 +18,7 @@ from gritlite.calibrate.outputs import first_predicted, vectors
 from gritlite.calibrate.sample import Document, Sample
 from gritlite.errors import UsageError
 from gritlite.modelfile.header import GGUFFile, TensorInfo
-from gritlite.modelfile.reading import open_file, read_into
+from gritlite.modelfile.tensor_data import open_file, read_into
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import block_size, needs_imatrix
 from gritlite.runtime.model import GritLM

@@ -1,7 +1,13 @@
 """Trained weights in, one file out: checkpoints and GGUF files become GGUF of any type."""
 
 from gritlite.convert.adapter_gguf import write_adapter
-from gritlite.convert.conversion import Progress, Report, convert
+from gritlite.convert.conversion import ConversionProgress, ConversionReport, convert
 from gritlite.convert.grit_metadata import add_grit_metadata
 
-__all__ = ["Progress", "Report", "add_grit_metadata", "convert", "write_adapter"]
+__all__ = [
+    "ConversionProgress",
+    "ConversionReport",
+    "add_grit_metadata",
+    "convert",
+    "write_adapter",
+]

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from gritlite.convert.architectures import FEED_FORWARD, PROJECTIONS
 from gritlite.convert.checkpoint import Checkpoint
-from gritlite.convert.interleaving import heads_to_interleave, interleaved
 from gritlite.convert.lora_config import LoraConfig, read_lora_config
+from gritlite.convert.rope_permutation import heads_to_permute, permute_heads
 from gritlite.convert.safetensors import TensorEntry
 from gritlite.convert.source import ModelSource, SourceTensor
 from gritlite.errors import FileError, FormatError
-from gritlite.quant.choices import ModelFacts
+from gritlite.quant.type_selection import ModelSpec
 
 WEIGHTS = "adapter_model.safetensors"
 
@@ -37,7 +37,7 @@ PARTS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRankUpdate:
     """What is added to one tensor: scale * b @ a, of `a` [rank, in] and `b` [out, rank]."""
 
     a: NDArray[np.float32]
@@ -52,7 +52,7 @@ class LowRank:
 
 
 @dataclass(frozen=True)
-class Pair:
+class LoraPair:
     """Where one tensor's two matrices stand, and how many rows a head to interleave has."""
 
     a: TensorEntry
@@ -78,15 +78,15 @@ class _Module:
 class Adapter:
     """`pairs` are by the GGUF names of the tensors they adapt."""
 
-    def __init__(self, checkpoint: Checkpoint, pairs: Mapping[str, Pair]) -> None:
+    def __init__(self, checkpoint: Checkpoint, pairs: Mapping[str, LoraPair]) -> None:
         self.pairs = pairs
         self._checkpoint = checkpoint
-        self._last: tuple[str, LowRank] | None = None
+        self._last: tuple[str, LowRankUpdate] | None = None
 
     def __contains__(self, name: str) -> bool:
         return name in self.pairs
 
-    def read(self, name: str) -> LowRank:
+    def read(self, name: str) -> LowRankUpdate:
         """What is added to a tensor, with its rows in GGUF's order; the last one is remembered.
 
         Raises FileError if it cannot be read, FormatError for a NaN or an infinity.
@@ -95,11 +95,11 @@ class Adapter:
             self._last = (name, self._read(self.pairs[name]))
         return self._last[1]
 
-    def _read(self, pair: Pair) -> LowRank:
+    def _read(self, pair: LoraPair) -> LowRankUpdate:
         a, b = self._matrix(pair.a), self._matrix(pair.b)
         if pair.head_rows is not None:
-            b = interleaved(b, pair.head_rows)
-        return LowRank(a, b, pair.alpha / pair.rank)
+            b = permute_heads(b, pair.head_rows)
+        return LowRankUpdate(a, b, pair.alpha / pair.rank)
 
     def _matrix(self, entry: TensorEntry) -> NDArray[np.float32]:
         values = self._checkpoint.read_rows(entry.name, 0, entry.shape[0])
@@ -124,7 +124,7 @@ def open_adapter(folder: Path, base: ModelSource) -> Iterator[Adapter]:
         yield Adapter(checkpoint, _pairs(checkpoint, config, base))
 
 
-def _pairs(checkpoint: Checkpoint, config: LoraConfig, base: ModelSource) -> dict[str, Pair]:
+def _pairs(checkpoint: Checkpoint, config: LoraConfig, base: ModelSource) -> dict[str, LoraPair]:
     tensors = {tensor.name: tensor for tensor in base.tensors}
     found: dict[str, _Module] = {}
     for name, entry in checkpoint.tensors.items():
@@ -146,7 +146,7 @@ def _pairs(checkpoint: Checkpoint, config: LoraConfig, base: ModelSource) -> dic
         module.sides[match["side"]] = entry
     if not found:
         raise FormatError(f"{checkpoint.path} holds no tensors")
-    return {target: _pair(module, config, base.facts) for target, module in found.items()}
+    return {target: _pair(module, config, base.spec) for target, module in found.items()}
 
 
 def _gguf_name(match: re.Match[str]) -> str | None:
@@ -157,7 +157,7 @@ def _gguf_name(match: re.Match[str]) -> str | None:
     return f"blk.{int(match['layer'])}.{PARTS[match['part']]}.weight"
 
 
-def _pair(module: _Module, config: LoraConfig, facts: ModelFacts) -> Pair:
+def _pair(module: _Module, config: LoraConfig, facts: ModelSpec) -> LoraPair:
     target, rank = module.target, config.rank_of(module.name)
     shapes = {"A": (rank, target.shape[-1]), "B": (target.rows, rank)}
     for side, entry in module.sides.items():
@@ -169,10 +169,8 @@ def _pair(module: _Module, config: LoraConfig, facts: ModelFacts) -> Pair:
             )
         if len(module.sides) == 1:
             raise FormatError(f"{entry.path}: {entry.name!r} stands without its partner")
-    heads = heads_to_interleave(
-        target.name.split(".")[-2], facts.arch, facts.n_head, facts.n_head_kv
-    )
-    return Pair(
+    heads = heads_to_permute(target.name.split(".")[-2], facts.arch, facts.n_head, facts.n_head_kv)
+    return LoraPair(
         module.sides["A"],
         module.sides["B"],
         config.alpha_of(module.name),

@@ -10,11 +10,11 @@ import numpy as np
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from gritlite.convert.adapter import Adapter, Pair, open_adapter
-from gritlite.convert.open_source import open_source
+from gritlite.convert.adapter import Adapter, LoraPair, open_adapter
 from gritlite.convert.safetensors import TensorEntry
-from gritlite.modelfile.encoding import TensorFormat, encode_header, encode_keys, padding
+from gritlite.convert.source_loader import open_model_source
 from gritlite.modelfile.header import DEFAULT_ALIGNMENT
+from gritlite.modelfile.header_writer import TensorFormat, encode_header, encode_metadata, padding
 from gritlite.quant.rows import quantize_rows
 from gritlite.system.files import check_output, replacing
 
@@ -26,16 +26,16 @@ def write_adapter(adapter: Path, base: Path, output: Path, *, force: bool = Fals
     any type. Matrices stored as f16 stay f16, others become f32. An `output` that
     exists is replaced only with `force`.
 
-    Raises what `open_source` and `open_adapter` raise, OutputExistsError, and
+    Raises what `open_model_source` and `open_adapter` raise, OutputExistsError, and
     FileError if the output cannot be written.
     """
     check_output(output, force=force)
-    with open_source(base) as model, open_adapter(adapter, model) as opened:
+    with open_model_source(base) as model, open_adapter(adapter, model) as opened:
         # llama.cpp has one alpha for all
         alpha = next(iter(opened.pairs.values())).alpha
-        keys = encode_keys(
+        keys = encode_metadata(
             {
-                "general.architecture": model.facts.arch,
+                "general.architecture": model.spec.arch,
                 "general.type": "adapter",
                 "general.name": adapter.resolve().name,
                 "adapter.type": "lora",
@@ -52,7 +52,7 @@ def write_adapter(adapter: Path, base: Path, output: Path, *, force: bool = Fals
                 file.write(bytes(padding(file.tell(), DEFAULT_ALIGNMENT)))
 
 
-def _formats(name: str, pair: Pair, alpha: float) -> Iterator[TensorFormat]:
+def _formats(name: str, pair: LoraPair, alpha: float) -> Iterator[TensorFormat]:
     b_type = _type(pair.b) if pair.alpha == alpha else GGMLQuantizationType.F32
     yield TensorFormat(f"{name}.lora_a", pair.a.shape, _type(pair.a))
     yield TensorFormat(f"{name}.lora_b", pair.b.shape, b_type)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gritlite.convert.config import ModelConfig
-from gritlite.convert.interleaving import heads_to_interleave
+from gritlite.convert.rope_permutation import heads_to_permute
 from gritlite.errors import ArchitectureError
 
 
@@ -114,7 +114,7 @@ def _attention(config: ModelConfig, source: str, target: str) -> Iterator[Planne
         "o": (config.hidden, queries),
     }
     for letter, name in PROJECTIONS.items():
-        heads = heads_to_interleave(name, config.architecture, config.heads, config.kv_heads)
+        heads = heads_to_permute(name, config.architecture, config.heads, config.kv_heads)
         yield PlannedTensor(
             f"{target}{name}.weight",
             shapes[letter],

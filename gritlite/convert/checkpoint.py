@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.convert.jsonfile import read_object
+from gritlite.convert.json_files import read_json_object
 from gritlite.convert.safetensors import FLOATS, TensorEntry, read_header
 from gritlite.errors import FileError, FormatError
-from gritlite.modelfile.reading import open_file, read_into
+from gritlite.modelfile.tensor_data import open_file, read_into
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -110,7 +110,7 @@ def _find_tensors(folder: Path, dtypes: Collection[str]) -> dict[str, TensorEntr
 
 def _read_shards(folder: Path, dtypes: Collection[str]) -> dict[str, TensorEntry]:
     index = folder / INDEX
-    weight_map = read_object(index).get("weight_map")
+    weight_map = read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(map(_is_file_name, weight_map.values())):
         raise FormatError(f"{index} has no weight_map from tensors to file names beside it")
     found: dict[str, TensorEntry] = {}

@@ -15,16 +15,16 @@ from gritlite.convert.architectures import plan_tensors
 from gritlite.convert.checkpoint import Checkpoint
 from gritlite.convert.config import ModelConfig, read_config
 from gritlite.convert.gptq_checkpoint import GPTQCheckpoint, GPTQFormat, QuantizedEntry
-from gritlite.convert.interleaving import interleaved
 from gritlite.convert.metadata import add_embed_format, add_general, add_model, add_vocabulary
+from gritlite.convert.rope_permutation import permute_heads
 from gritlite.convert.safetensors import DTYPES, FLOATS, TensorEntry
 from gritlite.convert.source import TOKEN_EMBEDDINGS, SourceTensor
 from gritlite.convert.tokenizer import read_tokenizer
 from gritlite.errors import ArchitectureError
-from gritlite.modelfile.encoding import Encodable, Keys, encode_keys
 from gritlite.modelfile.header import DEFAULT_ALIGNMENT
+from gritlite.modelfile.header_writer import EncodedMetadata, MetadataValue, encode_metadata
 from gritlite.prompt import EmbedFormat
-from gritlite.quant.choices import ModelFacts, TensorFacts, is_quantizable
+from gritlite.quant.type_selection import ModelSpec, TensorSpec, is_quantizable
 from gritlite.quant.types import Target
 
 _F32, _Q4_0 = GGMLQuantizationType.F32, GGMLQuantizationType.Q4_0
@@ -63,7 +63,7 @@ class CheckpointSource:
         self._rope_factors = config.rope.frequency_factors(config.head_dim)
         _check_tied(checkpoint, config)
         self.path = checkpoint.path
-        self.facts = ModelFacts(
+        self.spec = ModelSpec(
             config.architecture, config.layers, config.heads, config.kv_heads, config.experts
         )
         self.tensors = tuple(self._list_tensors())
@@ -78,25 +78,25 @@ class CheckpointSource:
             is_quantized = self._checkpoint.quantized.issuperset(tensor.sources)
             type = _Q4_0 if is_quantized else _F32
             first = self._checkpoint.tensors[tensor.sources[0]]
-            rounded = isinstance(first, QuantizedEntry)
+            was_quantized = isinstance(first, QuantizedEntry)
             yield SourceTensor(
-                tensor.name, tensor.shape, type, stored, tensor.sources, group, rounded
+                tensor.name, tensor.shape, type, stored, tensor.sources, group, was_quantized
             )
 
     @property
-    def own_types(self) -> Mapping[str, GGMLQuantizationType]:
+    def lossless_types(self) -> Mapping[str, GGMLQuantizationType]:
         """See ModelSource: Q4_0, and what is not quantized in the floats that it is stored in."""
-        rounded = [tensor.type for tensor in self.tensors if tensor.rounded]
-        if not rounded or any(type != _Q4_0 for type in rounded):
+        was_quantized = [tensor.type for tensor in self.tensors if tensor.was_quantized]
+        if not was_quantized or any(type != _Q4_0 for type in was_quantized):
             return {}
         types = {}
         for tensor in self.tensors:
-            is_matrix = is_quantizable(TensorFacts(tensor.name, tensor.shape))
+            is_matrix = is_quantizable(TensorSpec(tensor.name, tensor.shape))
             types[tensor.name] = self._stored_type(tensor) if is_matrix else tensor.type
         return types
 
     @property
-    def floats(self) -> GGMLQuantizationType:
+    def token_embedding_type(self) -> GGMLQuantizationType:
         """See ModelSource."""
         found = next(tensor for tensor in self.tensors if tensor.name == TOKEN_EMBEDDINGS)
         return self._stored_type(found)
@@ -107,7 +107,7 @@ class CheckpointSource:
         dtype = entry.dtype if isinstance(entry, TensorEntry) else ""
         return _HALVES.get(dtype, tensor.type)
 
-    def keys(self, target: Target, added: Mapping[str, Encodable]) -> Keys:
+    def keys(self, target: Target, added: Mapping[str, MetadataValue]) -> EncodedMetadata:
         """See ModelSource; raises what `read_tokenizer` raises."""
         writer = GGUFWriter(None, self._config.architecture)
         add_general(writer, self.path, self._config, target)
@@ -115,7 +115,7 @@ class CheckpointSource:
         vocabulary = read_tokenizer(self.path, self._config.raw, self._config.vocabulary)
         add_vocabulary(writer, vocabulary)
         add_embed_format(writer, EmbedFormat())
-        return _encoded(writer) + encode_keys(added)
+        return _encoded(writer) + encode_metadata(added)
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
         """See ModelSource."""
@@ -127,7 +127,7 @@ class CheckpointSource:
             return rows.view(np.uint8)
         # a bias is one row, with the heads along it
         matrix = rows.reshape(-1, *(rows.shape[1:] if len(planned.shape) > 1 else ()))
-        ordered = interleaved(matrix, planned.shape[0] // planned.heads)
+        ordered = permute_heads(matrix, planned.shape[0] // planned.heads)
         return ordered.reshape(rows.shape).view(np.uint8)
 
     def _stored(self, tensor: SourceTensor, first: int, count: int) -> NDArray[Any]:
@@ -138,13 +138,13 @@ class CheckpointSource:
         return self._checkpoint.read_rows(tensor.parts[part], row, count)
 
 
-def _encoded(writer: GGUFWriter) -> Keys:
+def _encoded(writer: GGUFWriter) -> EncodedMetadata:
     # the writer only knows how to open files by name; it takes one that is open as well
     buffer = io.BytesIO()
     writer.fout = [buffer]
     writer.state = type(writer.state).HEADER
     writer.write_kv_data_to_file()
-    return Keys(len(writer.kv_data[0]), buffer.getvalue())
+    return EncodedMetadata(len(writer.kv_data[0]), buffer.getvalue())
 
 
 def _check_tied(checkpoint: Checkpoint | GPTQCheckpoint, config: ModelConfig) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gritlite.convert.jsonfile import read_object
+from gritlite.convert.json_files import read_json_object
 from gritlite.convert.rope import Rope, read_rope
 from gritlite.errors import ArchitectureError, FileError
 
@@ -75,7 +75,7 @@ def read_config(folder: Path) -> ModelConfig:
     path = folder / "config.json"
     if not path.exists():
         raise FileError(f"{folder} has no config.json: name the folder of a Hugging Face model")
-    raw = read_object(path)
+    raw = read_json_object(path)
     model_type = raw.get("model_type")
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
         raise ArchitectureError(

@@ -19,14 +19,14 @@ from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
 from gritlite.convert.adapter import Adapter, open_adapter
-from gritlite.convert.importances import Importances
-from gritlite.convert.open_source import open_source
 from gritlite.convert.source import ModelSource, SourceTensor
+from gritlite.convert.source_loader import open_model_source
+from gritlite.convert.tensor_importance import TensorImportance
 from gritlite.errors import FormatError, UsageError
-from gritlite.modelfile.encoding import TensorFormat, encode_header, padding
-from gritlite.quant.choices import TensorFacts, TypeChoice, choose_types
+from gritlite.modelfile.header_writer import TensorFormat, encode_header, padding
 from gritlite.quant.imatrix import read_imatrix
 from gritlite.quant.rows import dequantize_rows, quantize_rows
+from gritlite.quant.type_selection import SelectedType, TensorSpec, select_types
 from gritlite.quant.types import TARGETS, Target, block_size
 from gritlite.system.files import check_output, replacing
 
@@ -35,7 +35,7 @@ BLOCK_VALUES = 1 << 24  # 64 MiB of float32: long enough for all threads, small 
 
 
 @dataclass(frozen=True)
-class Progress:
+class ConversionProgress:
     """How far a conversion is. `bytes` are those of the source's tensors."""
 
     tensor: str
@@ -46,12 +46,12 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Report:
+class ConversionReport:
     """What was written.
 
     `fallbacks` says, per tensor, why it has not the type asked for. `requantized`
     counts the tensors that were quantized in the source and have been again, which
-    rounds them twice. `unweighed` names those that the importance matrix lacks.
+    rounds them twice. `without_importance` names those that the importance matrix lacks.
     """
 
     output: Path
@@ -59,7 +59,7 @@ class Report:
     tensors: int
     fallbacks: tuple[str, ...]
     requantized: int
-    unweighed: tuple[str, ...] = ()
+    without_importance: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class _Job:
 
     source: ModelSource
     adapter: Adapter | None
-    importances: Importances
-    choices: Mapping[str, TypeChoice]
+    importance: TensorImportance
+    choices: Mapping[str, SelectedType]
     threads: int
 
     def is_copied(self, tensor: SourceTensor) -> bool:
@@ -81,7 +81,7 @@ class _Job:
     def is_requantized(self, tensor: SourceTensor) -> bool:
         """Whether it is rounded a second time."""
         wanted = self.choices[tensor.name].type
-        return tensor.rounded and block_size(wanted) > 1 and not self.is_copied(tensor)
+        return tensor.was_quantized and block_size(wanted) > 1 and not self.is_copied(tensor)
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ def convert(
     requantize: bool = False,
     force: bool = False,
     threads: int | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Report:
+    on_progress: Callable[[ConversionProgress], None] | None = None,
+) -> ConversionReport:
     """Write the model `source` as the GGUF file `output`, of type `target`.
 
     `source` is a Hugging Face checkpoint's folder or a GGUF file; `target` is a
@@ -134,15 +134,15 @@ def convert(
         )
     matrix = read_imatrix(imatrix) if imatrix else None
     with (
-        open_source(source) as model,
+        open_model_source(source) as model,
         open_adapter(adapter, model) if adapter else nullcontext() as opened,
     ):
         if target is None:
             target, types = _KEPT_TARGET, _kept_types(model)
         choices = _choose(model, TARGETS[target], has_imatrix=matrix is not None)
-        choices |= {name: TypeChoice(type) for name, type in (types or {}).items()}
-        importances = Importances(imatrix, matrix, model.tensors, choices)
-        job = _Job(model, opened, importances, choices, threads or os.cpu_count() or 1)
+        choices |= {name: SelectedType(type) for name, type in (types or {}).items()}
+        importance = TensorImportance(imatrix, matrix, model.tensors, choices)
+        job = _Job(model, opened, importance, choices, threads or os.cpu_count() or 1)
         requantized = sum(map(job.is_requantized, model.tensors))
         if requantized and not (requantize or adapter):
             raise UsageError(
@@ -154,30 +154,30 @@ def convert(
             file.write(header)
             _write_tensors(job, file, on_progress or (lambda _: None))
             size = file.tell()
-    return Report(
+    return ConversionReport(
         output=output,
         bytes=size,
         tensors=len(model.tensors),
         fallbacks=tuple(choice.fallback for choice in job.choices.values() if choice.fallback),
         requantized=requantized,
-        unweighed=importances.lacking,
+        without_importance=importance.missing,
     )
 
 
 def _kept_types(source: ModelSource) -> Mapping[str, GGMLQuantizationType]:
     """The types of a source whose weights are kept. Raises UsageError if they cannot be."""
-    if not source.own_types:
+    if not source.lossless_types:
         raise UsageError(
             f"{source.path} has weights that GGUF has no type for (it has one for GPTQ of 4 bits, "
             "symmetric, without activation order): name the type to write, and that they may be "
             "rounded twice, as in --type q4_k_m --requantize"
         )
-    return source.own_types
+    return source.lossless_types
 
 
-def _choose(source: ModelSource, target: Target, *, has_imatrix: bool) -> dict[str, TypeChoice]:
-    facts = [TensorFacts(tensor.name, tensor.shape, tensor.type) for tensor in source.tensors]
-    return choose_types(facts, source.facts, target, has_imatrix=has_imatrix)
+def _choose(source: ModelSource, target: Target, *, has_imatrix: bool) -> dict[str, SelectedType]:
+    facts = [TensorSpec(tensor.name, tensor.shape, tensor.type) for tensor in source.tensors]
+    return select_types(facts, source.spec, target, has_imatrix=has_imatrix)
 
 
 def _header(job: _Job, target: Target) -> bytes:
@@ -185,11 +185,13 @@ def _header(job: _Job, target: Target) -> bytes:
         TensorFormat(tensor.name, tensor.shape, job.choices[tensor.name].type)
         for tensor in job.source.tensors
     ]
-    keys = job.source.keys(target, job.importances.metadata)
+    keys = job.source.keys(target, job.importance.metadata)
     return encode_header(keys, formats, job.source.alignment)
 
 
-def _write_tensors(job: _Job, file: BinaryIO, on_progress: Callable[[Progress], None]) -> None:
+def _write_tensors(
+    job: _Job, file: BinaryIO, on_progress: Callable[[ConversionProgress], None]
+) -> None:
     tensors = job.source.tensors
     finished, bytes_finished = 0, 0
     bytes_total = sum(tensor.stored_bytes for tensor in tensors)
@@ -200,13 +202,15 @@ def _write_tensors(job: _Job, file: BinaryIO, on_progress: Callable[[Progress], 
         if end == tensor.rows:
             file.write(bytes(padding(file.tell(), job.source.alignment)))
             finished, bytes_finished = finished + 1, bytes_done
-        on_progress(Progress(tensor.name, finished, len(tensors), bytes_done, bytes_total))
+        on_progress(
+            ConversionProgress(tensor.name, finished, len(tensors), bytes_done, bytes_total)
+        )
 
 
 def _encoded(job: _Job, block: _Block, rows: NDArray[Any]) -> NDArray[np.uint8]:
     if job.is_copied(block.tensor):
         return rows
-    importance = job.importances.of(block.tensor, block.first_row)
+    importance = job.importance.of(block.tensor, block.first_row)
     try:
         return quantize_rows(rows, job.choices[block.tensor.name].type, job.threads, importance)
     except FormatError as error:

@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 from gritlite.convert.source import TOKEN_EMBEDDINGS, SourceTensor
 from gritlite.errors import ArchitectureError
 from gritlite.modelfile.check import check_model
-from gritlite.modelfile.encoding import Encodable, Keys, encode_keys, kept_keys
 from gritlite.modelfile.header import GGUFFile, TensorInfo, read_header
+from gritlite.modelfile.header_writer import (
+    EncodedMetadata,
+    MetadataValue,
+    copy_metadata,
+    encode_metadata,
+)
 from gritlite.modelfile.hyperparameters import read_hyperparameters
-from gritlite.modelfile.reading import open_file, read_into
+from gritlite.modelfile.tensor_data import open_file, read_into
 from gritlite.prompt import EmbedFormat
-from gritlite.quant.choices import ModelFacts
+from gritlite.quant.type_selection import ModelSpec
 from gritlite.quant.types import Target, block_size, row_bytes
 
 FILE_TYPE_KEY = "general.file_type"
@@ -52,7 +57,7 @@ class GGUFSource:
         self._offsets = {info.name: info.offset for info in header.tensors}
         self.path = header.path
         self.alignment = header.alignment
-        self.facts = ModelFacts.of(read_hyperparameters(header))
+        self.spec = ModelSpec.of(read_hyperparameters(header))
         self.tensors = tuple(self._tensor(info) for info in header.tensors)
 
     def _tensor(self, info: TensorInfo) -> SourceTensor:
@@ -63,20 +68,22 @@ class GGUFSource:
                 f"{self.path}: tensor {info.name!r} is {info.type.name}, which the package gguf "
                 "does not know: run  pip install --upgrade gguf"
             ) from error
-        rounded = block_size(type) > 1
-        return SourceTensor(info.name, info.shape, type, info.size, (info.name,), rounded=rounded)
+        was_quantized = block_size(type) > 1
+        return SourceTensor(
+            info.name, info.shape, type, info.size, (info.name,), was_quantized=was_quantized
+        )
 
     @property
-    def own_types(self) -> Mapping[str, GGMLQuantizationType]:
+    def lossless_types(self) -> Mapping[str, GGMLQuantizationType]:
         """See ModelSource."""
         return {}
 
     @property
-    def floats(self) -> GGMLQuantizationType:
+    def token_embedding_type(self) -> GGMLQuantizationType:
         """See ModelSource."""
         return next(each.type for each in self.tensors if each.name == TOKEN_EMBEDDINGS)
 
-    def keys(self, target: Target, added: Mapping[str, Encodable]) -> Keys:
+    def keys(self, target: Target, added: Mapping[str, MetadataValue]) -> EncodedMetadata:
         """See ModelSource."""
         changed = {
             QUANTIZATION_KEY: GGML_QUANT_VERSION,
@@ -89,8 +96,8 @@ class GGUFSource:
         }
         old = np.empty(self._header.tensors_offset, np.uint8)
         read_into(self._file, 0, old, "the header")
-        kept = kept_keys(self._header, old.tobytes(), without={*changed, *SPLIT_KEYS})
-        return kept + encode_keys(changed) + encode_keys(lacking)
+        kept = copy_metadata(self._header, old.tobytes(), without={*changed, *SPLIT_KEYS})
+        return kept + encode_metadata(changed) + encode_metadata(lacking)
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
         """See ModelSource."""

@@ -9,8 +9,8 @@ import struct
 from pathlib import Path
 
 from gritlite.errors import FileError
-from gritlite.modelfile.encoding import encode_keys, kept_keys
 from gritlite.modelfile.header import MAGIC, GGUFFile, read_header
+from gritlite.modelfile.header_writer import copy_metadata, encode_metadata
 from gritlite.prompt import EmbedFormat
 from gritlite.system.files import check_output, replacing
 
@@ -43,7 +43,7 @@ def add_grit_metadata(source: Path, output: Path, *, force: bool = False) -> Non
 
 def _stamped(header: GGUFFile, old: bytes) -> bytes:
     added = EmbedFormat().to_metadata()
-    keys = kept_keys(header, old, without=added) + encode_keys(added)
+    keys = copy_metadata(header, old, without=added) + encode_metadata(added)
     counts = struct.pack("<IQQ", header.version, len(header.tensors), keys.count)
     tensors = old[header.tensors_offset : header.tensors_end]
     return b"".join([MAGIC, counts, keys.data, tensors])

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from gritlite.convert.jsonfile import read_object
+from gritlite.convert.json_files import read_json_object
 from gritlite.errors import ArchitectureError, FileError, FormatError
 
 _Number = TypeVar("_Number", int, float)
@@ -98,7 +98,7 @@ def read_lora_config(folder: Path) -> LoraConfig:
     path = folder / CONFIG
     if not path.exists():
         raise FileError(f"{folder} has no {CONFIG}: name the folder of a PEFT adapter")
-    raw = read_object(path)
+    raw = read_json_object(path)
     _refuse_others(path, raw)
     stabilized = raw.get("use_rslora") or False
     if type(stabilized) is not bool:

@@ -13,8 +13,8 @@ import numpy as np
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from gritlite.modelfile.encoding import Encodable, Keys
-from gritlite.quant.choices import ModelFacts
+from gritlite.modelfile.header_writer import EncodedMetadata, MetadataValue
+from gritlite.quant.type_selection import ModelSpec
 from gritlite.quant.types import Target
 
 TOKEN_EMBEDDINGS = "token_embd.weight"
@@ -37,7 +37,7 @@ class SourceTensor:
     stored_bytes: int
     parts: tuple[str, ...]
     row_group: int = 1
-    rounded: bool = False
+    was_quantized: bool = False
 
     @property
     def rows(self) -> int:
@@ -63,7 +63,7 @@ class ModelSource(Protocol):
         """The file or folder, for messages."""
 
     @property
-    def facts(self) -> ModelFacts:
+    def spec(self) -> ModelSpec:
         """What the choice of types depends on."""
 
     @property
@@ -75,14 +75,14 @@ class ModelSource(Protocol):
         """What tensor data are to be aligned to, in bytes."""
 
     @property
-    def own_types(self) -> Mapping[str, GGMLQuantizationType]:
+    def lossless_types(self) -> Mapping[str, GGMLQuantizationType]:
         """The type of every tensor in which nothing is lost, if some are quantized; else empty."""
 
     @property
-    def floats(self) -> GGMLQuantizationType:
+    def token_embedding_type(self) -> GGMLQuantizationType:
         """The type of its token embeddings: F32, F16 or BF16, or a quantized one."""
 
-    def keys(self, target: Target, added: Mapping[str, Encodable]) -> Keys:
+    def keys(self, target: Target, added: Mapping[str, MetadataValue]) -> EncodedMetadata:
         """The metadata of the file to write, `added` in the place of what is called so."""
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:

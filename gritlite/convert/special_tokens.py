@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gritlite.convert.jsonfile import read_object_if_there
+from gritlite.convert.json_files import read_optional_json_object
 from gritlite.convert.vocabulary import Token, TokenType
 from gritlite.errors import FileError, FormatError, TokenizerError
 
@@ -32,11 +32,11 @@ class TokenizerFiles:
 
     @classmethod
     def read(cls, folder: Path, config: Mapping[str, Any]) -> "TokenizerFiles":
-        """Read them; FileError or FormatError as `read_object`."""
+        """Read them; FileError or FormatError as `read_json_object`."""
         return cls(
             folder,
-            read_object_if_there(folder / "tokenizer.json"),
-            read_object_if_there(folder / "tokenizer_config.json"),
+            read_optional_json_object(folder / "tokenizer.json"),
+            read_optional_json_object(folder / "tokenizer_config.json"),
             config,
         )
 
@@ -62,7 +62,7 @@ def read_added_tokens(files: TokenizerFiles) -> dict[int, Token]:
 
 
 def _descriptions(files: TokenizerFiles) -> Iterator[tuple[Any, Any]]:
-    for name, number in read_object_if_there(files.folder / "added_tokens.json").items():
+    for name, number in read_optional_json_object(files.folder / "added_tokens.json").items():
         yield number, {"content": name}
     for facts in files.tokenizer.get("added_tokens") or []:
         yield facts.get("id") if isinstance(facts, dict) else None, facts
@@ -201,7 +201,9 @@ def read_chat_template(files: TokenizerFiles) -> str | None:
             raise FormatError(f"{jinja} is not UTF-8 text: download it again") from error
     template = files.settings.get("chat_template")
     if template is None:
-        template = read_object_if_there(files.folder / "chat_template.json").get("chat_template")
+        template = read_optional_json_object(files.folder / "chat_template.json").get(
+            "chat_template"
+        )
     if isinstance(template, list):
         named = [item for item in template if isinstance(item, dict)]
         template = next(

@@ -7,7 +7,7 @@ is its title, a space and its text.
 from pathlib import Path
 
 from gritlite.errors import FormatError
-from gritlite.eval.collection import Collection
+from gritlite.eval.retrieval_collection import RetrievalCollection
 from gritlite.system.textfiles import parse_json, read_lines
 
 CORPUS = "corpus.jsonl"
@@ -15,7 +15,7 @@ QUERIES = "queries.jsonl"
 JUDGEMENTS = "qrels/test.tsv"
 
 
-def read_beir(folder: Path) -> Collection:
+def read_beir(folder: Path) -> RetrievalCollection:
     """The documents, and the queries that the test part judges.
 
     Raises FileError, and FormatError with the file and line that is wrong.
@@ -27,7 +27,7 @@ def read_beir(folder: Path) -> Collection:
         raise FormatError(
             f"{folder / JUDGEMENTS}: judges the query {min(unknown)!r}, which {QUERIES} lacks"
         )
-    return Collection(
+    return RetrievalCollection(
         documents=_read_texts(folder / CORPUS),
         queries={query: queries[query] for query in judgements},
         judgements=judgements,

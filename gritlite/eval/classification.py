@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from gritlite.errors import FormatError
+from gritlite.eval.dependencies import require_sklearn
 from gritlite.eval.encoder import Encoder, embed
-from gritlite.eval.extra import require_sklearn
-from gritlite.eval.labelled import read_labelled, to_embed
-from gritlite.eval.task import Progress, Score, spread
+from gritlite.eval.labelled_texts import embedding_inputs, read_labelled
+from gritlite.eval.task import ProgressCallback, Score, spread
 from gritlite.runtime.embed import Vectors
 
 DRAWS = 10
@@ -49,11 +49,11 @@ class Classification:
         self._train = [train[index] for index in drawn]
         self._test = spread(test, limit)
 
-    def run(self, model: Encoder, progress: Progress) -> list[Score]:
+    def run(self, model: Encoder, progress: ProgressCallback) -> list[Score]:
         """Measure the model."""
         embedded = embed(
             model,
-            [to_embed(part, self._instruction) for part in (self._train, self._test)],
+            [embedding_inputs(part, self._instruction) for part in (self._train, self._test)],
             progress,
         )
         train, test = embedded.vectors

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from gritlite.eval.dependencies import require_sklearn
 from gritlite.eval.encoder import Encoder, embed
-from gritlite.eval.extra import require_sklearn
-from gritlite.eval.labelled import read_labelled, to_embed
-from gritlite.eval.task import Progress, Score, spread
+from gritlite.eval.labelled_texts import embedding_inputs, read_labelled
+from gritlite.eval.task import ProgressCallback, Score, spread
 
 DRAWS = 10
 DRAWN = 16_384  # vectors a draw
@@ -34,9 +34,9 @@ class Clustering:
         self._instruction = instruction
         self._labelled = spread(read_labelled(path), limit)
 
-    def run(self, model: Encoder, progress: Progress) -> list[Score]:
+    def run(self, model: Encoder, progress: ProgressCallback) -> list[Score]:
         """Measure the model."""
-        embedded = embed(model, [to_embed(self._labelled, self._instruction)], progress)
+        embedded = embed(model, [embedding_inputs(self._labelled, self._instruction)], progress)
         vectors = embedded.vectors[0]
         categories = np.array([entry.category for entry in self._labelled])
         value = mean_v_measure(vectors, categories)

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from gritlite.errors import FormatError
-from gritlite.eval.collection import Collection
+from gritlite.eval.retrieval_collection import RetrievalCollection
 from gritlite.system.textfiles import read_lines, read_text
 
 DOCUMENTS = "cran.all.1400.xml"
@@ -18,7 +18,7 @@ QUERIES = "cran.qry.xml"
 JUDGEMENTS = "cranqrel.trec.txt"
 
 
-def read_cranfield(folder: Path) -> Collection:
+def read_cranfield(folder: Path) -> RetrievalCollection:
     """The abstracts (their first sentence is the title), and all queries.
 
     Raises FileError, and FormatError with the file and line that is wrong.
@@ -26,7 +26,7 @@ def read_cranfield(folder: Path) -> Collection:
     # the document file has many roots, and the query file one
     documents = _parse(folder / DOCUMENTS, "<docs>", "</docs>").iter("doc")
     queries = _parse(folder / QUERIES).iter("top")
-    collection = Collection(
+    collection = RetrievalCollection(
         documents={_field(doc, "docno"): _field(doc, "text") for doc in documents},
         queries={str(i): _field(query, "title") for i, query in enumerate(queries, 1)},
         judgements=_read_judgements(folder / JUDGEMENTS),

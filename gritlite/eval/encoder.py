@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from gritlite.errors import InputError
-from gritlite.eval.task import Progress
+from gritlite.eval.task import ProgressCallback
 from gritlite.runtime.embed import Vectors
 from gritlite.runtime.model import GritLM
 
@@ -105,7 +105,7 @@ class Embedded:
     note: str
 
 
-def embed(encoder: Encoder, parts: Sequence[Texts], progress: Progress) -> Embedded:
+def embed(encoder: Encoder, parts: Sequence[Texts], progress: ProgressCallback) -> Embedded:
     """Embed several lists of texts under one progress.
 
     Raises what the encoder raises, with the place of the text it is about.

@@ -21,7 +21,7 @@ from typing import Literal, get_args
 from gritlite.errors import InputError, UsageError
 from gritlite.eval.questions import answerable, read_questions
 from gritlite.eval.squad import Question
-from gritlite.eval.task import Progress, Score, spread
+from gritlite.eval.task import ProgressCallback, Score, spread
 from gritlite.prompt import cached_question
 from gritlite.runtime.document import DocumentState
 from gritlite.runtime.model import GritLM
@@ -54,7 +54,7 @@ class ExactMatch:
         self._passages = passages
         self._note = _note(len(self._questions), len(answered), len(questions))
 
-    def run(self, model: GritLM, progress: Progress) -> list[Score]:
+    def run(self, model: GritLM, progress: ProgressCallback) -> list[Score]:
         """Measure the model."""
         count = len(self._questions)
         passage = _Passage(model)

@@ -14,7 +14,7 @@ from statistics import median
 
 from gritlite.errors import UsageError
 from gritlite.eval.layouts import Variant, from_stored, indexed, waited
-from gritlite.eval.task import Progress
+from gritlite.eval.task import ProgressCallback
 from gritlite.runtime.model import GritLM
 
 ANSWER_TOKENS = 16
@@ -66,7 +66,7 @@ def _text(words: Sequence[str], count: int) -> str:
 
 
 def measure(
-    model: GritLM, sample: Sample, chosen: Sequence[Variant], progress: Progress
+    model: GritLM, sample: Sample, chosen: Sequence[Variant], progress: ProgressCallback
 ) -> dict[Variant, Latency]:
     """Ask the sample's query in every variant, turn about, `ROUNDS` times."""
     seconds: dict[Variant, list[tuple[float, float]]] = {variant: [] for variant in chosen}

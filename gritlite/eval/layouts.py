@@ -23,7 +23,7 @@ from typing import Any
 from gritlite.errors import FormatError
 from gritlite.eval.exact_match import ASKED, MAX_TOKENS, exact_match, f1, match
 from gritlite.eval.squad import Question
-from gritlite.eval.task import Progress
+from gritlite.eval.task import ProgressCallback
 from gritlite.rag.answer import StoreAnswer, Timings
 from gritlite.rag.layouts import Layout, kind_of
 from gritlite.rag.state_quantization import Number
@@ -97,7 +97,7 @@ class _Tally:
 
 @contextmanager
 def indexed(
-    model: GritLM, passages: Sequence[str], chosen: Sequence[Variant], progress: Progress
+    model: GritLM, passages: Sequence[str], chosen: Sequence[Variant], progress: ProgressCallback
 ) -> Iterator[Stores]:
     """Stores of the different passages, in a folder that goes afterwards.
 
@@ -138,7 +138,7 @@ def measure(
     chosen: Sequence[Variant],
     *,
     passages: int,
-    progress: Progress,
+    progress: ProgressCallback,
 ) -> list[Outcome]:
     """Ask every question in every variant, of `passages` passages each.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from gritlite.errors import FormatError, InputError
-from gritlite.eval.task import Progress, Score
+from gritlite.eval.task import ProgressCallback, Score
 from gritlite.runtime.chunks import whole_chunks
 from gritlite.runtime.model import GritLM
 from gritlite.system.textfiles import read_text
@@ -37,7 +37,7 @@ class Perplexity:
         if not self._text.strip():
             raise FormatError(f"{path}: holds no text")
 
-    def run(self, model: GritLM, progress: Progress) -> list[Score]:
+    def run(self, model: GritLM, progress: ProgressCallback) -> list[Score]:
         """Measure the model. Raises InputError for a text of less than one chunk."""
         chunks = whole_chunks(model, self._text, CHUNK)
         if not chunks:

@@ -19,7 +19,7 @@ from gritlite.version import __version__
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelFile:
     """The file that was measured: its name, size in bytes and SHA-256."""
 
     name: str
@@ -28,14 +28,14 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """One evaluation.
 
     `settings` are the choices that change scores, `seconds` the time of each
     task by its name, `date` the end of the run in ISO 8601.
     """
 
-    model: Subject
+    model: ModelFile
     versions: Mapping[str, str]
     settings: Mapping[str, Any]
     scores: tuple[Score, ...]
@@ -43,10 +43,10 @@ class Report:
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
-def subject(path: Path) -> Subject:
+def model_file(path: Path) -> ModelFile:
     """The facts of a model file. Raises FileError if it cannot be read."""
     try:
-        return Subject(path.name, path.stat().st_size, sha256(path))
+        return ModelFile(path.name, path.stat().st_size, sha256(path))
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror}") from error
 
@@ -56,20 +56,20 @@ def versions() -> dict[str, str]:
     return {"gritlite": __version__, "llama-cpp-python": version("llama-cpp-python")}
 
 
-def write_report(report: Report, path: Path, *, force: bool = False) -> None:
+def write_report(report: EvaluationReport, path: Path, *, force: bool = False) -> None:
     """Write a report as indented JSON. Raises as `gritlite.system.files.replacing`."""
     with replacing(path, force=force) as file:
         file.write(json.dumps(asdict(report), indent=2, ensure_ascii=False).encode() + b"\n")
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path) -> EvaluationReport:
     """Read what `write_report` wrote. Raises FileError, and FormatError for another file."""
     parsed = parse_json(read_text(path), str(path))
     try:
-        return Report(
+        return EvaluationReport(
             **parsed
             | {
-                "model": Subject(**parsed["model"]),
+                "model": ModelFile(**parsed["model"]),
                 "scores": tuple(Score(**score) for score in parsed["scores"]),
             }
         )

@@ -8,12 +8,12 @@ import numpy as np
 from gritlite.errors import FileError, FormatError
 from gritlite.eval import beir, cranfield
 from gritlite.eval.beir import read_beir
-from gritlite.eval.collection import Collection
 from gritlite.eval.cranfield import read_cranfield
 from gritlite.eval.encoder import Encoder, Texts, embed
 from gritlite.eval.measures import ndcg, recall
-from gritlite.eval.paragraphs import read_paragraphs
-from gritlite.eval.task import Progress, Score, spread
+from gritlite.eval.retrieval_collection import RetrievalCollection
+from gritlite.eval.squad_retrieval import read_squad_collection
+from gritlite.eval.task import ProgressCallback, Score, spread
 from gritlite.runtime.embed import Vectors
 
 MEASURES: dict[str, tuple[Callable[[list[int], list[int], int], float], int]] = {
@@ -48,7 +48,7 @@ class Retrieval:
         if not self._documents:
             raise FormatError(f"{path}: no document has a text")
 
-    def run(self, model: Encoder, progress: Progress) -> list[Score]:
+    def run(self, model: Encoder, progress: ProgressCallback) -> list[Score]:
         """Measure the model."""
         collection = self._collection
         embedded = embed(
@@ -89,12 +89,12 @@ class Retrieval:
         )
 
 
-def _read(path: Path) -> Collection:
+def _read(path: Path) -> RetrievalCollection:
     """Read a file or folder of whichever form it has."""
     if not path.exists():
         raise FileError(f"{path} does not exist")
     if path.is_file():
-        return read_paragraphs(path)
+        return read_squad_collection(path)
     if (path / cranfield.QUERIES).exists():
         return read_cranfield(path)
     if (path / beir.QUERIES).exists():

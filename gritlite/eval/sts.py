@@ -12,7 +12,7 @@ from pathlib import Path
 from gritlite.errors import FormatError
 from gritlite.eval.encoder import Encoder, Texts, embed
 from gritlite.eval.measures import spearman
-from gritlite.eval.task import Progress, Score, spread
+from gritlite.eval.task import ProgressCallback, Score, spread
 from gritlite.system.textfiles import read_lines
 
 
@@ -38,7 +38,7 @@ class STS:
         if len({pair.score for pair in self._pairs}) < 2:
             raise FormatError(f"{path}: no two pairs with different scores to compare")
 
-    def run(self, model: Encoder, progress: Progress) -> list[Score]:
+    def run(self, model: Encoder, progress: ProgressCallback) -> list[Score]:
         """Measure the model."""
         places = [pair.place for pair in self._pairs]
         embedded = embed(

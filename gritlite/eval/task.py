@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-Progress = Callable[[int, int], None]  # so many of so many done
+ProgressCallback = Callable[[int, int], None]  # so many of so many done
 
 _Item = TypeVar("_Item")
 _Model_contra = TypeVar("_Model_contra", contravariant=True)
@@ -41,7 +41,7 @@ class Task(Protocol[_Model_contra]):
     def name(self) -> str:
         """The task's kind and its file, as in every Score of it."""
 
-    def run(self, model: _Model_contra, progress: Progress) -> list[Score]:
+    def run(self, model: _Model_contra, progress: ProgressCallback) -> list[Score]:
         """Measure the model."""
 
 

@@ -5,7 +5,7 @@ import torch
 from gritlite.calibrate.texts import Pass
 
 
-def batch_of(each: Pass) -> dict[str, torch.Tensor]:
+def model_inputs(each: Pass) -> dict[str, torch.Tensor]:
     """`input_ids` and `position_ids` int64 [1, n]; `attention_mask` bool [1, 1, n, n].
 
     A token attends to those of its own sequence: all of them, or in a causal pass

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from gritlite.calibrate.texts import Pass
 from gritlite.convert.pretrained import load_model, load_tokenizer
-from gritlite.gptq.batches import batch_of
+from gritlite.gptq.batches import model_inputs
 from gritlite.system.cleanup import end_with_parent
 
 # searches each group's scale for the least error to this power; 2.4 is that of the GPTQ authors
@@ -42,7 +42,7 @@ def main() -> None:
 
         job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
         batches = [
-            batch_of(Pass(tuple(map(tuple, each["sequences"])), each["causal"]))
+            model_inputs(Pass(tuple(map(tuple, each["sequences"])), each["causal"]))
             for each in job["passes"]
         ]
         tokens = sum(batch["input_ids"].numel() for batch in batches)

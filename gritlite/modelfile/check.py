@@ -15,7 +15,7 @@ from typing import NoReturn
 import numpy as np
 
 from gritlite.errors import ArchitectureError, FormatError, TokenizerError
-from gritlite.modelfile.header import AGAIN, GGUFFile, TensorInfo
+from gritlite.modelfile.header import ADVICE, GGUFFile, TensorInfo
 from gritlite.modelfile.hyperparameters import TOKENS_KEY, Hyperparameters, read_hyperparameters
 from gritlite.modelfile.types import GGMLType
 
@@ -74,7 +74,7 @@ def _check_file(file: GGUFFile) -> None:
         )
     for tensor in file.tensors:
         if tensor.elements == 0:
-            raise FormatError(f"{file.path}: tensor {tensor.name!r} is empty: {AGAIN}")
+            raise FormatError(f"{file.path}: tensor {tensor.name!r} is empty: {ADVICE}")
 
 
 def _check_numbers(file: GGUFFile, model: Hyperparameters) -> None:
@@ -281,8 +281,8 @@ def _check_bytes(file: GGUFFile, tokens: list[str]) -> None:
 
 
 def _unfit(file: GGUFFile, what: str) -> NoReturn:
-    raise ArchitectureError(f"{file.path}: {what}: {AGAIN}")
+    raise ArchitectureError(f"{file.path}: {what}: {ADVICE}")
 
 
 def _unusable(file: GGUFFile, what: str) -> NoReturn:
-    raise TokenizerError(f"{file.path} cannot turn text into tokens: {what}: {AGAIN}")
+    raise TokenizerError(f"{file.path} cannot turn text into tokens: {what}: {ADVICE}")

@@ -62,11 +62,11 @@ VALUE_TYPES: Mapping[int, tuple[str, str]] = MappingProxyType(
 SMALLEST_ENTRY = 8 + 1 + 4 + 1  # key length, key, type, value
 SMALLEST_TENSOR = 8 + 4 + 4 + 8  # name length, dimensions, type, offset
 
-AGAIN = "download or convert the model again"
+ADVICE = "download or convert the model again"
 
 
 @dataclass(frozen=True)
-class Entry:
+class MetadataEntry:
     """Where a metadata key stands: bytes `start` to `end` of the file, and its type.
 
     `type` is a name of docs/gguf.md in short: "u32", "str", "arr[str]".
@@ -112,7 +112,7 @@ class GGUFFile:
     version: int
     alignment: int
     metadata: Mapping[str, Value]
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, MetadataEntry]
     tensors: tuple[TensorInfo, ...]
     tensors_offset: int
     tensors_end: int
@@ -160,7 +160,7 @@ class _Reader:
 
     def fail(self, what: str, position: int | None = None) -> NoReturn:
         at = self.position if position is None else position
-        raise FormatError(f"{self.path}: {what} (at byte {at}): {AGAIN}")
+        raise FormatError(f"{self.path}: {what} (at byte {at}): {ADVICE}")
 
     def bytes(self, count: int, what: str) -> bytes:
         if count > self.size - self.position:
@@ -174,7 +174,7 @@ class _Reader:
     def cut_short(self, needed: int, what: str) -> NoReturn:
         raise FormatError(
             f"{self.path} is cut short or damaged: {what} needs {needed:,} bytes, "
-            f"the file has {self.size:,}: {AGAIN}"
+            f"the file has {self.size:,}: {ADVICE}"
         )
 
     def u32(self, what: str) -> int:
@@ -224,14 +224,14 @@ def _read(reader: _Reader) -> GGUFFile:
     _check_counts(reader, tensor_count, entry_count)
 
     metadata: dict[str, Value] = {}
-    entries: dict[str, Entry] = {}
+    entries: dict[str, MetadataEntry] = {}
     for _ in range(entry_count):
         start = reader.position
         key = reader.name("a metadata key", MAX_KEY_BYTES)
         if key in metadata:
             reader.fail(f"the metadata key {key!r} stands twice", start)
         type_name, metadata[key] = _read_value(reader, key)
-        entries[key] = Entry(type_name, start, reader.position)
+        entries[key] = MetadataEntry(type_name, start, reader.position)
 
     alignment = _alignment(reader, metadata, entries)
     tensors_offset = reader.position
@@ -331,7 +331,9 @@ def _booleans(reader: _Reader, values: NDArray[Any], key: str) -> NDArray[np.boo
     return values.astype(np.bool_)
 
 
-def _alignment(reader: _Reader, metadata: Mapping[str, Value], entries: Mapping[str, Entry]) -> int:
+def _alignment(
+    reader: _Reader, metadata: Mapping[str, Value], entries: Mapping[str, MetadataEntry]
+) -> int:
     alignment = metadata.get(ALIGNMENT_KEY, DEFAULT_ALIGNMENT)
     entry = entries.get(ALIGNMENT_KEY)
     if entry is None:
@@ -399,7 +401,7 @@ def _placed(
         if info.offset != expected:
             raise FormatError(
                 f"{reader.path}: tensor {info.name!r} has offset {info.offset:,} where "
-                f"{expected:,} is expected: {AGAIN}"
+                f"{expected:,} is expected: {ADVICE}"
             )
         end = data_offset + expected + info.size
         if end > reader.size:

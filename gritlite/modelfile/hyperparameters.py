@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from gritlite.errors import ArchitectureError, FormatError
-from gritlite.modelfile.header import AGAIN, GGUFFile
+from gritlite.modelfile.header import ADVICE, GGUFFile
 
 _T = TypeVar("_T")
 
@@ -90,7 +90,7 @@ def architecture(file: GGUFFile) -> str:
     """The architecture's name, as "llama"."""
     name = file.metadata.get(ARCHITECTURE_KEY)
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
-        raise FormatError(f"{file.path}: {ARCHITECTURE_KEY} is missing or not a name: {AGAIN}")
+        raise FormatError(f"{file.path}: {ARCHITECTURE_KEY} is missing or not a name: {ADVICE}")
     return name
 
 
@@ -114,7 +114,7 @@ class _Keys:
         value = self._file.metadata[key]
         kind = self._file.entries[key].type
         if kind != "u32" or not isinstance(value, int):
-            raise FormatError(f"{self._file.path}: {key} is of type {kind}, not u32: {AGAIN}")
+            raise FormatError(f"{self._file.path}: {key} is of type {kind}, not u32: {ADVICE}")
         self._check(key, value, low, high)
         return value
 
@@ -130,7 +130,7 @@ class _Keys:
             return (self.number(name, low, high),) * layers
         if self._file.entries[key].type not in ("arr[u32]", "arr[i32]") or len(value) != layers:
             raise FormatError(
-                f"{self._file.path}: {key} is not an array of {layers} integers: {AGAIN}"
+                f"{self._file.path}: {key} is not an array of {layers} integers: {ADVICE}"
             )
         numbers = tuple(int(number) for number in value)
         for number in numbers:
@@ -141,12 +141,12 @@ class _Keys:
         if default is None:
             raise ArchitectureError(
                 f"{self._file.path}: the metadata key {key} is missing, without which "
-                f"no {self.architecture} model can be run: {AGAIN}"
+                f"no {self.architecture} model can be run: {ADVICE}"
             )
         return default
 
     def _check(self, key: str, value: int, low: int, high: int) -> None:
         if not low <= value <= high:
             raise ArchitectureError(
-                f"{self._file.path}: {key} is {value:,}, outside {low:,} to {high:,}: {AGAIN}"
+                f"{self._file.path}: {key} is {value:,}, outside {low:,} to {high:,}: {ADVICE}"
             )

@@ -38,14 +38,14 @@ class MemoryNeed:
     outputs: int
 
     @property
-    def beside_weights(self) -> int:
+    def without_weights(self) -> int:
         """What is needed on top of the weights."""
         return self.kv_cache + self.compute + self.outputs
 
     @property
     def total(self) -> int:
         """The sum of all."""
-        return self.weights + self.beside_weights
+        return self.weights + self.without_weights
 
 
 def embed_memory(file: GGUFFile, pass_tokens: int = PASS_TOKENS) -> MemoryNeed:

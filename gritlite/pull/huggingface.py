@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gritlite.errors import DownloadError, FileError, MissingExtraError
-from gritlite.pull.workspace import workspace
+from gritlite.pull.download_folder import download_folder
 from gritlite.system import cache
 from gritlite.system.files import DISK_FULL, sha256
 
@@ -97,7 +97,7 @@ def _fetch_file(repository: str, commit: str, file: Any, home: Path, force: bool
     target = home / _safe(file.rfilename)
     if not force and target.exists() and _is_right(target, file):
         return False
-    with workspace() as folder:
+    with download_folder() as folder:
         with _one_line(repository, commit):
             import huggingface_hub
 

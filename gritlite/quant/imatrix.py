@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.errors import FormatError
-from gritlite.modelfile.encoding import TensorFormat, encode_header, encode_keys, padding
 from gritlite.modelfile.header import DEFAULT_ALIGNMENT, MAGIC, GGUFFile, read_header
-from gritlite.modelfile.reading import open_file, read_into
+from gritlite.modelfile.header_writer import TensorFormat, encode_header, encode_metadata, padding
+from gritlite.modelfile.tensor_data import open_file, read_into
 from gritlite.modelfile.types import GGMLType
 from gritlite.system.files import replacing
 
@@ -63,7 +63,7 @@ class Imatrix:
 
 
 @contextmanager
-def naming(path: Path | None) -> Iterator[None]:
+def errors_name_file(path: Path | None) -> Iterator[None]:
     """Put a matrix's file before what is wrong with it."""
     try:
         yield
@@ -85,7 +85,7 @@ def _layers(tensors: Iterable[str]) -> set[str]:
     return {name.split(".")[1] for name in tensors if name.startswith("blk.")}
 
 
-def by_matrix(
+def importance_by_matrix(
     importance: NDArray[np.float32], name: str, matrices: int, columns: int
 ) -> NDArray[np.float32]:
     """A tensor's importance as float32 [matrices, columns]; FormatError if it has not so many."""
@@ -103,7 +103,7 @@ def write_imatrix(imatrix: Imatrix, path: Path, *, force: bool = False) -> None:
     Raises FileError if it cannot be written, OutputExistsError if it exists and
     is not to be replaced.
     """
-    keys = encode_keys(
+    keys = encode_metadata(
         {
             "general.type": "imatrix",
             _DATASETS: imatrix.datasets,

@@ -7,7 +7,7 @@ from gguf.constants import GGMLQuantizationType
 
 from gritlite.modelfile.header import GGUFFile, TensorInfo
 from gritlite.modelfile.hyperparameters import read_hyperparameters
-from gritlite.quant.choices import ModelFacts, TensorFacts, choose_types, is_quantizable
+from gritlite.quant.type_selection import ModelSpec, TensorSpec, is_quantizable, select_types
 from gritlite.quant.types import TARGETS, needs_imatrix, row_bytes
 
 _SMALLEST_BLOCK = 32  # values: rows that are no multiple stay in floats
@@ -29,7 +29,7 @@ def quantizable(file: GGUFFile) -> list[TensorInfo]:
     return [
         info
         for info in file.tensors
-        if is_quantizable(TensorFacts(info.name, info.shape))
+        if is_quantizable(TensorSpec(info.name, info.shape))
         and info.shape[-1] % _SMALLEST_BLOCK == 0
     ]
 
@@ -43,15 +43,15 @@ def tensor_bytes(file: GGUFFile, info: TensorInfo, type: GGMLQuantizationType) -
 def mixtures(file: GGUFFile, weighed: Collection[str]) -> list[Mixture]:
     """All that can be made with importances of the tensors `weighed`, which may be none.
 
-    Raises ArchitectureError as `choose_types`.
+    Raises ArchitectureError as `select_types`.
     """
-    facts = [TensorFacts(info.name, info.shape) for info in file.tensors]
-    model = ModelFacts.of(read_hyperparameters(file))
+    facts = [TensorSpec(info.name, info.shape) for info in file.tensors]
+    model = ModelSpec.of(read_hyperparameters(file))
     found = []
     for target in TARGETS.values():
         if not target.quantized:
             continue
-        choices = choose_types(facts, model, target, has_imatrix=bool(weighed))
+        choices = select_types(facts, model, target, has_imatrix=bool(weighed))
         types = {info.name: choices[info.name].type for info in quantizable(file)}
         if all(name in weighed or not needs_imatrix(type) for name, type in types.items()):
             sizes = (tensor_bytes(file, info, types[info.name]) for info in quantizable(file))

@@ -1,7 +1,7 @@
 """The targets a model can be converted to, as a table.
 
 A target is what a person asks for (`q4_k_m`); the quantization types of the
-single tensors follow from it in `gritlite.quant.choices`. The module does not
+single tensors follow from it in `gritlite.quant.type_selection`. The module does not
 know tensors.
 """
 

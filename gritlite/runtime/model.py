@@ -98,7 +98,7 @@ class GritLM:
             threads=threads,
             pass_tokens=pass_tokens,
             max_tokens=min(trained, MAX_PASS_TOKENS),
-            memory_need=lambda tokens: embed_memory(self.file, tokens).beside_weights,
+            memory_need=lambda tokens: embed_memory(self.file, tokens).without_weights,
         )
         self._chat: Chat | None = None
         self._editor: WeightEditor | None = None

@@ -15,14 +15,14 @@ _POOL_BATCHES = 16  # batches' worth of rows that are sorted by length together
 
 
 @dataclass(frozen=True)
-class Pick:
+class Batch:
     """A batch: rows of the source number `source`, by their place in it."""
 
     source: int
     rows: tuple[int, ...]
 
 
-class Rotation:
+class EpochBatches:
     """Endless batches of one source: every row once an epoch, each epoch in a new order."""
 
     def __init__(self, lengths: Sequence[int], batch: int, seed: Sequence[int]) -> None:
@@ -51,15 +51,15 @@ class Rotation:
         return np.split(ordered, len(ordered) // self._batch)
 
 
-def picks(
+def sample_batches(
     lengths: Sequence[Sequence[int]], batches: Sequence[int], shares: Sequence[float], seed: int
-) -> Iterator[Pick]:
+) -> Iterator[Batch]:
     """Endless batches of several sources, each as often as its share says, evenly in time.
 
     `lengths` holds, per source, the length of each row.
     """
     rotations = [
-        Rotation(rows, batch, (seed, number))
+        EpochBatches(rows, batch, (seed, number))
         for number, (rows, batch) in enumerate(zip(lengths, batches, strict=True))
     ]
     wanted = np.asarray(shares) / np.sum(shares)
@@ -68,4 +68,4 @@ def picks(
         owed += wanted
         source = int(owed.argmax())
         owed[source] -= 1
-        yield Pick(source, next(rotations[source]))
+        yield Batch(source, next(rotations[source]))

@@ -16,7 +16,7 @@ import torch
 
 from gritlite.errors import FormatError
 from gritlite.system.files import replacing, sha256
-from gritlite.train.log import Step
+from gritlite.train.loss_log import Step
 from gritlite.train.recipe import Recipe
 
 NAME = "checkpoint.pt"

@@ -19,13 +19,13 @@ from gritlite.errors import FileError, OutputExistsError, UsageError
 from gritlite.system.files import replacing
 from gritlite.system.locate import locate
 from gritlite.train import checkpoint
-from gritlite.train.log import Step, write_curve, write_log
+from gritlite.train.loss_log import Step, write_curve, write_log
 from gritlite.train.recipe import Recipe
 from gritlite.train.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class Report:
+class TrainingReport:
     """What a run did. `left_out` counts, per source, rows that were longer than its limit."""
 
     folder: Path
@@ -42,7 +42,7 @@ def train(
     on_start: Callable[[int, int], None] = lambda _done, _total: None,
     on_step: Callable[[Step], None] = lambda _step: None,
     stopping: Callable[[], bool] = lambda: False,
-) -> Report:
+) -> TrainingReport:
     """Run a recipe in `folder`, which is created; with `resume`, go on from its checkpoint.
 
     `on_start` receives the steps done and in all, `on_step` each step's figures.
@@ -77,7 +77,7 @@ def train(
         save_adapter(trainer, folder / "adapter")
         write_adapter(folder / "adapter", base, folder / "adapter.gguf", force=True)
     left_out = {one.source.file: one.left_out for one in trainer.examples if one.left_out}
-    return Report(folder, len(trainer.steps), finished, left_out)
+    return TrainingReport(folder, len(trainer.steps), finished, left_out)
 
 
 def save_adapter(trainer: Trainer, folder: Path) -> None:

@@ -18,8 +18,8 @@ from gritlite.convert.pretrained import load_model, load_tokenizer
 from gritlite.errors import FormatError
 from gritlite.prompt import EmbedFormat
 from gritlite.train import checkpoint, gradcache, objectives
-from gritlite.train.batches import picks
-from gritlite.train.log import Step
+from gritlite.train.batches import sample_batches
+from gritlite.train.loss_log import Step
 from gritlite.train.model import AdaptedModel, best_device
 from gritlite.train.recipe import Recipe, Schedule, Source
 from gritlite.train.rows import ChatRow, DocumentRow, PairRow, Row, read_rows
@@ -30,7 +30,7 @@ FINAL_RATE = 0.1  # of the highest learning rate, at the end of the decay
 
 
 @dataclass(frozen=True)
-class Pair:
+class TokenizedPair:
     """A row of an embedding source in tokens: the query first, then positives, then negatives."""
 
     row: PairRow
@@ -42,14 +42,16 @@ class Examples:
     """A source, tokenized. `left_out` counts rows that were longer than its `max_tokens`."""
 
     source: Source
-    rows: tuple[Pair, ...] | tuple[GenerateTokens, ...]
+    rows: tuple[TokenizedPair, ...] | tuple[GenerateTokens, ...]
     left_out: int
 
     @property
     def lengths(self) -> list[int]:
         """Tokens of each row."""
         return [
-            sum(len(text.ids) for text in row.texts) if isinstance(row, Pair) else len(row.ids)
+            sum(len(text.ids) for text in row.texts)
+            if isinstance(row, TokenizedPair)
+            else len(row.ids)
             for row in self.rows
         ]
 
@@ -111,7 +113,7 @@ class Trainer:
         examples = [one for one in self.examples if one.source.embeds == embeds]
         if not examples:
             return
-        chosen = picks(
+        chosen = sample_batches(
             [one.lengths for one in examples],
             [one.source.batch for one in examples],
             [one.source.share for one in examples],
@@ -124,7 +126,7 @@ class Trainer:
     def _step(
         self,
         number: int,
-        embed: tuple[Source, Sequence[Pair]] | None,
+        embed: tuple[Source, Sequence[TokenizedPair]] | None,
         generate: tuple[Source, Sequence[GenerateTokens]] | None,
     ) -> Step:
         start = time.perf_counter()
@@ -149,7 +151,7 @@ class Trainer:
             )
         return Step(number + 1, losses, rate, tokens, time.perf_counter() - start)
 
-    def _embed(self, source: Source, pairs: Sequence[Pair]) -> dict[str, float]:
+    def _embed(self, source: Source, pairs: Sequence[TokenizedPair]) -> dict[str, float]:
         """Add the gradient of a source's embedding objectives; returns each one's loss."""
         batch = EmbedBatch(pairs)
         teacher = None
@@ -196,7 +198,7 @@ class EmbedBatch:
     A passage that several queries share is thereby no negative of any of them.
     """
 
-    def __init__(self, pairs: Sequence[Pair]) -> None:
+    def __init__(self, pairs: Sequence[TokenizedPair]) -> None:
         self.pairs = pairs
         self.texts: list[EmbedTokens] = []
         self.words: list[str] = []
@@ -252,14 +254,16 @@ def read_examples(folder: Path, source: Source, formatter: Formatter) -> Example
     return Examples(source, tuple(examples), len(kept) - len(examples))  # type: ignore[arg-type]
 
 
-def _tokenized(row: Row, source: Source, formatter: Formatter) -> Pair | GenerateTokens | None:
+def _tokenized(
+    row: Row, source: Source, formatter: Formatter
+) -> TokenizedPair | GenerateTokens | None:
     if source.embeds and isinstance(row, PairRow):
         if "contrastive" in source.objectives and not row.positives:
             raise FormatError(f'"contrastive" needs a "pos": {row.query.text[:60]!r} has none')
         if "ranking" in source.objectives and row.score is None:
             raise FormatError(f'"ranking" needs a "score": {row.query.text[:60]!r} has none')
         texts = tuple(formatter.embed(text, source.max_tokens) for text in _texts(row))
-        return Pair(row, texts)
+        return TokenizedPair(row, texts)
     if source.objectives == ("generative",) and isinstance(row, ChatRow):
         return formatter.chat(row, source.max_tokens)
     if source.objectives == ("cached",) and isinstance(row, DocumentRow):

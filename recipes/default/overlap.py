@@ -15,7 +15,7 @@ from corpora import boolq_held_out, json_lines, sts
 from words import words
 
 from gritlite.eval.cranfield import read_cranfield
-from gritlite.eval.labelled import read_labelled
+from gritlite.eval.labelled_texts import read_labelled
 from gritlite.eval.squad import read_squad
 from gritlite.system.textfiles import read_lines
 

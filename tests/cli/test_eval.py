@@ -12,7 +12,7 @@ from gritlite.cli.shared.scores import ScoreTable
 from gritlite.errors import FormatError, InputTooLongError, OutputExistsError, UsageError
 from gritlite.eval import clustering
 from gritlite.eval.encoder import GritEncoder
-from gritlite.eval.report import Report, Subject, read_report
+from gritlite.eval.report import EvaluationReport, ModelFile, read_report
 from gritlite.eval.sts import STS
 from gritlite.eval.task import Score
 from gritlite.runtime.model import GritLM
@@ -119,8 +119,8 @@ def test_wrong_calls_are_told_before_the_model_is_loaded(sets):
 
 
 def test_the_table_compares_only_what_is_comparable():
-    reference = Report(
-        Subject("m", 1, "a"),
+    reference = EvaluationReport(
+        ModelFile("m", 1, "a"),
         {},
         {},
         (Score("sts a", "Spearman", 0.5, 10), Score("sts b", "Spearman", 0.5, 10)),

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from gritlite.cli.commands.inspect import command
 from gritlite.errors import ArchitectureError, FormatError
-from gritlite.modelfile.facts import TypeShare, describe
+from gritlite.modelfile.description import TypeShare, describe
 from gritlite.modelfile.header import read_header
 from gritlite.prompt import EmbedFormat
 from tests.sample_gguf import BPE, SPM, rewrite, write_model

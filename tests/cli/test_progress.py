@@ -22,13 +22,13 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
 
 
 def test_a_conversion_counts_tensors_and_bytes(monkeypatch, capsys):
-    from gritlite.convert import Progress
+    from gritlite.convert import ConversionProgress
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with progress.conversion_bar() as show:
-        show(Progress("a", 1, 2, 1 << 20, 4 << 20))
+        show(ConversionProgress("a", 1, 2, 1 << 20, 4 << 20))
         time.sleep(0.2)  # tqdm draws ten times a second
-        show(Progress("b", 2, 2, 4 << 20, 4 << 20))
+        show(ConversionProgress("b", 2, 2, 4 << 20, 4 << 20))
     err = capsys.readouterr().err
     assert "tensor 2/2" in err
     assert "4.00M/4.00M" in err

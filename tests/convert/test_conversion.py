@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gritlite.convert import Progress, convert
+from gritlite.convert import ConversionProgress, convert
 from gritlite.errors import FormatError, OutputExistsError, UsageError
 from gritlite.modelfile.header import GGUFFile, read_header
 from gritlite.prompt import EmbedFormat, is_grit
@@ -146,7 +146,7 @@ def test_expert_stacks_hold_the_experts_in_order(tmp_path: Path) -> None:
 
 def test_progress_counts_every_byte_once(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "model", "mixtral", dtype="BF16")
-    seen: list[Progress] = []
+    seen: list[ConversionProgress] = []
     report = convert(folder, tmp_path / "model.gguf", "q8_0", on_progress=seen.append)
     assert [step.bytes_done for step in seen] == sorted({step.bytes_done for step in seen})
     assert seen[-1].bytes_done == seen[-1].bytes_total
@@ -215,7 +215,7 @@ def test_a_nan_is_named_and_leaves_no_file(target: str, tmp_path: Path) -> None:
 def test_an_interrupted_conversion_leaves_no_file(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "model")
 
-    def interrupt(_: Progress) -> None:
+    def interrupt(_: ConversionProgress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -7,7 +7,7 @@ import gguf
 import numpy as np
 import pytest
 
-from gritlite.convert import Report, add_grit_metadata, convert
+from gritlite.convert import ConversionReport, add_grit_metadata, convert
 from gritlite.errors import ArchitectureError, FormatError
 from gritlite.modelfile.header import read_header
 from gritlite.prompt import EMBED_PROMPT_KEY, EmbedFormat, is_grit
@@ -35,7 +35,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], P
     return made
 
 
-def assert_the_same_file(source: Path, target: str, folder: Path) -> Report:
+def assert_the_same_file(source: Path, target: str, folder: Path) -> ConversionReport:
     report = convert(source, folder / "ours.gguf", target, force=True, requantize=True)
     assert quantize_with_llama_cpp(source, folder / "theirs.gguf", TARGETS[target])
     assert (folder / "ours.gguf").read_bytes() == (folder / "theirs.gguf").read_bytes(), target

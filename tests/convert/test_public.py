@@ -5,8 +5,8 @@ import gritlite.convert
 
 def test_all_names_what_is_there() -> None:
     assert gritlite.convert.__all__ == [
-        "Progress",
-        "Report",
+        "ConversionProgress",
+        "ConversionReport",
         "add_grit_metadata",
         "convert",
         "write_adapter",

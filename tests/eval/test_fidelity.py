@@ -19,9 +19,9 @@ from gritlite.calibrate.sample import read_sample
 from gritlite.convert import convert
 from gritlite.errors import InputError, OutputExistsError, UsageError
 from gritlite.eval.fidelity.comparison import compare
-from gritlite.eval.fidelity.page import write_page
-from gritlite.eval.fidelity.report import Comparison, requirements, write_json
-from gritlite.modelfile.facts import describe
+from gritlite.eval.fidelity.html_report import write_html
+from gritlite.eval.fidelity.results import Comparison, requirements, write_json
+from gritlite.modelfile.description import describe
 from gritlite.runtime.model import GritLM
 from tests.sample_gguf import SPM, write_model
 from tests.tiny import make_checkpoint
@@ -263,7 +263,7 @@ class Tags(HTMLParser):
 
 
 def test_the_page_is_whole_and_needs_nothing_else(comparison: Comparison, tmp_path: Path) -> None:
-    write_page(comparison, tmp_path / "page.html", force=False)
+    write_html(comparison, tmp_path / "page.html", force=False)
     tags = Tags()
     tags.feed((tmp_path / "page.html").read_text("utf-8"))
     assert not tags.open

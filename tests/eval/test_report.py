@@ -8,18 +8,18 @@ import pytest
 
 from gritlite.errors import FileError, FormatError, UsageError
 from gritlite.eval.report import (
-    Report,
-    Subject,
+    EvaluationReport,
+    ModelFile,
     check_names,
+    model_file,
     read_report,
-    subject,
     versions,
     write_report,
 )
 from gritlite.eval.task import Score, spread
 
-REPORT = Report(
-    Subject("ä.gguf", 7, "ab"),
+REPORT = EvaluationReport(
+    ModelFile("ä.gguf", 7, "ab"),
     versions(),
     {"limit": None},
     (Score("sts a", "Spearman", 0.25, 9, "2 of 18 texts cut to 4 tokens"),),
@@ -38,9 +38,9 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_the_model_is_known_by_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"weights")
-    assert subject(path) == Subject("model.gguf", 7, hashlib.sha256(b"weights").hexdigest())
+    assert model_file(path) == ModelFile("model.gguf", 7, hashlib.sha256(b"weights").hexdigest())
     with pytest.raises(FileError, match="cannot read"):
-        subject(tmp_path / "none")
+        model_file(tmp_path / "none")
 
 
 @pytest.mark.parametrize(

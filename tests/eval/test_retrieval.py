@@ -11,8 +11,8 @@ import pytest
 from gritlite.errors import FileError, FormatError, InputError
 from gritlite.eval.beir import read_beir
 from gritlite.eval.cranfield import read_cranfield
-from gritlite.eval.paragraphs import read_paragraphs
 from gritlite.eval.retrieval import Retrieval
+from gritlite.eval.squad_retrieval import read_squad_collection
 
 DOCUMENTS = """<doc>
 <docno>1</docno>
@@ -90,7 +90,7 @@ def test_cranfield_goes_by_position(cranfield: Path) -> None:
 
 
 def test_squad_asks_for_paragraphs(squad: Path) -> None:
-    found = read_paragraphs(squad)
+    found = read_squad_collection(squad)
     assert found.documents == {"paragraph 1": "one two", "paragraph 2": "three"}
     assert found.queries == {"a": "a?", "b": "b?", "d": "d?"}
     assert found.judgements == {name: {"paragraph 1": 1} for name in "abd"}

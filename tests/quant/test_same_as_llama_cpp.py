@@ -9,8 +9,8 @@ from gguf import GGMLQuantizationType, quants
 from numpy.typing import NDArray
 
 from gritlite.errors import FormatError
-from gritlite.quant.choices import choose_types
 from gritlite.quant.rows import quantize_rows
+from gritlite.quant.type_selection import select_types
 from gritlite.quant.types import TARGETS, Target
 from tests.quant.tiny_gguf import StoredTensor, TinyModel, random_weights, read_gguf, write_gguf
 from tests.reference import quantize_with_llama_cpp
@@ -120,7 +120,7 @@ def assert_the_same(
     # what a reader of the source sees
     weights = {
         fact.name: quants.dequantize(
-            quants.quantize(weights[fact.name], fact.kept_type), fact.kept_type
+            quants.quantize(weights[fact.name], fact.unquantized_type), fact.unquantized_type
         )
         for fact in facts
     }
@@ -129,7 +129,7 @@ def assert_the_same(
             folder / "source.gguf", folder / "theirs.gguf", target, importances or None
         )
         file_type, theirs = read_gguf(folder / "theirs.gguf")
-        choices = choose_types(facts, model.facts, target, has_imatrix=with_imatrix)
+        choices = select_types(facts, model.facts, target, has_imatrix=with_imatrix)
         assert file_type == target.file_type
         assert {name: choice.type for name, choice in choices.items()} == {
             name: stored.type for name, stored in theirs.items()
@@ -151,7 +151,7 @@ def test_the_same_values_are_refused(value: float, target: Target, tmp_path: Pat
     facts = write_gguf(tmp_path / "source.gguf", model, weights)
     accepted = quantize_with_llama_cpp(tmp_path / "source.gguf", tmp_path / "theirs.gguf", target)
 
-    type = choose_types(facts, model.facts, target)["blk.0.ffn_up.weight"].type
+    type = select_types(facts, model.facts, target)["blk.0.ffn_up.weight"].type
     if accepted:
         _, theirs = read_gguf(tmp_path / "theirs.gguf")
         stored = quantize(weights["blk.0.ffn_up.weight"], type)
@@ -171,6 +171,6 @@ def test_matrices_that_stay_as_they_are(tmp_path: Path) -> None:
     target = TARGETS["q8_0"]
     assert quantize_with_llama_cpp(tmp_path / "source.gguf", tmp_path / "theirs.gguf", target)
     _, theirs = read_gguf(tmp_path / "theirs.gguf")
-    choices = choose_types(facts, model.facts, target)
+    choices = select_types(facts, model.facts, target)
     assert {choices[name].type for name in kept} == {BF16}
     assert all(choice.type == theirs[name].type for name, choice in choices.items())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, LlamaFileType, quants
 
-from gritlite.quant.choices import ModelFacts, TensorFacts
+from gritlite.quant.type_selection import ModelSpec, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class TinyModel:
     rows: int = 2
 
     @property
-    def facts(self) -> ModelFacts:
-        return ModelFacts(self.arch, self.n_layer, self.n_head, self.n_head_kv, self.n_expert)
+    def facts(self) -> ModelSpec:
+        return ModelSpec(self.arch, self.n_layer, self.n_head, self.n_head_kv, self.n_expert)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -95,7 +95,7 @@ def write_gguf(
     model: TinyModel,
     weights: dict[str, np.ndarray],
     type: GGMLQuantizationType = GGMLQuantizationType.F32,
-) -> list[TensorFacts]:
+) -> list[TensorSpec]:
     """Write `weights` with every matrix in `type` and the rest in float32, in a shuffled order.
 
     Returns the facts of the tensors as written.
@@ -118,7 +118,7 @@ def write_gguf(
     for name in np.random.default_rng(1).permutation(list(weights)):
         values = weights[name]
         used = type if values.ndim > 1 else GGMLQuantizationType.F32
-        facts.append(TensorFacts(str(name), values.shape, kept_type=used))
+        facts.append(TensorSpec(str(name), values.shape, unquantized_type=used))
         writer.add_tensor(str(name), quants.quantize(values, used), raw_dtype=used)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

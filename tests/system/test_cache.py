@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gritlite.errors import FileError, UsageError
-from gritlite.pull.fetch import pull
+from gritlite.pull.models import pull
 from gritlite.system import cache
 from gritlite.system.locate import is_repository, locate
 

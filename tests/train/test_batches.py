@@ -4,11 +4,11 @@ from itertools import islice
 
 import pytest
 
-from gritlite.train.batches import Pick, Rotation, picks
+from gritlite.train.batches import Batch, EpochBatches, sample_batches
 
 
 def test_an_epoch_takes_every_row_once_and_the_next_in_another_order() -> None:
-    rotation = Rotation(list(range(100)), 10, (1,))
+    rotation = EpochBatches(list(range(100)), 10, (1,))
     first = [next(rotation) for _ in range(10)]
     second = [next(rotation) for _ in range(10)]
     assert sorted(row for batch in first for row in batch) == list(range(100))
@@ -19,7 +19,7 @@ def test_an_epoch_takes_every_row_once_and_the_next_in_another_order() -> None:
 def test_batches_hold_rows_of_like_length() -> None:
     lengths = [row % 50 for row in range(400)]
     spreads = []
-    rotation = Rotation(lengths, 8, (1,))
+    rotation = EpochBatches(lengths, 8, (1,))
     for _ in range(50):
         batch = [lengths[row] for row in next(rotation)]
         spreads.append(max(batch) - min(batch))
@@ -27,11 +27,11 @@ def test_batches_hold_rows_of_like_length() -> None:
 
 
 def test_a_batch_larger_than_its_source_is_the_whole_source() -> None:
-    assert sorted(next(Rotation([1, 2, 3], 8, (0,)))) == [0, 1, 2]
+    assert sorted(next(EpochBatches([1, 2, 3], 8, (0,)))) == [0, 1, 2]
 
 
-def some(seed: int, count: int) -> list[Pick]:
-    return list(islice(picks([[1] * 50, [1] * 50], [5, 5], [3, 1], seed), count))
+def some(seed: int, count: int) -> list[Batch]:
+    return list(islice(sample_batches([[1] * 50, [1] * 50], [5, 5], [3, 1], seed), count))
 
 
 def test_the_same_seed_gives_the_same_rows() -> None:

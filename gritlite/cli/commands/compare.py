@@ -11,7 +11,7 @@ from gritlite.cli.shared.options import load, running_options, texts_option
 from gritlite.cli.shared.tables import columns
 
 if TYPE_CHECKING:
-    from gritlite.eval.fidelity.report import Comparison
+    from gritlite.eval.fidelity.results import Comparison
     from gritlite.runtime.model import GritLM
 
 _PATH = click.Path(path_type=Path)
@@ -62,8 +62,8 @@ def command(
     from gritlite.calibrate.default_texts import COMPARISON_TEXTS
     from gritlite.cli.shared.progress import bar
     from gritlite.eval.fidelity.comparison import compare
-    from gritlite.eval.fidelity.page import write_page
-    from gritlite.eval.fidelity.report import requirements, write_json
+    from gritlite.eval.fidelity.html_report import write_html
+    from gritlite.eval.fidelity.results import requirements, write_json
     from gritlite.system.files import check_output
     from gritlite.system.locate import locate
 
@@ -89,7 +89,7 @@ def command(
     if json_file is not None:
         write_json(comparison, json_file, force=force)
     if html_file is not None:
-        write_page(comparison, html_file, force=force)
+        write_html(comparison, html_file, force=force)
     click.echo(_table(comparison))
     broken = [
         fault
@@ -123,7 +123,7 @@ def _labelled(
 
 def _table(comparison: "Comparison") -> str:
     """A column a file, a row a measure."""
-    from gritlite.eval.fidelity.report import MEASURES
+    from gritlite.eval.fidelity.results import MEASURES
 
     rows, candidates = comparison.rows, comparison.candidates
     lines = [["", *(row.file for row in rows)]]

@@ -82,7 +82,7 @@ def _to_gptq(
 
     from gritlite.calibrate.default_texts import DEFAULT_TEXTS
     from gritlite.cli.shared.progress import bar, show
-    from gritlite.gptq.solving import convert_to_gptq
+    from gritlite.gptq.conversion import convert_to_gptq
     from gritlite.system.locate import locate
 
     with bar("solving", unit="layer") as shown:

@@ -111,10 +111,10 @@ def command(
     from gritlite.cli.shared.scores import ScoreTable
     from gritlite.eval.encoder import GritEncoder
     from gritlite.eval.report import (
-        Report,
+        EvaluationReport,
         check_names,
+        model_file,
         read_report,
-        subject,
         versions,
         write_report,
     )
@@ -149,7 +149,9 @@ def command(
             "truncate": truncate,
             "limit": limit,
         }
-        report = Report(subject(model.path), versions(), settings, tuple(scores), seconds)
+        report = EvaluationReport(
+            model_file(model.path), versions(), settings, tuple(scores), seconds
+        )
         write_report(report, output, force=force)
 
 
@@ -187,14 +189,14 @@ def _generation_tasks(
     choices: dict[str, Any], passages: Sequence[str], limit: int | None
 ) -> Iterator["Task[GritLM]"]:
     """Take the test sets out of the choices, and read them."""
-    from gritlite.eval.choice import Choice
     from gritlite.eval.exact_match import ExactMatch
+    from gritlite.eval.multiple_choice import MultipleChoice
     from gritlite.eval.perplexity import Perplexity
 
     for path in choices.pop("perplexity"):
         yield Perplexity(path, limit=limit)
     for path in choices.pop("choice"):
-        yield Choice(path, limit=limit)
+        yield MultipleChoice(path, limit=limit)
     for path in choices.pop("exact_match"):
         for way in passages:
             yield ExactMatch(path, passages=way, limit=limit)  # type: ignore[arg-type]

@@ -91,7 +91,7 @@ def command(
     from gritlite.eval import latency
     from gritlite.eval.layouts import variants
     from gritlite.eval.questions import answerable, read_questions
-    from gritlite.eval.report import Report, subject, versions, write_report
+    from gritlite.eval.report import EvaluationReport, model_file, versions, write_report
     from gritlite.eval.task import spread
     from gritlite.runtime.model import DEFAULT_CONTEXT
     from gritlite.system.files import check_output
@@ -118,7 +118,7 @@ def command(
         scores = tuple(
             score for outcome in found for score in to_scores(questions.name, outcome, timed)
         )
-        report = Report(subject(model.path), versions(), settings, scores, {})
+        report = EvaluationReport(model_file(model.path), versions(), settings, scores, {})
         write_report(report, output, force=force)
 
 

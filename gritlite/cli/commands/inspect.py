@@ -8,7 +8,7 @@ import click
 from gritlite.cli.shared.tables import aligned, size
 
 if TYPE_CHECKING:
-    from gritlite.modelfile.facts import ModelDescription, TokenizerFacts
+    from gritlite.modelfile.description import ModelDescription, TokenizerDescription
     from gritlite.modelfile.memory import MemoryNeed
 
 
@@ -22,7 +22,7 @@ def command(file: str, as_json: bool) -> None:
     together is shown as far as it can be read, and then called an error.
     """
     from gritlite.modelfile.check import check_model
-    from gritlite.modelfile.facts import describe
+    from gritlite.modelfile.description import describe
     from gritlite.modelfile.header import read_header
     from gritlite.system.locate import locate
 
@@ -71,7 +71,7 @@ def _tensor_rows(facts: "ModelDescription") -> list[tuple[str, str]]:
     ]
 
 
-def _tokenizer_rows(tokenizer: "TokenizerFacts") -> list[tuple[str, str]]:
+def _tokenizer_rows(tokenizer: "TokenizerDescription") -> list[tuple[str, str]]:
     kind = tokenizer.model or "not given"
     if tokenizer.pre:
         kind += f", pre-tokenizer {tokenizer.pre}"

@@ -23,9 +23,9 @@ def command(name: str, revision: str | None, force: bool) -> None:
     """
     # its warnings about retries would come between our lines; set before it is imported
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    from gritlite.pull.fetch import pull
+    from gritlite.pull.models import pull
 
-    path = pull(name, revision=revision, force=force, tell=_tell)
+    path = pull(name, revision=revision, force=force, notify=_tell)
     click.echo(path)
 
 

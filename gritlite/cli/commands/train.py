@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from gritlite.train.log import Step
+    from gritlite.train.loss_log import Step
 
 
 @click.command()

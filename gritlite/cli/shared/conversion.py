@@ -9,7 +9,7 @@ import click
 from gritlite.cli.shared.options import combined
 
 if TYPE_CHECKING:
-    from gritlite.convert import Report
+    from gritlite.convert import ConversionReport
 
 # the keys of gritlite.quant.types.TARGETS, which would be slow to import for --help
 TYPES = (
@@ -80,17 +80,17 @@ def run(source: str, output: Path, target: str | None, **options: Any) -> None:
     )
 
 
-def _remarks(report: "Report") -> list[str]:
+def _remarks(report: "ConversionReport") -> list[str]:
     remarks = list(report.fallbacks)
     if report.requantized:
         remarks.append(
             f"{report.requantized} tensors were quantized before and have now been rounded twice: "
             "take f32, f16 or bf16 weights as the source if there are any"
         )
-    if report.unweighed:
+    if report.without_importance:
         remarks.append(
-            f"{len(report.unweighed)} tensors are not in the importance matrix and were quantized "
-            f"without it: {first_of(report.unweighed)}"
+            f"{len(report.without_importance)} tensors are not in the importance matrix and were "
+            f"quantized without it: {first_of(report.without_importance)}"
         )
     return remarks
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gritlite.convert import Progress
+    from gritlite.convert import ConversionProgress
 
 
 @contextlib.contextmanager
@@ -36,11 +36,11 @@ def show(shown: Any, done: int, total: int) -> None:
 
 
 @contextlib.contextmanager
-def conversion_bar() -> Iterator[Callable[["Progress"], None]]:
+def conversion_bar() -> Iterator[Callable[["ConversionProgress"], None]]:
     """A bar over a conversion's bytes that also counts tensors: a callback for `convert`."""
     with bar("converting", unit="B") as shown:
 
-        def advance(progress: "Progress") -> None:
+        def advance(progress: "ConversionProgress") -> None:
             shown.set_description_str(
                 f"tensor {progress.tensors_done}/{progress.tensors_total}", refresh=False
             )

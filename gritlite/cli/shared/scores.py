@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from gritlite.cli.shared.tables import printable
 
 if TYPE_CHECKING:
-    from gritlite.eval.report import Report
+    from gritlite.eval.report import EvaluationReport
     from gritlite.eval.task import Score
 
 _MEASURE_WIDTH, _VALUE_WIDTH, _COUNT_WIDTH = 18, 9, 7
@@ -19,7 +19,7 @@ class ScoreTable:
     was measured on another number of texts is not comparable.
     """
 
-    def __init__(self, tasks: Sequence[str], reference: "Report | None" = None) -> None:
+    def __init__(self, tasks: Sequence[str], reference: "EvaluationReport | None" = None) -> None:
         self._width = max(len(printable(task)) for task in tasks)
         self._compared = reference is not None
         self._known = {

@@ -18,8 +18,8 @@ from gritlite.calibrate import measures
 from gritlite.calibrate.outputs import Advance, Outputs, chunk_logits, outputs
 from gritlite.calibrate.sample import Sample, read_sample
 from gritlite.errors import UsageError
-from gritlite.eval.fidelity.report import Comparison, Row
-from gritlite.modelfile.facts import describe
+from gritlite.eval.fidelity.results import Comparison, Row
+from gritlite.modelfile.description import describe
 from gritlite.runtime.model import GritLM
 
 Load = Callable[[Path], GritLM]

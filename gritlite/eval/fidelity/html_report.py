@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from gritlite.eval.fidelity.report import MEASURES, Comparison
+from gritlite.eval.fidelity.results import MEASURES, Comparison
 from gritlite.system.files import replacing
 from gritlite.version import __version__
 
@@ -25,7 +25,7 @@ svg text { font: 12px system-ui, sans-serif; fill: #444 }
 """
 
 
-def write_page(comparison: Comparison, path: Path, *, force: bool) -> None:
+def write_html(comparison: Comparison, path: Path, *, force: bool) -> None:
     """Write the page. Raises FileError if it cannot be written, OutputExistsError."""
     with replacing(path, force=force) as file:
         file.write(_page(comparison).encode("utf-8"))

@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def heads_to_interleave(
-    projection: str, architecture: str, heads: int, kv_heads: int
-) -> int | None:
+def heads_to_permute(projection: str, architecture: str, heads: int, kv_heads: int) -> int | None:
     """How many heads the rows of a projection (`attn_q`, ...) hold; None to leave them alone."""
     if architecture != "llama":
         return None
     return {"attn_q": heads, "attn_k": kv_heads}.get(projection)
 
 
-def interleaved(matrix: NDArray[Any], head_rows: int) -> NDArray[Any]:
+def permute_heads(matrix: NDArray[Any], head_rows: int) -> NDArray[Any]:
     """The rows of whole heads, the halves of each made neighbours.
 
     Source: LlamaModel.permute in llama.cpp's conversion/llama.py.

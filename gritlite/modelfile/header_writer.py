@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 VERSION = 3
 
 
-Encodable = str | bool | int | float | Sequence[str]
+MetadataValue = str | bool | int | float | Sequence[str]
 
 
 @dataclass(frozen=True)
-class Keys:
+class EncodedMetadata:
     """Metadata keys with their values, as they stand in a file."""
 
     count: int
     data: bytes
 
-    def __add__(self, other: "Keys") -> "Keys":
-        return Keys(self.count + other.count, self.data + other.data)
+    def __add__(self, other: "EncodedMetadata") -> "EncodedMetadata":
+        return EncodedMetadata(self.count + other.count, self.data + other.data)
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,20 @@ class TensorFormat:
         return math.prod(self.shape) // values * size
 
 
-def encode_keys(values: Mapping[str, Encodable]) -> Keys:
+def encode_metadata(values: Mapping[str, MetadataValue]) -> EncodedMetadata:
     """Strings, booleans, numbers as u32 and f32, and lists of strings."""
-    return Keys(len(values), b"".join(_key(key, value) for key, value in values.items()))
+    return EncodedMetadata(len(values), b"".join(_key(key, value) for key, value in values.items()))
 
 
-def kept_keys(header: GGUFFile, old: bytes, without: Container[str]) -> Keys:
+def copy_metadata(header: GGUFFile, old: bytes, without: Container[str]) -> EncodedMetadata:
     """The keys of a file as they stand in `old`, the bytes before its tensors."""
     kept = [
         old[entry.start : entry.end] for key, entry in header.entries.items() if key not in without
     ]
-    return Keys(len(kept), b"".join(kept))
+    return EncodedMetadata(len(kept), b"".join(kept))
 
 
-def encode_header(keys: Keys, tensors: Sequence[TensorFormat], alignment: int) -> bytes:
+def encode_header(keys: EncodedMetadata, tensors: Sequence[TensorFormat], alignment: int) -> bytes:
     """Everything before the tensors' data, which follow in order, each padded to `alignment`."""
     parts = [MAGIC, struct.pack("<IQQ", VERSION, len(tensors), keys.count), keys.data]
     offset = 0
@@ -87,7 +87,7 @@ def padding(size: int, alignment: int) -> int:
     return -size % alignment
 
 
-def _key(key: str, value: Encodable) -> bytes:
+def _key(key: str, value: MetadataValue) -> bytes:
     name = _string(key)
     match value:
         case bool():

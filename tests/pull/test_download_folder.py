@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 
 from gritlite.errors import FileError
-from gritlite.pull.workspace import workspace
+from gritlite.pull.download_folder import download_folder
 from gritlite.system import cache
 
 OWNER = """
 import sys, time
 from gritlite import afterwards
-from gritlite.pull.workspace import workspace
+from gritlite.pull.download_folder import download_folder
 if sys.argv[1] == "alone":  # as if the shell that waits were killed too
     assert afterwards._REMOVE_AFTERWARDS  # still its name
     afterwards._REMOVE_AFTERWARDS = "exit"
-with workspace() as own:
+with download_folder() as own:
     (own / "half").write_bytes(b"half")
     print(own, flush=True)
     time.sleep(60)
@@ -49,7 +49,7 @@ def wait_until_gone(path: Path) -> None:
 
 
 def test_it_is_there_for_the_block_only(cache_folder):
-    with workspace() as own:
+    with download_folder() as own:
         (own / "folder").mkdir()
         (own / "folder" / "file").write_bytes(b"x")
         assert own.parent == cache_folder / "pending"
@@ -57,7 +57,7 @@ def test_it_is_there_for_the_block_only(cache_folder):
 
 
 def test_an_error_removes_it_and_stays_what_it_is(cache_folder):
-    with pytest.raises(KeyError), workspace():
+    with pytest.raises(KeyError), download_folder():
         raise KeyError
     assert pending() == []
 
@@ -74,13 +74,13 @@ def test_the_next_one_removes_what_nobody_else_could(cache_folder):
     child, left = start_owner("alone")
     kill(child)
     assert (left / "half").exists()
-    with workspace() as own:
+    with download_folder() as own:
         assert pending() == [own.name]
 
 
 def test_a_live_owner_keeps_its_own(cache_folder):
     child, theirs = start_owner("alone")
-    with workspace() as first, workspace() as second:
+    with download_folder() as first, download_folder() as second:
         assert pending() == sorted([first.name, second.name, theirs.name])
         assert (theirs / "half").exists()
     kill(child)
@@ -89,11 +89,11 @@ def test_a_live_owner_keeps_its_own(cache_folder):
 def test_many_at_once(cache_folder):
     """Opening sweeps; none may take another's that is just being made."""
     code = (
-        "from gritlite.pull.workspace import workspace\n"
+        "from gritlite.pull.download_folder import download_folder\n"
         "for _ in range(30):\n"
-        "    with workspace() as own:\n"
+        "    with download_folder() as own:\n"
         "        (own / 'file').write_bytes(b'x')\n"
-        "        with workspace(): assert (own / 'file').exists()\n"
+        "        with download_folder(): assert (own / 'file').exists()\n"
     )
     children = [
         subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) for _ in range(4)
@@ -106,14 +106,14 @@ def test_without_locks_a_week_decides(cache_folder):
     old, young = cache.folder("pending", "old"), cache.folder("pending", "young")
     week_ago = time.time() - 8 * 24 * 3600
     os.utime(old, (week_ago, week_ago))
-    with workspace() as own:
+    with download_folder() as own:
         assert pending() == sorted([own.name, young.name])
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_said_with_its_place_and_the_cure(cache_folder, number):
     place = rf"{cache_folder / 'pending'} is full: .* set GRITLITE_CACHE"
-    with pytest.raises(FileError, match=place), workspace():
+    with pytest.raises(FileError, match=place), download_folder():
         raise OSError(number, os.strerror(number))
     assert pending() == []
 
@@ -123,6 +123,6 @@ def test_without_a_shell_it_works_all_the_same(cache_folder, monkeypatch):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/bin/sh")
 
     monkeypatch.setattr(subprocess, "Popen", no_shell)
-    with workspace() as own:
+    with download_folder() as own:
         assert own.exists()
     assert pending() == []

@@ -53,7 +53,7 @@ def test_tensors_are_those_of_llama_cpp(model: Path, target: str, tmp_path: Path
     for source in (model, floats):
         report = convert(source, tmp_path / "ours.gguf", target, imatrix=matrix, force=True)
         assert tensors_of(tmp_path / "ours.gguf") == theirs
-        assert report.unweighed == ()
+        assert report.without_importance == ()
 
 
 def test_the_file_says_which_matrix(model: Path, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_file_says_which_matrix(model: Path, tmp_path: Path) -> None:
 def test_tensors_that_the_matrix_lacks_are_told(model: Path, tmp_path: Path) -> None:
     write_imatrix(matrix_of(model.parent / "f32.gguf", "1.attn_q"), tmp_path / "matrix.gguf")
     report = convert(model, tmp_path / "m.gguf", "q4_k_m", imatrix=tmp_path / "matrix.gguf")
-    assert report.unweighed == ("blk.1.attn_q.weight",)
+    assert report.without_importance == ("blk.1.attn_q.weight",)
     with pytest.raises(FormatError, match=r"nothing on blk\.1\.attn_q\.weight, .* IQ2_XXS without"):
         convert(model, tmp_path / "n.gguf", "iq2_xxs", imatrix=tmp_path / "matrix.gguf")
     assert not (tmp_path / "n.gguf").exists()

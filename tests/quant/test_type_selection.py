@@ -4,36 +4,36 @@ import pytest
 from gguf import GGMLQuantizationType as Q
 
 from gritlite.errors import ArchitectureError
-from gritlite.quant.choices import ModelFacts, TensorFacts, TypeChoice, choose_types
+from gritlite.quant.type_selection import ModelSpec, SelectedType, TensorSpec, select_types
 from gritlite.quant.types import TARGETS
 from tests.quant.tiny_gguf import TinyModel
 
 
-def facts_of(model: TinyModel) -> list[TensorFacts]:
-    return [TensorFacts(name, shape) for name, shape in model.shapes.items()]
+def facts_of(model: TinyModel) -> list[TensorSpec]:
+    return [TensorSpec(name, shape) for name, shape in model.shapes.items()]
 
 
 def test_an_architecture_without_rules_is_refused() -> None:
     with pytest.raises(ArchitectureError, match=r"'bert'.*llama, qwen2"):
-        choose_types([], ModelFacts("bert", 1, 1, 1), TARGETS["q8_0"])
+        select_types([], ModelSpec("bert", 1, 1, 1), TARGETS["q8_0"])
 
 
 def test_a_layer_that_the_model_lacks_is_refused() -> None:
-    tensors = [TensorFacts("blk.8.attn_q.weight", (4, 256))]
+    tensors = [TensorSpec("blk.8.attn_q.weight", (4, 256))]
     with pytest.raises(ArchitectureError, match=r"blk\.8\.attn_q\.weight .* has 8"):
-        choose_types(tensors, TinyModel(n_layer=8).facts, TARGETS["q8_0"])
+        select_types(tensors, TinyModel(n_layer=8).facts, TARGETS["q8_0"])
 
 
 def test_a_fallback_says_what_did_not_fit_and_what_is_used() -> None:
-    tensors = [TensorFacts("blk.0.attn_q.weight", (4, 96)), TensorFacts("output.weight", (4, 40))]
-    choices = choose_types(tensors, TinyModel(n_layer=1).facts, TARGETS["q4_k_m"])
+    tensors = [TensorSpec("blk.0.attn_q.weight", (4, 96)), TensorSpec("output.weight", (4, 40))]
+    choices = select_types(tensors, TinyModel(n_layer=1).facts, TARGETS["q4_k_m"])
     assert choices == {
-        "blk.0.attn_q.weight": TypeChoice(
+        "blk.0.attn_q.weight": SelectedType(
             Q.Q5_0,
             "blk.0.attn_q.weight: rows of 96 are not a multiple of 256 as Q4_K needs, "
             "stored as Q5_0",
         ),
-        "output.weight": TypeChoice(
+        "output.weight": SelectedType(
             Q.F16,
             "output.weight: rows of 40 are not a multiple of 256 as Q6_K needs, stored as F16",
         ),
@@ -43,5 +43,5 @@ def test_a_fallback_says_what_did_not_fit_and_what_is_used() -> None:
 def test_no_fallback_where_everything_fits() -> None:
     model = TinyModel(n_expert=8)
     for target in TARGETS.values():
-        choices = choose_types(facts_of(model), model.facts, target).values()
+        choices = select_types(facts_of(model), model.facts, target).values()
         assert all(choice.fallback is None for choice in choices)

@@ -26,7 +26,7 @@ class TypeShare:
 
 
 @dataclass(frozen=True)
-class TokenizerFacts:
+class TokenizerDescription:
     """A vocabulary. `special` maps a role ("bos") to the token's number and text."""
 
     model: str | None
@@ -54,7 +54,7 @@ class ModelDescription:
     layers: int
     dimensions: int
     context_length: int
-    tokenizer: TokenizerFacts
+    tokenizer: TokenizerDescription
     grit: EmbedFormat | None
     pass_tokens: int
     memory_embed: MemoryNeed
@@ -108,7 +108,7 @@ def _type_shares(file: GGUFFile) -> tuple[TypeShare, ...]:
     )
 
 
-def _tokenizer(file: GGUFFile) -> TokenizerFacts:
+def _tokenizer(file: GGUFFile) -> TokenizerDescription:
     value = file.metadata.get(TOKENS_KEY)
     tokens = value if isinstance(value, list) else []
     special = {}
@@ -116,7 +116,7 @@ def _tokenizer(file: GGUFFile) -> TokenizerFacts:
         number = file.metadata.get(f"tokenizer.ggml.{role}_token_id")
         if isinstance(number, int) and 0 <= number < len(tokens):
             special[role] = (number, tokens[number])
-    return TokenizerFacts(
+    return TokenizerDescription(
         model=_text(file, "tokenizer.ggml.model"),
         pre=_text(file, "tokenizer.ggml.pre"),
         vocabulary=len(tokens),

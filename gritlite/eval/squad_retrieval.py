@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from gritlite.errors import FormatError
-from gritlite.eval.collection import Collection
+from gritlite.eval.retrieval_collection import RetrievalCollection
 from gritlite.eval.squad import read_squad
 
 
-def read_paragraphs(path: Path) -> Collection:
+def read_squad_collection(path: Path) -> RetrievalCollection:
     """The different paragraphs as documents, and the questions that have an answer as queries.
 
     Raises FileError, and FormatError for a file of another form.
@@ -23,7 +23,7 @@ def read_paragraphs(path: Path) -> Collection:
     if not queries:
         raise FormatError(f"{path}: no question has an answer")
     left_out = len(questions) - len(answerable)
-    return Collection(
+    return RetrievalCollection(
         documents={number: paragraph for paragraph, number in numbers.items()},
         queries=queries,
         judgements={question.id: {numbers[question.paragraph]: 1} for question in answerable},

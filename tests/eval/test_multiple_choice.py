@@ -10,7 +10,11 @@ import pytest
 
 from gritlite import GritLM
 from gritlite.errors import FormatError, InputTooLongError
-from gritlite.eval.choice import Choice, ChoiceQuestion, read_choices
+from gritlite.eval.multiple_choice import (
+    MultipleChoice,
+    MultipleChoiceQuestion,
+    read_multiple_choice,
+)
 from tests.reference import loaded, logits, tokenize
 
 ROWS = [
@@ -55,13 +59,17 @@ def test_the_likeliest_choice(tiny_path: Path, tmp_path: Path) -> None:
     assert rows != by_length
     differing = sum(a != b for a, b in zip(rows, by_length, strict=True))
     with GritLM(tiny_path, threads=1) as model:
-        plain, normalized = Choice(write(tmp_path / "a.jsonl", rows)).run(model, no_progress)
+        plain, normalized = MultipleChoice(write(tmp_path / "a.jsonl", rows)).run(
+            model, no_progress
+        )
         assert (plain.measure, plain.value, plain.count) == ("accuracy", 1.0, 4)
         assert (normalized.measure, normalized.value) == (
             "accuracy by length",
             1 - differing / 4,
         )
-        plain, normalized = Choice(write(tmp_path / "b.jsonl", by_length)).run(model, no_progress)
+        plain, normalized = MultipleChoice(write(tmp_path / "b.jsonl", by_length)).run(
+            model, no_progress
+        )
         assert (plain.value, normalized.value) == (1 - differing / 4, 1.0)
         assert plain.task == normalized.task == "choice b.jsonl"
         assert plain.note == "4 of 4 questions"
@@ -69,7 +77,7 @@ def test_the_likeliest_choice(tiny_path: Path, tmp_path: Path) -> None:
 
 def test_a_limit_is_spread_evenly(tiny_model: GritLM, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    task = Choice(write(tmp_path / "a.jsonl", ROWS), limit=2)
+    task = MultipleChoice(write(tmp_path / "a.jsonl", ROWS), limit=2)
     scores = task.run(tiny_model, lambda done, count: seen.append((done, count)))
     assert seen == [(0, 2), (1, 2), (2, 2)]
     assert scores[0].note == "2 of 4 questions"
@@ -86,12 +94,12 @@ def test_both_forms(tmp_path: Path) -> None:
         {"question": "The ", "options": "A. one\nB. two", "answer": "A. one"},
     ]  # fmt: skip
     path = write(tmp_path / "a.jsonl", [*lettered, ROWS[1]])
-    assert read_choices(path) == [
-        ChoiceQuestion(
+    assert read_multiple_choice(path) == [
+        MultipleChoiceQuestion(
             f"{path}, line 1", "At a what?", ("bank", "library", "a U.S. mall\nor", "x"), 2
         ),
-        ChoiceQuestion(f"{path}, line 2", "The", ("one", "two"), 0),
-        ChoiceQuestion(
+        MultipleChoiceQuestion(f"{path}, line 2", "The", ("one", "two"), 0),
+        MultipleChoiceQuestion(
             f"{path}, line 3", "Predators eat", ("lions", "humans", "bunnies", "grass"), 2
         ),
     ]
@@ -117,12 +125,12 @@ def test_both_forms(tmp_path: Path) -> None:
 )
 def test_rows_of_another_form(tmp_path: Path, row: Any, message: str) -> None:
     with pytest.raises(FormatError, match=rf"a\.jsonl, line 2: .*{message}"):
-        Choice(write(tmp_path / "a.jsonl", [ROWS[0], row]))
+        MultipleChoice(write(tmp_path / "a.jsonl", [ROWS[0], row]))
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="holds no question"):
-        Choice(write(tmp_path / "a.jsonl", []))
+        MultipleChoice(write(tmp_path / "a.jsonl", []))
 
 
 def test_a_question_longer_than_the_context(tiny_file: Callable[..., Path], tmp_path: Path) -> None:
@@ -131,4 +139,4 @@ def test_a_question_longer_than_the_context(tiny_file: Callable[..., Path], tmp_
         GritLM(tiny_file("llama-head-dim"), threads=1, context_length=256) as model,
         pytest.raises(InputTooLongError, match=r"a\.jsonl, line 2: \d+ tokens to score"),
     ):
-        Choice(path).run(model, no_progress)
+        MultipleChoice(path).run(model, no_progress)

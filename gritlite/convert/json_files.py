@@ -7,7 +7,7 @@ from typing import Any
 from gritlite.errors import FileError, FormatError
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises FileError if it cannot be read and FormatError if it is not a JSON object.
@@ -23,6 +23,6 @@ def read_object(path: Path) -> dict[str, Any]:
     return parsed
 
 
-def read_object_if_there(path: Path) -> dict[str, Any]:
-    """The JSON object in a file, empty if there is no file; errors as `read_object`."""
-    return read_object(path) if path.exists() else {}
+def read_optional_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, empty if there is no file; errors as `read_json_object`."""
+    return read_json_object(path) if path.exists() else {}

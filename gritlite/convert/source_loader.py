@@ -9,7 +9,7 @@ from gritlite.convert.source import ModelSource
 from gritlite.errors import FileError
 
 
-def open_source(path: Path) -> AbstractContextManager[ModelSource]:
+def open_model_source(path: Path) -> AbstractContextManager[ModelSource]:
     """A Hugging Face folder or a GGUF file, open for reading.
 
     Raises FileError if nothing is there; the block's begin raises what

@@ -13,7 +13,7 @@ from gguf.constants import GGMLQuantizationType
 
 
 @dataclass(frozen=True)
-class Option:
+class TypeOption:
     """A type that a tensor could have: its bytes then, and what that would cost the model."""
 
     type: GGMLQuantizationType
@@ -26,12 +26,14 @@ class _Step:
     """From one option of a tensor to a larger one, worth so much a byte."""
 
     tensor: str
-    option: Option
+    option: TypeOption
     bytes: int
     worth: float
 
 
-def smallest_loss(options: Mapping[str, Sequence[Option]], max_bytes: int) -> dict[str, Option]:
+def minimize_loss(
+    options: Mapping[str, Sequence[TypeOption]], max_bytes: int
+) -> dict[str, TypeOption]:
     """The options that lose least in `max_bytes` together.
 
     Steps along each tensor's convex hull are taken by their worth a byte, the
@@ -51,7 +53,9 @@ def smallest_loss(options: Mapping[str, Sequence[Option]], max_bytes: int) -> di
     return chosen
 
 
-def smallest_size(options: Mapping[str, Sequence[Option]], max_loss: float) -> dict[str, Option]:
+def minimize_size(
+    options: Mapping[str, Sequence[TypeOption]], max_loss: float
+) -> dict[str, TypeOption]:
     """The smallest options that lose at most `max_loss` together, or those that lose least."""
     chosen = {tensor: _hull(each)[0] for tensor, each in options.items()}
     for step in _steps(options):
@@ -61,11 +65,11 @@ def smallest_size(options: Mapping[str, Sequence[Option]], max_loss: float) -> d
     return chosen
 
 
-def _loss(chosen: Mapping[str, Option]) -> float:
+def _loss(chosen: Mapping[str, TypeOption]) -> float:
     return sum(option.loss for option in chosen.values())
 
 
-def _steps(options: Mapping[str, Sequence[Option]]) -> list[_Step]:
+def _steps(options: Mapping[str, Sequence[TypeOption]]) -> list[_Step]:
     """All steps, the worthiest first; a tensor's own come in order, for its hull is convex."""
     steps = [
         _Step(
@@ -80,9 +84,9 @@ def _steps(options: Mapping[str, Sequence[Option]]) -> list[_Step]:
     return sorted(steps, key=lambda step: -step.worth)
 
 
-def _hull(options: Sequence[Option]) -> list[Option]:
+def _hull(options: Sequence[TypeOption]) -> list[TypeOption]:
     """The options on the lower convex hull of loss over bytes, from the smallest to the best."""
-    hull: list[Option] = []
+    hull: list[TypeOption] = []
     for option in sorted(options, key=lambda each: (each.bytes, each.loss)):
         if hull and option.loss >= hull[-1].loss:
             continue  # larger and no better
@@ -92,7 +96,7 @@ def _hull(options: Sequence[Option]) -> list[Option]:
     return hull
 
 
-def _lies_above(left: Option, middle: Option, right: Option) -> bool:
+def _lies_above(left: TypeOption, middle: TypeOption, right: TypeOption) -> bool:
     """Whether `middle` is on or above the line from `left` to `right`."""
     return (middle.loss - left.loss) * (right.bytes - left.bytes) >= (right.loss - left.loss) * (
         middle.bytes - left.bytes

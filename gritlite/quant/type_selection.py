@@ -22,19 +22,19 @@ _Q = GGMLQuantizationType
 
 
 @dataclass(frozen=True)
-class TensorFacts:
+class TensorSpec:
     """One tensor of a model: its GGUF name, and its shape in numpy's order (..., row length).
 
-    `kept_type` is the type it keeps where it must not be quantized.
+    `unquantized_type` is the type it keeps where it must not be quantized.
     """
 
     name: str
     shape: tuple[int, ...]
-    kept_type: GGMLQuantizationType = _Q.F32
+    unquantized_type: GGMLQuantizationType = _Q.F32
 
 
 @dataclass(frozen=True)
-class ModelFacts:
+class ModelSpec:
     """What the rules ask about a model: the GGUF metadata keys of the same meaning.
 
     `n_expert` is 0 for a dense model.
@@ -47,7 +47,7 @@ class ModelFacts:
     n_expert: int = 0
 
     @classmethod
-    def of(cls, model: Hyperparameters) -> "ModelFacts":
+    def of(cls, model: Hyperparameters) -> "ModelSpec":
         """Those of a GGUF file's model."""
         return cls(
             model.architecture, model.layers, model.heads[0], model.kv_heads[0], model.experts
@@ -55,20 +55,20 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
-class TypeChoice:
+class SelectedType:
     """The type of a tensor; `fallback` says why it is not the one the target asks for."""
 
     type: GGMLQuantizationType
     fallback: str | None = None
 
 
-def choose_types(
-    tensors: Sequence[TensorFacts],
-    model: ModelFacts,
+def select_types(
+    tensors: Sequence[TensorSpec],
+    model: ModelSpec,
     target: Target,
     *,
     has_imatrix: bool = False,
-) -> dict[str, TypeChoice]:
+) -> dict[str, SelectedType]:
     """The type of every tensor by name, in the order given.
 
     All tensors of the model must be there: without an `output.weight` the token
@@ -135,7 +135,7 @@ def _role(name: str) -> _Role:
     return next((role for part, role in _ROLES_BY_PART.items() if part in name), _Role.OTHER)
 
 
-def is_quantizable(tensor: TensorFacts) -> bool:
+def is_quantizable(tensor: TensorSpec) -> bool:
     """Whether llama.cpp quantizes it: matrices and stacks of experts, not norms nor routers."""
     rows = tensor.shape[:-1]
     return (
@@ -157,7 +157,7 @@ class _Place:
     """
 
     layer: int
-    model: ModelFacts
+    model: ModelSpec
     has_imatrix: bool
 
     def is_in_first(self, divisor: int) -> bool:
@@ -276,11 +276,11 @@ _UNIFORM = _Mixture(value=lambda _: None, ffn_down=lambda _: None)
 
 
 def _wanted_type(
-    tensor: TensorFacts, role: _Role, place: _Place, target: Target
+    tensor: TensorSpec, role: _Role, place: _Place, target: Target
 ) -> GGMLQuantizationType:
     """What the rules say, before looking whether the rows fit."""
     if not is_quantizable(tensor):
-        return tensor.kept_type
+        return tensor.unquantized_type
     default = target.default_type
     if not target.quantized:
         return default
@@ -315,7 +315,7 @@ def _layer(name: str) -> int:
 
 
 def _value_type(
-    chosen: GGMLQuantizationType, model: ModelFacts, mixture: _Mixture
+    chosen: GGMLQuantizationType, model: ModelSpec, mixture: _Mixture
 ) -> GGMLQuantizationType:
     """The 70B models, whose value tensors are small beside the rest, get them in more bits."""
     if _is_70b(model) and chosen in (_Q.Q3_K, _Q.Q4_K) and mixture.has_more_for_70b:
@@ -323,7 +323,7 @@ def _value_type(
     return chosen
 
 
-def _is_70b(model: ModelFacts) -> bool:
+def _is_70b(model: ModelSpec) -> bool:
     return model.n_layer == 80 and (model.arch == "qwen2" or model.n_head != model.n_head_kv)
 
 
@@ -342,14 +342,14 @@ _SMALLER_BLOCKS = {
 }
 
 
-def _fitted(tensor: TensorFacts, role: _Role, wanted: GGMLQuantizationType) -> TypeChoice:
+def _fitted(tensor: TensorSpec, role: _Role, wanted: GGMLQuantizationType) -> SelectedType:
     length = tensor.shape[-1] if tensor.shape else 1
     if length % block_size(wanted) == 0:
-        return TypeChoice(wanted)
+        return SelectedType(wanted)
     used = _Q.Q8_0 if role is _Role.OUTPUT else _SMALLER_BLOCKS.get(wanted, wanted)
     if length % block_size(used):
         used = _Q.F16
-    return TypeChoice(
+    return SelectedType(
         used,
         f"{tensor.name}: rows of {length} are not a multiple of {block_size(wanted)} "
         f"as {wanted.name} needs, stored as {used.name}",

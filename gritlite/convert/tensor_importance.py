@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 
 from gritlite.convert.source import SourceTensor
 from gritlite.errors import FormatError
-from gritlite.modelfile.encoding import Encodable
-from gritlite.quant.choices import TypeChoice
-from gritlite.quant.imatrix import Imatrix, by_matrix, check_layers, naming
+from gritlite.modelfile.header_writer import MetadataValue
+from gritlite.quant.imatrix import Imatrix, check_layers, errors_name_file, importance_by_matrix
+from gritlite.quant.type_selection import SelectedType
 from gritlite.quant.types import block_size, needs_imatrix
 
 # no matrix is gathered for these: the first is only looked up, the other weighed by few
 _NEVER_WEIGHED = ("token_embd.weight", "output.weight")
 
 
-class Importances:
+class TensorImportance:
     """What each column of each tensor matters; nothing without a matrix.
 
-    `lacking` names tensors that are quantized without, because the matrix does
+    `missing` names tensors that are quantized without, because the matrix does
     not have them. Raises FormatError when the matrix is of another model, or
     lacks a tensor that cannot do without.
     """
@@ -30,26 +30,26 @@ class Importances:
         path: Path | None,
         imatrix: Imatrix | None,
         tensors: Sequence[SourceTensor],
-        choices: Mapping[str, TypeChoice],
+        choices: Mapping[str, SelectedType],
     ) -> None:
         self._path = path
         self._imatrix = imatrix
         self._importances: dict[str, NDArray[np.float32]] = {}
         if imatrix:
-            with naming(path):
+            with errors_name_file(path):
                 check_layers(imatrix, [tensor.name for tensor in tensors])
-        lacking = []
+        missing = []
         for tensor in tensors if imatrix else ():
             type = choices[tensor.name].type
             if self._take(tensor) or block_size(type) == 1 or tensor.name in _NEVER_WEIGHED:
                 continue
-            lacking.append(tensor.name)
+            missing.append(tensor.name)
             if needs_imatrix(type):
                 raise FormatError(
                     f"{path} has nothing on {tensor.name}, which cannot be {type.name} without: "
                     "calibrate with more texts, or choose a larger type"
                 )
-        self.lacking = tuple(lacking)
+        self.missing = tuple(missing)
 
     def _take(self, tensor: SourceTensor) -> bool:
         """Take the tensor's importance [matrices, columns] from the matrix if it is there."""
@@ -58,8 +58,8 @@ class Importances:
             return False
         importance = self._imatrix.tensors[tensor.name].importance
         matrices = tensor.rows // tensor.matrix_rows
-        with naming(self._path):
-            found = by_matrix(importance, tensor.name, matrices, tensor.shape[-1])
+        with errors_name_file(self._path):
+            found = importance_by_matrix(importance, tensor.name, matrices, tensor.shape[-1])
         self._importances[tensor.name] = found
         return True
 
@@ -69,11 +69,11 @@ class Importances:
         return None if found is None else found[row // tensor.matrix_rows]
 
     @property
-    def metadata(self) -> Mapping[str, Encodable]:
+    def metadata(self) -> Mapping[str, MetadataValue]:
         """The keys that llama.cpp's llama-quantize leaves in the file that it writes."""
         if self._imatrix is None or self._path is None:
             return {}
-        keys: dict[str, Encodable] = {
+        keys: dict[str, MetadataValue] = {
             "quantize.imatrix.file": self._path.name,
             "quantize.imatrix.entries_count": len(self._imatrix.tensors),
         }

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from gritlite.errors import FormatError, InputError
-from gritlite.eval.task import Progress, Score, spread
+from gritlite.eval.task import ProgressCallback, Score, spread
 from gritlite.runtime.model import GritLM
 from gritlite.system.textfiles import parse_json, read_lines
 
@@ -31,7 +31,7 @@ _LETTER = re.compile(r"(?:^|\n)([A-Z])\. ")
 
 
 @dataclass(frozen=True)
-class ChoiceQuestion:
+class MultipleChoiceQuestion:
     """A question, its choices, and which of them is right, from 0. `place` is for messages."""
 
     place: str
@@ -40,7 +40,7 @@ class ChoiceQuestion:
     answer: int
 
 
-class Choice:
+class MultipleChoice:
     """The share of questions whose right choice is the likeliest.
 
     `limit` takes so many questions, spread evenly. Raises FileError, and
@@ -49,11 +49,11 @@ class Choice:
 
     def __init__(self, path: Path, *, limit: int | None = None) -> None:
         self.name = f"choice {path.name}"
-        questions = read_choices(path)
+        questions = read_multiple_choice(path)
         self._questions = spread(questions, limit)
         self._note = f"{len(self._questions)} of {len(questions)} questions"
 
-    def run(self, model: GritLM, progress: Progress) -> list[Score]:
+    def run(self, model: GritLM, progress: ProgressCallback) -> list[Score]:
         """Measure the model."""
         count = len(self._questions)
         right = right_by_length = 0
@@ -70,7 +70,7 @@ class Choice:
         ]
 
 
-def _log_likelihoods(model: GritLM, question: ChoiceQuestion) -> np.ndarray:
+def _log_likelihoods(model: GritLM, question: MultipleChoiceQuestion) -> np.ndarray:
     """Of each choice, float64 [choices]."""
     prompt = PROMPT.replace("{question}", question.question)
     try:
@@ -80,7 +80,7 @@ def _log_likelihoods(model: GritLM, question: ChoiceQuestion) -> np.ndarray:
     return np.array([score.sum(dtype=np.float64) for score in scores])
 
 
-def read_choices(path: Path) -> list[ChoiceQuestion]:
+def read_multiple_choice(path: Path) -> list[MultipleChoiceQuestion]:
     """The questions of a file in either form.
 
     Raises FileError, and FormatError with the line that is wrong.
@@ -91,7 +91,7 @@ def read_choices(path: Path) -> list[ChoiceQuestion]:
     return questions
 
 
-def _question(row: Any, place: str) -> ChoiceQuestion:
+def _question(row: Any, place: str) -> MultipleChoiceQuestion:
     if not isinstance(row, dict) or not isinstance(row.get("question"), str):
         raise FormatError(f"{place}: expected an object with a question, a text")
     choices: Any
@@ -108,7 +108,7 @@ def _question(row: Any, place: str) -> ChoiceQuestion:
             f"{len(choices) - 1}"
         )
     stripped = tuple(choice.strip() for choice in choices)
-    return ChoiceQuestion(place, row["question"].strip(), stripped, answer)
+    return MultipleChoiceQuestion(place, row["question"].strip(), stripped, answer)
 
 
 def _are_texts(choices: Any) -> bool:

@@ -13,7 +13,7 @@ COLUMNS = ["text", "category"]
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledText:
     """A text, its category, and the place of it: the last line of its row."""
 
     text: str
@@ -21,7 +21,7 @@ class Labelled:
     place: str
 
 
-def read_labelled(path: Path) -> list[Labelled]:
+def read_labelled(path: Path) -> list[LabelledText]:
     """The texts of a CSV file whose first line names the columns.
 
     Raises FileError, and FormatError with the line that is wrong.
@@ -35,7 +35,7 @@ def read_labelled(path: Path) -> list[Labelled]:
             place = f"{path}, line {rows.line_num}"
             if len(row) != len(COLUMNS):
                 raise FormatError(f"{place}: {len(row)} columns: expected {len(COLUMNS)}")
-            labelled.append(Labelled(row[0], row[1], place))
+            labelled.append(LabelledText(row[0], row[1], place))
     except csv.Error as error:
         raise FormatError(f"{path}, line {rows.line_num}: not CSV: {error}") from error
     if len({entry.category for entry in labelled}) < 2:
@@ -43,7 +43,7 @@ def read_labelled(path: Path) -> list[Labelled]:
     return labelled
 
 
-def to_embed(labelled: list[Labelled], instruction: str) -> Texts:
+def embedding_inputs(labelled: list[LabelledText], instruction: str) -> Texts:
     """The texts for an encoder."""
     return Texts(
         [entry.text for entry in labelled], [entry.place for entry in labelled], instruction

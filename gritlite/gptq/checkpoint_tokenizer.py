@@ -13,7 +13,7 @@ from gritlite.prompt import EmbedFormat
 from gritlite.runtime.template import GRIT_TEMPLATE, Message
 
 
-class CheckpointTokens:
+class CheckpointTokenizer:
     """What `GritLM` tells of its tokens, from a transformers tokenizer instead.
 
     `max_length` is the longest sequence the model was trained for.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Collection:
+class RetrievalCollection:
     """Texts by their ids, and `judgements[query][document]`: the grade, relevant above 0.
 
     Every query has judgements. A judged document that `documents` lacks can

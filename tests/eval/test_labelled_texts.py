@@ -14,7 +14,7 @@ from gritlite.errors import EmptyTextError, FormatError, MissingExtraError
 from gritlite.eval import classification, clustering
 from gritlite.eval.classification import Classification, draw
 from gritlite.eval.clustering import Clustering
-from gritlite.eval.labelled import read_labelled
+from gritlite.eval.labelled_texts import read_labelled
 
 CATEGORIES = ("north", "south", "east")
 DIRECTIONS = {"north": (0, 1), "south": (0, -1), "east": (1, 0)}

@@ -33,7 +33,7 @@ _WEEK = 7 * 24 * 3600
 
 
 @contextlib.contextmanager
-def workspace() -> Iterator[Path]:
+def download_folder() -> Iterator[Path]:
     """A private folder on the cache's disk. Raises FileError when that disk is full."""
     pending = cache.folder("pending")
     _sweep(pending)
@@ -55,7 +55,7 @@ def workspace() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _locked(own: Path) -> Iterator[None]:
-    """Hold the lock in a workspace; where the disk or the system has none, go without."""
+    """Hold the lock in a download_folder; where the disk or the system has none, go without."""
     with contextlib.ExitStack() as stack:
         if sys.platform != "win32":
             file = stack.enter_context((own / "unlocked").open("wb"))
@@ -74,7 +74,7 @@ def _sweep(pending: Path) -> None:
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Whether a workspace's lock is free; without a lock, whether it is a week old."""
+    """Whether a download_folder's lock is free; without a lock, whether it is a week old."""
     with contextlib.suppress(OSError):  # removed by someone else meanwhile
         try:
             return _is_free(path / _LOCK)

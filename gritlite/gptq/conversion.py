@@ -24,9 +24,9 @@ from gritlite.calibrate.texts import (
     read_texts,
     tokens_by_mode,
 )
-from gritlite.convert.open_source import open_source
+from gritlite.convert.source_loader import open_model_source
 from gritlite.errors import LibraryError, MissingExtraError, UsageError
-from gritlite.gptq.tokens import CheckpointTokens
+from gritlite.gptq.checkpoint_tokenizer import CheckpointTokenizer
 from gritlite.modelfile.header import read_header
 from gritlite.prompt import EmbedFormat
 from gritlite.quant.types import block_size
@@ -42,7 +42,7 @@ CHILD = processes.module("gritlite.gptq.child")
 
 
 @dataclass(frozen=True)
-class Report:
+class GPTQReport:
     """What was written, and how many tokens each mode was calibrated on.
 
     `only_rounded` names the matrices that saw too few of them to be solved for.
@@ -63,7 +63,7 @@ def convert_to_gptq(
     group_size: int = 32,
     force: bool = False,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
-) -> Report:
+) -> GPTQReport:
     """Write the model `source` as the folder `output` of GPTQ weights.
 
     `source` is a Hugging Face checkpoint's folder or a GGUF file in f32, f16 or bf16;
@@ -95,7 +95,7 @@ def convert_to_gptq(
         }
         _run(job, Path(scratch), on_progress)
         only_rounded = _only_rounded(folder / "quant_log.csv")
-    return Report(output, *tokens_by_mode(passes), only_rounded=only_rounded)
+    return GPTQReport(output, *tokens_by_mode(passes), only_rounded=only_rounded)
 
 
 def _floats_of(source: Path) -> str:
@@ -108,19 +108,19 @@ def _floats_of(source: Path) -> str:
         raise UsageError(
             f"{source} embeds with prompts of its own, which a folder of GPTQ weights cannot say"
         )
-    with open_source(source) as model:
+    with open_model_source(source) as model:
         for tensor in model.tensors:
-            if tensor.rounded or block_size(tensor.type) > 1:
+            if tensor.was_quantized or block_size(tensor.type) > 1:
                 raise UsageError(
                     f"{source} is quantized already ({tensor.name}): take its f32, f16 or bf16 "
                     "weights"
                 )
-        return _FLOATS[model.floats]
+        return _FLOATS[model.token_embedding_type]
 
 
 def _passes(source: Path, files: Sequence[Path]) -> list[Pass]:
     texts = read_texts(files)
-    tokens = CheckpointTokens.of(source)
+    tokens = CheckpointTokenizer.of(source)
     return embed_passes(tokens, texts) + generate_passes(tokens, texts)
 
 
