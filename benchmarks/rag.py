@@ -26,14 +26,14 @@ from gritlite import GritLM
 from gritlite.errors import GritLiteError
 from gritlite.eval import latency
 from gritlite.eval.layouts import Variant, indexed
-from gritlite.rag.settings import StateNumbers
-from gritlite.rag.state_quantization import Number
+from gritlite.rag.settings import StateTypeOrNone
+from gritlite.rag.state_quantization import StateType
 from gritlite.rag.store import Store
 
 ROUNDS = 5
 CHUNK_TOKENS = 256
 LAYOUTS = (Variant("document-then-query"), Variant("exact", "q8_0"), Variant("doc", "q8_0"))
-KEPT: tuple[StateNumbers, ...] = ("none", *get_args(Number))
+KEPT: tuple[StateTypeOrNone, ...] = ("none", *get_args(StateType))
 MEMORY = """
 import resource, sys
 from gritlite import GritLM
@@ -114,21 +114,21 @@ def disk(model: GritLM, document: str) -> tuple[int, float]:
 
 def measure_indexing(path: Path, words: Sequence[str], chunks: int) -> None:
     """Print the seconds of indexing with and without keeping states, and the ratios of medians."""
-    seconds: dict[StateNumbers, list[float]] = {numbers: [] for numbers in KEPT}
+    seconds: dict[StateTypeOrNone, list[float]] = {state_type: [] for state_type in KEPT}
     with GritLM(path) as model, tempfile.TemporaryDirectory() as folder:
         notes = Path(folder, "notes.txt")
         notes.write_text(latency.of_length(model, words, chunks * CHUNK_TOKENS), "utf-8")
-        for number, numbers in itertools.product(range(ROUNDS), KEPT):
-            store_path = Path(folder, f"{number}.{numbers}.grit")
-            with Store.open(store_path, model, states=numbers) as store:
-                store.read(notes)
+        for number, state_type in itertools.product(range(ROUNDS), KEPT):
+            store_path = Path(folder, f"{number}.{state_type}.grit")
+            with Store.open(store_path, model, states=state_type) as store:
+                store.scan(notes)
                 start = time.perf_counter()
                 store.embed()
-                seconds[numbers].append(time.perf_counter() - start)
+                seconds[state_type].append(time.perf_counter() - start)
     plain = statistics.median(seconds["none"])
-    for numbers, times in seconds.items():
+    for state_type, times in seconds.items():
         spent = statistics.median(times)
-        print(f"{chunks:,} chunks, states {numbers:5} {spent:7.2f} s, {spent / plain - 1:+.1%}")
+        print(f"{chunks:,} chunks, states {state_type:5} {spent:7.2f} s, {spent / plain - 1:+.1%}")
 
 
 def measure_memory(path: Path, chunks: int) -> None:

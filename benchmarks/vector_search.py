@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from gritlite.rag.database import Database
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.search import Mode, Searcher
-from gritlite.rag.vectors import Form, Matrix, packed
+from gritlite.rag.vectors import Matrix, VectorType, packed
 from gritlite.runtime.embed import Vectors
 
 DIMENSION = 576  # of the default model
-FORMS: tuple[Form, ...] = ("float32", "int8", "binary")
+FORMS: tuple[VectorType, ...] = ("float32", "int8", "binary")
 MODES: tuple[Mode, ...] = ("vectors", "words", "hybrid")
 WORDS = 40  # of a chunk
 VOCABULARY = 20_000
@@ -54,31 +54,33 @@ def measure_times(chunks: int) -> None:
     """Print the time of a search in each form and mode, and of the first, which loads."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        searchers: dict[Form, Searcher] = {}
-        for form in FORMS:
-            path = Path(folder, f"{form}.grit")
+        searchers: dict[VectorType, Searcher] = {}
+        for vector_type in FORMS:
+            path = Path(folder, f"{vector_type}.grit")
             database = Database(path)
             stack.callback(database.close)
-            fill(database, form, chunks)
-            searchers[form] = Searcher(database, StorePaths(Path(folder)), form)
+            fill(database, vector_type, chunks)
+            searchers[vector_type] = Searcher(database, StorePaths(Path(folder)), vector_type)
             start = time.perf_counter()
-            searchers[form].search("", unit(rng.normal(size=DIMENSION)), 5, "vectors")
+            searchers[vector_type].search("", unit(rng.normal(size=DIMENSION)), 5, "vectors")
             spent = time.perf_counter() - start
-            print(f"{form}: file {path.stat().st_size >> 20} MiB, first search {spent:.2f} s")
-        times: dict[tuple[Form, Mode], list[float]] = {}
+            print(
+                f"{vector_type}: file {path.stat().st_size >> 20} MiB, first search {spent:.2f} s"
+            )
+        times: dict[tuple[VectorType, Mode], list[float]] = {}
         for _ in range(ROUNDS):
             query = " ".join(f"w{word}" for word in zipf(rng, 8))
             vector = unit(rng.normal(size=DIMENSION))
-            for form in FORMS:
+            for vector_type in FORMS:
                 for mode in MODES:
                     start = time.perf_counter()
-                    searchers[form].search(query, vector, 5, mode)
-                    times.setdefault((form, mode), []).append(time.perf_counter() - start)
-        for (form, mode), each in times.items():
-            print(f"{form:8} {mode:8} {statistics.median(each) * 1e3:6.1f} ms")
+                    searchers[vector_type].search(query, vector, 5, mode)
+                    times.setdefault((vector_type, mode), []).append(time.perf_counter() - start)
+        for (vector_type, mode), each in times.items():
+            print(f"{vector_type:8} {mode:8} {statistics.median(each) * 1e3:6.1f} ms")
 
 
-def fill(database: Database, form: Form, chunks: int) -> None:
+def fill(database: Database, vector_type: VectorType, chunks: int) -> None:
     """Put a source with so many chunks into a store's file."""
     rng = np.random.default_rng(1)
     with database.transaction():
@@ -86,7 +88,9 @@ def fill(database: Database, form: Form, chunks: int) -> None:
         for number, vector in enumerate(clustered(rng, chunks), 1):
             text = " ".join(f"w{word}" for word in zipf(rng, WORDS))
             database.execute("insert into chunk values (?, 1, '', '', ?, '', 40)", (number, text))
-            database.execute("insert into vector values (?, ?, ?)", (number, *packed(vector, form)))
+            database.execute(
+                "insert into vector values (?, ?, ?)", (number, *packed(vector, vector_type))
+            )
         database.execute("update source set complete = 1")
 
 
@@ -113,11 +117,11 @@ def measure_recall(vectors: Vectors) -> None:
     rows = np.linspace(0, len(vectors) - 1, QUERIES).astype(int)
     others = np.delete(vectors, rows, axis=0)
     exact = np.argsort(-(vectors[rows] @ others.T), axis=1)[:, :NEAREST]
-    for form in FORMS:
-        kept = [packed(vector, form) for vector in others]
+    for vector_type in FORMS:
+        kept = [packed(vector, vector_type) for vector in others]
         codes = b"".join(numbers if bits is None else bits for numbers, bits in kept)
         matrix = Matrix(
-            form, np.arange(len(kept)), np.frombuffer(codes, np.uint8).reshape(len(kept), -1)
+            vector_type, np.arange(len(kept)), np.frombuffer(codes, np.uint8).reshape(len(kept), -1)
         )
         whole = [each[0] for each in kept]
         fetch = partial(map_items, whole)
@@ -125,7 +129,8 @@ def measure_recall(vectors: Vectors) -> None:
         for row, nearest in zip(rows, exact, strict=True):
             found = matrix.nearest(vectors[row], NEAREST, fetch)
             shared += len({chunk for chunk, _ in found} & set(nearest.tolist()))
-        print(f"{form:8} recall@{NEAREST} {shared / exact.size:.4f} among {len(others):,} vectors")
+        recall = shared / exact.size
+        print(f"{vector_type:8} recall@{NEAREST} {recall:.4f} among {len(others):,} vectors")
 
 
 def map_items(items: Sequence[bytes], numbers: Sequence[int]) -> list[bytes]:

@@ -74,7 +74,7 @@ def measure(
         for number in range(ROUNDS):
             for place, variant in enumerate(chosen):
                 progress(number * len(chosen) + place, ROUNDS * len(chosen))
-                store = stores[variant.numbers]
+                store = stores[variant.state_type]
                 forget_files(store.path.parent)
                 answer = from_stored(
                     store,

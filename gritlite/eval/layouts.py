@@ -25,23 +25,23 @@ from gritlite.eval.exact_match import ASKED, MAX_TOKENS, exact_match, f1, match
 from gritlite.eval.squad import Question
 from gritlite.eval.task import ProgressCallback
 from gritlite.rag.answer import StoreAnswer, Timings
-from gritlite.rag.layouts import Layout, kind_of
-from gritlite.rag.state_quantization import Number
+from gritlite.rag.layouts import Layout, state_kind
+from gritlite.rag.state_quantization import StateType
 from gritlite.rag.store import Store
 from gritlite.runtime.model import GritLM
 
-Stores = Mapping[Number | None, Store]  # by the numbers of their states
+Stores = Mapping[StateType | None, Store]  # by the type of their states
 
 
 @dataclass(frozen=True)
 class Variant:
     """A way to answer: a layout, and how its passages' states are kept and joined.
 
-    `numbers` is None for a layout that uses none.
+    `state_type` is None for a layout that uses no states.
     """
 
     layout: Layout
-    numbers: Number | None = None
+    state_type: StateType | None = None
     recompute: int = 0
 
 
@@ -61,15 +61,18 @@ class Outcome:
 
 
 def variants(
-    layouts: Sequence[Layout], numbers: Sequence[Number], recompute: Sequence[int], passages: int
+    layouts: Sequence[Layout],
+    state_types: Sequence[StateType],
+    recompute: Sequence[int],
+    passages: int,
 ) -> Iterator[Variant]:
     """Every way to answer from so many passages that differs from the others."""
     for layout in layouts:
-        if kind_of(layout) is None:
+        if state_kind(layout) is None:
             yield Variant(layout)
             continue
         joins = passages > 1 or layout in ("query-doc", "doc-query")
-        for each in numbers:
+        for each in state_types:
             yield from (Variant(layout, each, tokens) for tokens in (recompute if joins else (0,)))
 
 
@@ -103,7 +106,7 @@ def indexed(
 
     Raises FormatError for a passage that is no text.
     """
-    numbers = list(dict.fromkeys(variant.numbers for variant in chosen))
+    state_types = list(dict.fromkeys(variant.state_type for variant in chosen))
     with TemporaryDirectory() as folder, ExitStack() as stack:
         notes = Path(folder, "passages")
         notes.mkdir()
@@ -113,10 +116,10 @@ def indexed(
             except UnicodeEncodeError as error:  # half of a pair that JSON can spell
                 raise FormatError(f"passage {number} is no text: {error}") from error
         stores = {}
-        for count, each in enumerate(numbers):
+        for count, each in enumerate(state_types):
 
             def advance(done: int, of: int, before: int = count) -> None:
-                progress(before * of + done, len(numbers) * of)
+                progress(before * of + done, len(state_types) * of)
 
             store = Store.open(
                 Path(folder, f"{each}.grit"),
@@ -125,7 +128,7 @@ def indexed(
                 chunk_tokens=model.max_length // 2,
             )
             stores[each] = stack.enter_context(store)
-            failed = store.read(notes).changes.failed
+            failed = store.scan(notes).changes.failed
             if failed:
                 raise FormatError(failed[0])
             store.embed(progress=advance)
@@ -148,7 +151,7 @@ def measure(
     for number, question in enumerate(questions):
         progress(number, len(questions))
         for variant, tally in tallies.items():
-            store = stores[variant.numbers]
+            store = stores[variant.state_type]
             answer = from_stored(
                 store,
                 question.text,
@@ -160,7 +163,9 @@ def measure(
             )
             tally.add(answer, question.answers)
     progress(len(questions), len(questions))
-    return [_outcome(variant, tally, stores[variant.numbers]) for variant, tally in tallies.items()]
+    return [
+        _outcome(variant, tally, stores[variant.state_type]) for variant, tally in tallies.items()
+    ]
 
 
 def from_stored(store: Store, question: str, passages: int, **options: Any) -> StoreAnswer:
@@ -185,7 +190,7 @@ def _outcome(variant: Variant, tally: _Tally, store: Store) -> Outcome:
     count = len(tally.matches)
     exact, matched, overlap = (sum(each) / count for each in zip(*tally.matches, strict=True))
     ttft, total = (median(each) for each in zip(*tally.seconds, strict=True))
-    kind = kind_of(variant.layout)
+    kind = state_kind(variant.layout)
     usage = store.state_usage(kind)
     return Outcome(
         variant,

@@ -20,9 +20,9 @@ class Block:
 class Document:
     """A document's own title, empty if it has none, and its blocks.
 
-    `lacking` says in words what of it could not be read, if anything.
+    `warning` says in words what of it could not be read, if anything.
     """
 
     title: str
     blocks: tuple[Block, ...]
-    lacking: str = ""
+    warning: str = ""

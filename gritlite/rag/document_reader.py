@@ -66,7 +66,7 @@ def _opened(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-class Reader:
+class DocumentReader:
     """Reads documents one after another. A context manager; the process ends with it."""
 
     def __init__(self, timeout: float = _TIMEOUT) -> None:
@@ -87,7 +87,7 @@ class Reader:
         headings = [block.text for block in blocks if block.level == 1]
         named = [answer["title"], *headings[:1], path.stem]
         title = next(name for name in named if 0 < len(name) <= _LONGEST_TITLE)
-        return Document(title, blocks, answer["lacking"])
+        return Document(title, blocks, answer["warning"])
 
     def _ask(self, data: bytes, path: Path) -> dict[str, Any]:
         child = self._running()

@@ -14,13 +14,13 @@ from gritlite.rag.formats import FORMATS
 class Listing:
     """The documents that were found, absolute and sorted.
 
-    `folders` are those that were looked through, and `left_out` counts the files in
+    `folders` are those that were looked through, and `skipped` counts the files in
     them that are no documents, by suffix.
     """
 
     files: tuple[Path, ...]
     folders: tuple[Path, ...]
-    left_out: dict[str, int]
+    skipped: dict[str, int]
 
 
 def listing(paths: Sequence[Path], *, besides: Iterable[Path] = ()) -> Listing:
@@ -32,7 +32,7 @@ def listing(paths: Sequence[Path], *, besides: Iterable[Path] = ()) -> Listing:
     """
     files: set[Path] = set()
     folders: list[Path] = []
-    left_out: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     ignored = {path.absolute() for path in besides}
     for path in map(Path.absolute, paths):
         if path.is_dir():
@@ -41,14 +41,14 @@ def listing(paths: Sequence[Path], *, besides: Iterable[Path] = ()) -> Listing:
                 if file.suffix.lower() in FORMATS:
                     files.add(file)
                 else:
-                    left_out[file.suffix.lower() or "no suffix"] += 1
+                    skipped[file.suffix.lower() or "no suffix"] += 1
         elif not path.exists():
             raise FileError(f"{path} does not exist")
         elif path.suffix.lower() not in FORMATS:
             raise FormatError(f"{path} is of no kind that is read: {', '.join(FORMATS)}")
         else:
             files.add(path)
-    return Listing(tuple(sorted(files)), tuple(folders), dict(sorted(left_out.items())))
+    return Listing(tuple(sorted(files)), tuple(folders), dict(sorted(skipped.items())))
 
 
 def _inside(folder: Path, ignored: Collection[Path]) -> Iterable[Path]:

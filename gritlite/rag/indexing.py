@@ -15,11 +15,11 @@ from pathlib import Path
 from gritlite.errors import DocumentError
 from gritlite.rag.chunking import Chunk, cut
 from gritlite.rag.database import Database
-from gritlite.rag.document_reader import Reader, Snapshot, snapshot
+from gritlite.rag.document_reader import DocumentReader, Snapshot, snapshot
 from gritlite.rag.folder import Listing
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.states import States
-from gritlite.rag.vectors import Form, packed
+from gritlite.rag.vectors import VectorType, packed
 from gritlite.runtime.document import DocumentState
 from gritlite.runtime.model import GritLM
 
@@ -34,7 +34,7 @@ class Changes:
     """How many files were found to be what, and which could not be read, and why.
 
     `empty` files are among `added` and `changed`, as are those of which something is
-    `lacking`, which is said; a file that could not be read keeps the rows it has.
+    `warnings`; a file that could not be read keeps the rows it has.
     """
 
     added: int = 0
@@ -42,7 +42,7 @@ class Changes:
     unchanged: int = 0
     removed: int = 0
     empty: tuple[Path, ...] = ()
-    lacking: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
 
 
@@ -90,7 +90,7 @@ class _Tally:
     changed: int = 0
     unchanged: int = 0
     empty: list[Path] = field(default_factory=list)
-    lacking: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
 
@@ -140,7 +140,7 @@ class Indexing:
         Forget the files `gone`, and those that have gone from the listed folders.
         """
         tally = _Tally()
-        with Reader() as reader:
+        with DocumentReader() as reader:
             for number, path in enumerate(listing.files):
                 progress(number, len(listing.files))
                 try:
@@ -154,11 +154,11 @@ class Indexing:
             tally.unchanged,
             self._forget_removed(listing, gone),
             tuple(tally.empty),
-            tuple(tally.lacking),
+            tuple(tally.warnings),
             tuple(tally.failed),
         )
 
-    def _read(self, path: Path, reader: Reader, budget: int, tally: _Tally) -> None:
+    def _read(self, path: Path, reader: DocumentReader, budget: int, tally: _Tally) -> None:
         name = self._places.name(path)
         try:
             name.encode()
@@ -185,8 +185,8 @@ class Indexing:
             tally.changed += 1
         if not chunks:
             tally.empty.append(path)
-        if document.lacking:
-            tally.lacking.append(f"{path}: {document.lacking}")
+        if document.warning:
+            tally.warnings.append(f"{path}: {document.warning}")
 
     def _known(self, name: str, *, complete: int) -> _Known | None:
         row = self._database.row(
@@ -271,7 +271,7 @@ class Indexing:
                 break
         return found
 
-    def embed(self, form: Form, progress: Progress) -> None:
+    def embed(self, vector_type: VectorType, progress: Progress) -> None:
         """Embed what is pending and make each file's chunks the searched ones when all are done.
 
         States are kept of the same passes while their budget lasts; those of earlier
@@ -299,7 +299,7 @@ class Indexing:
                 self._database.execute_many(
                     "insert into vector (chunk, vector, bits) values (?, ?, ?)",
                     [
-                        (chunk.id, *packed(vector, form))
+                        (chunk.id, *packed(vector, vector_type))
                         for chunk, vector in zip(chunks, vectors, strict=True)
                     ],
                 )

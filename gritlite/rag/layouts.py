@@ -39,14 +39,14 @@ Layout = Literal[
     "doc-query",
     "exact",
 ]
-Choice = Layout | Literal["auto"]  # one of them, or the cheapest that answers as well
-Kind = Literal["doc", "exact"]  # of a passage's state: of its embedding pass, or as an opening
+LayoutChoice = Layout | Literal["auto"]  # one of them, or the cheapest that answers as well
+StateKind = Literal["doc", "exact"]  # of a passage's state: of its embedding pass, or as an opening
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 READ: tuple[Layout, ...] = ("query-then-document", "document-then-query")  # without states
 AUTO: Literal["auto"] = "auto"
 
 
-def kind_of(layout: Layout) -> Kind | None:
+def state_kind(layout: Layout) -> StateKind | None:
     """The kind of passages' states that a layout uses, None if it uses none."""
     if layout == "exact":
         return "exact"
@@ -72,7 +72,7 @@ class Sources:
 
     question: str
     passages: Sequence[str]
-    states: Callable[[Kind], list[DocumentState]]
+    states: Callable[[StateKind], list[DocumentState]]
     query_state: DocumentState
     join: Callable[[Sequence[DocumentState]], Document]
 
@@ -94,5 +94,5 @@ def prompt(layout: Layout, sources: Sources) -> Prompt:
     if layout == "doc-query":
         states = [*sources.states("doc"), sources.query_state]
         return Prompt(QUESTION_BEHIND, sources.join(states), QUESTION_FIELD)
-    kind: Kind = "exact" if layout == "exact" else "doc"
+    kind: StateKind = "exact" if layout == "exact" else "doc"
     return Prompt(question, sources.join(sources.states(kind)), CACHED_QUESTION)

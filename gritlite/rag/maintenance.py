@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gritlite.rag.database import Database, check_there
 from gritlite.rag.settings import Settings
-from gritlite.rag.state_files import StateFiles, Usage
+from gritlite.rag.state_files import StateFiles, StateUsage
 from gritlite.rag.write_lock import writing
 
 
@@ -20,7 +20,7 @@ class Info:
     chunks: int
     tokens: int
     pending: int
-    states: Usage
+    states: StateUsage
     file_bytes: int
 
 

@@ -5,7 +5,7 @@ it. Here that hurts nobody: memory is limited, and the parent limits the time.
 For each request on standard input, a JSON line {"suffix", "size"} and so many
 bytes, a JSON line goes to standard output:
 
-    {"title": TEXT, "blocks": [[TEXT, PLACE, LEVEL], ...], "lacking": TEXT}
+    {"title": TEXT, "blocks": [[TEXT, PLACE, LEVEL], ...], "warning": TEXT}
     {"error": MESSAGE}
 """
 
@@ -47,7 +47,7 @@ def _answer(data: bytes, suffix: str) -> dict[str, Any]:
     return {
         "title": document.title,
         "blocks": [dataclasses.astuple(block) for block in document.blocks],
-        "lacking": document.lacking,
+        "warning": document.warning,
     }
 
 

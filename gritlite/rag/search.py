@@ -15,7 +15,7 @@ import numpy as np
 from gritlite.errors import UsageError
 from gritlite.rag.database import Database
 from gritlite.rag.paths import StorePaths
-from gritlite.rag.vectors import Form, Matrix, Ranked
+from gritlite.rag.vectors import Matrix, Ranked, VectorType
 from gritlite.runtime.embed import Vectors
 
 Mode = Literal["hybrid", "vectors", "words"]
@@ -47,10 +47,10 @@ class Passage:
 class Searcher:
     """Searches over one database. Not thread-safe."""
 
-    def __init__(self, database: Database, places: StorePaths, form: Form) -> None:
+    def __init__(self, database: Database, places: StorePaths, vector_type: VectorType) -> None:
         self._database = database
         self._places = places
-        self._form = form
+        self._vector_type = vector_type
         self._matrix: Matrix | None = None
         self._generation = -1
 
@@ -72,7 +72,7 @@ class Searcher:
         """The vectors of complete sources, read anew when anybody has changed them."""
         generation = self._database.generation
         if self._matrix is None or generation != self._generation:
-            column = "bits" if self._form == "binary" else "vector"
+            column = "bits" if self._vector_type == "binary" else "vector"
             ids: list[int] = []
             codes = bytearray()
             for chunk, code in self._database.rows(
@@ -82,7 +82,7 @@ class Searcher:
                 ids.append(chunk)
                 codes += code
             rows = np.frombuffer(codes, np.uint8).reshape(len(ids), -1 if ids else 0)
-            self._matrix = Matrix(self._form, np.array(ids, np.int64), rows)
+            self._matrix = Matrix(self._vector_type, np.array(ids, np.int64), rows)
             self._generation = generation
         return self._matrix
 

@@ -5,10 +5,10 @@ from typing import Literal, Self
 
 from gritlite.errors import FormatError
 from gritlite.rag.database import Database
-from gritlite.rag.state_quantization import Number
-from gritlite.rag.vectors import Form
+from gritlite.rag.state_quantization import StateType
+from gritlite.rag.vectors import VectorType
 
-StateNumbers = Number | Literal["none"]
+StateTypeOrNone = StateType | Literal["none"]
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Settings:
 
     model: str
     fingerprint: str
-    vectors: Form
+    vectors: VectorType
     chunk_tokens: int
-    states: StateNumbers
+    states: StateTypeOrNone
     states_budget: int
 
     @classmethod

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from gritlite.errors import FormatError
-from gritlite.rag.state_quantization import Number, pack, packed_bytes, unpack
+from gritlite.rag.state_quantization import StateType, pack, packed_bytes, unpack
 from gritlite.runtime.document import DocumentState
 from gritlite.runtime.llama.sequence_state import SequenceState, read_sequence, write_sequence
 
@@ -44,7 +44,7 @@ class Identity:
 
     model: str
     library: str
-    numbers: Number
+    numbers: StateType
     attention: str
     opens_message: bool
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from gritlite.errors import FileError, FormatError
 from gritlite.rag import state_codec
 from gritlite.rag.database import Database
-from gritlite.rag.layouts import Kind
+from gritlite.rag.layouts import StateKind
 from gritlite.system.files import DISK_FULL
 
 _TOGETHER = 1000  # files in one folder
@@ -24,7 +24,7 @@ _NAME = re.compile(rf"(?P<chunk>\d+)\.(?P<kind>[a-z]+)({_SUFFIX}|(?P<unfinished>
 
 
 @dataclass(frozen=True)
-class Usage:
+class StateUsage:
     """How many states the ledger knows, and the bytes of their files."""
 
     states: int
@@ -38,7 +38,7 @@ class StateFiles:
         self.folder = Path(f"{path}.states")
         self._database = database
 
-    def write(self, chunk: int, kind: Kind, parts: Iterable[bytes]) -> int:
+    def write(self, chunk: int, kind: StateKind, parts: Iterable[bytes]) -> int:
         """Write a file, not yet in the ledger; return its bytes.
 
         Raises FileError when that fails, then without a trace.
@@ -64,14 +64,14 @@ class StateFiles:
             ) from error
         return size
 
-    def enter(self, chunk: int, kind: Kind, size: int) -> None:
+    def enter(self, chunk: int, kind: StateKind, size: int) -> None:
         """Put a file that was written into the ledger."""
         self._database.execute(
             "insert or replace into state values (?, ?, ?, ?)",
             (chunk, kind, size, time.time_ns()),
         )
 
-    def read(self, chunk: int, kind: Kind) -> bytes | None:
+    def read(self, chunk: int, kind: StateKind) -> bytes | None:
         """A file of the ledger, which then was used last; None if it is not there."""
         if not self.knows(chunk, kind):
             return None
@@ -91,10 +91,10 @@ class StateFiles:
         sql = "select 1 from state where chunk = ? and kind = ?"
         return self._database.row(sql, (chunk, kind)) is not None
 
-    def usage(self, kind: Kind | None = None) -> Usage:
+    def usage(self, kind: StateKind | None = None) -> StateUsage:
         """What the states of a kind, or all, add up to."""
         of_kind = "from state where kind = coalesce(?, kind)"
-        return Usage(
+        return StateUsage(
             self._database.number(f"select count(*) {of_kind}", (kind,)),
             self._database.number(f"select coalesce(sum(bytes), 0) {of_kind}", (kind,)),
         )
@@ -104,7 +104,7 @@ class StateFiles:
         oldest = "select chunk, kind, bytes from state order by used_ns, chunk"
         with self._database.transaction():
             excess = self.usage().bytes - most
-            gone: list[tuple[int, Kind]] = []
+            gone: list[tuple[int, StateKind]] = []
             for chunk, kind, size in self._database.rows(oldest):
                 if excess <= 0:
                     break
@@ -116,12 +116,12 @@ class StateFiles:
             self._path(*state).unlink(missing_ok=True)
         return len(gone)
 
-    def remove(self, chunk: int, kind: Kind) -> None:
+    def remove(self, chunk: int, kind: StateKind) -> None:
         """Remove a state, entered or not."""
         self._strike(chunk, kind)
         self._path(chunk, kind).unlink(missing_ok=True)
 
-    def _strike(self, chunk: int, kind: Kind) -> None:
+    def _strike(self, chunk: int, kind: StateKind) -> None:
         self._database.execute("delete from state where chunk = ? and kind = ?", (chunk, kind))
 
     def sweep(self) -> int:
@@ -152,5 +152,5 @@ class StateFiles:
             if folder.name.isdecimal():
                 yield from folder.iterdir()
 
-    def _path(self, chunk: int, kind: Kind) -> Path:
+    def _path(self, chunk: int, kind: StateKind) -> Path:
         return self.folder / str(chunk // _TOGETHER) / f"{chunk}.{kind}{_SUFFIX}"

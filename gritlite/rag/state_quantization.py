@@ -24,11 +24,11 @@ from gritlite.quant.float16 import to_float16, to_float32
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import row_bytes
 
-Number = Literal["f16", "q8_0", "q4_0"]
+StateType = Literal["f16", "q8_0", "q4_0"]
 
-SHARE_OF_F16: dict[Number, float] = {"f16": 1.0, "q8_0": 34 / 64, "q4_0": 18 / 64}
+SHARE_OF_F16: dict[StateType, float] = {"f16": 1.0, "q8_0": 34 / 64, "q4_0": 18 / 64}
 
-_TYPES: dict[Number, GGMLQuantizationType] = {
+_TYPES: dict[StateType, GGMLQuantizationType] = {
     "f16": GGMLQuantizationType.F16,
     "q8_0": GGMLQuantizationType.Q8_0,
     "q4_0": GGMLQuantizationType.Q4_0,
@@ -39,7 +39,7 @@ _GROUP = 64  # no more than a head has in most models
 _STACK = 32
 
 
-def pack(rows: NDArray[np.float16], numbers: Number, *, keys: bool) -> bytes:
+def pack(rows: NDArray[np.float16], numbers: StateType, *, keys: bool) -> bytes:
     """The rows [cells, columns] of the keys, or of the values, of a layer.
 
     Raises UsageError where columns are no whole number of blocks of 32.
@@ -54,13 +54,13 @@ def pack(rows: NDArray[np.float16], numbers: Number, *, keys: bool) -> bytes:
     return bytes(mean) + bytes(stored)
 
 
-def packed_bytes(cells: int, columns: int, numbers: Number, *, keys: bool) -> int:
+def packed_bytes(cells: int, columns: int, numbers: StateType, *, keys: bool) -> int:
     """The length of what `pack` makes of as many cells and columns."""
     return _mean_bytes(columns, numbers, keys) + cells * row_bytes(_TYPES[numbers], columns)
 
 
 def unpack(
-    data: NDArray[np.uint8], columns: int, numbers: Number, *, keys: bool
+    data: NDArray[np.uint8], columns: int, numbers: StateType, *, keys: bool
 ) -> NDArray[np.float16]:
     """The rows [cells, columns] again."""
     if numbers == "f16":
@@ -74,7 +74,7 @@ def unpack(
     return to_float16(values)
 
 
-def _mean_bytes(columns: int, numbers: Number, keys: bool) -> int:
+def _mean_bytes(columns: int, numbers: StateType, keys: bool) -> int:
     """Of the mean before the rows, which keys in q4_0 have and nothing else."""
     return columns * _HALF.itemsize if keys and numbers == "q4_0" else 0
 

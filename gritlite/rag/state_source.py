@@ -4,7 +4,7 @@ import time
 from contextlib import AbstractContextManager
 
 from gritlite.rag.cost_model import CostModel
-from gritlite.rag.layouts import Kind
+from gritlite.rag.layouts import StateKind
 from gritlite.rag.search import Passage
 from gritlite.rag.states import States
 from gritlite.runtime.document import DocumentState
@@ -33,11 +33,11 @@ class StateSource:
         self._turn = turn
         self._passages = passages
 
-    def states(self, kind: Kind) -> list[DocumentState]:
+    def states(self, kind: StateKind) -> list[DocumentState]:
         """Those of a kind, in the passages' order."""
         return [self._state(passage, kind) for passage in self._passages]
 
-    def _state(self, passage: Passage, kind: Kind) -> DocumentState:
+    def _state(self, passage: Passage, kind: StateKind) -> DocumentState:
         if self._states is not None:
             with self._turn:
                 begun = time.perf_counter()

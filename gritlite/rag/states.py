@@ -7,10 +7,10 @@ then there is no state, and whoever asked computes it again.
 import contextlib
 
 from gritlite.errors import FileError, FormatError
-from gritlite.rag.layouts import Kind
+from gritlite.rag.layouts import StateKind
 from gritlite.rag.state_codec import Identity, decode, encode
 from gritlite.rag.state_files import StateFiles
-from gritlite.rag.state_quantization import Number
+from gritlite.rag.state_quantization import StateType
 from gritlite.runtime.document import DocumentState
 from gritlite.runtime.llama import capabilities
 from gritlite.runtime.model import GritLM
@@ -22,21 +22,23 @@ class States:
     `budget` limits the bytes of all files together, and may be infinite.
     """
 
-    def __init__(self, ledger: StateFiles, model: GritLM, numbers: Number, budget: float) -> None:
+    def __init__(
+        self, ledger: StateFiles, model: GritLM, numbers: StateType, budget: float
+    ) -> None:
         self.ledger = ledger
         self.budget = budget
         self._model = model
         self._numbers = numbers
         self._library = capabilities().build
 
-    def write(self, chunk: int, kind: Kind, state: DocumentState) -> int:
+    def write(self, chunk: int, kind: StateKind, state: DocumentState) -> int:
         """Write the state of a chunk, not yet into the ledger; return its bytes.
 
         Raises FileError when that fails.
         """
         return self.ledger.write(chunk, kind, encode(state, self._identity(kind)))
 
-    def keep(self, chunk: int, kind: Kind, state: DocumentState) -> None:
+    def keep(self, chunk: int, kind: StateKind, state: DocumentState) -> None:
         """Write a state and enter it; those used longest ago make room for it.
 
         One that cannot be kept is computed again: neither a full disk nor a state larger
@@ -55,7 +57,7 @@ class States:
         if self.ledger.usage().bytes > self.budget:
             self.ledger.shrink(int(self.budget))
 
-    def load(self, chunk: int, kind: Kind, embedded: str) -> DocumentState | None:
+    def load(self, chunk: int, kind: StateKind, embedded: str) -> DocumentState | None:
         """The state of a chunk, None if there is none that is whole and of that text."""
         data = self.ledger.read(chunk, kind)
         if data is None:
@@ -65,13 +67,13 @@ class States:
         except FormatError:
             return None
 
-    def _ids(self, kind: Kind, embedded: str) -> list[int]:
+    def _ids(self, kind: StateKind, embedded: str) -> list[int]:
         """The tokens that a state of a text has."""
         if kind == "exact":
             return self._model.prefix_tokens(embedded)
         return self._model.embed_tokens(embedded)[0]
 
-    def _identity(self, kind: Kind) -> Identity:
+    def _identity(self, kind: StateKind) -> Identity:
         """What a state of a kind must be."""
         opens = kind == "exact"
         return Identity(

@@ -25,16 +25,16 @@ from gritlite.rag.database import Database, check_there
 from gritlite.rag.extra import require_rag
 from gritlite.rag.folder import listing
 from gritlite.rag.indexing import Changes, Indexing, Pending, Progress
-from gritlite.rag.layouts import AUTO, LAYOUTS, READ, Choice, Kind, Layout, Sources
+from gritlite.rag.layouts import AUTO, LAYOUTS, READ, Layout, LayoutChoice, Sources, StateKind
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.reranking import reranked
 from gritlite.rag.search import Mode, Passage, Searcher
-from gritlite.rag.settings import Settings, StateNumbers
-from gritlite.rag.state_files import StateFiles, Usage
-from gritlite.rag.state_quantization import SHARE_OF_F16, Number
+from gritlite.rag.settings import Settings, StateTypeOrNone
+from gritlite.rag.state_files import StateFiles, StateUsage
+from gritlite.rag.state_quantization import SHARE_OF_F16, StateType
 from gritlite.rag.state_source import StateSource
 from gritlite.rag.states import States
-from gritlite.rag.vectors import Form, check_form
+from gritlite.rag.vectors import VectorType, check_vector_type
 from gritlite.rag.write_lock import writing
 from gritlite.runtime.document import DocumentState
 from gritlite.runtime.embed import Vectors
@@ -51,7 +51,7 @@ class Update:
     """What `read` found: changes of the files, and files in folders that are no documents."""
 
     changes: Changes
-    left_out: dict[str, int]
+    skipped: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class Store:
         model: GritLM,
         *,
         create: bool = True,
-        vectors: Form | None = None,
+        vectors: VectorType | None = None,
         chunk_tokens: int | None = None,
-        states: StateNumbers | None = None,
+        states: StateTypeOrNone | None = None,
         states_budget: int | None = None,
     ) -> Self:
         """Open a store, or make one if there is none and `create` is true.
@@ -107,8 +107,8 @@ class Store:
         require_rag("a store")
         path = Path(path)
         if vectors is not None:
-            check_form(vectors)
-        if states is not None and states not in (*get_args(Number), "none"):
+            check_vector_type(vectors)
+        if states is not None and states not in (*get_args(StateType), "none"):
             raise UsageError(f"states are {states!r}: expected none, f16, q8_0 or q4_0")
         if states_budget is not None and states_budget < 1:
             raise UsageError(f"states_budget is {states_budget}: expected 1 byte or more")
@@ -145,7 +145,7 @@ class Store:
             database.close()
             raise
 
-    def read(self, *paths: str | Path, progress: Progress = lambda *_: None) -> Update:
+    def scan(self, *paths: str | Path, progress: Progress = lambda *_: None) -> Update:
         """Read files, and folders at any depth: what is new or changed is cut, not yet embedded.
 
         Files that were in these folders, or are named, and are gone are forgotten. What
@@ -161,7 +161,7 @@ class Store:
         )
         with self._writing() as indexing:
             changes = indexing.read(found, gone, self.settings.chunk_tokens, progress)
-        return Update(changes, found.left_out)
+        return Update(changes, found.skipped)
 
     def _knows(self, path: Path) -> bool:
         """Whether a file is in the store, be it there or not."""
@@ -200,7 +200,7 @@ class Store:
 
     def add(self, *paths: str | Path) -> Update:
         """`read` and `embed`: bring the store up to date with files and folders."""
-        update = self.read(*paths)
+        update = self.scan(*paths)
         self.embed()
         return update
 
@@ -210,7 +210,7 @@ class Store:
         count: int = 3,
         *,
         history: Sequence[Message] = (),
-        layout: Choice = "document-then-query",
+        layout: LayoutChoice = "document-then-query",
         recompute: int = 0,
         mode: Mode = "hybrid",
         rerank: int = 0,
@@ -360,10 +360,10 @@ class Store:
         ledger = StateFiles(self.path, database)
         return States(ledger, self.model, settings.states, settings.states_budget or math.inf)
 
-    def state_usage(self, kind: Kind | None = None) -> Usage:
+    def state_usage(self, kind: StateKind | None = None) -> StateUsage:
         """The states of a kind, or all: how many there are, and the bytes of their files."""
         with self._turn:
-            return Usage(0, 0) if self._states is None else self._states.ledger.usage(kind)
+            return StateUsage(0, 0) if self._states is None else self._states.ledger.usage(kind)
 
     def close(self) -> None:
         """Close the file. The model stays open."""

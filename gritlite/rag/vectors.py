@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gritlite.errors import UsageError
 from gritlite.runtime.embed import Vectors
 
-Form = Literal["float32", "int8", "binary"]
+VectorType = Literal["float32", "int8", "binary"]
 Ranked = list[tuple[int, float]]  # ids of chunks and their cosines, highest first
 Fetch = Callable[[list[int]], list[bytes]]  # the stored vectors of chunks
 
@@ -27,17 +27,19 @@ _CANDIDATES = 200  # that the bits find at least
 _OVERSAMPLING = 10  # or so many times what is asked for
 
 
-def check_form(form: str) -> None:
+def check_vector_type(vector_type: str) -> None:
     """Raise UsageError for a form that does not exist."""
-    if form not in get_args(Form):
-        raise UsageError(f"vectors are {form!r}: expected one of {', '.join(get_args(Form))}")
+    if vector_type not in get_args(VectorType):
+        raise UsageError(
+            f"vectors are {vector_type!r}: expected one of {', '.join(get_args(VectorType))}"
+        )
 
 
-def packed(vector: Vectors, form: Form) -> tuple[bytes, bytes | None]:
+def packed(vector: Vectors, vector_type: VectorType) -> tuple[bytes, bytes | None]:
     """What a store keeps of a vector [d]: its numbers, and its bits in the binary form."""
-    if form == "float32":
+    if vector_type == "float32":
         return vector.astype("<f4").tobytes(), None
-    bits = np.packbits(vector > 0).tobytes() if form == "binary" else None
+    bits = np.packbits(vector > 0).tobytes() if vector_type == "binary" else None
     return _int8(vector).tobytes(), bits
 
 
@@ -50,7 +52,7 @@ def _int8(vector: Vectors) -> NDArray[np.int8]:
 class Matrix:
     """The searched part of every vector: `codes` [n, bytes of one], of the chunks `ids` [n]."""
 
-    form: Form
+    vector_type: VectorType
     ids: NDArray[np.int64]
     codes: NDArray[np.uint8]
 
@@ -61,9 +63,9 @@ class Matrix:
         """
         if not len(self.ids) or count < 1:
             return []
-        if self.form == "float32":
+        if self.vector_type == "float32":
             return self._exact(self.codes.view("<f4"), query.astype("<f4"), count)
-        if self.form == "int8":
+        if self.vector_type == "int8":
             return self._exact(self.codes.view(np.int8), _int8(query), count)
         return self._rescored(query, count, fetch)
 

@@ -138,7 +138,7 @@ def test_a_store_with_states_from_its_making_to_its_pruning(tiny_path, folder):
 
 def test_what_is_not_embedded_yet_is_told(tiny_path, folder):
     with GritLM(tiny_path, threads=1) as model, Store.open("a.grit", model) as opened:
-        opened.read(folder)
+        opened.scan(folder)
     assert "3 documents: run `gritlite index` again" in looked_after("info", "a.grit")
 
 

@@ -109,11 +109,11 @@ def test_every_variant_answers_every_question(asked):
     for each in found:
         assert each.questions == 3
         assert 0 < each.ttft <= each.total
-        uses = each.variant.numbers is not None
+        uses = each.variant.state_type is not None
         assert bool(each.state_bytes) == bool(each.states_a_second) == uses
     for layout in ("doc", "exact"):
         small, large = (
-            by_variant[Variant(layout, numbers)].state_bytes for numbers in ("q4_0", "f16")
+            by_variant[Variant(layout, state_type)].state_bytes for state_type in ("q4_0", "f16")
         )
         assert small < 0.7 * large  # heads included
 

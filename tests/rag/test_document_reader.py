@@ -6,13 +6,13 @@ import pytest
 
 from gritlite.errors import DocumentError
 from gritlite.rag import document_reader
-from gritlite.rag.document_reader import Reader, snapshot
+from gritlite.rag.document_reader import DocumentReader, snapshot
 from tests.rag import documents
 
 
 @pytest.fixture
 def reader():
-    with Reader() as opened:
+    with DocumentReader() as opened:
         yield opened
 
 
@@ -45,7 +45,10 @@ def test_a_crash_is_told_and_the_next_document_is_read(reader, tmp_path):
 
 
 def test_a_document_that_takes_too_long_is_given_up(tmp_path):
-    with Reader(timeout=0.01) as hasty, pytest.raises(DocumentError, match="is not read after"):
+    with (
+        DocumentReader(timeout=0.01) as hasty,
+        pytest.raises(DocumentError, match="is not read after"),
+    ):
         hasty.read(b"x", tmp_path / "a.txt")
 
 
@@ -93,5 +96,5 @@ def test_a_pipe_is_no_document(tmp_path):
 def test_no_module_of_the_working_folder_is_run(tmp_path, monkeypatch):
     (tmp_path / "bs4.py").write_text("raise SystemExit")
     monkeypatch.chdir(tmp_path)
-    with Reader() as reader:
+    with DocumentReader() as reader:
         assert reader.read(b"<p>fine", tmp_path / "a.html").blocks

@@ -123,7 +123,7 @@ def test_docx_has_headings_and_tables():
 def test_pages_without_text_are_told():
     document = parse(documents.pdf(["one", "", "three", ""]), ".pdf")
     assert [block.place for block in document.blocks] == ["page 1", "page 3"]
-    assert document.lacking == "no text on page 2, 4"
+    assert document.warning == "no text on page 2, 4"
 
 
 def test_nothing_in_a_docx_is_lost():

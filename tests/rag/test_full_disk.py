@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from gritlite import GritLM
 from gritlite.errors import FileError
-from gritlite.rag import care
+from gritlite.rag import maintenance
 from gritlite.rag.store import Store
 model, path, states, folder = sys.argv[1:]
 with GritLM(model, threads=1, pass_tokens=64) as loaded:
@@ -22,7 +22,7 @@ with GritLM(model, threads=1, pass_tokens=64) as loaded:
             print(store.state_usage().states, len(store.search("ferry", 1000, mode="vectors")))
     except FileError as error:
         print(error)
-print(care.verify(Path(path)))
+print(maintenance.verify(Path(path)))
 """
 RUN = """
 set -e

@@ -8,7 +8,7 @@ from gguf.constants import GGMLQuantizationType
 from gritlite import UsageError
 from gritlite.rag.state_quantization import SHARE_OF_F16, pack, packed_bytes, unpack
 
-NUMBERS = ("f16", "q8_0", "q4_0")
+STATE_TYPES = ("f16", "q8_0", "q4_0")
 
 
 def matrix(cells=50, columns=192):
@@ -68,7 +68,7 @@ def test_keys_that_are_all_alike_come_back_as_they_were():
 @pytest.mark.parametrize("keys", [True, False])
 def test_sizes_are_those_told(keys):
     values = matrix(cells=256)
-    for numbers in NUMBERS:
+    for numbers in STATE_TYPES:
         share = len(pack(values, numbers, keys=keys)) / values.nbytes
         assert SHARE_OF_F16[numbers] <= share <= SHARE_OF_F16[numbers] + 1 / 256
 

@@ -13,7 +13,7 @@ from gritlite.runtime.llama.sequence_state import read_sequence
 from tests.rag.documents import notes
 
 TEXT = "The inn was founded by Ada Brown in 1850. It stands on a hill. " * 6
-NUMBERS = ("f16", "q8_0", "q4_0")
+STATE_TYPES = ("f16", "q8_0", "q4_0")
 
 
 def identity(model, numbers="f16"):
@@ -40,7 +40,7 @@ def test_a_state_comes_back(tiny_model, numbers, share, error):
     assert len(data) <= share * plain + 1024  # the head, some bytes for each matrix
 
 
-@pytest.mark.parametrize("numbers", NUMBERS)
+@pytest.mark.parametrize("numbers", STATE_TYPES)
 def test_an_answer_goes_on_from_it(tiny_model, numbers):
     state = tiny_model.document_state(TEXT)
     data = b"".join(encode(state, identity(tiny_model, numbers)))
@@ -181,7 +181,7 @@ def test_a_budget_is_kept(tmp_path, tiny_model, folder):
     with Store.open(
         tmp_path / "some.grit", tiny_model, states="f16", states_budget=whole // 2
     ) as store:
-        store.read(folder)
+        store.scan(folder)
         assert 0 < store.plan().state_bytes <= whole // 2
         store.embed()
         usage = maintenance.info(store.path).states
@@ -241,9 +241,9 @@ def test_files_that_no_ledger_knows_are_swept(store):
 
 
 def test_a_plan_tells_the_bytes(tmp_path, tiny_model, folder):
-    for numbers in NUMBERS:
+    for numbers in STATE_TYPES:
         with Store.open(tmp_path / f"{numbers}.grit", tiny_model, states=numbers) as store:
-            store.read(folder)
+            store.scan(folder)
             planned = store.plan().state_bytes
             store.embed()
             kept = maintenance.info(store.path).states.bytes

@@ -158,7 +158,7 @@ def test_files_of_other_kinds_and_empty_ones_are_told(store, folder):
     (folder / ".hidden.txt").write_bytes(b"x")
     (folder / "empty.txt").write_text(" \n")
     update = store.add(folder)
-    assert update.left_out == {".png": 2, "no suffix": 1}
+    assert update.skipped == {".png": 2, "no suffix": 1}
     assert update.changes.empty == (folder / "empty.txt",)
     assert counts(store.add(folder)) == (0, 0, 4, 0)
 
@@ -176,7 +176,7 @@ def test_paths_that_cannot_be_added(store, tmp_path, name, error, problem):
 def test_an_old_version_is_searched_until_the_new_one_is_embedded(store, folder):
     store.add(folder)
     touch(folder / "boats.txt", "The ferry is blue now.")
-    store.read(folder)
+    store.scan(folder)
     assert store.plan().pending.chunks == 1
     assert sources(store)["boats.txt"] == {"Boats leave the harbour at noon.\n\nThe ferry is red."}
     assert not store.search("blue now", mode="words")[1:]
@@ -189,7 +189,7 @@ def test_a_change_taken_back_before_it_was_embedded(store, folder):
     store.add(folder)
     old = (folder / "boats.txt").read_text()
     touch(folder / "boats.txt", "The ferry is blue now.")
-    store.read(folder)
+    store.scan(folder)
     touch(folder / "boats.txt", old)
     assert counts(store.add(folder)) == (0, 0, 3, 0)
     assert store.plan().pending.chunks == 0
@@ -197,9 +197,9 @@ def test_a_change_taken_back_before_it_was_embedded(store, folder):
 
 
 def test_a_file_that_changes_twice_before_it_is_embedded(store, folder):
-    store.read(folder)
+    store.scan(folder)
     touch(folder / "boats.txt", "The ferry is blue now.")
-    store.read(folder)
+    store.scan(folder)
     touch(folder / "boats.txt", "The ferry is green now.")
     store.add(folder)
     assert sources(store)["boats.txt"] == {"The ferry is green now."}
@@ -341,7 +341,7 @@ def test_a_search_sees_one_moment(tmp_path, tiny_model, folder, monkeypatch, for
             for file in folder.rglob("*.*"):
                 file.unlink()
             (folder / "other.txt").write_text("Something else.")
-            other.read(folder)
+            other.scan(folder)
 
         meanwhile(monkeypatch, change)
         assert {passage.text for passage in store.search("ferry", 100)} == before
@@ -405,7 +405,7 @@ def test_a_named_file_that_is_gone_is_forgotten(store, folder):
 def test_a_store_among_the_documents(folder, tiny_model):
     with Store.open(folder / "a.grit", tiny_model, states="q8_0") as store:
         store.add(folder)
-        assert store.add(folder).left_out == {}
+        assert store.add(folder).skipped == {}
 
 
 def test_a_name_that_is_no_text_is_told(store, folder):
@@ -420,7 +420,7 @@ def test_a_name_that_is_no_text_is_told(store, folder):
 
 def test_pages_without_text_are_told(store, folder):
     (folder / "scan.pdf").write_bytes(pdf(["The harbour master sleeps.", ""]))
-    assert store.add(folder).changes.lacking == (f"{folder / 'scan.pdf'}: no text on page 2",)
+    assert store.add(folder).changes.warnings == (f"{folder / 'scan.pdf'}: no text on page 2",)
 
 
 def test_an_empty_file_is_no_store_but_can_become_one(tmp_path, tiny_model):

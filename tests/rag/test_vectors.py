@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gritlite.errors import UsageError
-from gritlite.rag.vectors import Matrix, check_form, packed
+from gritlite.rag.vectors import Matrix, check_vector_type, packed
 
 DIMENSION = 96
 
@@ -68,4 +68,4 @@ FORMS = ("float32", "int8", "binary")
 
 def test_another_form_is_refused():
     with pytest.raises(UsageError, match="expected one of float32, int8, binary"):
-        check_form("int4")
+        check_vector_type("int4")

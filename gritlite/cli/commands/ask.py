@@ -9,7 +9,7 @@ import click
 
 from gritlite.cli.shared.options import load, model_options, tokens_or_all
 from gritlite.cli.shared.stores import cited, facts, search_options, store_option
-from gritlite.rag.layouts import AUTO, LAYOUTS, Choice
+from gritlite.rag.layouts import AUTO, LAYOUTS, LayoutChoice
 
 if TYPE_CHECKING:
     from gritlite.rag.answer import StoreAnswer
@@ -62,7 +62,7 @@ def command(
     mode: str,
     rerank: int,
     instruction: str,
-    layout: Choice,
+    layout: LayoutChoice,
     recompute: int,
     context_length: int | None,
     as_json: bool,

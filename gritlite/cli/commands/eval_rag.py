@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from gritlite.eval.layouts import Outcome, Variant
     from gritlite.eval.squad import Question
     from gritlite.eval.task import Score
-    from gritlite.rag.state_quantization import Number
+    from gritlite.rag.state_quantization import StateType
     from gritlite.runtime.model import GritLM
 
-_NUMBERS = ("f16", "q8_0", "q4_0")
+_STATE_TYPES = ("f16", "q8_0", "q4_0")
 
 
 @click.command()
@@ -34,8 +34,8 @@ _NUMBERS = ("f16", "q8_0", "q4_0")
 )
 @click.option(
     "--states",
-    "numbers",
-    type=click.Choice(_NUMBERS),
+    "state_types",
+    type=click.Choice(_STATE_TYPES),
     multiple=True,
     default=("q8_0",),
     show_default=True,
@@ -72,7 +72,7 @@ _NUMBERS = ("f16", "q8_0", "q4_0")
 def command(
     questions: Path,
     layouts: tuple[Layout, ...],
-    numbers: tuple["Number", ...],
+    state_types: tuple["StateType", ...],
     passages: int,
     recompute: tuple[int, ...],
     long: int | None,
@@ -102,7 +102,7 @@ def command(
     answered = answerable(read, questions)
     if len(answered) < len(read):
         tell(f"{len(read) - len(answered):,} questions without an answer are left out")
-    chosen = list(variants(layouts, numbers, recompute, passages))
+    chosen = list(variants(layouts, state_types, recompute, passages))
     if long is not None:
         choices["context_length"] = max(long + latency.ROOM, DEFAULT_CONTEXT)
     with load(**choices) as model:
@@ -163,7 +163,7 @@ def table(
     lines = [[*head, "kB a state", "states/s"]]
     for each in found:
         variant, speed = each.variant, each.states_a_second
-        line = [variant.layout, variant.numbers or "", _anew(variant)]
+        line = [variant.layout, variant.state_type or "", _anew(variant)]
         line += [f"{value:.3f}" for value in (each.exact_match, each.match, each.f1)]
         seconds = [each.ttft, each.total]
         for latencies in timed.values():
@@ -176,7 +176,7 @@ def table(
 
 def _anew(variant: "Variant") -> str:
     """How many tokens a variant reads again, "" where it uses no states."""
-    if variant.numbers is None:
+    if variant.state_type is None:
         return ""
     return "all" if variant.recompute == ALL_TOKENS else str(variant.recompute)
 
@@ -188,7 +188,7 @@ def to_scores(
     from gritlite.eval.task import Score
 
     variant = outcome.variant
-    names = (variant.layout, variant.numbers or "", _anew(variant))
+    names = (variant.layout, variant.state_type or "", _anew(variant))
     task = f"rag {name}: {', '.join(filter(None, names))}"
     values = {
         "exact match": outcome.exact_match,

@@ -82,7 +82,7 @@ def command(
         ) as store,
     ):
         with bar("reading", unit="file") as shown:
-            update = store.read(*paths, progress=lambda done, total: show(shown, done, total))
+            update = store.scan(*paths, progress=lambda done, total: show(shown, done, total))
         for problem in problems(update):
             tell(problem)
         plan = store.plan()
@@ -99,9 +99,9 @@ def problems(update: "Update") -> list[str]:
     """A line for everything that is not in the store as its owner may think."""
     lines = [f"not read: {failure}" for failure in update.changes.failed]
     lines += [f"no text in {path}" for path in update.changes.empty]
-    lines += update.changes.lacking
-    if update.left_out:
-        kinds = ", ".join(f"{count:,} of {suffix}" for suffix, count in update.left_out.items())
+    lines += update.changes.warnings
+    if update.skipped:
+        kinds = ", ".join(f"{count:,} of {suffix}" for suffix, count in update.skipped.items())
         lines.append(f"files of other kinds were left out: {kinds}")
     return lines
 
