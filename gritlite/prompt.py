@@ -61,6 +61,9 @@ def after_document(rendered: str, bos: str) -> str:
     return "\n" + rendered.removeprefix(bos)
 
 
+Attention = Literal["bidirectional", "causal"]
+
+
 @dataclass(frozen=True)
 class EmbedFormat:
     """How a file wants its texts embedded.
@@ -73,7 +76,7 @@ class EmbedFormat:
     instruction_prompt: str = USER + INSTRUCTION_FIELD + "\n" + EMBED
     pooling: str = "mean"
     normalize: bool = True
-    attention: str = "bidirectional"
+    attention: Attention = "bidirectional"
 
     def __post_init__(self) -> None:
         if self.pooling != "mean":

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.quant.imatrix import Activations
-from gritlite.runtime.llama.graph import MatrixInput
+from gritlite.runtime.llama import MatrixInput
 
 
 @dataclass

@@ -23,6 +23,7 @@ from gritlite.calibrate.texts import (
 )
 from gritlite.errors import InputError, UsageError
 from gritlite.quant.imatrix import Imatrix
+from gritlite.runtime.instruments import Observer
 from gritlite.runtime.model import GritLM
 
 
@@ -85,7 +86,12 @@ class Calibrator:
             if not passes:
                 continue
             seen = ActivationSums()
-            with self._model.observer(seen.add, causal=causal, pass_tokens=size) as observer:
+            with Observer(
+                self._model,
+                seen.add,
+                attention="causal" if causal else "bidirectional",
+                pass_tokens=size,
+            ) as observer:
                 for each in passes:
                     observer.run(each.sequences)
                     self._sums[causal].take(seen)  # so that only whole passes count

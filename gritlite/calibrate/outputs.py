@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.calibrate.sample import Document, Sample, Tokens
-from gritlite.runtime.llama.graph import MatrixInput
+from gritlite.prompt import Attention
+from gritlite.runtime.instruments import Observer
+from gritlite.runtime.llama import MatrixInput
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.scorer import Scorer
 
 _ANSWER_TOKENS = 48
 _PROMPT_LETTERS = 200
@@ -46,8 +49,8 @@ def outputs(model: GritLM, sample: Sample, advance: Advance) -> Outputs:
     advance(sample.document_tokens)
     return Outputs(
         vectors=found,
-        embed_layers=_layers(model, sample.embed_pass, causal=False),
-        generate_layers=_layers(model, sample.chunks[:1], causal=True),
+        embed_layers=_layers(model, sample.embed_pass, "bidirectional"),
+        generate_layers=_layers(model, sample.chunks[:1], "causal"),
         embed_speed=embed_speed,
         generate_speed=_generate_speed(model, sample),
     )
@@ -62,10 +65,11 @@ def chunk_logits(
     model: GritLM, sample: Sample, advance: Advance
 ) -> Iterator[tuple[Tokens, NDArray[np.float32]]]:
     """Of each chunk the tokens that are predicted, [n], and their logits, [n, vocabulary]."""
-    for chunk in sample.chunks:
-        first = first_predicted(chunk)
-        yield chunk[first:], model.logits(chunk, first)
-        advance(len(chunk))
+    with Scorer(model) as scorer:
+        for chunk in sample.chunks:
+            first = first_predicted(chunk)
+            yield chunk[first:], scorer.logits(chunk, first)
+            advance(len(chunk))
 
 
 def vectors(model: GritLM, documents: Sequence[Document]) -> NDArray[np.float32]:
@@ -78,7 +82,9 @@ def vectors(model: GritLM, documents: Sequence[Document]) -> NDArray[np.float32]
     return np.concatenate(parts)
 
 
-def _layers(model: GritLM, sequences: tuple[Tokens, ...], *, causal: bool) -> NDArray[np.float32]:
+def _layers(
+    model: GritLM, sequences: tuple[Tokens, ...], attention: Attention
+) -> NDArray[np.float32]:
     inputs: list[NDArray[np.float32]] = []
 
     def watch(seen: MatrixInput) -> None:
@@ -86,7 +92,7 @@ def _layers(model: GritLM, sequences: tuple[Tokens, ...], *, causal: bool) -> ND
             inputs.append(seen.inputs)
 
     size = sum(map(len, sequences))
-    with model.observer(watch, causal=causal, pass_tokens=size) as observer:
+    with Observer(model, watch, attention=attention, pass_tokens=size) as observer:
         final = observer.run(sequences)
     return np.stack([*inputs, final])
 

@@ -21,7 +21,9 @@ from gritlite.modelfile.header import GGUFFile, TensorInfo
 from gritlite.modelfile.tensor_data import open_file, read_into
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import block_size, needs_imatrix
+from gritlite.runtime.instruments import WeightEditor
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.scorer import Scorer
 
 _Q = GGMLQuantizationType
 _EMBED_TOKENS = 1024  # of the documents whose vectors are compared
@@ -70,6 +72,8 @@ class SensitivityMeter:
         self.file = model.file
         self.weighed = importances.keys()
         self._model = model
+        self._weights = WeightEditor(model)
+        self._scorer = Scorer(model)
         self._documents = _some_documents(sample)
         self._chunk = sample.chunks[0]
         self._importances = importances
@@ -87,7 +91,7 @@ class SensitivityMeter:
             self._round(info, self._parts(info, _stored(self.file, info)), type)
         losses = self._losses()
         for name in types:
-            self._model.replace_weight(name, _stored(self.file, self._info(name)))
+            self._weights.replace(name, _stored(self.file, self._info(name)))
         return losses
 
     def fitting(self, info: TensorInfo) -> list[GGMLQuantizationType]:
@@ -114,7 +118,7 @@ class SensitivityMeter:
             return Sensitivity(dict.fromkeys(fitting, 0.0), dict.fromkeys(fitting, 0.0))
         self._round(info, parts, probe)
         losses = self._losses()
-        self._model.replace_weight(info.name, stored)
+        self._weights.replace(info.name, stored)
         return Sensitivity(
             {type: losses.embed * error / errors[probe] for type, error in errors.items()},
             {type: losses.generate * error / errors[probe] for type, error in errors.items()},
@@ -124,7 +128,7 @@ class SensitivityMeter:
         """Put a tensor of these parts into the model as it is read back from a type."""
         rounded = [self._rounded(rows, type, weights) for rows, weights in parts]
         data = quantize_rows(np.concatenate(rounded), _Q(info.type), self._model.threads)
-        self._model.replace_weight(info.name, data)
+        self._weights.replace(info.name, data)
 
     def _parts(self, info: TensorInfo, stored: NDArray[np.uint8]) -> list[_Part]:
         """A tensor's matrices and what their columns are weighed by."""
@@ -164,7 +168,7 @@ class SensitivityMeter:
         return is_weighed and info.shape[-1] % block_size(type) == 0
 
     def _outputs(self) -> _Outputs:
-        logits = self._model.logits(self._chunk, first_predicted(self._chunk))
+        logits = self._scorer.logits(self._chunk, first_predicted(self._chunk))
         return _Outputs(vectors(self._model, self._documents), log_softmax(logits))
 
 

@@ -19,7 +19,7 @@ from gritlite.errors import FormatError, InputError, UsageError
 from gritlite.modelfile.memory import PASS_TOKENS
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime.chunks import Tokenizing, whole_chunks
-from gritlite.runtime.llama.context import MAX_SEQUENCES
+from gritlite.runtime.llama import MAX_SEQUENCES
 from gritlite.runtime.packing import pack
 from gritlite.runtime.template import Message, check_messages
 from gritlite.system.textfiles import JSON_LINES, parse_json, read_lines, read_text

@@ -23,8 +23,8 @@ from gritlite.eval.questions import answerable, read_questions
 from gritlite.eval.squad import Question
 from gritlite.eval.task import ProgressCallback, Score, spread
 from gritlite.prompt import cached_question
-from gritlite.runtime.document import DocumentState
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.state import DocumentState
 
 Passages = Literal["none", "prompt", "state"]
 

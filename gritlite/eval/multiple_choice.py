@@ -24,6 +24,7 @@ import numpy as np
 from gritlite.errors import FormatError, InputError
 from gritlite.eval.task import ProgressCallback, Score, spread
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.scorer import Scorer
 from gritlite.system.textfiles import parse_json, read_lines
 
 PROMPT = "Question: {question}\nAnswer:"
@@ -57,12 +58,13 @@ class MultipleChoice:
         """Measure the model."""
         count = len(self._questions)
         right = right_by_length = 0
-        for number, question in enumerate(self._questions):
-            progress(number, count)
-            scores = _log_likelihoods(model, question)
-            lengths = [len(choice) for choice in question.choices]
-            right += int(np.argmax(scores)) == question.answer
-            right_by_length += int(np.argmax(scores / lengths)) == question.answer
+        with Scorer(model) as scorer:
+            for number, question in enumerate(self._questions):
+                progress(number, count)
+                scores = _log_likelihoods(scorer, question)
+                lengths = [len(choice) for choice in question.choices]
+                right += int(np.argmax(scores)) == question.answer
+                right_by_length += int(np.argmax(scores / lengths)) == question.answer
         progress(count, count)
         return [
             Score(self.name, "accuracy", right / count, count, self._note),
@@ -70,11 +72,11 @@ class MultipleChoice:
         ]
 
 
-def _log_likelihoods(model: GritLM, question: MultipleChoiceQuestion) -> np.ndarray:
+def _log_likelihoods(scorer: Scorer, question: MultipleChoiceQuestion) -> np.ndarray:
     """Of each choice, float64 [choices]."""
     prompt = PROMPT.replace("{question}", question.question)
     try:
-        scores = [model.score_text(prompt, f" {choice}") for choice in question.choices]
+        scores = [scorer.score_text(prompt, f" {choice}") for choice in question.choices]
     except InputError as error:
         raise type(error)(f"{question.place}: {error.problem}") from error
     return np.array([score.sum(dtype=np.float64) for score in scores])

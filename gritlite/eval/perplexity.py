@@ -16,6 +16,7 @@ from gritlite.errors import FormatError, InputError
 from gritlite.eval.task import ProgressCallback, Score
 from gritlite.runtime.chunks import whole_chunks
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.scorer import Scorer
 from gritlite.system.textfiles import read_text
 
 CHUNK = 512  # tokens
@@ -45,9 +46,10 @@ class Perplexity:
             raise InputError(f"{self._path}: {tokens} tokens, but a chunk has {CHUNK}")
         count = min(len(chunks), self._limit or len(chunks))
         scores = []
-        for number, chunk in enumerate(chunks[:count]):
-            progress(number, count)
-            scores.append(model.score(chunk, FIRST_SCORED))
+        with Scorer(model) as scorer:
+            for number, chunk in enumerate(chunks[:count]):
+                progress(number, count)
+                scores.append(scorer.score(chunk, FIRST_SCORED))
         progress(count, count)
         losses = -np.concatenate(scores).astype(np.float64)
         value = math.exp(losses.mean())

@@ -7,7 +7,7 @@ from typing import Self
 
 from gritlite.rag.layouts import Layout
 from gritlite.rag.search import Passage
-from gritlite.runtime.generate import Answer, FinishReason
+from gritlite.runtime.answer import Answer, FinishReason
 
 
 @dataclass(frozen=True)

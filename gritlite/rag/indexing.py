@@ -20,8 +20,8 @@ from gritlite.rag.folder import Listing
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.states import States
 from gritlite.rag.vectors import VectorType, packed
-from gritlite.runtime.document import DocumentState
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.state import DocumentState
 
 Progress = Callable[[int, int], None]  # done, in all
 

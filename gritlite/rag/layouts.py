@@ -28,7 +28,7 @@ from gritlite.prompt import (
     QUESTION_FIELD,
     cached_question,
 )
-from gritlite.runtime.document import Document, DocumentState
+from gritlite.runtime.state import DocumentState, State
 
 Layout = Literal[
     "query-then-document",
@@ -58,7 +58,7 @@ class Prompt:
     """What is given to `GritLM.chat`."""
 
     content: str
-    document: Document | None
+    document: State | None
     wording: str
 
 
@@ -74,7 +74,7 @@ class Sources:
     passages: Sequence[str]
     states: Callable[[StateKind], list[DocumentState]]
     query_state: DocumentState
-    join: Callable[[Sequence[DocumentState]], Document]
+    join: Callable[[Sequence[DocumentState]], State]
 
 
 def prompt(layout: Layout, sources: Sources) -> Prompt:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from gritlite.rag.search import Passage
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.scorer import Scorer
 
 _ASKED = "Passage: {passage}. Please write a question based on this passage."
 
@@ -20,8 +21,9 @@ def reranked(model: GritLM, query: str, passages: Sequence[Passage]) -> list[Pas
     Raises InputTooLongError for a passage and a query that the context cannot hold.
     """
     scored = []
-    for passage in passages:
-        content = _ASKED.replace("{passage}", passage.embedded)
-        likelihoods = model.score_answer([{"role": "user", "content": content}], query)
-        scored.append(replace(passage, score=float(likelihoods.mean())))
+    with Scorer(model) as scorer:
+        for passage in passages:
+            content = _ASKED.replace("{passage}", passage.embedded)
+            likelihoods = scorer.score_answer([{"role": "user", "content": content}], query)
+            scored.append(replace(passage, score=float(likelihoods.mean())))
     return sorted(scored, key=lambda passage: -passage.score)

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from gritlite.errors import FormatError
+from gritlite.prompt import Attention
 from gritlite.rag.state_quantization import StateType, pack, packed_bytes, unpack
-from gritlite.runtime.document import DocumentState
-from gritlite.runtime.llama.sequence_state import SequenceState, read_sequence, write_sequence
+from gritlite.runtime.engine import KeyValues
+from gritlite.runtime.state import DocumentState
 
 _MAGIC = b"GRITKV"
 _VERSION = 2
@@ -45,19 +46,19 @@ class Identity:
     model: str
     library: str
     numbers: StateType
-    attention: str
+    attention: Attention
     opens_message: bool
 
 
 def encode(state: DocumentState, identity: Identity) -> Iterator[bytes]:
     """The parts of the file, one after another.
 
-    Raises UsageError where rows are no whole number of blocks of 32 numbers, and
-    LibraryError for a state in a form that is not known.
+    Raises UsageError where rows are not a whole number of blocks of 32 numbers.
     """
     from xxhash import xxh3_128
 
-    matrices = [rows.view("<f2") for rows in read_sequence(state.data).rows]
+    arrays = (*state.key_values.keys, *state.key_values.values)
+    matrices = [array.reshape(state.tokens, -1) for array in arrays]
     packed = (
         pack(matrix, identity.numbers, keys=keys)
         for matrix, keys in zip(matrices, _are_keys(len(matrices)), strict=True)
@@ -91,8 +92,12 @@ def check(data: bytes) -> dict[str, Any]:
     return dict(json.loads(data[_START.size : _START.size + _head_bytes(data)]))
 
 
-def decode(data: bytes, identity: Identity, ids: Sequence[int]) -> DocumentState:
+def decode(
+    data: bytes, identity: Identity, ids: Sequence[int], head_dims: tuple[int, int]
+) -> DocumentState:
     """The state of a file, which must be of these tokens, prompt and BOS included.
+
+    `head_dims` are the lengths of a head's key and of its value.
 
     Raises FormatError for one that is damaged or of other tokens or another identity.
     """
@@ -102,20 +107,21 @@ def decode(data: bytes, identity: Identity, ids: Sequence[int]) -> DocumentState
             raise FormatError(f"made for other {name}")
     columns, numbers = head["columns"], identity.numbers
     place = _START.size + _head_bytes(data)
-    rows = []
+    arrays = []
     for width, keys in zip(columns, _are_keys(len(columns)), strict=True):
         size = packed_bytes(head["cells"], width, numbers, keys=keys)
         stored = np.frombuffer(data, np.uint8, size, place)
-        rows.append(unpack(stored, width, numbers, keys=keys).view(np.uint8))
+        matrix = unpack(stored, width, numbers, keys=keys)
+        arrays.append(matrix.reshape(head["cells"], -1, head_dims[0 if keys else 1]))
         place += size
-    whole = write_sequence(SequenceState(tuple(rows)))
+    layers = len(arrays) // 2
     return DocumentState(
         ids=tuple(ids),
         head=head["head"],
         attention=identity.attention,
         model=identity.model,
         opens_message=identity.opens_message,
-        data=whole,
+        key_values=KeyValues(tuple(arrays[:layers]), tuple(arrays[layers:])),
     )
 
 

@@ -7,8 +7,8 @@ from gritlite.rag.cost_model import CostModel
 from gritlite.rag.layouts import StateKind
 from gritlite.rag.search import Passage
 from gritlite.rag.states import States
-from gritlite.runtime.document import DocumentState
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.state import DocumentState
 
 
 class StateSource:

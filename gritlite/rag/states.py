@@ -7,13 +7,14 @@ then there is no state, and whoever asked computes it again.
 import contextlib
 
 from gritlite.errors import FileError, FormatError
+from gritlite.modelfile.hyperparameters import read_hyperparameters
 from gritlite.rag.layouts import StateKind
 from gritlite.rag.state_codec import Identity, decode, encode
 from gritlite.rag.state_files import StateFiles
 from gritlite.rag.state_quantization import StateType
-from gritlite.runtime.document import DocumentState
 from gritlite.runtime.llama import capabilities
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.state import DocumentState
 
 
 class States:
@@ -30,6 +31,8 @@ class States:
         self._model = model
         self._numbers = numbers
         self._library = capabilities().build
+        sizes = read_hyperparameters(model.file)
+        self._head_dims = (sizes.key_width, sizes.value_width)
 
     def write(self, chunk: int, kind: StateKind, state: DocumentState) -> int:
         """Write the state of a chunk, not yet into the ledger; return its bytes.
@@ -63,7 +66,7 @@ class States:
         if data is None:
             return None
         try:
-            return decode(data, self._identity(kind), self._ids(kind, embedded))
+            return decode(data, self._identity(kind), self._ids(kind, embedded), self._head_dims)
         except FormatError:
             return None
 

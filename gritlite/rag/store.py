@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Self, Unpack, get_args
 
 from gritlite.errors import EmptyTextError, FileError, UsageError
 from gritlite.modelfile.memory import kv_bytes_per_token
@@ -36,9 +36,10 @@ from gritlite.rag.state_source import StateSource
 from gritlite.rag.states import States
 from gritlite.rag.vectors import VectorType, check_vector_type
 from gritlite.rag.write_lock import writing
-from gritlite.runtime.document import DocumentState
 from gritlite.runtime.embed import Vectors
 from gritlite.runtime.model import GritLM, warn_dropped
+from gritlite.runtime.options import ChatOptions
+from gritlite.runtime.state import DocumentState
 from gritlite.runtime.template import Message
 
 CHUNK_TOKENS = 256
@@ -217,7 +218,7 @@ class Store:
         instruction: str = "",
         wording: str = QUESTION_FIELD,
         stream: bool = False,
-        **options: Any,
+        **options: Unpack[ChatOptions],
     ) -> StoreAnswer:
         """Answer a question from the `count` passages that suit it best, which is read last.
 
@@ -264,12 +265,13 @@ class Store:
                 partial(self.model.join_states, recompute=recompute),
             ),
         )
+        chosen: ChatOptions = {"temperature": 0, **options}
         answer = self.model.chat(
             [*history, {"role": "user", "content": prompt.content}],
             stream=True,
             document=prompt.document,
             wording=prompt.wording,
-            **{"temperature": 0, **options},
+            **chosen,
         )
         result = StoreAnswer(
             answer,

@@ -7,22 +7,34 @@ answer anew, which could tokenize differently.
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gritlite.errors import InputTooLongError, UsageError
 from gritlite.prompt import CACHED_QUESTION, QUESTION_FIELD, after_document
-from gritlite.runtime.document import Document
-from gritlite.runtime.generate import Answer, Engine, GenerateOptions, room_text
+from gritlite.runtime.answer import Answer
+from gritlite.runtime.generator import Generator
+from gritlite.runtime.options import GenerateOptions
+from gritlite.runtime.state import State
 from gritlite.runtime.template import ChatTemplate, Message, check_messages
 
 
-class Chat:
-    """Answers messages with one engine and one template. Thread-safe."""
+@dataclass(frozen=True)
+class _Prompt:
+    """The messages that fit, as the template renders them, and as tokens."""
 
-    def __init__(self, engine: Engine, template: ChatTemplate) -> None:
-        self._engine = engine
+    messages: Sequence[Message]
+    text: str
+    tokens: list[int]
+
+
+class Chat:
+    """Answers messages with one generator and one template. Thread-safe."""
+
+    def __init__(self, generator: Generator, template: ChatTemplate) -> None:
+        self._generator = generator
         self._template = template
-        weights = engine.weights
-        self._document_bos = weights.spelling(weights.bos) if weights.adds_bos else ""
+        vocabulary = generator.engine.vocabulary
+        self._document_bos = vocabulary.spelling(vocabulary.bos) if vocabulary.adds_bos else ""
         self._lock = threading.Lock()
         self._last_text = ""
         self._last_tokens: list[int] = []
@@ -32,7 +44,7 @@ class Chat:
         self,
         messages: Sequence[Message],
         options: GenerateOptions,
-        document: Document | None = None,
+        document: State | None = None,
         wording: str = CACHED_QUESTION,
     ) -> Answer:
         """Begin the answer to `messages`, which follow the document if there is one.
@@ -46,58 +58,63 @@ class Chat:
         fit.
         """
         check_messages(messages)
-        kept = list(messages)
         if document is not None:
             _check_behind(messages, document)
-            kept = [_worded(message, wording) for message in messages]
-        room = self._engine.room(document)
-        reserve = min(options.max_tokens or room, room // 4)
-        rendered, tokens = self._prompt(kept, document)
-        while len(tokens) + reserve > room and (fewer := without_oldest_turn(kept)):
-            kept = fewer
-            rendered, tokens = self._prompt(kept, document)
-        if len(tokens) >= room:
-            raise InputTooLongError(
-                f"the system message and the last message have {len(tokens)} tokens, but "
-                f"{room_text(self._engine, document)}: shorten them or use a longer context"
-            )
+            messages = [_worded(message, wording) for message in messages]
+        prompt = self._fitting(messages, document, options.max_tokens)
 
         def make_room() -> list[int] | None:
-            nonlocal kept, rendered
-            fewer = without_oldest_turn(kept)
+            nonlocal prompt
+            fewer = without_oldest_turn(prompt.messages)
             if fewer is None:
                 return None
-            answer.dropped += len(kept) - len(fewer)
-            kept = fewer
-            rendered, shorter = self._prompt(kept, document)
-            return shorter
+            answer.dropped += len(prompt.messages) - len(fewer)
+            prompt = self._prompt(fewer, document)
+            return prompt.tokens
 
         def remember(ended: Answer) -> None:
             if ended.whole:
                 with self._lock:
-                    self._last_text = rendered + self._template.mark(ended.text)
+                    self._last_text = prompt.text + self._template.mark(ended.text)
                     self._last_tokens = list(ended.tokens)
                     self._last_kind = _kind(document)
 
         answer = Answer(
-            self._engine,
-            tokens,
+            self._generator,
+            prompt.tokens,
             options,
             document=document,
             make_room=make_room,
             on_end=remember,
         )
-        answer.dropped = len(messages) - len(kept)
+        answer.dropped = len(messages) - len(prompt.messages)
         return answer
+
+    def _fitting(
+        self, messages: Sequence[Message], document: State | None, max_tokens: int | None
+    ) -> "_Prompt":
+        """The prompt of as many messages as leave room for the answer."""
+        room = self._generator.room(document)
+        reserve = min(max_tokens or room, room // 4)
+        prompt = self._prompt(messages, document)
+        while len(prompt.tokens) + reserve > room:
+            fewer = without_oldest_turn(prompt.messages)
+            if fewer is None:
+                break
+            prompt = self._prompt(fewer, document)
+        if len(prompt.tokens) >= room:
+            raise InputTooLongError(
+                f"the system message and the last message have {len(prompt.tokens)} tokens, but "
+                f"{self._generator.describe_room(document)}: shorten them or use a longer context"
+            )
+        return prompt
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of the prompt for the next answer. Raises as `answer`."""
         check_messages(messages)
         return self._template.tokenize(self._template.render(messages))
 
-    def _prompt(
-        self, messages: Sequence[Message], document: Document | None
-    ) -> tuple[str, list[int]]:
+    def _prompt(self, messages: Sequence[Message], document: State | None) -> "_Prompt":
         if document is not None and document.opens_message:
             _, rendered = self._template.around_message(messages)
         elif document is not None:
@@ -107,25 +124,25 @@ class Chat:
         with self._lock:
             known, tokens, kind = self._last_text, self._last_tokens, self._last_kind
         if known and kind == _kind(document) and rendered.startswith(known):
-            return rendered, tokens + self._template.tokenize(
-                rendered[len(known) :], continues=True
-            )
-        return rendered, self._template.tokenize(rendered, continues=document is not None)
+            added = self._template.tokenize(rendered[len(known) :], continues=True)
+            return _Prompt(messages, rendered, tokens + added)
+        tokens = self._template.tokenize(rendered, continues=document is not None)
+        return _Prompt(messages, rendered, tokens)
 
-    def opening(self) -> list[int]:
+    def prefix(self) -> list[int]:
         """The tokens of a chat up to the text of its first message, which is the user's."""
         before, _ = self._template.around_message([{"role": "user", "content": "text"}])
         return self._template.tokenize(before)
 
 
-def _kind(document: Document | None) -> str:
+def _kind(document: State | None) -> str:
     """What tokens follow: those behind one kind do not stand behind another."""
     if document is None:
         return "nothing"
     return "opening" if document.opens_message else "document"
 
 
-def _check_behind(messages: Sequence[Message], document: Document) -> None:
+def _check_behind(messages: Sequence[Message], document: State) -> None:
     """Raise UsageError for a system message that a state has no place for."""
     if document.opens_message and messages[0]["role"] != "user":
         raise UsageError(

@@ -23,17 +23,16 @@ from gritlite.errors import (
     UsageError,
 )
 from gritlite.prompt import EmbedFormat
-from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
-from gritlite.runtime.llama.context import MAX_SEQUENCES, grown
+from gritlite.runtime.engine import EmbeddingPass, Engine, KeyValues
 from gritlite.runtime.packing import pack
-from gritlite.runtime.scheduler import Turns
+from gritlite.runtime.scheduler import Scheduler, Work
 from gritlite.runtime.tokens import PromptTokens, TextTokens, Tokenizer
 from gritlite.system.machine import available_memory
 
 Vectors = NDArray[np.float32]
 TooLong = Literal["error", "truncate", "chunk"]
 
-Keep = Callable[[int, TextTokens, bytes], None]  # number of a text, its tokens, their cells
+Keep = Callable[[int, TextTokens, KeyValues], None]  # number of a text, its tokens, their state
 
 _WINDOW_PASSES = 16  # passes' worth of tokens that are packed together
 
@@ -69,31 +68,32 @@ class _Piece:
 
 
 class Embedder:
-    """Runs embedding passes over shared weights. Thread-safe: passes take turns.
+    """Runs embedding passes on an engine. Thread-safe: passes take turns.
 
-    `memory_need` tells the bytes that a pass of so many tokens needs beside the weights.
+    Texts that fit one pass are a query that somebody waits for; more are a bulk job, which
+    lets queries pass. `memory_need` tells the bytes that a pass of so many tokens needs
+    beside the weights.
     """
 
     def __init__(
         self,
-        weights: Weights,
+        engine: Engine,
+        tokenizer: Tokenizer,
         embed_format: EmbedFormat,
-        turns: Turns,
+        scheduler: Scheduler,
         *,
-        threads: int,
         pass_tokens: int,
         max_tokens: int,
         memory_need: Callable[[int], int],
     ) -> None:
-        self._weights = weights
+        self._engine = engine
         self._format = embed_format
-        self._turns = turns
-        self._threads = threads
+        self._scheduler = scheduler
         self._pass_tokens = min(pass_tokens, max_tokens)
         self.max_tokens = max_tokens
         self._memory_need = memory_need
-        self.tokenizer = Tokenizer(weights)
-        self._context: Context | None = None
+        self._tokenizer = tokenizer
+        self._pass: EmbeddingPass | None = None
         self._closed = False
 
     def stream(
@@ -107,8 +107,8 @@ class Embedder:
     ) -> Iterator[Vectors]:
         """Yield the vectors of `texts` in order, as float32 [k, n_embd] with k varying.
 
-        `on_cut` is set when a text was truncated. `keep` is given the cells of each
-        text before its vector is yielded, in no order. Raises as `pieces`, and
+        `on_cut` is set when a text was truncated. `keep` is given the keys and
+        values of each text before its vector is yielded, in no order. Raises as `pieces`, and
         CancelledError within one pass of `cancel` being set.
         """
         window: list[_Piece] = []
@@ -118,11 +118,12 @@ class Embedder:
             tokens += sum(len(piece.ids) for piece in pieces)
             count += 1
             if tokens >= _WINDOW_PASSES * self._pass_tokens:
-                yield self._embed_window(window, count, options, cancel, _from(first, keep))
+                yield self._embed_window(window, count, options, cancel, _from(first, keep), "bulk")
                 first += count
                 window, count, tokens = [], 0, 0
         if count:
-            yield self._embed_window(window, count, options, cancel, _from(first, keep))
+            work: Work = "bulk" if first or tokens > self._pass_tokens else "query"
+            yield self._embed_window(window, count, options, cancel, _from(first, keep), work)
 
     def pieces(
         self,
@@ -137,7 +138,7 @@ class Embedder:
         the text's place, from 0.
         """
         prompt = self._format.prompt if options.prompt is None else options.prompt
-        prompt_tokens = self.tokenizer.prompt(prompt, add_bos=options.add_bos)
+        prompt_tokens = self._tokenizer.prompt(prompt, add_bos=options.add_bos)
         limit = min(options.max_length or self.max_tokens, self.max_tokens)
         for number, text in enumerate(texts):
             whole = self._tokenize(prompt_tokens, text, number)
@@ -147,7 +148,7 @@ class Embedder:
         if not isinstance(text, str):
             raise InputError(f"{type(text).__name__} instead of str", number)
         try:
-            return self.tokenizer.text(prompt, text)
+            return self._tokenizer.text(prompt, text)
         except InputError as error:
             raise InputError(error.problem, number) from error
 
@@ -158,19 +159,23 @@ class Embedder:
         options: EmbedOptions,
         cancel: threading.Event | None,
         keep: Keep | None,
+        work: Work,
     ) -> Vectors:
-        sums = np.zeros((count, self._weights.n_embd), np.float64)
+        sums = np.zeros((count, self._engine.dimension), np.float64)
         pooled = np.zeros(count, np.int64)
         lengths = [len(piece.tokens.ids) for piece in pieces]
-        for indices in pack(lengths, self._pass_tokens, MAX_SEQUENCES):
+        for indices in pack(lengths, self._pass_tokens, self._engine.max_sequences):
             if cancel is not None and cancel.is_set():
                 raise CancelledError("the embedding job was cancelled")
             members = [pieces[i] for i in indices]
             starts = [0 if options.embed_instruction else p.tokens.start for p in members]
-            hidden, saved = self._run_pass(members, starts, save=keep is not None)
+            ids = [piece.tokens.ids for piece in members]
+            with self._scheduler.turn(work):
+                embedding_pass = self._pass_for(sum(map(len, ids)))
+                hidden, states = embedding_pass.run(ids, starts, keep=keep is not None)
             if keep is not None:
-                for piece, cells in zip(members, saved, strict=True):
-                    keep(piece.text, piece.tokens, cells)
+                for piece, state in zip(members, states, strict=True):
+                    keep(piece.text, piece.tokens, state)
             row = 0
             for piece, start in zip(members, starts, strict=True):
                 n = len(piece.tokens.ids) - start
@@ -182,40 +187,16 @@ class Embedder:
             means /= np.linalg.norm(means, axis=1, keepdims=True)
         return means.astype(np.float32)
 
-    def _run_pass(
-        self, pieces: Sequence[_Piece], starts: Sequence[int], *, save: bool
-    ) -> tuple[Vectors, list[bytes]]:
-        """One bidirectional pass: hidden states of the pooled tokens, float32 [n, n_embd].
-
-        With `save` also the key-value cells of each piece, as `Context.save` gives
-        them: the pass ends before the output head, but after every layer has written
-        its cells.
-        """
-        batch = Batch.of([piece.tokens.ids for piece in pieces], starts)
-        with self._turns.turn("embed"):
-            context = self._context_for(len(batch.tokens))
-            context.clear()
-            hidden = context.decode(batch)
-            return hidden, [context.save(number) for number in range(len(pieces)) if save]
-
-    def _context_for(self, tokens: int) -> Context:
-        """The context, made twice as large or more when a text is longer than a pass."""
+    def _pass_for(self, tokens: int) -> EmbeddingPass:
+        """The memory for a pass, made twice as large or more for a text longer than a pass."""
         if self._closed:
             raise ClosedError
-        if self._context is None or self._context.options.n_batch < tokens:
-            self._free_context()
+        if self._pass is None or self._pass.capacity < tokens:
+            self._free_pass()
             size = grown(self._pass_tokens, tokens, self.max_tokens)
             self._check_memory(tokens, size)
-            options = ContextOptions(
-                n_ctx=size,
-                n_batch=size,
-                threads=self._threads,
-                n_seq_max=min(size, MAX_SEQUENCES),
-                causal=self._format.attention == "causal",
-                hidden=True,
-            )
-            self._context = Context(self._weights, options)
-        return self._context
+            self._pass = self._engine.open_pass(size, self._format.attention)
+        return self._pass
 
     def _check_memory(self, tokens: int, size: int) -> None:
         """Refuse a pass that the system would kill the process for."""
@@ -228,22 +209,29 @@ class Embedder:
             )
 
     def close(self) -> None:
-        """Free the context, after the pass in progress. Open streams end with ClosedError."""
-        with self._turns.turn("embed"):
+        """Free the memory, after the pass in progress. Open streams end with ClosedError."""
+        with self._scheduler.turn("query"):
             self._closed = True
-            self._free_context()
+            self._free_pass()
 
-    def _free_context(self) -> None:
-        if self._context is not None:
-            self._context.close()
-            self._context = None
+    def _free_pass(self) -> None:
+        if self._pass is not None:
+            self._pass.close()
+            self._pass = None
 
 
 def _from(first: int, keep: Keep | None) -> Keep | None:
     """`keep` for texts that are counted from the number `first`."""
     if keep is None:
         return None
-    return lambda number, tokens, cells: keep(first + number, tokens, cells)
+    return lambda number, tokens, state: keep(first + number, tokens, state)
+
+
+def grown(size: int, wanted: int, most: int) -> int:
+    """A `size` of memory, doubled until `wanted` tokens fit, and `most` at most."""
+    while size < wanted:
+        size *= 2
+    return min(size, most)
 
 
 def _fit(

@@ -18,8 +18,7 @@ from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from gritlite.errors import FormatError, UsageError
-from gritlite.runtime.llama import Weights
-from gritlite.runtime.tokens import Tokenizer
+from gritlite.runtime.tokens import Tokenizer, control_spelling, control_spellings
 
 Message = Mapping[str, str]
 ROLES = ("system", "user", "assistant")
@@ -44,12 +43,14 @@ class ChatTemplate:
     Raises FormatError for a template that is not valid Jinja.
     """
 
-    def __init__(self, weights: Weights, source: str | None, *, bos: str, eos: str) -> None:
-        self._weights = weights
-        self._tokenizer = Tokenizer(weights)
+    def __init__(self, tokenizer: Tokenizer, source: str | None) -> None:
+        self._tokenizer = tokenizer
+        vocabulary = tokenizer.vocabulary
+        bos = control_spelling(vocabulary, vocabulary.bos)
+        eos = control_spelling(vocabulary, vocabulary.eos)
         # transformers passes these too; templates ask whether they are none
         self._context = {"bos_token": bos, "eos_token": eos, "tools": None, "documents": None}
-        controls = weights.control_spellings()
+        controls = control_spellings(vocabulary)
         self._control = re.compile("|".join(map(re.escape, controls)) or r"(?!)")
         # a spelling's marker stays the same from turn to turn, so rendered chats extend each
         # other; nobody outside can know it
@@ -90,7 +91,7 @@ class ChatTemplate:
 
     def mark(self, text: str) -> str:
         """A text as `render` shows it: with markers where it spells a control token."""
-        normal = self._weights.normalize(text)  # which may spell what the text did not
+        normal = self._tokenizer.vocabulary.normalize(text)  # which may spell what the text did not
         return self._control.sub(lambda match: self._markers[match.group()], normal)
 
     def tokenize(self, rendered: str, *, continues: bool = False) -> list[int]:

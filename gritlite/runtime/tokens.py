@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gritlite.runtime.llama import Weights
-from gritlite.runtime.llama.weights import Tokens
+from gritlite.runtime.engine import Tokens, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -46,27 +45,27 @@ class TextTokens:
 class Tokenizer:
     """Tokenizes texts for embedding with one file's vocabulary. Thread-safe."""
 
-    def __init__(self, weights: Weights) -> None:
-        self._weights = weights
-        newline = weights.tokenize("\n", add_special=False, parse_control=False)
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        newline = vocabulary.tokenize("\n", parse_control=False)
         # SentencePiece vocabularies put a space before a text
-        self._adds_space = len(newline) > 1 and weights.piece(int(newline[0])) == b" "
+        self._adds_space = len(newline) > 1 and vocabulary.piece(int(newline[0])) == b" "
         self._newline_length = len(newline)
 
     def prompt(self, text: str, *, add_bos: bool = True) -> PromptTokens:
         """Tokenize a prompt once for many texts."""
-        weights = self._weights
-        whole = weights.tokenize(text, add_special=False, parse_control=True)
+        vocabulary = self.vocabulary
+        whole = vocabulary.tokenize(text, parse_control=True)
         head, tail = np.empty(0, np.int32), text
-        control = np.flatnonzero(weights.control[whole])
+        control = np.flatnonzero(vocabulary.control[whole])
         if len(control):
-            spelled = weights.spelling(int(whole[control[-1]]))
+            spelled = vocabulary.spelling(int(whole[control[-1]]))
             cut = text.rindex(spelled) + len(spelled)
-            head = weights.tokenize(text[:cut], add_special=False, parse_control=True)
+            head = vocabulary.tokenize(text[:cut], parse_control=True)
             tail = text[cut:]
-        if add_bos and weights.adds_bos:
-            head = np.concatenate([np.array([weights.bos], np.int32), head])
-        alone = weights.tokenize(tail, add_special=False, parse_control=False)
+        if add_bos and vocabulary.adds_bos:
+            head = np.concatenate([np.array([vocabulary.bos], np.int32), head])
+        alone = vocabulary.tokenize(tail, parse_control=False)
         return PromptTokens(head, tail, len(head) + len(alone))
 
     def text(self, prompt: PromptTokens, text: str) -> TextTokens:
@@ -79,10 +78,10 @@ class Tokenizer:
 
         `continues` says that other text stands before it.
         """
-        weights = self._weights
-        text = weights.normalize(text)
+        vocabulary = self.vocabulary
+        text = vocabulary.normalize(text)
         tokens = self.ids(text, parse_control=False, continues=continues)
-        spelled = {weights.spelling(int(token)) for token in tokens[weights.control[tokens]]}
+        spelled = {vocabulary.spelling(int(token)) for token in tokens[vocabulary.control[tokens]]}
         if not spelled:
             return tokens
         # SentencePiece merges may spell a control token from plain pieces ("<s" + ">"): such
@@ -97,7 +96,21 @@ class Tokenizer:
     def ids(self, text: str, *, parse_control: bool, continues: bool) -> Tokens:
         """Tokenize a text, without the space before it where it continues another."""
         if not (continues and self._adds_space):
-            return self._weights.tokenize(text, add_special=False, parse_control=parse_control)
+            return self.vocabulary.tokenize(text, parse_control=parse_control)
         # the space then stands before a newline, which merges with nothing
-        behind = self._weights.tokenize("\n" + text, add_special=False, parse_control=parse_control)
+        behind = self.vocabulary.tokenize("\n" + text, parse_control=parse_control)
         return behind[self._newline_length :]
+
+
+def control_spellings(vocabulary: Vocabulary) -> list[str]:
+    """How the control tokens are spelled, the longest first."""
+    texts = {vocabulary.spelling(int(token)) for token in np.flatnonzero(vocabulary.control)}
+    return sorted(texts - {""}, key=len, reverse=True)
+
+
+def control_spelling(vocabulary: Vocabulary, token: int) -> str:
+    """How a BOS or EOS token is written in a template, "" where the vocabulary has none.
+
+    llama.cpp then names a token all the same: 11 in byte-level BPE, whatever that is.
+    """
+    return vocabulary.spelling(token) if token >= 0 and vocabulary.control[token] else ""

@@ -27,7 +27,9 @@ from gritlite.quant.imatrix import Activations, Imatrix, write_imatrix
 from gritlite.quant.mixtures import mixtures, quantizable, tensor_bytes
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import row_bytes
+from gritlite.runtime.instruments import WeightEditor
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.scorer import Scorer
 from tests.tiny import make_checkpoint
 
 TEXTS = [f"hello number {i}, and a word more" for i in range(60)]
@@ -71,23 +73,23 @@ def stored(path: Path, name: str) -> np.ndarray:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_weight_can_be_replaced_and_put_back(name: str, model: GritLM, sample: Sample) -> None:
     chunk = sample.chunks[0]
-    before = model.logits(chunk)
+    before = Scorer(model).logits(chunk)
     values = stored(model.path, name)
-    model.replace_weight(name, (values * 1.5).view(np.uint8))
-    assert np.abs(model.logits(chunk) - before).max() > 1e-3
-    model.replace_weight(name, values.view(np.uint8))
-    assert np.array_equal(model.logits(chunk), before)
+    WeightEditor(model).replace(name, (values * 1.5).view(np.uint8))
+    assert np.abs(Scorer(model).logits(chunk) - before).max() > 1e-3
+    WeightEditor(model).replace(name, values.view(np.uint8))
+    assert np.array_equal(Scorer(model).logits(chunk), before)
     with GritLM(model.path, threads=1) as other, pytest.raises(UsageError, match="another model"):
         other.generate("hello", document=model.document_state("a text"))
 
 
 def test_what_cannot_be_replaced(model: GritLM, files: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match=r"does not use blk\.9\.attn_q\.weight"):
-        model.replace_weight("blk.9.attn_q.weight", np.zeros(4, np.uint8))
+        WeightEditor(model).replace("blk.9.attn_q.weight", np.zeros(4, np.uint8))
     with pytest.raises(UsageError, match=r"token_embd\.weight has [0-9,]+ bytes, not 4"):
-        model.replace_weight("token_embd.weight", np.zeros(4, np.uint8))
+        WeightEditor(model).replace("token_embd.weight", np.zeros(4, np.uint8))
     with GritLM(files["mistral"], threads=1) as mapped, pytest.raises(UsageError, match="editable"):
-        mapped.replace_weight("blk.0.attn_q.weight", np.zeros(256 * 256 * 4, np.uint8))
+        WeightEditor(mapped).replace("blk.0.attn_q.weight", np.zeros(256 * 256 * 4, np.uint8))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -104,7 +106,7 @@ def test_a_sensitivity_is_what_a_rounded_file_shows(
     chunk = sample.chunks[0]
     first = first_predicted(chunk)
     with GritLM(tmp_path / "rounded.gguf", threads=1) as other:
-        one, two = (log_softmax(each.logits(chunk, first)) for each in (model, other))
+        one, two = (log_softmax(Scorer(each).logits(chunk, first)) for each in (model, other))
         before, after = (each.encode(TEXTS).astype(np.float64) for each in (model, other))
     assert found.generate[Q.Q3_K] == pytest.approx(divergence(one, two).mean(), rel=1e-3)
     lost = 1 - (before * after).sum(axis=1).mean()  # of all texts; the meter takes some
@@ -187,9 +189,9 @@ def test_all_tensors_together(model: GritLM, sample: Sample, tmp_path: Path) -> 
     }
     chunk = sample.chunks[0]
     first = first_predicted(chunk)
-    before = model.logits(chunk, first)
+    before = Scorer(model).logits(chunk, first)
     losses = SensitivityMeter(model, sample, {}).together(types)
-    assert np.array_equal(model.logits(chunk, first), before)
+    assert np.array_equal(Scorer(model).logits(chunk, first), before)
     data = model.path.read_bytes()
     for name, type in types.items():
         values = stored(model.path, name)
@@ -197,7 +199,7 @@ def test_all_tensors_together(model: GritLM, sample: Sample, tmp_path: Path) -> 
         data = data.replace(values.tobytes(), rounded.tobytes())
     (tmp_path / "rounded.gguf").write_bytes(data)
     with GritLM(tmp_path / "rounded.gguf", threads=1) as other:
-        after = log_softmax(other.logits(chunk, first))
+        after = log_softmax(Scorer(other).logits(chunk, first))
     kl = divergence(log_softmax(before), after).mean()
     assert losses.generate == pytest.approx(kl, rel=1e-3)
 

@@ -13,7 +13,7 @@ from gritlite.calibrate.texts import embed_passes, generate_passes, read_texts
 from gritlite.convert import convert
 from gritlite.errors import FormatError, InputError, UsageError
 from gritlite.quant.imatrix import read_imatrix, write_imatrix
-from gritlite.runtime.llama.graph import MatrixInput
+from gritlite.runtime.llama import MatrixInput
 from gritlite.runtime.model import GritLM
 from tests.sample_gguf import CONTEXT, write_model
 

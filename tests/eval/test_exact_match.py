@@ -10,7 +10,7 @@ import pytest
 from gritlite import GritLM
 from gritlite.errors import FormatError, InputTooLongError, UsageError
 from gritlite.eval.exact_match import ExactMatch, Passages, exact_match, f1
-from gritlite.runtime.document import DocumentState
+from gritlite.runtime.state import DocumentState
 
 PASSAGES = (
     "The inn was founded by Ada Brown in 1850.",

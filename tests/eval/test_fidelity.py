@@ -23,6 +23,7 @@ from gritlite.eval.fidelity.html_report import write_html
 from gritlite.eval.fidelity.results import Comparison, requirements, write_json
 from gritlite.modelfile.description import describe
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.scorer import Scorer
 from tests.sample_gguf import SPM, write_model
 from tests.tiny import make_checkpoint
 
@@ -119,7 +120,7 @@ def test_every_figure_is_that_of_its_definition(
         with GritLM(files[name], threads=1) as model:
             chunks = read_sample(model, [text], limit=2).chunks
             vectors.append(model.encode(texts).astype(np.float64))
-            halves = [model.logits(chunk, len(chunk) // 2 + 1) for chunk in chunks]
+            halves = [Scorer(model).logits(chunk, len(chunk) // 2 + 1) for chunk in chunks]
             logits.append(np.concatenate(halves).astype(np.float64))
             facts = describe(model.file)
     cosine = np.sort((vectors[0] * vectors[1]).sum(axis=1))
@@ -163,8 +164,11 @@ def test_perplexity_and_likeliest_tokens(
         losses, same = [], []
         for number in range(2):
             chunk = bos + tokens[number * 512 + len(bos) : (number + 1) * 512]
-            losses.append(-small.score(chunk, 257))
-            same.append(small.logits(chunk, 257).argmax(1) == model.logits(chunk, 257).argmax(1))
+            losses.append(-Scorer(small).score(chunk, 257))
+            same.append(
+                Scorer(small).logits(chunk, 257).argmax(1)
+                == Scorer(model).logits(chunk, 257).argmax(1)
+            )
     row = comparison.candidates[-1]
     assert row.values["perplexity"] == pytest.approx(np.exp(np.mean(losses)), rel=1e-5)
     assert row.values["top1"] == np.mean(same)

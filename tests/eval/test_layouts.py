@@ -151,7 +151,7 @@ def test_the_question_is_searched_for_as_it_is_and_worded_where_it_is_read(
     def noted(store, question, *rest, **options):
         answer = ask(store, question, *rest, **options)
         tokens = answer.answer.tokens[: answer.answer.prompt_tokens]
-        said.append((question, b"".join(map(tiny_model._weights.piece, tokens)).decode()))
+        said.append((question, b"".join(map(tiny_model.engine.vocabulary.piece, tokens)).decode()))
         return answer
 
     monkeypatch.setattr(layouts.Store, "ask", noted)

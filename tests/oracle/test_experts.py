@@ -26,7 +26,7 @@ def test_vectors_of_clear_choices(tiny_pair: Callable[[str], Pair]) -> None:
     with GritLM(pair.file) as ours:
         packed = ours.encode(texts, instruction=query)
         alone = np.array([ours.encode(text, instruction=query) for text in texts])
-        tokenizer = ours._embedder.tokenizer
+        tokenizer = ours._tokenizer
         prompt = tokenizer.prompt(query)
         tokens = [tokenizer.text(prompt, text) for text in texts]
     model = AutoModelForCausalLM.from_pretrained(pair.folder, dtype=torch.float32)

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gritlite import GritLM
-from gritlite.runtime.llama import Context, Sampler
+from gritlite.runtime.engine import Logits
+from gritlite.runtime.llama import Context
+from gritlite.runtime.llama.sampler import LlamaSampler
 from tests.oracle.conftest import Pair
 from tests.oracle.routing import CLEAR_LEAD, hidden_and_leads
 from tests.tiny import CASES
@@ -95,7 +97,7 @@ def test_answers_of_tiny_models(
     if precision == "f32":
         monkeypatch.setattr(Context, "_params", with_f32_cells(Context._params))
     steps: list[tuple[NDArray[np.float32], int]] = []
-    monkeypatch.setattr(Sampler, "sample", recording(Sampler.sample, steps))
+    monkeypatch.setattr(LlamaSampler, "choose", recording(LlamaSampler.choose, steps))
     pair = tiny_pair(case)
     model = AutoModelForCausalLM.from_pretrained(pair.folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(pair.folder)
@@ -139,13 +141,13 @@ def with_f32_cells(params: Callable[[Context], Any]) -> Callable[[Context], Any]
 
 
 def recording(
-    sample: Callable[[Sampler, Context], int], steps: list[tuple[NDArray[np.float32], int]]
-) -> Callable[[Sampler, Context], int]:
+    choose: Callable[[LlamaSampler, Logits], int], steps: list[tuple[Logits, int]]
+) -> Callable[[LlamaSampler, Logits], int]:
     """Sampling that leaves the logits and the token of each step in `steps`."""
 
-    def recorded(sampler: Sampler, context: Context) -> int:
-        token = sample(sampler, context)
-        steps.append((context.logits(), token))
+    def recorded(sampler: LlamaSampler, logits: Logits) -> int:
+        token = choose(sampler, logits)
+        steps.append((logits.copy(), token))
         return token
 
     return recorded

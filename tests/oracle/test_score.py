@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from gritlite import GritLM
 from gritlite.eval.perplexity import Perplexity
+from gritlite.runtime.scorer import Scorer
 from tests.oracle.conftest import Pair
 from tests.tiny_tokenizers import SENTENCES
 
@@ -37,7 +38,7 @@ def test_scores_and_perplexity(request: pytest.FixtureRequest, case: str, tmp_pa
         chunks = [tokens[:512], tokens[512:1024]]
         if ours.bos is not None:
             chunks[1][0] = ours.bos
-        found = ours.score(chunks[0])
+        found = Scorer(ours).score(chunks[0])
         (perplexity,) = Perplexity(path, limit=2).run(ours, lambda *_: None)
     expected = [log_probabilities(theirs, chunk) for chunk in chunks]
     assert np.abs(found - expected[0]).max() < 0.05

@@ -39,7 +39,7 @@ def read_by(model, answer):
     """All that the model saw before the answer, as text; states by their own tokens."""
     document = answer.answer.document
     tokens = answer.answer.tokens[: answer.answer.prompt_tokens]
-    said = b"".join(model._weights.piece(token, special=True) for token in tokens).decode()
+    said = b"".join(model.engine.vocabulary.piece(token, special=True) for token in tokens).decode()
     return (document.tokens if document else 0), said
 
 

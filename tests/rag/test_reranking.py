@@ -5,6 +5,7 @@ import pytest
 
 from gritlite import InputTooLongError, UsageError
 from gritlite.rag.store import Store
+from gritlite.runtime.scorer import Scorer
 from tests.rag.documents import notes
 
 QUERY = "Who founded the inn?"
@@ -24,9 +25,9 @@ def test_the_order_is_that_of_the_likelihoods(store, tiny_model):
     for passage in plain:
         asked = f"Passage: {passage.embedded}. Please write a question based on this passage."
         prompt = tiny_model.chat_tokens([{"role": "user", "content": asked}])
-        words = tiny_model._embedder.tokenizer.plain(QUERY, continues=True).tolist()
+        words = tiny_model._tokenizer.plain(QUERY, continues=True).tolist()
         tokens = [*prompt, *words]
-        logits = tiny_model.logits(tokens, len(prompt)).astype(np.float64)
+        logits = Scorer(tiny_model).logits(tokens, len(prompt)).astype(np.float64)
         chosen = logits[range(len(logits)), tokens[len(prompt) :]]
         normalizers = np.log(np.exp(logits).sum(axis=1))
         wanted[passage.chunk] = (chosen - normalizers).mean()

@@ -9,11 +9,11 @@ from gritlite import FormatError, GritLM
 from gritlite.rag import maintenance, state_codec
 from gritlite.rag.state_codec import Identity, decode, encode
 from gritlite.rag.store import Store
-from gritlite.runtime.llama.sequence_state import read_sequence
 from tests.rag.documents import notes
 
 TEXT = "The inn was founded by Ada Brown in 1850. It stands on a hill. " * 6
 STATE_TYPES = ("f16", "q8_0", "q4_0")
+HEAD_DIMS = (32, 32)  # of the tiny model
 
 
 def identity(model, numbers="f16"):
@@ -21,8 +21,8 @@ def identity(model, numbers="f16"):
 
 
 def values(state):
-    rows = read_sequence(state.data).rows
-    return np.concatenate([each.view(np.float16).ravel() for each in rows]).astype(np.float32)
+    arrays = (*state.key_values.keys, *state.key_values.values)
+    return np.concatenate([array.ravel() for array in arrays]).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,14 @@ def values(state):
 def test_a_state_comes_back(tiny_model, numbers, share, error):
     state = tiny_model.document_state(TEXT)
     data = b"".join(encode(state, identity(tiny_model, numbers)))
-    found = decode(data, identity(tiny_model, numbers), state.ids)
-    assert dataclasses.replace(found, data=b"") == dataclasses.replace(state, data=b"")
+    found = decode(data, identity(tiny_model, numbers), state.ids, HEAD_DIMS)
+    assert dataclasses.replace(found, key_values=None) == dataclasses.replace(
+        state, key_values=None
+    )
     assert np.abs(values(found) - values(state)).max() <= error * np.abs(values(state)).max()
     if numbers == "f16":
         assert found == state
-    plain = sum(rows.nbytes for rows in read_sequence(state.data).rows)
+    plain = state.key_values.nbytes
     assert len(data) <= share * plain + 1024  # the head, some bytes for each matrix
 
 
@@ -44,7 +46,7 @@ def test_a_state_comes_back(tiny_model, numbers, share, error):
 def test_an_answer_goes_on_from_it(tiny_model, numbers):
     state = tiny_model.document_state(TEXT)
     data = b"".join(encode(state, identity(tiny_model, numbers)))
-    found = decode(data, identity(tiny_model, numbers), state.ids)
+    found = decode(data, identity(tiny_model, numbers), state.ids, HEAD_DIMS)
     answer = tiny_model.generate("Who?", document=found, temperature=0, max_tokens=5)
     if numbers == "f16":
         wanted = tiny_model.generate("Who?", document=state, temperature=0, max_tokens=5)
@@ -67,35 +69,35 @@ def test_every_flipped_bit_is_noticed(written):
         damaged = bytearray(data)
         damaged[place] ^= 1 << int(rng.integers(8))
         with pytest.raises(FormatError):
-            decode(bytes(damaged), name, ids)
+            decode(bytes(damaged), name, ids, HEAD_DIMS)
 
 
 def test_every_cut_is_noticed(written):
     data, name, ids = written
     for length in (*range(40), len(data) // 2, len(data) - 1):
         with pytest.raises(FormatError):
-            decode(data[:length], name, ids)
+            decode(data[:length], name, ids, HEAD_DIMS)
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Identity)])
 def test_another_identity_is_refused(written, field):
     data, name, ids = written
     with pytest.raises(FormatError, match=f"made for other {field}"):
-        decode(data, dataclasses.replace(name, **{field: "another"}), ids)
+        decode(data, dataclasses.replace(name, **{field: "another"}), ids, HEAD_DIMS)
 
 
 def test_other_tokens_are_refused(written):
     data, name, ids = written
     for others in (ids[:-1], (*ids, 5), (*ids[:-1], ids[-1] + 1)):
         with pytest.raises(FormatError, match="made for other tokens"):
-            decode(data, name, others)
+            decode(data, name, others, HEAD_DIMS)
 
 
 def test_a_newer_form_is_refused(written, monkeypatch):
     data, name, ids = written
     monkeypatch.setattr(state_codec, "_VERSION", state_codec._VERSION + 1)
     with pytest.raises(FormatError, match="another version"):
-        decode(data, name, ids)
+        decode(data, name, ids, HEAD_DIMS)
 
 
 @pytest.fixture

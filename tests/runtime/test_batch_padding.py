@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from gritlite import GritLM
-from gritlite.runtime import kv_cache
-from gritlite.runtime.llama import Context
+from gritlite.runtime.llama import Context, decoder
 from gritlite.runtime.llama.batch_padding import TILE, padded_count
+from gritlite.runtime.scorer import Scorer
 
 SMALL = SimpleNamespace(n_layer=30, n_embd=576, n_params=134_515_008, on_gpu=False)
 LARGE = SimpleNamespace(n_layer=32, n_embd=4096, n_params=7_241_732_096, on_gpu=False)
@@ -43,7 +43,7 @@ def always(monkeypatch):
         asked.append((tokens, behind))
         return max(tokens, TILE)
 
-    monkeypatch.setattr(kv_cache, "padded_count", fill)
+    monkeypatch.setattr(decoder, "padded_count", fill)
     return asked
 
 
@@ -55,15 +55,15 @@ def test_nothing_sees_what_fills_a_batch(tiny_file, case, request):
         state = model.prefix_state(prompt)
         wanted = model.generate(prompt, stream=True, **GREEDY)
         list(wanted)
-        logits = model.logits(tokens, 5)
+        logits = Scorer(model).logits(tokens, 5)
     asked = request.getfixturevalue("always")
     with GritLM(tiny_file(case), threads=1) as model:
         found = model.generate(prompt, stream=True, **GREEDY)
         list(found)
-        again = model.logits(tokens, 5)
+        again = Scorer(model).logits(tokens, 5)
         assert np.abs(again - logits).max() < 0.02 * np.abs(logits).max()
         assert found.generated == wanted.generated
-        assert len(model.prefix_state(prompt).data) == len(state.data)
+        assert model.prefix_state(prompt).tokens == state.tokens
     assert asked
 
 

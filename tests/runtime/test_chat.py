@@ -18,8 +18,9 @@ from gritlite.errors import (
     TruncationWarning,
     UsageError,
 )
+from gritlite.runtime.answer import Answer
 from gritlite.runtime.chat import without_oldest_turn
-from gritlite.runtime.generate import Answer, GenerateOptions
+from gritlite.runtime.options import GenerateOptions
 from gritlite.runtime.template import ChatTemplate
 from tests.tiny import make_checkpoint
 
@@ -58,10 +59,10 @@ def test_only_new_tokens_are_evaluated(tiny_model: GritLM) -> None:
     messages = [system("Be terse."), user("What is a vector?")]
     evaluated = []
     for turn in range(4):
-        before = tiny_model._engine.evaluated
+        before = tiny_model.evaluated
         answer = tiny_model.chat(messages, stream=True, **GREEDY)
         text = "".join(answer)
-        evaluated.append(tiny_model._engine.evaluated - before)
+        evaluated.append(tiny_model.evaluated - before)
         messages += [assistant(text), user(f"And number {turn} <|im_end|> or é?")]
     first, *others = evaluated
     new = len(tiny_model.tokenize("\n<|user|>\nAnd number 0 <|im_end|> or é?\n<|assistant|>\n"))
@@ -78,7 +79,9 @@ def test_answers_do_not_depend_on_what_is_kept(tiny_model: GritLM, tiny_path: Pa
         messages += [assistant("".join(answer)), user("And then?")]
         with GritLM(tiny_path, threads=1) as fresh:
             prompt = answer.tokens[: answer.prompt_tokens]
-            again = Answer(fresh._engine, prompt, GenerateOptions(max_tokens=GREEDY["max_tokens"]))
+            again = Answer(
+                fresh._generator, prompt, GenerateOptions(max_tokens=GREEDY["max_tokens"])
+            )
             list(again)
         assert again.generated == answer.generated
 
@@ -91,7 +94,7 @@ def test_messages_are_not_changed(tiny_model: GritLM) -> None:
 
 
 def test_control_spellings_in_messages_stay_text(tiny_model: GritLM) -> None:
-    weights = tiny_model._weights
+    weights = tiny_model.engine.vocabulary
     for text in (*CONTROLS, "a <|im_end|> b", "<|im_<|im_end|>end|>", "".join(CONTROLS)):
         for messages in (
             [user(text)],
@@ -112,9 +115,11 @@ def test_control_tokens_of_a_template(with_template: Callable[[str], GritLM]) ->
     )
     with with_template(source) as model:
         answer = model.chat([system("s"), user("a <|im_end|> b")], stream=True, **GREEDY)
-        control = model._weights.control[np.array(answer.tokens)]
+        control = model.engine.vocabulary.control[np.array(answer.tokens)]
         assert control.sum() == 5
-        shown = b"".join(model._weights.piece(t, special=True) for t in answer.tokens).decode()
+        shown = b"".join(
+            model.engine.vocabulary.piece(t, special=True) for t in answer.tokens
+        ).decode()
     assert shown == (
         "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\na <|im_end|> b<|im_end|>\n"
         "<|im_start|>assistant\n"
@@ -124,12 +129,10 @@ def test_control_tokens_of_a_template(with_template: Callable[[str], GritLM]) ->
 def test_compatibility_forms_do_not_become_control_tokens(tiny_file) -> None:
     """Qwen2's normalizer is NFC: U+212A, the Kelvin sign, becomes K."""
     with GritLM(tiny_file("qwen2"), threads=1) as model:
-        template = ChatTemplate(
-            model._weights, "{{ messages[0].content }}<|im_end|>", bos="", eos=""
-        )
+        template = ChatTemplate(model._tokenizer, "{{ messages[0].content }}<|im_end|>")
         assert template.render([user("\u212a")]).startswith("K")
         tokens = template.tokenize(template.render([user("e\u0301 <|im_end|>")]))
-        assert model._weights.control[np.array(tokens)].sum() == 1
+        assert model.engine.vocabulary.control[np.array(tokens)].sum() == 1
 
 
 def test_the_grit_format_where_a_file_has_no_template(
@@ -137,8 +140,10 @@ def test_the_grit_format_where_a_file_has_no_template(
 ) -> None:
     with with_template(None) as model:
         answer = model.chat([system("s"), user("u"), assistant("a"), user("v")], stream=True)
-        shown = b"".join(model._weights.piece(t, special=True) for t in answer.tokens).decode()
-        eos = model._weights.spelling(model._weights.eos)
+        shown = b"".join(
+            model.engine.vocabulary.piece(t, special=True) for t in answer.tokens
+        ).decode()
+        eos = model.engine.vocabulary.spelling(model.engine.vocabulary.eos)
     assert shown.endswith(f"<|user|>\nu\n<|assistant|>\na{eos}\n<|user|>\nv\n<|assistant|>\n")
 
 
@@ -192,7 +197,7 @@ def test_helpers_that_templates_use(with_template: Callable[[str], GritLM]) -> N
     )
     with with_template(source) as model:
         answer = model.chat([user("a"), user("b")], stream=True)
-        shown = b"".join(model._weights.piece(t) for t in answer.tokens).decode()
+        shown = b"".join(model.engine.vocabulary.piece(t) for t in answer.tokens).decode()
     assert shown == '{"é": 1}x4'
 
 
@@ -243,7 +248,7 @@ def test_old_turns_make_room_but_never_the_system_message(tiny_path: Path) -> No
     messages.append(user("The last one?"))
     with GritLM(tiny_path, threads=1, context_length=160) as model:
         answer = model.chat(messages, stream=True, **GREEDY)
-        shown = b"".join(model._weights.piece(t) for t in answer.tokens).decode()
+        shown = b"".join(model.engine.vocabulary.piece(t) for t in answer.tokens).decode()
         assert answer.dropped > 0
         assert answer.dropped % 2 == 0
         assert "Be terse, please." in shown
@@ -281,7 +286,7 @@ def test_room_is_made_in_the_middle_of_an_answer(tiny_path: Path) -> None:
         assert len(answer.tokens) == 128
         assert answer.tokens[answer.prompt_tokens :] == answer.generated
         assert text == answer.text
-        shown = b"".join(model._weights.piece(t) for t in answer.tokens).decode()
+        shown = b"".join(model.engine.vocabulary.piece(t) for t in answer.tokens).decode()
         assert shown.startswith("<|system|>\nBe terse.")
         assert "The last one?" in shown
         assert "Question" not in shown

@@ -69,7 +69,7 @@ def test_packed_vectors_are_those_of_plain_passes(options: Any, tiny_file) -> No
         assert vectors.shape == (40, model.dimension)
         assert vectors.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-        tokenizer = model._embedder.tokenizer
+        tokenizer = model._tokenizer
         tokens = [tokenizer.text(tokenizer.prompt(QUERY), text) for text in texts]
     for vector, piece in zip(vectors, tokens, strict=True):
         assert cosines(vector, reference(path, piece.ids.tolist(), piece.start)) > 0.999999
@@ -136,7 +136,7 @@ def test_an_empty_text_is_an_error(tiny_model: GritLM, number: int) -> None:
 def test_a_text_of_whitespace(case: str, text: str, tiny_file) -> None:
     """Embedded as it is; an error only where the prompt's last token swallows it."""
     with GritLM(tiny_file(case), threads=1) as model:
-        tokenizer = model._embedder.tokenizer
+        tokenizer = model._tokenizer
         tokens = tokenizer.text(tokenizer.prompt(model.format.prompt), text)
         if tokens.content:
             vector = model.encode(text)
@@ -170,7 +170,7 @@ def test_a_text_is_cut_like_the_official_package_does(tiny_model: GritLM) -> Non
     text = " ".join(SENTENCES)
     with pytest.warns(TruncationWarning, match="cut to 40 tokens"):
         cut = tiny_model.encode(["a", text], max_length=40, instruction=QUERY)[1]
-    tokenizer = tiny_model._embedder.tokenizer
+    tokenizer = tiny_model._tokenizer
     tokens = tokenizer.text(tokenizer.prompt(QUERY), text)
     expected = reference(tiny_model.path, tokens.ids.tolist()[:40], tokens.start)
     assert cosines(cut, expected) > 0.999999
@@ -198,7 +198,7 @@ def test_chunks_are_averaged_by_their_tokens(tiny_model: GritLM) -> None:
     (vector,) = np.concatenate(
         list(tiny_model.encode_stream([text], max_length=50, too_long="chunk", instruction=QUERY))
     )
-    tokenizer = tiny_model._embedder.tokenizer
+    tokenizer = tiny_model._tokenizer
     prompt = tokenizer.prompt(QUERY)
     ids = tokenizer.text(prompt, text).ids.tolist()
     head, body = ids[: prompt.length], ids[prompt.length :]
@@ -256,7 +256,7 @@ def test_the_context_grows_for_a_long_text_and_goes_on(tiny_path: Path) -> None:
 
 def test_instructions_that_are_embedded_too(tiny_model: GritLM) -> None:
     text = SENTENCES[0]
-    tokenizer = tiny_model._embedder.tokenizer
+    tokenizer = tiny_model._tokenizer
     ids = tokenizer.text(tokenizer.prompt(QUERY), text).ids.tolist()
     vector = tiny_model.encode(text, instruction=QUERY, embed_instruction=True)
     assert cosines(vector, reference(tiny_model.path, ids, 0)) > 0.999999

@@ -6,14 +6,14 @@ from collections import Counter
 
 import pytest
 
-from gritlite.runtime.scheduler import Kind, Turns
+from gritlite.runtime.scheduler import Scheduler, Work
 
 
-def work(turns: Turns, kind: Kind, seconds: float, until: float) -> float:
+def work(scheduler: Scheduler, kind: Work, seconds: float, until: float) -> float:
     """Take turns until a moment; the time held."""
     held = 0.0
     while time.perf_counter() < until:
-        with turns.turn(kind):
+        with scheduler.turn(kind):
             start = time.perf_counter()
             time.sleep(seconds)
             held += time.perf_counter() - start
@@ -29,83 +29,139 @@ def run_all(*threads: threading.Thread) -> None:
 
 
 def test_one_at_a_time() -> None:
-    turns = Turns()
+    scheduler = Scheduler()
     inside, seen = 0, Counter[int]()
 
-    def enter(kind: Kind) -> None:
+    def enter(kind: Work) -> None:
         nonlocal inside
         for _ in range(200):
-            with turns.turn(kind):
+            with scheduler.turn(kind):
                 inside += 1
                 seen[inside] += 1
                 time.sleep(0)
                 inside -= 1
 
-    kinds: list[Kind] = ["embed", "generate"] * 3
+    kinds: list[Work] = ["bulk", "query", "generate"] * 2
     run_all(*(threading.Thread(target=enter, args=(kind,)) for kind in kinds))
     assert seen == {1: 1200}
 
 
 def test_long_passes_and_short_tokens_share_the_time() -> None:
-    turns = Turns()
-    held: dict[Kind, float] = {}
+    scheduler = Scheduler()
+    held: dict[Work, float] = {}
     until = time.perf_counter() + 1.5
 
-    def share(kind: Kind, seconds: float) -> None:
-        held[kind] = work(turns, kind, seconds, until)
+    def share(kind: Work, seconds: float) -> None:
+        held[kind] = work(scheduler, kind, seconds, until)
 
     run_all(
-        threading.Thread(target=share, args=("embed", 0.05)),
+        threading.Thread(target=share, args=("bulk", 0.05)),
         threading.Thread(target=share, args=("generate", 0.002)),
     )
-    assert 0.6 < held["generate"] / held["embed"] < 1.7
+    assert 0.6 < held["generate"] / held["bulk"] < 1.7
 
 
 def test_a_kind_that_was_idle_is_owed_no_more_than_a_second() -> None:
-    turns = Turns()
-    turns._spent["embed"] = 3600.0  # an hour of embedding alone
-    with turns.turn("embed"):
+    scheduler = Scheduler()
+    scheduler._spent["embed"] = 3600.0  # an hour of embedding alone
+    with scheduler.turn("bulk"):
         pass
     until = time.perf_counter() + 3.0
     embedded = threading.Event()
 
     def embed() -> None:
-        with turns.turn("embed"):
+        with scheduler.turn("bulk"):
             embedded.set()
 
-    chat = threading.Thread(target=work, args=(turns, "generate", 0.01, until))
+    chat = threading.Thread(target=work, args=(scheduler, "generate", 0.01, until))
     run_all(chat, threading.Thread(target=embed))
     assert embedded.is_set()
-    assert turns._spent["embed"] - turns._spent["generate"] < 1.5
+    assert scheduler._spent["embed"] - scheduler._spent["generate"] < 1.5
 
 
 def test_an_error_inside_gives_the_turn_back() -> None:
-    turns = Turns()
-    with pytest.raises(KeyError), turns.turn("embed"):
+    scheduler = Scheduler()
+    with pytest.raises(KeyError), scheduler.turn("bulk"):
         raise KeyError
-    run_all(threading.Thread(target=work, args=(turns, "generate", 0.0, 0.0)))
-    with turns.turn("generate"):
+    run_all(threading.Thread(target=work, args=(scheduler, "generate", 0.0, 0.0)))
+    with scheduler.turn("generate"):
         pass
 
 
 def test_a_wait_that_is_broken_off_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in the middle of a wait."""
-    turns = Turns()
-    turns._spent["generate"] = 0.5  # so that embedding would go first
+    scheduler = Scheduler()
+    scheduler._spent["generate"] = 0.5  # so that embedding would go first
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with turns.turn("generate"):
-        monkeypatch.setattr(turns._condition, "wait", interrupted)
-        with pytest.raises(KeyboardInterrupt), turns.turn("embed"):
+    with scheduler.turn("generate"):
+        monkeypatch.setattr(scheduler._condition, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt), scheduler.turn("bulk"):
             pass
         monkeypatch.undo()
     done = threading.Event()
 
     def generate() -> None:
-        with turns.turn("generate"):
+        with scheduler.turn("generate"):
             done.set()
 
     threading.Thread(target=generate, daemon=True).start()
     assert done.wait(5)
+
+
+def test_a_query_passes_a_bulk_job_after_the_pass_in_progress() -> None:
+    scheduler = Scheduler()
+    order: list[str] = []
+    started, waiting = threading.Event(), threading.Event()
+
+    def bulk() -> None:
+        for number in range(4):
+            with scheduler.turn("bulk"):
+                order.append(f"pass {number}")
+                started.set()
+                if not number:
+                    assert waiting.wait(10)
+                    while not scheduler._waiting["query"] or not scheduler._waiting["bulk"]:
+                        time.sleep(0.001)
+
+    def second_bulk() -> None:
+        with scheduler.turn("bulk"):
+            order.append("other bulk")
+
+    def query() -> None:
+        waiting.set()
+        with scheduler.turn("query"):
+            order.append("query")
+
+    first = threading.Thread(target=bulk)
+    first.start()
+    assert started.wait(10)
+    others = [threading.Thread(target=second_bulk), threading.Thread(target=query)]
+    run_all(*others)
+    first.join(20)
+    assert order[:2] == ["pass 0", "query"]
+    assert len(order) == 6
+
+
+def test_a_query_shares_with_generation() -> None:
+    """It passes bulk jobs, not answers."""
+    scheduler = Scheduler()
+    scheduler._spent["embed"] = 0.5
+    order: list[str] = []
+
+    def enter(work: Work) -> None:
+        with scheduler.turn(work):
+            order.append(work)
+
+    works: tuple[Work, ...] = ("query", "generate")
+    threads = [threading.Thread(target=enter, args=(work,)) for work in works]
+    with scheduler.turn("bulk"):
+        for thread in threads:
+            thread.start()
+        while not all(scheduler._waiting[work] for work in works):
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join(20)
+    assert order == ["generate", "query"]

@@ -1,4 +1,4 @@
-"""llama.cpp's form of a sequence's cells: taken apart and put together it is the same."""
+"""llama.cpp's form of a sequence's keys and values: what is read and written again is the same."""
 
 import numpy as np
 import pytest
@@ -10,13 +10,32 @@ from gritlite.runtime.llama.sequence_state import read_sequence, write_sequence
 TEXT = "The inn was founded by Ada Brown in 1850."
 
 
+@pytest.fixture
+def data(tiny_model):
+    return write_sequence(tiny_model.document_state(TEXT).key_values)
+
+
 @pytest.mark.parametrize("case", ["llama-head-dim", "qwen2", "mixtral"])
-def test_a_state_is_the_same_put_together_again(tiny_file, case):
+def test_a_state_is_the_same_when_read_again(tiny_file, case):
     with GritLM(tiny_file(case), threads=1) as model:
         state = model.document_state(TEXT)
-        parts = read_sequence(state.data)
-        assert parts.cells == state.tokens
-        assert write_sequence(parts) == state.data
+        written = write_sequence(state.key_values)
+        again = read_sequence(written, model.engine.weights.head_dims)
+        assert again == state.key_values
+        assert again.tokens == state.tokens
+        assert write_sequence(again) == written
+
+
+def test_the_cells_may_lie_in_another_order(tiny_model):
+    """As those of joined states may."""
+    state = tiny_model.document_state(TEXT).key_values
+    data = bytearray(write_sequence(state))
+    order = np.arange(state.tokens)[::-1]
+    table = np.frombuffer(data, "<i4", 3 * state.tokens, 16).reshape(-1, 3)
+    table[:, 0] = order
+    found = read_sequence(bytes(data), tiny_model.engine.weights.head_dims)
+    for array, stored in zip(found.keys, state.keys, strict=True):
+        assert np.array_equal(array, stored[order])
 
 
 def test_a_state_of_any_sequence_of_a_pass_reads_alike(tiny_model):
@@ -25,10 +44,10 @@ def test_a_state_of_any_sequence_of_a_pass_reads_alike(tiny_model):
     for _ in tiny_model.encode_stream(texts, keep=states.__setitem__):
         pass
     assert sorted(states) == [0, 1, 2]
-    first, other, again = (read_sequence(states[number].data) for number in range(3))
-    for rows, others in zip(first.rows, again.rows, strict=True):
-        assert np.allclose(rows.view(np.float16), others.view(np.float16), atol=0.01)
-    assert other.cells == states[1].tokens < first.cells
+    first, other, again = (states[number].key_values for number in range(3))
+    for one, two in zip(first.keys + first.values, again.keys + again.values, strict=True):
+        assert np.allclose(one, two, atol=0.01)
+    assert other.tokens == states[1].tokens < first.tokens
 
 
 @pytest.mark.parametrize(
@@ -41,15 +60,19 @@ def test_a_state_of_any_sequence_of_a_pass_reads_alike(tiny_model):
         (20, 2, "sequences of a cell"),
     ],
 )
-def test_other_forms_are_refused(tiny_model, place, value, problem):
-    data = bytearray(tiny_model.document_state(TEXT).data)
-    data[place] = value
+def test_other_forms_are_refused(tiny_model, data, place, value, problem):
+    damaged = bytearray(data)
+    damaged[place] = value
     with pytest.raises(LibraryError, match=problem):
-        read_sequence(bytes(data))
+        read_sequence(bytes(damaged), tiny_model.engine.weights.head_dims)
 
 
-def test_a_state_with_a_tail_is_refused(tiny_model):
-    data = tiny_model.document_state(TEXT).data
+def test_a_state_with_a_tail_is_refused(tiny_model, data):
     for damaged in (data + b"x", data[:-1], data[:3], b""):
         with pytest.raises(LibraryError, match="in another form"):
-            read_sequence(damaged)
+            read_sequence(damaged, tiny_model.engine.weights.head_dims)
+
+
+def test_heads_of_another_size_are_refused(data):
+    with pytest.raises(LibraryError, match="in another form"):
+        read_sequence(data, (7, 7))

@@ -1,5 +1,6 @@
 """What becomes a token, and what never does."""
 
+import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from gritlite import instruction
 from gritlite.errors import ClosedError, InputError
 from gritlite.runtime.llama import Weights
+from gritlite.runtime.llama.library import C
+from gritlite.runtime.llama.vocabulary import LlamaVocabulary
 from gritlite.runtime.tokens import Tokenizer
 from tests.nasty_texts import NASTY_TEXTS
 
@@ -31,19 +34,24 @@ def weights(case: str, tiny_file) -> Iterator[Weights]:
 
 
 @pytest.fixture
-def tokenizer(weights: Weights) -> Tokenizer:
-    return Tokenizer(weights)
+def vocabulary(weights: Weights) -> LlamaVocabulary:
+    return LlamaVocabulary(weights)
 
 
-def spelled(weights: Weights, ids: np.ndarray) -> str:
-    return b"".join(weights.piece(int(i), special=True) for i in ids).decode()
+@pytest.fixture
+def tokenizer(vocabulary: LlamaVocabulary) -> Tokenizer:
+    return Tokenizer(vocabulary)
+
+
+def spelled(vocabulary: LlamaVocabulary, ids: np.ndarray) -> str:
+    return b"".join(vocabulary.piece(int(i), special=True) for i in ids).decode()
 
 
 def test_control_spellings_in_texts_stay_text(
-    case: str, weights: Weights, tokenizer: Tokenizer
+    case: str, vocabulary: LlamaVocabulary, tokenizer: Tokenizer
 ) -> None:
-    unknown = weights.tokenize("<unk>", add_special=False, parse_control=True)
-    special = {*np.flatnonzero(weights.control).tolist()}
+    unknown = vocabulary.tokenize("<unk>", parse_control=True)
+    special = {*np.flatnonzero(vocabulary.control).tolist()}
     if case == "mistral":
         special |= {0}
         assert unknown.tolist() == [0]
@@ -53,9 +61,18 @@ def test_control_spellings_in_texts_stay_text(
             text = form.replace("{}", spelling)
             ids = tokenizer.plain(text)
             assert not special & {*ids.tolist()}, text
-            assert spelled(weights, ids).replace(" ", "") == text.replace(" ", "")
+            assert spelled(vocabulary, ids).replace(" ", "") == text.replace(" ", "")
             behind = tokenizer.text(tokenizer.prompt(instruction("Find it")), text)
             assert not special & {*behind.ids[1:].tolist()}
+
+
+def llama_tokens(weights: Weights, text: str) -> list[int]:
+    """What llama.cpp itself makes of a text, BOS included where the file asks for it."""
+    data = text.encode()
+    ids = (ctypes.c_int32 * (len(data) + 8))()
+    with weights.vocabulary() as vocab:
+        count = C.llama_tokenize(vocab, data, len(data), ids, len(ids), True, True)
+    return list(ids[:count])
 
 
 def test_text_behind_a_prompt_is_tokenized_in_one_piece(
@@ -64,17 +81,19 @@ def test_text_behind_a_prompt_is_tokenized_in_one_piece(
     prompt = instruction("Find it")
     made = tokenizer.prompt(prompt)
     for text in NASTY_TEXTS:
-        whole = weights.tokenize(prompt + text, add_special=True, parse_control=True)
+        whole = llama_tokens(weights, prompt + text)
         tokens = tokenizer.text(made, text)
-        assert tokens.ids.tolist() == whole.tolist(), text
-        assert tokens.start == len(weights.tokenize(prompt, add_special=True, parse_control=True))
+        assert tokens.ids.tolist() == whole, text
+        assert tokens.start == len(llama_tokens(weights, prompt))
         assert tokens.content == len(tokens.ids) - tokens.start
 
 
-def test_control_tokens_of_a_prompt(case: str, weights: Weights, tokenizer: Tokenizer) -> None:
+def test_control_tokens_of_a_prompt(
+    case: str, vocabulary: LlamaVocabulary, tokenizer: Tokenizer
+) -> None:
     control = SPELLINGS[case][1]
     prompt = tokenizer.prompt(f"{control}user\n{control}\n", add_bos=False)
-    number = int(weights.tokenize(control, add_special=False, parse_control=True)[-1])
+    number = int(vocabulary.tokenize(control, parse_control=True)[-1])
     assert prompt.head.tolist().count(number) == 2
     assert prompt.head[-1] == number
     assert prompt.tail == "\n"
@@ -90,11 +109,11 @@ def test_bos_where_the_file_asks_for_it(tiny_file) -> None:
     ):
         file = tiny_file(case, tokenizer=tokenizer_kind)
         with Weights(file, gpu_layers=0, vocab_only=True) as weights:
-            tokenizer = Tokenizer(weights)
+            tokenizer = Tokenizer(LlamaVocabulary(weights))
             with_bos = tokenizer.prompt("<|embed|>\n")
             without = tokenizer.prompt("<|embed|>\n", add_bos=False)
             assert with_bos.length - without.length == adds
-            assert [weights.bos][:adds] == with_bos.head.tolist()
+            assert [tokenizer.vocabulary.bos][:adds] == with_bos.head.tolist()
             assert without.head.tolist() == []
 
 
@@ -108,7 +127,7 @@ def test_half_of_a_surrogate_pair(tokenizer: Tokenizer) -> None:
 
 
 def test_closed_weights(weights: Weights) -> None:
-    tokenizer = Tokenizer(weights)
+    tokenizer = Tokenizer(LlamaVocabulary(weights))
     weights.close()
     with pytest.raises(ClosedError):
         tokenizer.plain("a")
@@ -118,17 +137,19 @@ def test_closed_weights(weights: Weights) -> None:
 def test_texts_take_the_form_of_the_vocabulary(tiny_file) -> None:
     """Qwen2's tokenizer.json asks for NFC."""
     with Weights(tiny_file("qwen2"), gpu_layers=0, vocab_only=True) as weights:
-        tokenizer = Tokenizer(weights)
+        tokenizer = Tokenizer(LlamaVocabulary(weights))
         assert tokenizer.plain("e\u0301").tolist() == tokenizer.plain("é").tolist()
     with Weights(tiny_file("llama-tied"), gpu_layers=0, vocab_only=True) as weights:
-        tokenizer = Tokenizer(weights)
+        tokenizer = Tokenizer(LlamaVocabulary(weights))
         assert tokenizer.plain("e\u0301").tolist() != tokenizer.plain("é").tolist()
 
 
-def test_pieces_of_any_length(weights: Weights) -> None:
-    for number in range(weights.n_vocab):
-        piece = weights.piece(number, special=True)
-        assert (weights.piece(number) == b"") == (bool(weights.control[number]) or piece == b"")
+def test_pieces_of_any_length(vocabulary: LlamaVocabulary) -> None:
+    for number in range(vocabulary.size):
+        piece = vocabulary.piece(number, special=True)
+        assert (vocabulary.piece(number) == b"") == (
+            bool(vocabulary.control[number]) or piece == b""
+        )
 
 
 def test_a_path_that_is_not_unicode(tiny_path: Path, tmp_path: Path) -> None:
@@ -145,12 +166,13 @@ def test_control_tokens_that_merges_would_spell(tiny_file, tmp_path: Path) -> No
     assert file.count(old) == 1
     (tmp_path / "model.gguf").write_bytes(file.replace(old, new))
     with Weights(tmp_path / "model.gguf", gpu_layers=0, vocab_only=True) as weights:
-        bos = weights.bos
-        assert bos in weights.tokenize("a <s> b", add_special=False, parse_control=False)
-        tokenizer = Tokenizer(weights)
+        vocabulary = LlamaVocabulary(weights)
+        bos = vocabulary.bos
+        assert bos in vocabulary.tokenize("a <s> b", parse_control=False)
+        tokenizer = Tokenizer(LlamaVocabulary(weights))
         for text in ("<s>", "a <s> b", "<s><s>", "<<s>>", "a<s>b<s>c"):
             ids = tokenizer.plain(text)
             assert bos not in ids
-            assert spelled(weights, ids).replace(" ", "") == text.replace(" ", "")
+            assert spelled(vocabulary, ids).replace(" ", "") == text.replace(" ", "")
             # no more than the one space before the text that the tokenizer adds
-            assert spelled(weights, ids) == " " + text
+            assert spelled(vocabulary, ids) == " " + text

@@ -9,7 +9,7 @@ from gritlite.cli.shared.stores import cited
 if TYPE_CHECKING:
     from gritlite.rag.answer import StoreAnswer
     from gritlite.rag.store import Store
-    from gritlite.runtime.generate import Answer, FinishReason
+    from gritlite.runtime.answer import Answer, FinishReason
     from gritlite.runtime.model import GritLM
 
 

@@ -1,22 +1,29 @@
-"""The only room that touches llama.cpp's C interface.
+"""The only room that touches llama.cpp's C interface: an engine over one loaded GGUF file.
 
-Four small wrappers, each owning one kind of C object: the loaded library, the
-weights, a context over them, and a sampler chain. They know tokens, positions
-and buffers; they know nothing of prompts, texts, batches of texts or chats.
+`LlamaEngine` is what the rest of the package uses. Beneath it, small wrappers each own one
+kind of C object: the library, the weights, a context over them, a sampler chain. They know
+tokens, positions and buffers; they know nothing of prompts, texts or chats.
 """
 
-from gritlite.runtime.llama.context import Batch, Context, ContextOptions
+from gritlite.runtime.llama.context import MAX_SEQUENCES, Batch, Context, ContextOptions
+from gritlite.runtime.llama.engine import LlamaEngine
+from gritlite.runtime.llama.graph import MatrixInput
+from gritlite.runtime.llama.hidden_states import Watch
 from gritlite.runtime.llama.library import Capabilities, capabilities, set_verbose
-from gritlite.runtime.llama.sampler import Sampler, SamplingOptions
-from gritlite.runtime.llama.weights import Weights
+from gritlite.runtime.llama.tensor_editor import TensorEditor
+from gritlite.runtime.llama.weights import GpuLayers, Weights
 
 __all__ = [
+    "MAX_SEQUENCES",
     "Batch",
     "Capabilities",
     "Context",
     "ContextOptions",
-    "Sampler",
-    "SamplingOptions",
+    "GpuLayers",
+    "LlamaEngine",
+    "MatrixInput",
+    "TensorEditor",
+    "Watch",
     "Weights",
     "capabilities",
     "set_verbose",

@@ -80,13 +80,6 @@ class Batch:
         )
 
 
-def grown(size: int, wanted: int, most: int) -> int:
-    """A context's `size`, doubled until `wanted` tokens fit, and `most` at most."""
-    while size < wanted:
-        size *= 2
-    return min(size, most)
-
-
 class Context:
     """Key-value memory and compute buffers over shared weights. Not thread-safe.
 
@@ -176,12 +169,7 @@ class Context:
             )
         return hidden
 
-    def logits(self) -> NDArray[np.float32]:
-        """Logits of the last output token, float32 [n_vocab], copied."""
-        pointer = C.llama_get_logits_ith(self.pointer, -1)
-        return np.ctypeslib.as_array(pointer, (self.weights.n_vocab,)).copy()
-
-    def all_logits(self, count: int) -> NDArray[np.float32]:
+    def logits(self, count: int) -> NDArray[np.float32]:
         """Logits of the last batch's outputs, float32 [count, n_vocab].
 
         A view that the next `decode` overwrites; `count` must be the number of

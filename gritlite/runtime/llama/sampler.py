@@ -7,54 +7,21 @@ the most likely token.
 
 import ctypes
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gritlite.errors import UsageError
-from gritlite.runtime.llama.context import Context
+from gritlite.runtime.engine import Logits
 from gritlite.runtime.llama.library import C, forget_messages, last_message
 from gritlite.runtime.llama.weights import Weights
+from gritlite.runtime.options import SamplingOptions
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 PENALTY_WINDOW = 64  # tokens that a repeat penalty looks back, llama.cpp's default
 
 
-@dataclass(frozen=True)
-class SamplingOptions:
-    """How the next token is chosen.
-
-    `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and
-    `repeat_penalty` 1 switch their filter off. `grammar` is GBNF
-    (llama.cpp's grammars/README.md). The same seed gives the same answer.
-    Raises UsageError for a value outside its range.
-    """
-
-    temperature: float = 0.0
-    top_k: int = 40
-    top_p: float = 0.95
-    min_p: float = 0.05
-    repeat_penalty: float = 1.0
-    seed: int = 0
-    grammar: str | None = None
-
-    def __post_init__(self) -> None:
-        ranges = (
-            ("temperature", self.temperature, 0.0, 100.0),
-            ("top_k", self.top_k, 0, 2**31 - 1),
-            ("top_p", self.top_p, 0.0, 1.0),
-            ("min_p", self.min_p, 0.0, 1.0),
-            ("repeat_penalty", self.repeat_penalty, 0.01, 100.0),
-            ("seed", self.seed, 0, 2**32 - 2),  # the largest value means "random" to llama.cpp
-        )
-        for name, value, low, high in ranges:
-            if not low <= value <= high:
-                raise UsageError(f"{name} is {value}: expected {low} to {high}")
-
-
-class Sampler:
-    """A chain of samplers with its own memory of the tokens it has seen. Close it after use."""
+class LlamaSampler:
+    """A chain of samplers that remembers the tokens it has seen. Close it after use."""
 
     def __init__(self, weights: Weights, options: SamplingOptions, seen: Iterable[int]) -> None:
         self._grammar = None if options.grammar is None else _grammar(weights, options.grammar)
@@ -76,28 +43,24 @@ class Sampler:
     def _add(self, sampler: ctypes.c_void_p) -> None:
         C.llama_sampler_chain_add(self._chain, sampler)
 
-    def sample(self, context: Context) -> int:
-        """Choose a token from the context's last logits, and remember it.
+    def choose(self, logits: Logits) -> int:
+        """Choose a token by its logits, float32 [n_vocab], and remember it.
 
-        Raises UsageError when the grammar allows no token at all.
+        What llama_sampler_sample does, except where a grammar allows no token: there
+        llama.cpp ends the process, and this raises UsageError.
         """
-        if self._grammar is None:
-            return int(C.llama_sampler_sample(self._chain, context.pointer, -1))
-        return self._sample_by_grammar(context.logits())
-
-    def _sample_by_grammar(self, logits: NDArray[np.float32]) -> int:
-        """What llama_sampler_sample does, but at a dead end, where llama.cpp ends the process."""
         candidates = np.zeros(len(logits), _CANDIDATE)
         candidates["id"], candidates["logit"] = np.arange(len(logits)), logits
         pointer = candidates.ctypes.data_as(C.llama_token_data_p)
         array = C.llama_token_data_array(pointer, len(logits), -1, False)
-        C.llama_sampler_apply(self._grammar, ctypes.byref(array))
-        if not np.isfinite(candidates["logit"]).any():
-            raise UsageError("the grammar came to a dead end: no token can go on from here")
+        if self._grammar is not None:
+            C.llama_sampler_apply(self._grammar, ctypes.byref(array))
+            if not np.isfinite(candidates["logit"]).any():
+                raise UsageError("the grammar came to a dead end: no token can go on from here")
         C.llama_sampler_apply(self._chain, ctypes.byref(array))
         token = int(array.data[array.selected].id)
-        C.llama_sampler_accept(self._grammar, token)
-        C.llama_sampler_accept(self._chain, token)
+        for sampler in filter(None, (self._grammar, self._chain)):
+            C.llama_sampler_accept(sampler, token)
         return token
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""One sequence's key-value cells in llama.cpp's own form, taken apart and put together.
+"""One sequence's keys and values in llama.cpp's own form, read and written.
 
 Form: state_seq_get_data of llama-context.cpp and llama_kv_cache::state_write of
 llama-kv-cache.cpp, for a memory that is one stream and keeps values as rows
@@ -15,43 +15,29 @@ llama.cpp promises nothing about it, so whatever is otherwise is refused.
 """
 
 import struct
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.errors import LibraryError
+from gritlite.errors import FormatError, LibraryError
+from gritlite.runtime.engine import KeyValues
 
 F16 = 1  # GGML_TYPE_F16
 _MAGIC = 0xAF143CD8
 _HEAD = struct.Struct("<II")
 _CELL = np.dtype([("position", "<i4"), ("sequences", "<u4"), ("sequence", "<i4")])
 _ROWS = struct.Struct("<iQ")
+_HALF = np.dtype("<f2")
 
 
-@dataclass(frozen=True)
-class SequenceState:
-    """Keys and values of the cells at positions 0 to n - 1.
+def read_sequence(data: bytes, head_dims: tuple[int, int]) -> KeyValues:
+    """The keys and values of a state of `Context.save`, as views of it.
 
-    `rows` are uint8 [n, bytes of a row], float16 numbers: of the keys layer by
-    layer, then of the values.
-    """
-
-    rows: tuple[NDArray[np.uint8], ...]
-
-    @property
-    def cells(self) -> int:
-        """The number of cells, n."""
-        return len(self.rows[0])
-
-
-def read_sequence(data: bytes) -> SequenceState:
-    """Take a state of `Context.save` apart; the rows are views of it.
-
-    Raises LibraryError if this llama.cpp lays it out otherwise.
+    `head_dims` are the lengths of a head's key and value. Raises LibraryError if this
+    llama.cpp lays it out otherwise.
     """
     try:
-        return _read(data)
+        return _read(data, head_dims)
     except (ValueError, struct.error) as error:
         raise LibraryError(
             f"this llama.cpp writes key-value states in another form ({error}): this version of "
@@ -59,7 +45,7 @@ def read_sequence(data: bytes) -> SequenceState:
         ) from error
 
 
-def _read(data: bytes) -> SequenceState:
+def _read(data: bytes, head_dims: tuple[int, int]) -> KeyValues:
     magic, _ = _HEAD.unpack_from(data)
     _expect("magic", magic, _MAGIC)
     streams, cells = _HEAD.unpack_from(data, _HEAD.size)
@@ -67,20 +53,24 @@ def _read(data: bytes) -> SequenceState:
     place = 2 * _HEAD.size
     table = np.frombuffer(data, _CELL, cells, place)
     _expect("sequences of a cell", set(table["sequences"].tolist()), {1})
-    _expect("positions", bool((table["position"] == np.arange(cells)).all()), True)
+    order = np.argsort(table["position"])  # joined states may lie in another order
+    _expect("positions", bool((table["position"][order] == np.arange(cells)).all()), True)
+    in_order = bool((order == np.arange(cells)).all())
     place += table.nbytes
     transposed, layers = _HEAD.unpack_from(data, place)
     _expect("transposed values", transposed, 0)
     place += _HEAD.size
-    rows = []
-    for _ in range(2 * layers):
+    arrays: list[NDArray[np.float16]] = []
+    for number in range(2 * layers):
         type, size = _ROWS.unpack_from(data, place)
         _expect("number type", type, F16)
         place += _ROWS.size
-        rows.append(np.frombuffer(data, np.uint8, cells * size, place).reshape(cells, size))
+        numbers = np.frombuffer(data, _HALF, cells * size // _HALF.itemsize, place)
+        array = numbers.reshape(cells, -1, head_dims[number >= layers])
+        arrays.append(array if in_order else array[order])
         place += cells * size
     _expect("length", len(data), place)
-    return SequenceState(tuple(rows))
+    return KeyValues(tuple(arrays[:layers]), tuple(arrays[layers:]))
 
 
 def _expect(what: str, found: object, wanted: object) -> None:
@@ -88,23 +78,24 @@ def _expect(what: str, found: object, wanted: object) -> None:
         raise ValueError(f"{what}: {found} instead of {wanted}")
 
 
-def without_first(data: bytes, cells: int) -> bytes:
-    """A state of `Context.save` without its first cells; the others stay at their positions."""
-    rows = read_sequence(data).rows
-    return write_sequence(SequenceState(tuple(each[cells:] for each in rows)), first=cells)
+def write_sequence(state: KeyValues, first: int = 0) -> bytes:
+    """What `Context.restore` takes, with the tokens at the positions from `first` on.
 
-
-def write_sequence(state: SequenceState, first: int = 0) -> bytes:
-    """What `Context.restore` takes, with the cells at the positions from `first` on."""
-    table = np.zeros(state.cells, _CELL)
-    table["position"] = np.arange(first, first + state.cells)
+    Raises FormatError for arrays that are not float16 with the same number of tokens.
+    """
+    arrays = (*state.keys, *state.values)
+    if any(array.dtype != _HALF or len(array) != state.tokens for array in arrays):
+        raise FormatError("the key-value state is not float16 with a row for each token")
+    table = np.zeros(state.tokens, _CELL)
+    table["position"] = np.arange(first, first + state.tokens)
     table["sequences"] = 1
     parts: list[bytes | memoryview] = [
         _HEAD.pack(_MAGIC, 0),
-        _HEAD.pack(1, state.cells),
+        _HEAD.pack(1, state.tokens),
         table.tobytes(),
-        _HEAD.pack(0, len(state.rows) // 2),
+        _HEAD.pack(0, len(state.keys)),
     ]
-    for rows in state.rows:
-        parts += [_ROWS.pack(F16, rows.shape[1]), np.ascontiguousarray(rows).data]
+    for array in arrays:
+        rows = np.ascontiguousarray(array).reshape(state.tokens, -1)
+        parts += [_ROWS.pack(F16, rows.shape[1] * _HALF.itemsize), rows.view(np.uint8).data]
     return b"".join(parts)

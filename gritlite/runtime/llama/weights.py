@@ -1,41 +1,31 @@
-"""One loaded GGUF file: its weights and its vocabulary.
+"""The weights of one loaded GGUF file.
 
-Several contexts may share one `Weights`. Nothing here evaluates tokens. The
-tokenizer functions of llama.cpp are thread-safe.
+Several contexts may share one `Weights`. Nothing here evaluates tokens.
 """
 
 import contextlib
 import ctypes
 import os
 import threading
-import unicodedata
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from gritlite.errors import (
     ClosedError,
     DeviceError,
     FormatError,
-    InputError,
-    TokenizerError,
     UsageError,
 )
-from gritlite.prompt import NORMALIZER_KEY, check_normalizer
 from gritlite.runtime.llama.library import C, forget_messages, last_message
 from gritlite.runtime.llama.signals import signals_deferred
 
-Tokens = NDArray[np.int32]
 _LOAD_INTO_MEMORY = 0  # LLAMA_LOAD_MODE_NONE: not mapped
 GpuLayers = int | Literal["auto", "all"]
 
 
 class Weights:
-    """The weights and vocabulary of one GGUF file. Use as a context manager, or close it.
+    """The weights of one GGUF file. Use as a context manager, or close it.
 
     `gpu_layers` is a number of layers, "all", or "auto": all where the build
     has GPU support, none elsewhere. `repack` lets llama.cpp keep a second,
@@ -75,14 +65,6 @@ class Weights:
         self.n_params: int = C.llama_model_n_params(self._model)
         self.on_gpu: bool = params.n_gpu_layers != 0
         self.n_ctx_train: int = C.llama_model_n_ctx_train(self._model)
-        self.bos: int = C.llama_vocab_bos(self._vocab)
-        self.eos: int = C.llama_vocab_eos(self._vocab)
-        self.adds_bos: bool = C.llama_vocab_get_add_bos(self._vocab) and self.bos >= 0
-        try:
-            self._normalizer = check_normalizer(self._metadata(NORMALIZER_KEY))
-        except FormatError:
-            self.close()
-            raise
 
     @property
     def model(self) -> ctypes.c_void_p:
@@ -98,74 +80,20 @@ class Weights:
             _ = self.model
             yield self._vocab
 
-    def _metadata(self, key: str) -> str | None:
+    def metadata(self, key: str) -> str | None:
+        """The value of a metadata key as text, None where the file has none."""
         buffer = ctypes.create_string_buffer(64)
-        size = C.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
+        size = C.llama_model_meta_val_str(self.model, key.encode(), buffer, len(buffer))
         return None if size < 0 else buffer.value.decode("utf-8", "replace")
 
-    def normalize(self, text: str) -> str:
-        """A text in the Unicode form that `tokenize` gives it, the one the vocabulary has."""
-        return text if self._normalizer is None else unicodedata.normalize(self._normalizer, text)
-
-    def tokenize(self, text: str, *, add_special: bool, parse_control: bool) -> Tokens:
-        """Token ids of `text`, int32 [n].
-
-        `add_special` adds the BOS (and EOS) tokens that the file asks for;
-        `parse_control` lets `<s>` and its like in the text become control tokens.
-        """
-        data = _utf8(self.normalize(text))
-        size = len(data) + 2
-        while True:
-            buffer = np.empty(size, np.int32)
-            pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
-            with self.vocabulary() as vocab:
-                count = C.llama_tokenize(
-                    vocab, data, len(data), pointer, size, add_special, parse_control
-                )
-            if count >= 0:
-                return buffer[:count].copy()
-            if -count <= size:
-                raise TokenizerError(f"llama.cpp cannot tokenize a text of {len(data)} bytes")
-            size = -count  # more tokens than bytes: a prefix space that falls back to bytes
-
-    def piece(self, token: int, *, special: bool = False) -> bytes:
-        """The bytes a token stands for; empty for a control token unless `special`."""
-        size = 64
-        while True:
-            buffer = ctypes.create_string_buffer(size)
-            with self.vocabulary() as vocab:
-                count: int = C.llama_token_to_piece(vocab, token, buffer, size, 0, special)
-            if count >= 0:
-                return buffer.raw[:count]
-            size = -count
-
-    def is_end(self, token: int) -> bool:
-        """Whether a token ends an answer (EOS, end of turn, ...)."""
-        with self.vocabulary() as vocab:
-            return bool(C.llama_vocab_is_eog(vocab, token))
-
-    @cached_property
-    def control(self) -> NDArray[np.bool_]:
-        """Which tokens are control tokens, bool [n_vocab]."""
-        ids = range(self.n_vocab)
-        with self.vocabulary() as vocab:
-            return np.fromiter((C.llama_vocab_is_control(vocab, i) for i in ids), np.bool_)
-
-    def control_spelling(self, token: int) -> str:
-        """How a BOS or EOS token is written in a template, "" where the vocabulary has none.
-
-        llama.cpp then names a token all the same: 11 in byte-level BPE, whatever that is.
-        """
-        return self.spelling(token) if token >= 0 and self.control[token] else ""
-
-    def control_spellings(self) -> list[str]:
-        """How the control tokens are spelled, the longest first."""
-        texts = {self.spelling(int(token)) for token in np.flatnonzero(self.control)}
-        return sorted(texts - {""}, key=len, reverse=True)
-
-    def spelling(self, token: int) -> str:
-        """The text that stands for a token, control tokens included; empty for id -1."""
-        return self.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
+    @property
+    def head_dims(self) -> tuple[int, int]:
+        """The length of a head's key and of its value."""
+        architecture = self.metadata("general.architecture")
+        usual = self.n_embd // max(1, C.llama_model_n_head(self.model))
+        keys = (f"{architecture}.attention.{name}_length" for name in ("key", "value"))
+        key, value = (int(self.metadata(name) or usual) for name in keys)
+        return key, value
 
     def close(self) -> None:
         """Free the weights. Contexts over them must be closed before."""
@@ -179,16 +107,6 @@ class Weights:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(
-            f"{text[error.start]!a} in it is half of a surrogate pair and stands for no "
-            "character: remove it"
-        ) from error
 
 
 def _layer_count(gpu_layers: GpuLayers) -> int:

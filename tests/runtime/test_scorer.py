@@ -15,7 +15,8 @@ from gritlite.errors import (
     InputTooLongError,
     UsageError,
 )
-from gritlite.runtime import score
+from gritlite.runtime import scorer
+from gritlite.runtime.scorer import Scorer
 from tests.reference import loaded, logits
 
 F16 = 0.01  # what keys and values in f16 cost a tiny model, of 5 to 10 nats a token
@@ -40,11 +41,13 @@ def test_scores_are_those_of_the_logits(
     with GritLM(path, threads=1) as model:
         tokens = model.tokenize(TEXT * 40)[:length]
         assert len(tokens) == length
-        found = model.score(tokens)
+        found = Scorer(model).score(tokens)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected(path, tokens), atol=F16)
         for start in {1, length // 2, length - 1}:
-            np.testing.assert_allclose(model.score(tokens, start), found[start - 1 :], atol=F16)
+            np.testing.assert_allclose(
+                Scorer(model).score(tokens, start), found[start - 1 :], atol=F16
+            )
 
 
 def test_what_sequences_begin_with_is_evaluated_once(
@@ -52,26 +55,27 @@ def test_what_sequences_begin_with_is_evaluated_once(
 ) -> None:
     passes = count_passes(monkeypatch)
     prompt = tiny_model.tokenize(TEXT * 10)
-    first = tiny_model.score([*prompt, 300, 301, 302], len(prompt))
+    scores = Scorer(tiny_model)
+    first = scores.score([*prompt, 300, 301, 302], len(prompt))
     assert sum(passes) == len(prompt) + 2
     passes.clear()
-    other = tiny_model.score([*prompt, 17, 18], len(prompt))
+    other = scores.score([*prompt, 17, 18], len(prompt))
     assert passes == [2]  # the prompt's last token, for its logits, and the first to score
     assert not np.allclose(first[0], other[0])
-    again = tiny_model.score([*prompt, 300, 301, 302], len(prompt))
+    again = scores.score([*prompt, 300, 301, 302], len(prompt))
     np.testing.assert_allclose(again, first, atol=F16)
 
 
 def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that fills with the number of tokens of each pass."""
     passes: list[int] = []
-    add = score.KVCache.add
+    add = scorer.KVCache.add
 
-    def counted(self: score.KVCache, tokens: list[int], outputs: np.ndarray) -> None:
+    def counted(self: scorer.KVCache, tokens: list[int], outputs: np.ndarray) -> None:
         passes.append(len(tokens))
         add(self, tokens, outputs)
 
-    monkeypatch.setattr(score.KVCache, "add", counted)
+    monkeypatch.setattr(scorer.KVCache, "add", counted)
     return passes
 
 
@@ -81,40 +85,42 @@ def test_texts(tiny_file: Callable[..., Path]) -> None:
             prompt = [*([] if model.bos is None else [model.bos]), *model.tokenize("Once upon a")]
             # a SentencePiece vocabulary puts a space before a text, and this one is no beginning
             after = model.tokenize(" time") if case == "llama-head-dim" else model.tokenize("time")
-            found = model.score_text("Once upon a", " time")
-            np.testing.assert_allclose(found, model.score([*prompt, *after], len(prompt)), atol=F16)
+            found = Scorer(model).score_text("Once upon a", " time")
+            np.testing.assert_allclose(
+                found, Scorer(model).score([*prompt, *after], len(prompt)), atol=F16
+            )
             with pytest.raises(EmptyTextError, match="continuation is empty"):
-                model.score_text("Once", "")
+                Scorer(model).score_text("Once", "")
 
 
 def test_an_empty_prompt_needs_a_bos(tiny_file: Callable[..., Path]) -> None:
     with GritLM(tiny_file("mistral"), threads=1) as model:
         assert model.bos is not None
-        alone = model.score([model.bos, *model.tokenize("Once")])
-        np.testing.assert_allclose(model.score_text("", "Once"), alone, atol=F16)
+        alone = Scorer(model).score([model.bos, *model.tokenize("Once")])
+        np.testing.assert_allclose(Scorer(model).score_text("", "Once"), alone, atol=F16)
     with GritLM(tiny_file("qwen2"), threads=1) as model:
         assert model.bos is None
         with pytest.raises(EmptyTextError, match="prompt is empty"):
-            model.score_text("", "Once")
+            Scorer(model).score_text("", "Once")
 
 
 def test_refusals(tiny_path: Path) -> None:
     with GritLM(tiny_path, threads=1, context_length=16) as model:
         for tokens, start in (([], 1), ([5], 1), ([5, 6], 0), ([5, 6], 2), ([5, 6], -1)):
             with pytest.raises(UsageError, match=f"start is {start} of {len(tokens)} tokens"):
-                model.score(tokens, start)
+                Scorer(model).score(tokens, start)
         for token in (-1, 496, 2**40):
-            with pytest.raises(UsageError, match=f"{token} is no token: ids go from 0 to 495"):
-                model.score([5, token])
+            with pytest.raises(UsageError, match=f"{token} is not a token: ids go from 0 to 495"):
+                Scorer(model).score([5, token])
         with pytest.raises(InputTooLongError, match="17 tokens to score, but the context holds 16"):
-            model.score([5] * 17)
-        assert len(model.score([5] * 16)) == 15
+            Scorer(model).score([5] * 17)
+        assert len(Scorer(model).score([5] * 16)) == 15
 
 
 def test_contexts_grow(tiny_model: GritLM) -> None:
     tokens = tiny_model.tokenize(TEXT * 40)[:1000]
-    short = tiny_model.score(tokens[:100])
-    long = tiny_model.score(tokens)
+    short = Scorer(tiny_model).score(tokens[:100])
+    long = Scorer(tiny_model).score(tokens)
     np.testing.assert_allclose(long[:99], short, atol=F16)
 
 
@@ -123,10 +129,10 @@ def test_cancelling_and_closing(tiny_path: Path) -> None:
         cancel = threading.Event()
         cancel.set()
         with pytest.raises(CancelledError):
-            model.score([5, 6, 7], cancel=cancel)
-        assert len(model.score([5, 6, 7])) == 2
+            Scorer(model).score([5, 6, 7], cancel=cancel)
+        assert len(Scorer(model).score([5, 6, 7])) == 2
     with pytest.raises(ClosedError):
-        model.score([5, 6, 7])
+        Scorer(model).score([5, 6, 7])
 
 
 def test_scoring_disturbs_neither_chats_nor_embeddings(tiny_model: GritLM) -> None:
@@ -134,7 +140,7 @@ def test_scoring_disturbs_neither_chats_nor_embeddings(tiny_model: GritLM) -> No
     alone = tiny_model.generate("Once", **options)
     vector = tiny_model.encode("Once")
     answer = tiny_model.generate("Once", stream=True, **options)
-    pieces = pieces_between(answer, lambda: tiny_model.score([5, 6, 7]))
+    pieces = pieces_between(answer, lambda: Scorer(tiny_model).score([5, 6, 7]))
     assert "".join(pieces) == alone
     np.testing.assert_array_equal(tiny_model.encode("Once"), vector)
 

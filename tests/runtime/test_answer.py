@@ -158,7 +158,7 @@ BAD_GRAMMARS = {
 TRY_BAD_GRAMMARS = """
 import sys
 from gritlite import GritLM, UsageError
-from tests.runtime.test_generate import BAD_GRAMMARS
+from tests.runtime.test_answer import BAD_GRAMMARS
 with GritLM(sys.argv[1], threads=1) as model:
     for name, grammar in BAD_GRAMMARS.items():
         print(name, end=": ", flush=True)
@@ -287,7 +287,7 @@ def test_cancel_stops_within_a_token(tiny_model: GritLM) -> None:
 
 def test_cancel_from_another_thread(tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it is being read, and while it waits for another answer to be read."""
-    monkeypatch.setattr("gritlite.runtime.generate._IDLE_SECONDS", 60.0)
+    monkeypatch.setattr("gritlite.runtime.generator._IDLE_SECONDS", 60.0)
     busy = tiny_model.generate("Once", stream=True, **LONG)
     waiting = tiny_model.generate("Twice", stream=True, **LONG)
     begun = threading.Event()
@@ -314,7 +314,7 @@ def test_cancel_from_another_thread(tiny_model: GritLM, monkeypatch: pytest.Monk
     reader.join(5)
     assert busy.finish_reason == "cancelled"
     # nothing was read twice: the one that waited took no cells
-    assert tiny_model._engine.evaluated <= busy.prompt_tokens + len(busy.generated)
+    assert tiny_model.evaluated <= busy.prompt_tokens + len(busy.generated)
 
 
 def test_answers_closed_from_another_thread(tiny_model: GritLM) -> None:
@@ -413,15 +413,15 @@ def test_an_interrupted_pass_leaves_the_engine_usable(
     whole = tiny_model.generate("Once upon a time", **GREEDY)
     answer = tiny_model.generate("Once upon", stream=True, **GREEDY)
     next(answer)
-    cells = tiny_model._engine._cells
-    assert cells is not None
-    decode = cells.context.decode
+    assert tiny_model._generator._cache is not None
+    context = tiny_model._generator._cache._decoder._context
+    decode = context.decode
 
     def interrupted(batch: Any) -> np.ndarray:
         decode(batch)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cells.context, "decode", interrupted)
+    monkeypatch.setattr(context, "decode", interrupted)
     with pytest.raises(KeyboardInterrupt):
         next(answer)
     monkeypatch.undo()

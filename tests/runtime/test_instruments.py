@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gritlite.runtime.llama.graph import MatrixInput
+from gritlite.prompt import Attention
+from gritlite.runtime.instruments import Observer
+from gritlite.runtime.llama import MatrixInput
 from gritlite.runtime.model import GritLM
 from tests.sample_gguf import LAYERS, write_model
 
+ATTENTIONS: tuple[Attention, ...] = ("causal", "bidirectional")
 TEXTS = [[1, 40, 41, 42], [1, 60, 61], [1, 99]]
 FLAT = [token for tokens in TEXTS for token in tokens]
 
@@ -19,11 +22,11 @@ def weights_of(path: Path) -> dict[str, NDArray[np.float32]]:
     return {tensor.name: tensor.data for tensor in gguf.GGUFReader(path).tensors}
 
 
-def seen_in(path: Path, *, causal: bool) -> list[MatrixInput]:
+def seen_in(path: Path, attention: Attention) -> list[MatrixInput]:
     seen: list[MatrixInput] = []
     with (
         GritLM(path, threads=1) as model,
-        model.observer(seen.append, causal=causal, pass_tokens=64) as observer,
+        Observer(model, seen.append, attention=attention, pass_tokens=64) as observer,
     ):
         observer.run(TEXTS)
     return seen
@@ -36,10 +39,10 @@ def normed(values: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[n
     return result
 
 
-@pytest.mark.parametrize("causal", [True, False])
-def test_every_matrix_of_the_layers_is_seen_once(causal: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_every_matrix_of_the_layers_is_seen_once(attention: Attention, tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.gguf")
-    seen = seen_in(path, causal=causal)
+    seen = seen_in(path, attention)
     matrices = [
         name
         for name, values in weights_of(path).items()
@@ -56,7 +59,7 @@ def test_the_first_layer_is_fed_the_normalised_embeddings(tmp_path: Path) -> Non
     path = write_model(tmp_path / "model.gguf")
     weights = weights_of(path)
     expected = normed(weights["token_embd.weight"][FLAT], weights["blk.0.attn_norm.weight"])
-    found = {one.tensor: one.inputs for one in seen_in(path, causal=True)}
+    found = {one.tensor: one.inputs for one in seen_in(path, "causal")}
     for part in "qkv":
         assert np.allclose(found[f"blk.0.attn_{part}.weight"], expected, atol=1e-5)
 
@@ -64,7 +67,7 @@ def test_the_first_layer_is_fed_the_normalised_embeddings(tmp_path: Path) -> Non
 def test_attention_tells_the_modes_apart(tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.gguf")
     causal, both = (
-        {one.tensor: one.inputs for one in seen_in(path, causal=causal)} for causal in (True, False)
+        {one.tensor: one.inputs for one in seen_in(path, attention)} for attention in ATTENTIONS
     )
     name = "blk.0.attn_output.weight"
     last = np.array([3, 6, 8])  # of each text: it sees all of it in either mode
@@ -76,7 +79,7 @@ def test_attention_tells_the_modes_apart(tmp_path: Path) -> None:
 def test_an_expert_sees_the_tokens_that_chose_it(tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.gguf", experts=4)
     router = weights_of(path)["blk.0.ffn_gate_inp.weight"]
-    seen = {one.tensor: one for one in seen_in(path, causal=True)}
+    seen = {one.tensor: one for one in seen_in(path, "causal")}
     asked = seen["blk.0.ffn_gate_inp.weight"].inputs
     chosen = np.sort(np.argsort(asked @ router.T, axis=1)[:, -2:], axis=1)
     for part in ("gate", "up", "down"):
@@ -94,7 +97,7 @@ def test_what_the_watcher_raises_ends_the_pass(tmp_path: Path) -> None:
 
     with (
         GritLM(write_model(tmp_path / "model.gguf"), threads=1) as model,
-        model.observer(watch, causal=True, pass_tokens=64) as observer,
+        Observer(model, watch, attention="causal", pass_tokens=64) as observer,
     ):
         for _ in range(2):
             with pytest.raises(ZeroDivisionError, match="mine"):

@@ -25,7 +25,7 @@ _ggml_backend_tensor_set = ggml_library.function(
 )
 
 
-class WeightEditor:
+class TensorEditor:
     """Puts other bytes into tensors of `weights`, which were loaded `editable`."""
 
     def __init__(self, weights: Weights) -> None:

@@ -19,11 +19,15 @@ from gritlite.errors import (
     UsageError,
 )
 from gritlite.prompt import EmbedFormat, cached_question
-from gritlite.runtime.document import DocumentState
+from gritlite.runtime.answer import Answer
 from gritlite.runtime.embed import EmbedOptions
-from gritlite.runtime.generate import Answer, GenerateOptions
+from gritlite.runtime.engine import KeyValues
 from gritlite.runtime.llama import Batch, Context, ContextOptions
+from gritlite.runtime.llama.decoder import LlamaDecoder
 from gritlite.runtime.llama.library import C
+from gritlite.runtime.llama.sequence_state import read_sequence
+from gritlite.runtime.options import GenerateOptions
+from gritlite.runtime.state import DocumentState
 from tests.tiny import make_checkpoint
 
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 12}
@@ -63,7 +67,7 @@ def test_from_a_causal_state_as_after_a_full_prefill(
             list(answer)
             options = GenerateOptions(max_tokens=GREEDY["max_tokens"])
             prefilled = Answer(
-                model._engine, before + answer.tokens[: answer.prompt_tokens], options
+                model._generator, before + answer.tokens[: answer.prompt_tokens], options
             )
             list(prefilled)
             assert prefilled.generated == answer.generated
@@ -81,9 +85,10 @@ def test_a_pass_that_ends_early_has_written_every_cell(
         options = ContextOptions(n_ctx=2048, n_batch=512, threads=1, causal=False, all_logits=True)
         n = len(ids)
         places = np.arange(n, dtype=np.int32)
-        with Context(model._weights, options) as context:
+        with Context(model.engine.weights, options) as context:
             context.decode(Batch(ids, places, np.zeros(n, np.int32), np.ones(n, np.bool_)))
-            assert context.save(0) == state.data
+            saved = read_sequence(context.save(0), model.engine.weights.head_dims)
+            assert saved == state.key_values
 
 
 def test_bidirectional_is_not_causal(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,31 +105,32 @@ def test_bidirectional_is_not_causal(tiny_path: Path, monkeypatch: pytest.Monkey
 
 def logits_after(model: GritLM, state: DocumentState) -> np.ndarray:
     next(model.generate("Who?", stream=True, document=state, **GREEDY))
-    assert model._engine._cells is not None
-    return model._engine._cells.context.logits()
+    assert model._generator._cache is not None
+    return model._generator._cache.logits(1)[0].copy()
 
 
 def test_a_state_is_restored_once_for_all_its_questions(
-    tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch
+    tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    restored: list[bytes] = []
-    restore = Context.restore
+    restored: list[KeyValues] = []
+    restore = LlamaDecoder.restore
 
-    def noted(self: Context, sequence: int, state: bytes) -> None:
+    def noted(self: LlamaDecoder, state: KeyValues, start: int = 0, **options: int) -> None:
         restored.append(state)
-        restore(self, sequence, state)
+        restore(self, state, start, **options)
 
-    monkeypatch.setattr(Context, "restore", noted)
-    first, second = (tiny_model.document_state(text) for text in (DOCUMENT, DOCUMENT * 2))
-    alone = {}
-    for question in QUESTIONS:
-        alone[question] = tiny_model.chat([user(question)], document=first, **GREEDY)
-    assert restored == [first.data]
-    assert tiny_model.chat([user("When?")], document=second, **GREEDY) != alone["When?"]
-    plain = tiny_model.chat([user("When?")], **GREEDY)
-    assert tiny_model.chat([user("When?")], document=first, **GREEDY) == alone["When?"] != plain
-    assert restored == [first.data, second.data, first.data]
-    assert tiny_model.chat([user("When?")], **GREEDY) == plain
+    monkeypatch.setattr(LlamaDecoder, "restore", noted)
+    with GritLM(tiny_path, threads=1, conversation_bytes=0) as model:
+        first, second = (model.document_state(text) for text in (DOCUMENT, DOCUMENT * 2))
+        alone = {}
+        for question in QUESTIONS:
+            alone[question] = model.chat([user(question)], document=first, **GREEDY)
+        assert restored == [first.key_values]
+        assert model.chat([user("When?")], document=second, **GREEDY) != alone["When?"]
+        plain = model.chat([user("When?")], **GREEDY)
+        assert model.chat([user("When?")], document=first, **GREEDY) == alone["When?"] != plain
+        assert restored == [first.key_values, second.key_values, first.key_values]
+        assert model.chat([user("When?")], **GREEDY) == plain
 
 
 def test_answers_may_be_read_in_turns(tiny_model: GritLM) -> None:
@@ -145,7 +151,7 @@ ASKED = "Who <|im_end|>?\n\nAnswer the prior query while optionally using the co
 def test_a_chat_behind_a_document_is_the_templates_prompt(tiny_model: GritLM) -> None:
     state = tiny_model.document_state(DOCUMENT)
     answer = tiny_model.chat([user("Who <|im_end|>?")], stream=True, document=state, **GREEDY)
-    template = tiny_model._chats()._template
+    template = tiny_model._chat._template
     rendered = template.render([user(ASKED)])
     assert answer.tokens == template.tokenize("\n" + rendered, continues=True)
 
@@ -161,7 +167,7 @@ def test_the_layout_of_files_without_a_template(tmp_path: Path) -> None:
         state = model.document_state(DOCUMENT)
         answer = model.chat([user("Who <|im_end|>?")], stream=True, document=state, **GREEDY)
         said = b"".join(
-            model._weights.piece(token, special=True)
+            model.engine.vocabulary.piece(token, special=True)
             for token in document_ids(model, DOCUMENT) + answer.tokens
         )
     question = f"\n<|user|>\n{ASKED}\n<|assistant|>\n"
@@ -174,12 +180,12 @@ def test_a_chat_goes_on_without_evaluating_its_past_again(tiny_model: GritLM) ->
     letters = {**GREEDY, "grammar": "root ::= [a-z]{20}"}
     first = tiny_model.chat(messages, stream=True, document=state, **letters)
     messages += [{"role": "assistant", "content": "".join(first)}, user("When?")]
-    before = tiny_model._engine.evaluated
+    before = tiny_model.evaluated
     second = tiny_model.chat(messages, stream=True, document=state, **GREEDY)
     list(second)
     assert second.tokens[: len(first.tokens)] == first.tokens
     new = second.prompt_tokens - len(first.tokens) + 1
-    assert tiny_model._engine.evaluated - before == new + len(second.generated) - 1
+    assert tiny_model.evaluated - before == new + len(second.generated) - 1
 
 
 def test_a_plain_chat_and_one_behind_a_document_do_not_share_tokens(tiny_model: GritLM) -> None:
@@ -222,7 +228,7 @@ def test_states_of_other_models_are_refused(
     same_shape = tiny_file("llama-head-dim", seed=1)
     with GritLM(same_shape, threads=1) as other:
         state = other.document_state(DOCUMENT)
-        assert len(state.data) == len(tiny_model.document_state(DOCUMENT).data)
+        assert state.key_values.nbytes == tiny_model.document_state(DOCUMENT).key_values.nbytes
     for ask in (
         tiny_model.generate,
         lambda text, **options: tiny_model.chat([user(text)], **options),
@@ -241,12 +247,28 @@ def test_states_outlive_their_model(tiny_path: Path, tmp_path: Path) -> None:
         assert model.chat([user("Who?")], document=state, **GREEDY) == expected
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda _: b"", lambda data: data[8:]])
-def test_a_damaged_state(tiny_model: GritLM, damage: Callable[[bytes], bytes]) -> None:
+def fewer_layers(state: KeyValues) -> KeyValues:
+    return KeyValues(state.keys[:-1], state.values[:-1])
+
+
+def smaller_heads(state: KeyValues) -> KeyValues:
+    return KeyValues(tuple(keys[..., :8] for keys in state.keys), state.values)
+
+
+def fewer_values(state: KeyValues) -> KeyValues:
+    return KeyValues(state.keys, tuple(values[:-1] for values in state.values))
+
+
+def other_numbers(state: KeyValues) -> KeyValues:
+    return KeyValues(tuple(keys.astype(np.float32) for keys in state.keys), state.values)
+
+
+@pytest.mark.parametrize("damage", [fewer_layers, smaller_heads, fewer_values, other_numbers])
+def test_a_damaged_state(tiny_model: GritLM, damage: Callable[[KeyValues], KeyValues]) -> None:
     plain = tiny_model.generate("Who?", **GREEDY)
     state = tiny_model.document_state(DOCUMENT)
-    damaged = dataclasses.replace(state, data=damage(state.data))
-    with pytest.raises(FormatError, match=r"llama\.cpp refuses a key-value state of"):
+    damaged = dataclasses.replace(state, key_values=damage(state.key_values))
+    with pytest.raises(FormatError, match=r"(llama\.cpp refuses a|the) key-value state"):
         tiny_model.generate("Who?", document=damaged, **GREEDY)
     assert tiny_model.generate("Who?", **GREEDY) == plain
     intact = tiny_model.generate("Who?", document=state, **GREEDY)
@@ -268,9 +290,10 @@ def test_a_state_shows_what_it_is(tiny_model: GritLM) -> None:
     shown = repr(state)
     assert "attention='bidirectional'" in shown
     assert len(shown) < 200
-    # keys and values of 2 layers, 2 heads of 32 numbers, in f16, and a little about each cell
-    cells = state.tokens * 2 * 2 * 2 * 32 * 2
-    assert cells < len(state.data) < cells + 64 * state.tokens
+    # keys and values of 2 layers, 2 heads of 32 numbers, in f16
+    arrays = (*state.key_values.keys, *state.key_values.values)
+    assert [array.shape for array in arrays] == [(state.tokens, 2, 32)] * 4
+    assert state.key_values.nbytes == state.tokens * 2 * 2 * 2 * 32 * 2
 
 
 SECOND = "Boats leave the harbour at noon, and the red ferry leaves at one. "
@@ -284,9 +307,9 @@ def test_joined_states_are_as_if_computed_at_their_places(
         state = model.join_states([model.document_state(t) for t in (DOCUMENT, SECOND, DOCUMENT)])
         found = logits_after(model, state)
         bos = int(model.bos is not None)
-        question = model._embedder.tokenizer.plain("Who?", continues=True).tolist()
+        question = model._tokenizer.plain("Who?", continues=True).tolist()
         options = ContextOptions(n_ctx=2048, n_batch=512, threads=1, n_seq_max=3, causal=False)
-        with Context(model._weights, options) as context:
+        with Context(model.engine.weights, options) as context:
             end = 0
             for number, text in enumerate((DOCUMENT, SECOND, DOCUMENT)):
                 ids = document_ids(model, text)
@@ -299,7 +322,7 @@ def test_joined_states_are_as_if_computed_at_their_places(
             assert end == state.tokens
             C.llama_set_causal_attn(context.pointer, True)
             decode(context, question, end, 0)
-            wanted = context.logits()
+            wanted = context.logits(1)[0].copy()
         assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
         alone = logits_after(model, model.document_state(DOCUMENT))
         assert np.abs(found - alone).max() > 0.05 * np.abs(wanted).max()
@@ -403,12 +426,12 @@ def test_openings_that_are_read_anew_answer_as_a_full_prefill(
     with GritLM(tiny_file(case), threads=1) as model:
         states = [model.prefix_state(text) for text in texts]
         state = model.join_states(states, recompute=10_000)
-        before = model._engine.evaluated
+        before = model.evaluated
         answer = model.chat([user("Who?")], stream=True, document=state, **GREEDY)
         list(answer)
         anew = state.tokens - states[0].tokens
         new = answer.prompt_tokens + len(answer.generated) - (answer.finish_reason == "length")
-        assert model._engine.evaluated - before == anew + new
+        assert model.evaluated - before == anew + new
         asked = "\n\n".join([*texts, cached_question("Who?")])
         whole = model.chat([user(asked)], stream=True, **GREEDY)
         list(whole)
@@ -428,9 +451,9 @@ def test_the_first_tokens_of_a_joined_state_see_what_stands_before(
     left_out = one.head if causally else int(tiny_model.bos is not None)
     first = one.tokens - left_out  # where the second would begin
     anew = list(two.ids[left_out:][:recompute])
-    question = tiny_model._embedder.tokenizer.plain("Who?", continues=True).tolist()
+    question = tiny_model._tokenizer.plain("Who?", continues=True).tolist()
     options = ContextOptions(n_ctx=2048, n_batch=512, threads=1, n_seq_max=2, causal=causally)
-    with Context(tiny_model._weights, options) as context:
+    with Context(tiny_model.engine.weights, options) as context:
         decode(context, list(one.ids), 0, 0)
         if anew:
             decode(context, anew, one.tokens, 0)
@@ -439,7 +462,7 @@ def test_the_first_tokens_of_a_joined_state_see_what_stands_before(
         context.join(1, 0)
         C.llama_set_causal_attn(context.pointer, True)
         decode(context, question, one.tokens + two.tokens - left_out, 0)
-        wanted = context.logits()
+        wanted = context.logits(1)[0].copy()
     assert np.abs(found - wanted).max() < 0.02 * np.abs(wanted).max()
     if recompute:
         plain = logits_after(tiny_model, tiny_model.join_states([one, two]))
@@ -468,20 +491,20 @@ def test_what_is_given_up_half_way_leaves_nothing(tiny_path: Path) -> None:
         states = [model.prefix_state(text) for text in (DOCUMENT, SECOND)]
         joined = model.join_states(states, recompute=10_000)
         answer = model.chat([user("Who?")], stream=True, document=joined, **GREEDY)
-        cells = model._engine._cells
-        assert cells is not None
-        decode = cells.context.decode
+        assert model._generator._cache is not None
+        context = model._generator._cache._decoder._context  # type: ignore[attr-defined]
+        decode = context.decode
 
         def interrupted(_batch: Batch) -> None:
             answer.cancel()
             decode(_batch)
 
-        cells.context.decode = interrupted  # type: ignore[assignment,method-assign]
+        context.decode = interrupted
         assert list(answer) == []
         assert answer.finish_reason == "cancelled"
-        cells.context.decode = decode  # type: ignore[method-assign]
+        context.decode = decode
         for sequence in (0, 1):
-            assert C.llama_memory_seq_pos_max(cells.context._memory, sequence) == -1
+            assert C.llama_memory_seq_pos_max(context._memory, sequence) == -1
         assert model.generate("Who founded the inn?", **GREEDY) == plain
 
 
@@ -513,6 +536,6 @@ def test_another_wording(tiny_model: GritLM) -> None:
     answer = tiny_model.chat(
         [user("Who?")], stream=True, document=state, wording="Say: {question}!", **GREEDY
     )
-    template = tiny_model._chats()._template
+    template = tiny_model._chat._template
     rendered = template.render([user("Say: Who?!")])
     assert answer.tokens == template.tokenize("\n" + rendered, continues=True)

@@ -1,35 +1,37 @@
-"""The key-value state of a document: what an answer can go on from without reading it again."""
+"""Key-value states of documents: what an answer can go on from without reading them again.
+
+A state is arrays with names, whichever engine made it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gritlite.errors import UsageError
+from gritlite.prompt import Attention
+from gritlite.runtime.engine import KeyValues
 
 
 @dataclass(frozen=True)
 class DocumentState:
-    """One document's key-value cells, as a pass left them.
+    """One document's keys and values, as a pass left them.
 
-    `ids` are the tokens of the cells, and `head` counts those before the text (BOS and
-    prompt). `attention` says how the document's tokens saw each other,
-    "bidirectional" or "causal", and `model` is the fingerprint of the file that
-    made it, the only one that can go on from it. A state that `opens_message` is
-    the beginning of a chat up to the text, which begins the user's message; others
-    are of the pass that embeds the text. `data` is llama.cpp's own form of one
-    sequence's state, with keys and values in f16 (llama_state_seq_get_data of
-    llama.h).
+    `ids` are its tokens, and `head` counts those before the text (BOS and prompt).
+    `attention` says how the tokens saw each other. `model` is the fingerprint of the
+    file that made it, the only one that can go on from it. A state that `opens_message`
+    is the beginning of a chat up to the text, which begins the user's message; others are
+    of the pass that embeds the text.
     """
 
     ids: tuple[int, ...] = field(repr=False)
     head: int
-    attention: str
+    attention: Attention
     model: str
     opens_message: bool
-    data: bytes = field(repr=False)
+    key_values: KeyValues = field(repr=False)
 
     @property
     def tokens(self) -> int:
-        """The number of cells."""
+        """The number of tokens."""
         return len(self.ids)
 
     @property
@@ -42,8 +44,8 @@ class DocumentState:
 class JoinedState:
     """Several documents' states, one behind the other.
 
-    Of each but the first the first `left_out` cells are not used, which those of the
-    first stand for. The next `recomputed` tokens are read anew, and see all that stands
+    The first `left_out` tokens of each but the first state are not used: those of the first
+    stand for them. The next `recomputed` tokens are evaluated again, and see all that stands
     before them but nothing of their own document behind them; the others saw their own
     document alone.
     """
@@ -54,7 +56,7 @@ class JoinedState:
 
     @property
     def tokens(self) -> int:
-        """The cells that they take together."""
+        """The number of tokens that they take together."""
         unused = self.left_out * (len(self.parts) - 1)
         return sum(part.tokens for part in self.parts) - unused
 
@@ -69,13 +71,13 @@ class JoinedState:
         return self.parts[0].opens_message
 
 
-Document = DocumentState | JoinedState
+State = DocumentState | JoinedState
 
 
-def joined(states: Sequence[DocumentState], bos: int, recompute: int) -> Document:
-    """States as one document, in this order; `bos` counts the BOS tokens of each.
+def joined(states: Sequence[DocumentState], bos: int, recompute: int) -> State:
+    """States one behind the other, in this order; `bos` counts the BOS tokens of each.
 
-    The first `recompute` tokens of each but the first will be read anew. Raises
+    The first `recompute` tokens of each but the first will be evaluated again. Raises
     UsageError for none, and for states of different models or kinds.
     """
     if recompute < 0:

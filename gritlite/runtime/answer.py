@@ -1,0 +1,170 @@
+"""An answer in the making: tokens become pieces of text, and end where they should."""
+
+import codecs
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, Self
+
+from gritlite.errors import InputTooLongError, UsageError
+from gritlite.runtime.generator import Generator, TokenSequence
+from gritlite.runtime.options import GenerateOptions
+from gritlite.runtime.state import State
+
+FinishReason = Literal["stop", "length", "context", "cancelled"]
+MakeRoom = Callable[[], list[int] | None]
+
+
+class Answer(Iterator[str]):
+    """An answer in the making: iterate over its pieces of text.
+
+    Attributes: `text` so far; `document`, the state that the prompt follows;
+    `tokens`, the prompt's and the answer's ids; `prompt_tokens`; `generated`,
+    the answer's ids; `finish_reason`, None until it ends; `dropped`, how many
+    messages made room for it. `cancel()` may be called from any thread and takes
+    effect within one token.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        prompt: Sequence[int],
+        options: GenerateOptions,
+        *,
+        document: State | None = None,
+        make_room: MakeRoom | None = None,
+        on_end: "Callable[[Answer], None] | None" = None,
+    ) -> None:
+        if not prompt:
+            raise UsageError("the prompt is empty: there is nothing to go on from")
+        self._room = generator.room(document)
+        if len(prompt) >= self._room:
+            raise InputTooLongError(
+                f"the prompt has {len(prompt)} tokens, but {generator.describe_room(document)}: "
+                "shorten it or load the model with a longer context"
+            )
+        self.text = ""
+        self.document = document
+        self.prompt_tokens = len(prompt)
+        self.generated: list[int] = []
+        self.finish_reason: FinishReason | None = None
+        self.dropped = 0
+        self._generator = generator
+        self._vocabulary = generator.engine.vocabulary
+        sampler = generator.engine.sampler(options.sampling, prompt)
+        self._sequence = TokenSequence(document, list(prompt), sampler)
+        self._options = options
+        self._make_room = make_room
+        self._on_end = on_end
+        self._lock = threading.RLock()  # held while a token is made
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stopped = False  # at a stop string
+        self._held = ""  # text that may be the beginning of a stop string
+
+    @property
+    def tokens(self) -> list[int]:
+        """The ids of the prompt and the answer."""
+        return self._sequence.tokens
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._sequence.cancel.is_set()
+
+    def cancel(self) -> None:
+        """End the answer within one token. What was said so far stays."""
+        self._sequence.cancel.set()
+        self._generator.wake()
+
+    def __next__(self) -> str:
+        with self._lock:
+            while self.finish_reason is None:
+                piece = self._advance()
+                if piece:
+                    return piece
+        raise StopIteration
+
+    def _advance(self) -> str:
+        if self.cancelled:
+            return self._finish("cancelled")
+        if len(self.tokens) >= self._room and not self._find_room():
+            return self._finish("context")
+        token = self._generator.next_token(self._sequence)
+        if token is None:
+            return self._finish("cancelled")
+        if self._vocabulary.is_end(token):
+            return self._finish("stop")
+        self.tokens.append(token)
+        self.generated.append(token)
+        self._held += self._decoder.decode(self._vocabulary.piece(token))
+        found = _first_stop(self._held, self._options.stop)
+        if found is not None:
+            self._held, self._stopped = self._held[:found], True
+            return self._finish("stop")
+        if len(self.generated) == self._options.max_tokens:
+            return self._finish("length")
+        safe = len(self._held) - _held_back(self._held, self._options.stop)
+        return self._say(safe)
+
+    def _find_room(self) -> bool:
+        prompt = self._make_room() if self._make_room is not None else None
+        if prompt is None or len(prompt) + len(self.generated) >= self._room:
+            return False
+        self._sequence.tokens = prompt + self.generated
+        self.prompt_tokens = len(prompt)
+        return True
+
+    def _finish(self, reason: FinishReason) -> str:
+        """End the answer; bytes of a character that never became whole are left out."""
+        self.finish_reason = reason
+        piece = self._say(len(self._held))
+        self._release()
+        if self._on_end is not None:
+            self._on_end(self)
+        return piece
+
+    def _say(self, length: int) -> str:
+        """Let go of so many characters of the held text."""
+        piece, self._held = self._held[:length], self._held[length:]
+        self.text += piece
+        return piece
+
+    @property
+    def whole(self) -> bool:
+        """Whether `text` spells exactly the generated tokens."""
+        return not self._decoder.getstate()[0] and not self._stopped
+
+    def close(self) -> None:
+        """Give up an answer without reading it to its end, from any thread."""
+        self.cancel()
+        with self._lock:
+            if self.finish_reason is None:
+                self.finish_reason = "cancelled"
+            self._release()
+
+    def _release(self) -> None:
+        self._sequence.sampler.close()
+        self._generator.release(self._sequence)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_sequence"):
+            self._sequence.sampler.close()
+
+
+def _first_stop(text: str, stops: Sequence[str]) -> int | None:
+    found = [text.index(stop) for stop in stops if stop in text]
+    return min(found, default=None)
+
+
+def _held_back(text: str, stops: Sequence[str]) -> int:
+    """Length of the longest end of `text` that begins one of the stop strings."""
+    longest = max((len(stop) for stop in stops), default=1) - 1
+    for length in range(min(longest, len(text)), 0, -1):
+        if any(stop.startswith(text[-length:]) for stop in stops):
+            return length
+    return 0

@@ -1,0 +1,192 @@
+"""The half of a model that embeds: texts in, vectors or key-value states out, on any engine."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from gritlite.errors import ClosedError, UsageError
+from gritlite.modelfile.fingerprint import fingerprint
+from gritlite.modelfile.header import GGUFFile
+from gritlite.modelfile.memory import embed_memory
+from gritlite.prompt import EmbedFormat
+from gritlite.runtime.embed import Embedder, EmbedOptions, TooLong, Vectors
+from gritlite.runtime.encoding import OfficialEncoding
+from gritlite.runtime.engine import Engine, KeyValues
+from gritlite.runtime.scheduler import Scheduler
+from gritlite.runtime.state import DocumentState, State, joined
+from gritlite.runtime.tokens import TextTokens, Tokenizer
+
+MAX_PASS_TOKENS = 8192  # an embedding pass holds a logit buffer of vocabulary x tokens
+
+
+class EmbeddingModel(OfficialEncoding):
+    """Embeds texts with an engine over a GGUF file. Thread-safe.
+
+    `pass_tokens` is the size of a packed embedding pass.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        file: GGUFFile,
+        embed_format: EmbedFormat,
+        scheduler: Scheduler,
+        *,
+        pass_tokens: int,
+    ) -> None:
+        self.engine = engine
+        self.file = file
+        self.scheduler = scheduler
+        self.format = embed_format
+        self.fingerprint = fingerprint(file)
+        self._tokenizer = Tokenizer(engine.vocabulary)
+        self._embedder = Embedder(
+            engine,
+            self._tokenizer,
+            self.format,
+            scheduler,
+            pass_tokens=pass_tokens,
+            max_tokens=min(engine.trained_context, MAX_PASS_TOKENS),
+            memory_need=lambda tokens: embed_memory(file, tokens).without_weights,
+        )
+        self._closed = False
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+        return self.engine.dimension
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens, prompt and BOS included, that one embedding pass can hold."""
+        return self._embedder.max_tokens
+
+    @property
+    def bos(self) -> int | None:
+        """The token that begins every input, None where the file asks for none."""
+        vocabulary = self.engine.vocabulary
+        return vocabulary.bos if vocabulary.adds_bos else None
+
+    def tokenize(self, text: str, *, continues: bool = False) -> list[int]:
+        """Token ids of a plain text, without BOS; nothing in it becomes a control token.
+
+        `continues` says that other text stands before it.
+        """
+        self._check_open()
+        return [int(token) for token in self._tokenizer.plain(text, continues=continues)]
+
+    def embed_tokens(
+        self, text: str, *, instruction: str = "", max_length: int | None = None
+    ) -> list[list[int]]:
+        """What `encode` makes of a text: token ids, prompt and BOS first.
+
+        A text of more than `max_length` tokens comes in pieces of that length,
+        each behind the prompt. Raises EmptyTextError.
+        """
+        self._check_open()
+        options = EmbedOptions(instruction or None, max_length=max_length, too_long="chunk")
+        (pieces,) = self._embedder.pieces([text], options)
+        return [piece.ids.tolist() for piece in pieces]
+
+    def encode_stream(
+        self,
+        texts: Iterable[str],
+        *,
+        instruction: str = "",
+        max_length: int | None = None,
+        too_long: TooLong = "error",
+        cancel: threading.Event | None = None,
+        on_cut: threading.Event | None = None,
+        keep: Callable[[int, DocumentState], None] | None = None,
+    ) -> Iterator[Vectors]:
+        """Embed any number of texts in bounded memory.
+
+        Yields float32 [k, dimension] in the order of the texts, k varying. A
+        text over `max_length` tokens (default: what one pass can hold) is an
+        error, or is cut ("truncate", which sets `on_cut`), or is embedded in
+        pieces of that length whose token-weighted mean is taken ("chunk").
+
+        `keep` is given the number of each text, from 0, and the state that its pass
+        left, before its vector is yielded. Raises UsageError for `keep` with "chunk".
+        """
+        if keep is not None and too_long == "chunk":
+            raise UsageError("a text that is embedded in chunks has no single state to keep")
+        options = EmbedOptions(instruction or None, max_length=max_length, too_long=too_long)
+        return self._stream(texts, options, cancel=cancel, on_cut=on_cut, keep=keep)
+
+    def check(
+        self,
+        texts: Iterable[str],
+        *,
+        instruction: str = "",
+        max_length: int | None = None,
+        too_long: TooLong = "error",
+    ) -> int:
+        """Raise what `encode_stream` would raise for a text, without embedding any.
+
+        Returns the number of texts. Tokenizing takes a thousandth of the time
+        of embedding, so a long job is worth checking first.
+        """
+        self._check_open()
+        options = EmbedOptions(instruction or None, max_length=max_length, too_long=too_long)
+        return sum(1 for _ in self._embedder.pieces(texts, options))
+
+    def _stream(
+        self,
+        texts: Iterable[str],
+        options: EmbedOptions,
+        *,
+        cancel: threading.Event | None,
+        on_cut: threading.Event | None,
+        keep: Callable[[int, DocumentState], None] | None = None,
+    ) -> Iterator[Vectors]:
+        self._check_open()
+
+        def kept(number: int, tokens: TextTokens, key_values: KeyValues) -> None:
+            assert keep is not None
+            state = DocumentState(
+                ids=tuple(tokens.ids.tolist()),
+                head=tokens.start,
+                attention=self.format.attention,
+                model=self.fingerprint,
+                opens_message=False,
+                key_values=key_values,
+            )
+            keep(number, state)
+
+        return self._embedder.stream(
+            texts, options, cancel=cancel, on_cut=on_cut, keep=kept if keep else None
+        )
+
+    def document_state(self, text: str) -> DocumentState:
+        """The key-value state that a document's embedding pass leaves, for `chat` and `generate`.
+
+        The text stands behind the file's document prompt, and its tokens see
+        each other as in `encode`. Raises EmptyTextError, and InputTooLongError
+        for a text that one pass cannot hold.
+        """
+        self._check_open()
+        states: list[DocumentState] = []
+        for _ in self.encode_stream([text], keep=lambda _, state: states.append(state)):
+            pass
+        return states[0]
+
+    def join_states(self, states: Sequence[DocumentState], *, recompute: int = 0) -> State:
+        """Several documents' states one behind the other, for `chat` and `generate`.
+
+        Keys are rotated to their new positions, so that no two documents overlap; the
+        BOS token of the first stands for all. The first `recompute` tokens of each but
+        the first are evaluated again, seeing the documents before (as LegoLink of EPIC, arXiv
+        2410.15332); of `prefix_state` its whole length makes the result that of a full
+        prefill.
+        Raises UsageError for no states, or for those of different models or kinds.
+        """
+        return joined(states, bos=0 if self.bos is None else 1, recompute=recompute)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError
+
+    def close(self) -> None:
+        """Free the memory of passes, after the pass in progress. The engine stays."""
+        self._closed = True
+        self._embedder.close()

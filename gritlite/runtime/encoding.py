@@ -1,0 +1,145 @@
+"""`encode` with the signature and numbers of the official package's `gritlm.GritLM`.
+
+Code and evaluations that were written for it (MTEB included) run unchanged. The module
+does not know how a text becomes a vector.
+"""
+
+import threading
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+
+from gritlite.errors import InputError, MissingExtraError, TruncationWarning, UsageError
+from gritlite.runtime.embed import EmbedOptions, Vectors
+
+
+class EncodeOptions(TypedDict, total=False):
+    """The keyword arguments of `encode`, for methods that hand them on."""
+
+    batch_size: int
+    max_length: int | None
+    instruction: str
+    embed_instruction: bool
+    convert_to_tensor: bool
+    add_special_tokens: bool
+    cancel: threading.Event | None
+
+
+class OfficialEncoding(ABC):
+    """The embedding methods of the official `gritlm.GritLM`."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """The length of a vector."""
+
+    @property
+    @abstractmethod
+    def max_length(self) -> int:
+        """The most tokens, prompt and BOS included, that one embedding pass can hold."""
+
+    @abstractmethod
+    def _stream(
+        self,
+        texts: Iterable[str],
+        options: EmbedOptions,
+        *,
+        cancel: threading.Event | None,
+        on_cut: threading.Event | None,
+    ) -> Iterator[Vectors]:
+        """Yield the vectors of texts in order; `on_cut` is set when one was truncated."""
+
+    def encode(
+        self,
+        sentences: list[str] | str,
+        batch_size: int = 256,
+        max_length: int | None = 512,
+        instruction: str = "",
+        embed_instruction: bool = False,
+        get_cache: bool = False,
+        convert_to_tensor: bool = False,
+        recast: bool = False,
+        add_special_tokens: bool = True,
+        *,
+        cancel: threading.Event | None = None,
+        **ignored: object,
+    ) -> Any:
+        """Embed texts, with the signature and numbers of the official `gritlm.GritLM.encode`.
+
+        Returns float32 [n, dimension], unit length; [dimension] for a single
+        string; a torch tensor if `convert_to_tensor`. `instruction` is the
+        formatted prompt (`gritlite.instruction` makes it from plain words);
+        without one the file's own document prompt is used. Its tokens are left
+        out of the mean unless `embed_instruction`. Texts are cut to
+        `max_length` tokens, prompt included, with a TruncationWarning; None
+        means never to cut. `batch_size` and `recast` are accepted for code
+        written for the official package: passes are packed by tokens, and
+        vectors are float32 already.
+
+        Raises EmptyTextError and InputTooLongError with the number of the text,
+        and CancelledError within one pass of `cancel` being set.
+        """
+        del batch_size, recast
+        if ignored:
+            names = ", ".join(sorted(ignored))
+            warnings.warn(f"encode() knows no {names}: ignored", stacklevel=2)
+        if get_cache:
+            raise UsageError("get_cache is not supported: document_state gives a text's state")
+        single = isinstance(sentences, str)
+        texts = [sentences] if isinstance(sentences, str) else list(sentences)
+        options = EmbedOptions(
+            prompt=instruction or None,
+            embed_instruction=embed_instruction,
+            add_bos=add_special_tokens,
+            max_length=max_length,
+            too_long="error" if max_length is None else "truncate",
+        )
+        cut = threading.Event()
+        parts = list(self._stream(texts, options, cancel=cancel, on_cut=cut))
+        if cut.is_set():
+            warnings.warn(
+                f"texts were cut to {min(max_length or self.max_length, self.max_length)} tokens: "
+                "pass max_length=None to forbid it",
+                TruncationWarning,
+                stacklevel=2,
+            )
+        vectors = np.concatenate(parts) if parts else np.empty((0, self.dimension), np.float32)
+        result = vectors[0] if single else vectors
+        return _to_tensor(result) if convert_to_tensor else result
+
+    def encode_queries(self, queries: list[str] | str, **options: Unpack[EncodeOptions]) -> Any:
+        """`encode`, by the name that retrieval evaluations call for queries."""
+        return self.encode(queries, **options)
+
+    def encode_corpus(
+        self,
+        corpus: str | list[str] | Mapping[str, str] | list[Mapping[str, str]],
+        **options: Unpack[EncodeOptions],
+    ) -> Any:
+        """`encode` for documents: texts, or mappings with `text` and perhaps `title`."""
+        if isinstance(corpus, str):
+            return self.encode(corpus, **options)
+        documents: Sequence[str | Mapping[str, str]] = (
+            [corpus] if isinstance(corpus, Mapping) else corpus
+        )
+        texts = [_document_text(document, index) for index, document in enumerate(documents)]
+        return self.encode(texts, **options)
+
+
+def _document_text(document: str | Mapping[str, str], index: int) -> str:
+    if not isinstance(document, Mapping):
+        return document
+    if "text" not in document:
+        raise InputError("the document has no 'text'", index)
+    return f"{document['title']} {document['text']}" if "title" in document else document["text"]
+
+
+def _to_tensor(vectors: Vectors) -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("torch", "torch", "convert_to_tensor") from error
+    return torch.from_numpy(vectors)

@@ -1,0 +1,68 @@
+"""llama.cpp as an engine: one loaded file, and contexts over its weights."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from gritlite.prompt import Attention
+from gritlite.runtime.llama.context import MAX_SEQUENCES
+from gritlite.runtime.llama.decoder import LlamaDecoder
+from gritlite.runtime.llama.embedding_pass import LlamaPass
+from gritlite.runtime.llama.hidden_states import Watch
+from gritlite.runtime.llama.sampler import LlamaSampler
+from gritlite.runtime.llama.tensor_editor import TensorEditor
+from gritlite.runtime.llama.vocabulary import LlamaVocabulary
+from gritlite.runtime.llama.weights import GpuLayers, Weights
+from gritlite.runtime.options import SamplingOptions
+
+
+class LlamaEngine:
+    """A GGUF file loaded by llama.cpp. Thread-safe; what it opens is not.
+
+    `threads` is the number of threads of a pass; the other options are those of `Weights`,
+    and so are the errors.
+    """
+
+    max_sequences = MAX_SEQUENCES
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int,
+        gpu_layers: GpuLayers = "auto",
+        repack: bool = True,
+        editable: bool = False,
+    ) -> None:
+        self.weights = Weights(path, gpu_layers=gpu_layers, repack=repack, editable=editable)
+        try:
+            self.vocabulary = LlamaVocabulary(self.weights)
+        except BaseException:
+            self.weights.close()
+            raise
+        self.dimension = self.weights.n_embd
+        self.trained_context = self.weights.n_ctx_train
+        self._threads = threads
+
+    def open_pass(self, tokens: int, attention: Attention, watch: Watch | None = None) -> LlamaPass:
+        """Memory for embedding passes; `watch` sees what goes into each matrix of the layers."""
+        return LlamaPass(self.weights, tokens, attention, self._threads, watch)
+
+    def open_decoder(
+        self, capacity: int, batch_tokens: int, *, all_logits: bool = False
+    ) -> LlamaDecoder:
+        """Memory for one sequence of up to `capacity` tokens."""
+        return LlamaDecoder(
+            self.weights, capacity, batch_tokens, self._threads, all_logits=all_logits
+        )
+
+    def sampler(self, options: SamplingOptions, seen: Iterable[int]) -> LlamaSampler:
+        """llama.cpp's own samplers, which have seen some tokens."""
+        return LlamaSampler(self.weights, options, seen)
+
+    def tensor_editor(self) -> TensorEditor:
+        """What changes the weights in place. Raises UsageError unless they are `editable`."""
+        return TensorEditor(self.weights)
+
+    def close(self) -> None:
+        """Free the weights. Everything opened must be closed before."""
+        self.weights.close()

@@ -1,0 +1,121 @@
+"""How an answer is generated: sampling, length and stop strings, checked when they are given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+
+from gritlite.errors import UsageError
+from gritlite.runtime.grammar import check_grammar, from_json_schema
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How the next token is chosen.
+
+    `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and
+    `repeat_penalty` 1 switch their filter off. `grammar` is GBNF
+    (llama.cpp's grammars/README.md). The same seed gives the same answer.
+    Raises UsageError for a value outside its range.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    seed: int = 0
+    grammar: str | None = None
+
+    def __post_init__(self) -> None:
+        ranges = (
+            ("temperature", self.temperature, 0.0, 100.0),
+            ("top_k", self.top_k, 0, 2**31 - 1),
+            ("top_p", self.top_p, 0.0, 1.0),
+            ("min_p", self.min_p, 0.0, 1.0),
+            ("repeat_penalty", self.repeat_penalty, 0.01, 100.0),
+            ("seed", self.seed, 0, 2**32 - 2),  # the largest value means "random" to llama.cpp
+        )
+        for name, value, low, high in ranges:
+            if not low <= value <= high:
+                raise UsageError(f"{name} is {value}: expected {low} to {high}")
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """How an answer is generated and where it ends.
+
+    `max_tokens` None means as many as the context holds. The answer ends before
+    the first of the `stop` strings, which is not part of it. Raises UsageError for a
+    value that cannot be right.
+    """
+
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise UsageError(f"max_tokens is {self.max_tokens}: expected 1 or more")
+        if any(not text for text in self.stop):
+            raise UsageError("a stop string is empty: leave it out")
+
+
+class ChatOptions(TypedDict, total=False):
+    """The keyword arguments of `GritLM.chat` and `GritLM.generate` that shape an answer.
+
+    `max_tokens` (None: as many as the context holds), `stop` (strings that end the answer),
+    `temperature` (0 is greedy; 0.7), `top_k` (40), `top_p` (0.95), `min_p` (0.05),
+    `repeat_penalty` (1), `seed` (None: another answer each time), and `grammar` (GBNF) or
+    `json_schema`.
+    """
+
+    max_tokens: int | None
+    stop: str | Sequence[str]
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    seed: int | None
+    grammar: str | None
+    json_schema: Mapping[str, Any] | str | None
+
+
+def generate_options(**given: Unpack[ChatOptions]) -> GenerateOptions:
+    """`ChatOptions` with their defaults, checked.
+
+    Raises UsageError for an option that does not exist, a value that cannot be right, and
+    a grammar or schema that cannot be used.
+    """
+    unknown = given.keys() - ChatOptions.__optional_keys__
+    if unknown:
+        known = ", ".join(sorted(ChatOptions.__optional_keys__))
+        raise UsageError(f"there is no option {min(unknown)!r}: expected one of {known}")
+    seed, stop = given.get("seed"), given.get("stop", ())
+    sampling = SamplingOptions(
+        temperature=given.get("temperature", 0.7),
+        top_k=given.get("top_k", 40),
+        top_p=given.get("top_p", 0.95),
+        min_p=given.get("min_p", 0.05),
+        repeat_penalty=given.get("repeat_penalty", 1.0),
+        seed=_random_seed() if seed is None else seed,
+        grammar=_grammar(given.get("grammar"), given.get("json_schema")),
+    )
+    stops = (stop,) if isinstance(stop, str) else tuple(stop)
+    return GenerateOptions(sampling, given.get("max_tokens"), stops)
+
+
+def _grammar(grammar: str | None, json_schema: Mapping[str, Any] | str | None) -> str | None:
+    if grammar is not None and json_schema is not None:
+        raise UsageError("grammar and json_schema exclude each other: pass one")
+    if json_schema is not None:
+        grammar = from_json_schema(json_schema)
+    if grammar is not None:
+        check_grammar(grammar)
+    return grammar
+
+
+def _random_seed() -> int:
+    return int(np.random.default_rng().integers(2**32 - 1))
