@@ -1,11 +1,12 @@
 """Chats: messages in, an answer out, with the oldest turns dropped when the context is full.
 
-The words of the last exchange are remembered together with their tokens, so
-that the next turn adds tokens to what the cells hold instead of spelling the
-answer anew, which could tokenize differently.
+The text of the last exchanges is remembered together with its tokens, so that the
+next turn of each chat adds tokens to what was evaluated instead of tokenizing the
+answer again, which could give other tokens.
 """
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from gritlite.runtime.options import GenerateOptions
 from gritlite.runtime.state import State
 from gritlite.runtime.template import ChatTemplate, Message, check_messages
 
+_REMEMBERED = 64  # exchanges
+
 
 @dataclass(frozen=True)
 class _Prompt:
@@ -25,6 +28,15 @@ class _Prompt:
     messages: Sequence[Message]
     text: str
     tokens: list[int]
+
+
+@dataclass(frozen=True)
+class _Said:
+    """A prompt and the answer to it, as text and as the tokens that really were generated."""
+
+    text: str
+    tokens: tuple[int, ...]
+    kind: str  # of what stands before, as `_kind` tells
 
 
 class Chat:
@@ -36,9 +48,7 @@ class Chat:
         vocabulary = generator.engine.vocabulary
         self._document_bos = vocabulary.spelling(vocabulary.bos) if vocabulary.adds_bos else ""
         self._lock = threading.Lock()
-        self._last_text = ""
-        self._last_tokens: list[int] = []
-        self._last_kind = _kind(None)
+        self._said: deque[_Said] = deque(maxlen=_REMEMBERED)
 
     def answer(
         self,
@@ -74,10 +84,9 @@ class Chat:
 
         def remember(ended: Answer) -> None:
             if ended.whole:
+                text = prompt.text + self._template.mark(ended.text)
                 with self._lock:
-                    self._last_text = prompt.text + self._template.mark(ended.text)
-                    self._last_tokens = list(ended.tokens)
-                    self._last_kind = _kind(document)
+                    self._said.append(_Said(text, tuple(ended.tokens), _kind(document)))
 
         answer = Answer(
             self._generator,
@@ -121,13 +130,19 @@ class Chat:
             rendered = after_document(self._template.render(messages), self._document_bos)
         else:
             rendered = self._template.render(messages)
-        with self._lock:
-            known, tokens, kind = self._last_text, self._last_tokens, self._last_kind
-        if known and kind == _kind(document) and rendered.startswith(known):
-            added = self._template.tokenize(rendered[len(known) :], continues=True)
-            return _Prompt(messages, rendered, tokens + added)
+        said = self._said_before(rendered, _kind(document))
+        if said is not None:
+            added = self._template.tokenize(rendered[len(said.text) :], continues=True)
+            return _Prompt(messages, rendered, [*said.tokens, *added])
         tokens = self._template.tokenize(rendered, continues=document is not None)
         return _Prompt(messages, rendered, tokens)
+
+    def _said_before(self, rendered: str, kind: str) -> "_Said | None":
+        """The longest remembered exchange that a rendered prompt continues."""
+        with self._lock:
+            known = [each for each in self._said if each.kind == kind]
+        continued = [each for each in known if rendered.startswith(each.text)]
+        return max(continued, key=lambda each: len(each.text), default=None)
 
     def prefix(self) -> list[int]:
         """The tokens of a chat up to the text of its first message, which is the user's."""

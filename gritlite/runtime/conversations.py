@@ -38,10 +38,13 @@ class Conversations:
         while self.nbytes > self._budget:
             del self._saved[0]
 
-    def best(
+    def take(
         self, document: State | None, tokens: Sequence[int], *, at_least: int
     ) -> SavedCache | None:
-        """The conversation that begins with most of `tokens`, None if no `at_least` of them."""
+        """The conversation that begins with most of `tokens`, None if no `at_least` of them.
+
+        One that the tokens continue is kept no longer: whoever takes it goes on with it.
+        """
         wanted, found, most = tuple(tokens), None, at_least - 1
         for saved in self._saved:
             if saved.document == document:
@@ -49,7 +52,9 @@ class Conversations:
                 if count > most:
                     found, most = saved, count
         if found is not None:
-            self._saved.sort(key=lambda saved: saved is found)  # the last one used
+            self._saved = [saved for saved in self._saved if saved is not found]
+            if most < len(found.tokens):
+                self._saved.append(found)
         return found
 
     def clear(self) -> None:

@@ -140,7 +140,7 @@ class Generator:
             and lost >= max(_FEWEST_SAVED, _LEAST_SHARE * cache.size)
             and self._conversations.accepts(cache.size)
         )
-        saved = self._conversations.best(document, tokens, at_least=held + _FEWEST_SAVED)
+        saved = self._conversations.take(document, tokens, at_least=held + _FEWEST_SAVED)
         if worth_saving or saved is not None:
             with self._scheduler.turn("generate"):
                 if worth_saving:

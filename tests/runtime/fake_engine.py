@@ -1,0 +1,139 @@
+"""An engine without weights, for tests: tokens are bytes, and its arithmetic fits a page.
+
+Keys hold a token and the position that it was rotated for, so that what a state forgets or
+puts in the wrong place shows in the logits.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from gritlite.errors import ClosedError
+from gritlite.runtime.engine import KeyValues
+from gritlite.runtime.options import SamplingOptions
+
+BOS, EOS, SIZE = 256, 257, 258
+
+
+class FakeVocabulary:
+    size, bos, eos, adds_bos = SIZE, BOS, EOS, True
+    control = np.arange(SIZE) >= BOS
+
+    def normalize(self, text: str) -> str:
+        return text
+
+    def tokenize(self, text: str, *, parse_control: bool) -> np.ndarray:
+        return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        return bytes([token]) if token < BOS else self.spelling(token).encode() * special
+
+    def spelling(self, token: int) -> str:
+        return {BOS: "<s>", EOS: "</s>", -1: ""}.get(token) or chr(token)
+
+    def is_end(self, token: int) -> bool:
+        return token == EOS
+
+
+class FakePass:
+    """The hidden state of a token: itself, its position, and the mean of what it sees."""
+
+    def __init__(self, engine: "FakeEngine", capacity: int, attention: str) -> None:
+        self.capacity, self._engine, self._attention = capacity, engine, attention
+
+    def run(self, sequences, starts, *, keep=False):
+        self._engine.passes.append([list(map(int, ids)) for ids in sequences])
+        hidden = [
+            self._hidden(np.asarray(ids))[start:]
+            for ids, start in zip(sequences, starts, strict=True)
+        ]
+        states = [key_values(list(map(int, ids)), 0) for ids in sequences if keep]
+        return np.concatenate(hidden), states
+
+    def _hidden(self, ids: np.ndarray) -> np.ndarray:
+        count = len(ids)
+        running = np.cumsum(ids) / np.arange(1, count + 1)
+        seen = running if self._attention == "causal" else np.full(count, ids.mean())
+        return np.stack([ids, np.arange(count), seen], axis=1).astype(np.float32)
+
+    def close(self) -> None:
+        pass
+
+
+def key_values(ids: list[int], first: int) -> KeyValues:
+    rows = np.stack([ids, np.arange(first, first + len(ids))], axis=1).astype(np.float16)
+    return KeyValues((rows[:, None, :],), (rows[:, None, :1],))
+
+
+class FakeDecoder:
+    """Its logits prefer one token, which all tokens before and their positions decide."""
+
+    def __init__(self, engine: "FakeEngine", capacity: int, batch_tokens: int) -> None:
+        self.capacity, self.batch_tokens = capacity, batch_tokens
+        self._engine, self._ids, self._closed = engine, [], False
+        self._outputs: list[list[int]] = []
+
+    def evaluate(self, tokens, start, outputs, attention="causal"):
+        if self._closed:
+            raise ClosedError
+        assert len(outputs) == len(tokens) <= self.batch_tokens
+        assert start == len(self._ids), "a gap or an overlap"
+        assert start + len(tokens) <= self.capacity
+        self._engine.evaluated += len(tokens)
+        self._ids += tokens
+        self._outputs = [self._ids[: start + i + 1] for i in np.flatnonzero(outputs)]
+
+    def truncate(self, length):
+        del self._ids[length:]
+
+    def restore(self, state, start=0, *, rotated_for=0):
+        assert start == len(self._ids), "a gap or an overlap"
+        ids, positions = state.keys[0][:, 0, :].astype(int).T.tolist()
+        assert positions == list(range(rotated_for, rotated_for + len(ids)))
+        self._ids += ids
+
+    def state(self):
+        return key_values(self._ids, 0)
+
+    def logits(self, count):
+        assert count == len(self._outputs)
+        found = np.zeros((count, SIZE), np.float32)
+        for row, ids in zip(found, self._outputs, strict=True):
+            row[97 + int(np.dot(ids, np.arange(3, 3 + len(ids)))) % 26] = 1
+        return found
+
+    def close(self):
+        self._closed = True
+
+
+class FakeSampler:
+    def choose(self, logits: np.ndarray) -> int:
+        return int(logits.argmax())
+
+    def close(self) -> None:
+        pass
+
+
+class FakeEngine:
+    """Counts the tokens that decoders `evaluated`, and notes what went into `passes`."""
+
+    dimension, trained_context, max_sequences = 3, 2048, 8
+
+    def __init__(self) -> None:
+        self.vocabulary = FakeVocabulary()
+        self.evaluated = 0
+        self.passes: list[list[list[int]]] = []
+
+    def open_pass(self, tokens: int, attention: str) -> FakePass:
+        return FakePass(self, tokens, attention)
+
+    def open_decoder(self, capacity: int, batch_tokens: int, *, all_logits: bool = False):
+        del all_logits
+        return FakeDecoder(self, capacity, batch_tokens)
+
+    def sampler(self, options: SamplingOptions, seen: Iterable[int]) -> FakeSampler:
+        del options, seen
+        return FakeSampler()
+
+    def close(self) -> None:
+        pass

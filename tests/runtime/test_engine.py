@@ -1,0 +1,189 @@
+"""What every engine must do: the same tests for llama.cpp and for the fake of the other tests."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gritlite.errors import ClosedError
+from gritlite.prompt import Attention
+from gritlite.runtime.engine import Decoder, Engine, KeyValues
+from gritlite.runtime.llama import LlamaEngine
+from gritlite.runtime.options import SamplingOptions
+from tests.runtime.fake_engine import FakeEngine
+
+TEXT = "The inn was founded by Ada Brown in 1850."
+OTHER = "Boats leave the harbour at noon."
+CLOSE = 2e-3  # as a share of the largest logit; keys and values are rounded to float16
+ATTENTIONS: tuple[Attention, ...] = ("bidirectional", "causal")
+
+
+@pytest.fixture(params=["fake", "llama"])
+def engine(request: pytest.FixtureRequest, tiny_path: Path) -> Iterator[Engine]:
+    made = FakeEngine() if request.param == "fake" else LlamaEngine(tiny_path, threads=1)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def decoder(engine: Engine) -> Iterator[Decoder]:
+    opened = engine.open_decoder(256, 128)
+    yield opened
+    opened.close()
+
+
+def ids_of(engine: Engine, text: str) -> list[int]:
+    return engine.vocabulary.tokenize(text, parse_control=False).tolist()
+
+
+def after(decoder: Decoder, ids: Sequence[int], start: int) -> np.ndarray:
+    """Evaluate tokens and return the logits behind the last one."""
+    decoder.evaluate(ids, start, np.arange(len(ids)) == len(ids) - 1)
+    return decoder.logits(1)[0].copy()
+
+
+def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
+    assert np.abs(found - wanted).max() <= CLOSE * np.abs(wanted).max()
+
+
+def test_pieces_spell_the_text(engine: Engine) -> None:
+    vocabulary = engine.vocabulary
+    assert b"".join(map(vocabulary.piece, ids_of(engine, TEXT))).decode() == TEXT
+    assert len(vocabulary.control) == vocabulary.size
+    control = int(np.flatnonzero(vocabulary.control)[0])
+    assert vocabulary.piece(control) == b""
+    assert vocabulary.piece(control, special=True).decode() == vocabulary.spelling(control)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_packed_sequences_do_not_see_each_other(engine: Engine, attention: Attention) -> None:
+    opened = engine.open_pass(256, attention)
+    texts = [np.array(ids_of(engine, text), np.int32) for text in (TEXT, OTHER, TEXT)]
+    starts = [0, 3, 5]
+    packed, states = opened.run(texts, starts, keep=True)
+    assert packed.dtype == np.float32
+    assert packed.shape[1] == engine.dimension
+    assert [state.tokens for state in states] == [len(ids) for ids in texts]
+    row = 0
+    for ids, start in zip(texts, starts, strict=True):
+        (alone, nothing) = opened.run([ids], [0])
+        assert nothing == []
+        count = len(ids) - start
+        assert_close(packed[row : row + count], alone[start:])
+        row += count
+    assert row == len(packed)
+    opened.close()
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_only_bidirectional_tokens_see_what_follows(engine: Engine, attention: Attention) -> None:
+    opened = engine.open_pass(64, attention)
+    ids = np.array(ids_of(engine, OTHER), np.int32)
+    changed = ids.copy()
+    changed[-1] = ids[0]
+    (one, _), (two, _) = opened.run([ids], [0]), opened.run([changed], [0])
+    moved = np.abs(one[:-1] - two[:-1]).max() > 1e-3
+    assert moved == (attention == "bidirectional")
+    opened.close()
+
+
+def test_a_state_is_float16_arrays_by_layer(engine: Engine, decoder: Decoder) -> None:
+    ids = ids_of(engine, TEXT)
+    after(decoder, ids, 0)
+    state = decoder.state()
+    assert state.tokens == len(ids)
+    assert len(state.keys) == len(state.values) >= 1
+    for array in (*state.keys, *state.values):
+        assert array.dtype == np.float16
+        assert array.ndim == 3
+        assert len(array) == len(ids)
+    assert state.without_first(4).tokens == len(ids) - 4
+    assert state == KeyValues(tuple(map(np.copy, state.keys)), tuple(map(np.copy, state.values)))
+    assert state != state.without_first(1)
+
+
+def test_tokens_in_two_calls_are_as_in_one(engine: Engine, decoder: Decoder) -> None:
+    ids = ids_of(engine, TEXT)
+    whole = after(decoder, ids, 0)
+    decoder.truncate(0)
+    after(decoder, ids[:7], 0)
+    assert_close(after(decoder, ids[7:], 7), whole)
+
+
+def test_every_output_has_its_logits(engine: Engine) -> None:
+    decoder = engine.open_decoder(256, 128, all_logits=True)
+    ids = ids_of(engine, TEXT)
+    outputs = np.zeros(len(ids), np.bool_)
+    outputs[[2, 9, len(ids) - 1]] = True
+    decoder.evaluate(ids, 0, outputs)
+    found = decoder.logits(3).copy()
+    assert found.shape == (3, engine.vocabulary.size)
+    for row, end in zip(found, np.flatnonzero(outputs) + 1, strict=True):
+        decoder.truncate(0)
+        assert_close(after(decoder, ids[:end], 0), row)
+    decoder.close()
+
+
+def test_what_was_truncated_is_forgotten(engine: Engine, decoder: Decoder) -> None:
+    ids, others = ids_of(engine, TEXT), ids_of(engine, OTHER)
+    whole = after(decoder, ids, 0)
+    decoder.truncate(10)
+    after(decoder, others, 10)
+    decoder.truncate(10)
+    assert_close(after(decoder, ids[10:], 10), whole)
+
+
+def test_a_restored_state_goes_on_as_before(engine: Engine, decoder: Decoder) -> None:
+    ids, more = ids_of(engine, TEXT), ids_of(engine, OTHER)
+    after(decoder, ids, 0)
+    state = decoder.state()
+    wanted = after(decoder, more, len(ids))
+    decoder.truncate(0)
+    decoder.restore(state)
+    assert np.array_equal(after(decoder, more, len(ids)), wanted)
+
+
+def test_the_rest_of_a_state_stands_behind_what_was_evaluated(
+    engine: Engine, decoder: Decoder
+) -> None:
+    ids, more = ids_of(engine, TEXT), ids_of(engine, OTHER)
+    after(decoder, ids, 0)
+    state = decoder.state()
+    wanted = after(decoder, more, len(ids))
+    decoder.truncate(0)
+    after(decoder, ids[:9], 0)
+    decoder.restore(state.without_first(9), 9, rotated_for=9)
+    assert_close(after(decoder, more, len(ids)), wanted)
+
+
+def test_a_state_moves_to_other_positions(engine: Engine, decoder: Decoder) -> None:
+    """Two states one behind the other hold every token, and the order matters."""
+    ids, more = ids_of(engine, TEXT), ids_of(engine, OTHER)
+    states = []
+    for each in (ids, more):
+        decoder.truncate(0)
+        after(decoder, each, 0)
+        states.append(decoder.state())
+    found = []
+    for first, second in (states, states[::-1]):
+        decoder.truncate(0)
+        decoder.restore(first)
+        decoder.restore(second, first.tokens)
+        found.append(after(decoder, ids[:3], len(ids) + len(more)))
+        assert decoder.state().tokens == len(ids) + len(more) + 3
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+
+
+def test_the_likeliest_token_is_chosen_at_temperature_0(engine: Engine, decoder: Decoder) -> None:
+    logits = after(decoder, ids_of(engine, TEXT), 0)
+    sampler = engine.sampler(SamplingOptions(temperature=0), [])
+    assert sampler.choose(logits) == logits.argmax()
+    sampler.close()
+
+
+def test_a_closed_decoder_says_so(engine: Engine) -> None:
+    decoder = engine.open_decoder(64, 64)
+    decoder.close()
+    with pytest.raises(ClosedError):
+        after(decoder, [5, 6], 0)
