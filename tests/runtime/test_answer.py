@@ -224,6 +224,7 @@ def test_bad_schemas(tiny_model: GritLM, schema: Any) -> None:
         ({"seed": 2**32 - 1}, "seed"),
         ({"repeat_penalty": 0}, "repeat_penalty is 0"),
         ({"grammar": LETTERS, "json_schema": {}}, "exclude each other"),
+        ({"max_token": 3}, "there is no option 'max_token': expected one of grammar, .*max_tokens"),
     ],
     ids=str,
 )

@@ -1,11 +1,13 @@
 """What every engine must do: the same tests for llama.cpp and for the fake of the other tests."""
 
+import ast
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import gritlite
 from gritlite.errors import ClosedError
 from gritlite.prompt import Attention
 from gritlite.runtime.engine import Decoder, Engine, KeyValues
@@ -187,3 +189,14 @@ def test_a_closed_decoder_says_so(engine: Engine) -> None:
     decoder.close()
     with pytest.raises(ClosedError):
         after(decoder, [5, 6], 0)
+
+
+def test_nothing_imports_past_the_face_of_an_engine() -> None:
+    package = Path(gritlite.__file__).parent
+    inside = package / "runtime" / "llama"
+    for path in package.rglob("*.py"):
+        if inside not in path.parents:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                name = node.module if isinstance(node, ast.ImportFrom) else None
+                names = [a.name for a in node.names] if isinstance(node, ast.Import) else [name]
+                assert not [n for n in names if n and n.startswith("gritlite.runtime.llama.")], path
