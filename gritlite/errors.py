@@ -1,30 +1,32 @@
 """Every exception gritlite raises on purpose, drawn as one tree.
 
     GritLiteError
-    ├── UsageError            an option or argument that cannot be right
-    ├── FileError             a file that is missing, unreadable, unwritable
-    │   └── OutputExistsError an output that stands already and was not to be replaced
-    ├── DocumentError         a document that cannot be read
-    ├── FormatError           a file whose bytes are not what its format promises
-    ├── ArchitectureError     a model this version does not know, or whose parts do not fit together
-    ├── TokenizerError        a tokenizer that cannot be read or carried over faithfully
-    ├── InputError            a text that cannot be processed
-    │   ├── EmptyTextError    no tokens to pool
-    │   └── InputTooLongError more tokens than one pass, or the context, can hold
-    ├── OutOfMemoryError      more memory needed than there is
-    ├── MissingExtraError     an optional dependency that is not installed
-    ├── DeviceError           a GPU asked for that this build or machine lacks
-    ├── LibraryError          llama.cpp cannot be loaded, or cannot run on this processor
-    ├── DownloadError         a fetch that failed or whose checksum is wrong
-    ├── CancelledError        the caller cancelled the job
-    └── ClosedError           the model was closed
+    ├── UsageError               an invalid argument
+    │   └── RequantizationError  weights would be quantized twice, which was not allowed
+    ├── FileError                a file is missing, unreadable or unwritable
+    │   └── OutputExistsError    an output exists already and may not be replaced
+    ├── DocumentError            a document cannot be read
+    ├── FormatError              a file violates its format
+    ├── ArchitectureError        a model is unsupported, or its parts do not fit together
+    ├── TokenizerError           a tokenizer cannot be read or converted exactly
+    ├── InputError               a text cannot be processed
+    │   ├── EmptyTextError       it has no tokens to pool
+    │   └── InputTooLongError    it has more tokens than fit into one pass or the context
+    ├── OutOfMemoryError         the machine has too little memory
+    ├── MissingExtraError        an optional dependency is not installed
+    ├── DeviceError              a GPU is required that the build or the machine lacks
+    ├── LibraryError             llama.cpp or a library behind an extra cannot be loaded, or fails
+    ├── DownloadError            a download failed, or its checksum is wrong
+    ├── CancelledError           the caller cancelled the job
+    └── ClosedError              the model is closed
 
     UserWarning
-    └── TruncationWarning     something was cut that had to be, and the call went on
+    └── TruncationWarning        an input was cut, and the call continued
 
-A message says what was wrong, where, and what to do. `exit_code` is what the
-command line exits with: 2 where the user can mend the call, 1 where the
-machine or the network failed, 130 when interrupted.
+A message says what is wrong, where, and what to do. It names no option of the command
+line; a command adds that itself. `exit_code` is the exit code of the command line: 2 for
+what the user can correct, 1 for a failure of the machine or the network, 130 when
+interrupted.
 """
 
 
@@ -35,38 +37,42 @@ class GritLiteError(Exception):
 
 
 class UsageError(GritLiteError):
-    """An option or argument that cannot be right."""
+    """An invalid argument."""
+
+
+class RequantizationError(UsageError):
+    """Weights would be quantized twice, which was not allowed."""
 
 
 class FileError(GritLiteError):
-    """A file that is missing, unreadable or unwritable."""
+    """A file is missing, unreadable or unwritable."""
 
 
 class OutputExistsError(FileError):
-    """An output that stands already and was not to be replaced."""
+    """An output exists already and may not be replaced."""
 
 
 class DocumentError(GritLiteError):
-    """A document that cannot be read: damaged, encrypted, or being written."""
+    """A document cannot be read: it is damaged, encrypted, or being written."""
 
 
 class FormatError(GritLiteError):
-    """A file whose bytes are not what its format promises."""
+    """A file violates its format."""
 
 
 class ArchitectureError(GritLiteError):
-    """A model this version does not know, or whose parts do not fit together."""
+    """A model is unsupported, or its parts do not fit together."""
 
 
 class TokenizerError(GritLiteError):
-    """A tokenizer that cannot be read or carried over faithfully."""
+    """A tokenizer cannot be read or converted exactly."""
 
 
 class InputError(GritLiteError):
-    """A text that cannot be processed.
+    """A text cannot be processed.
 
-    `index` is its place among several texts, counted from 0, and `problem` the
-    message without that place.
+    `index` is its position among several texts, counted from 0, and `problem` the
+    message without that position.
     """
 
     def __init__(self, problem: str, index: int | None = None) -> None:
@@ -76,21 +82,21 @@ class InputError(GritLiteError):
 
 
 class EmptyTextError(InputError):
-    """A text without tokens to pool."""
+    """A text has no tokens to pool."""
 
 
 class InputTooLongError(InputError):
-    """More tokens than one pass, or the context, can hold."""
+    """A text has more tokens than fit into one pass or the context."""
 
 
 class OutOfMemoryError(GritLiteError):
-    """More memory needed than there is."""
+    """The machine has too little memory."""
 
     exit_code = 1
 
 
 class MissingExtraError(GritLiteError):
-    """An optional dependency that is not installed."""
+    """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(
@@ -99,17 +105,17 @@ class MissingExtraError(GritLiteError):
 
 
 class DeviceError(GritLiteError):
-    """A GPU asked for that this build or machine lacks."""
+    """A GPU is required that the build or the machine lacks."""
 
 
 class LibraryError(GritLiteError):
-    """A library that cannot be loaded, or fails: llama.cpp, or one behind an extra."""
+    """llama.cpp or a library behind an extra cannot be loaded, or fails."""
 
     exit_code = 1
 
 
 class DownloadError(GritLiteError):
-    """A fetch that failed or whose checksum is wrong."""
+    """A download failed, or its checksum is wrong."""
 
     exit_code = 1
 
@@ -121,11 +127,11 @@ class CancelledError(GritLiteError):
 
 
 class ClosedError(GritLiteError):
-    """The model was closed."""
+    """The model is closed."""
 
     def __init__(self) -> None:
-        super().__init__("the model was closed: load it again")
+        super().__init__("the model is closed: load it again")
 
 
 class TruncationWarning(UserWarning):
-    """Something was cut that had to be, and the call went on."""
+    """An input was cut, and the call continued."""

@@ -55,3 +55,13 @@ def smollm2() -> Path:
         return locate("base")
     except FileError as error:
         pytest.fail(f"the tests marked `real` need the default model, run `make pull`: {error}")
+
+
+@pytest.fixture
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and a home folder of its own for other libraries' caches."""
+    monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("http_proxy", "HTTP_PROXY", "HF_TOKEN", "HF_HOME", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path / "cache"

@@ -1,4 +1,4 @@
-"""`--type auto`: the types that lose least in both tasks together, in a size or within a loss.
+"""The type `auto`: the types that lose least in both tasks together, in a size or within a loss.
 
 A task's loss is counted in units of what `gritlite compare` still calls good, and
 the two are averaged. In a size, embedding and generation are weighed anew where either

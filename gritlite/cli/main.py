@@ -1,8 +1,7 @@
 """The command `gritlite`: a table of commands, each imported when it runs.
 
-`gritlite --help` answers from the table alone. What a command does is known to
-its own module, which exposes it as `command`; what an error looks like is known
-to `console`.
+`gritlite --help` uses the table only. Each command is the `command` of its own module;
+`console` prints errors.
 """
 
 import importlib
@@ -15,19 +14,19 @@ from gritlite.version import __version__
 
 COMMANDS = {
     "pull": "Fetch a model into the cache and print its path.",
-    "convert": "Turn a Hugging Face checkpoint or a GGUF file into a GGUF file.",
-    "calibrate": "Gather an importance matrix, from passes in both modes.",
+    "convert": "Convert a Hugging Face checkpoint or a GGUF file to GGUF.",
+    "calibrate": "Compute an importance matrix from passes in both modes.",
     "quantize": "Quantize a GGUF file.",
-    "compare": "Compare quantized files with a reference, in both tasks.",
-    "inspect": "Show what a GGUF model holds and how much memory it needs.",
+    "compare": "Compare quantized files with a reference in both tasks.",
+    "inspect": "Show what a GGUF model contains and how much memory it needs.",
     "embed": "Turn texts into vectors.",
-    "chat": "Talk with a model.",
+    "chat": "Chat with a model.",
     "index": "Read documents into a store that can be searched.",
-    "search": "Show the passages of a store that suit a query.",
+    "search": "Show the passages of a store that match a query.",
     "ask": "Answer a question from the passages of a store.",
-    "store": "Look after a store.",
-    "train": "Train an adapter that embeds and generates, from a recipe.",
-    "eval": "Measure a model on local test sets.",
+    "store": "Inspect and maintain a store.",
+    "train": "Train an adapter for both tasks from a recipe.",
+    "eval": "Evaluate a model on local test sets.",
     "doctor": "Show what this machine and its llama.cpp build can do.",
 }
 
@@ -36,11 +35,11 @@ class LazyGroup(click.Group):
     """A group whose commands are the modules `gritlite.cli.commands.NAME`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """The names of the table, in its order."""
+        """The names in the table, in its order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import the command's module; None for a name that the table lacks."""
+        """The command, whose module is imported now; None if the table lacks the name."""
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(
@@ -49,7 +48,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List the commands without importing any."""
+        """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -66,7 +65,7 @@ def main() -> None:
     console.fill_closed_streams()
     console.unwind_on_termination()
     console.warnings_as_lines()
-    # looked up before parsing, so that errors of parsing are covered too
+    # looked up before parsing, so that parsing errors are covered too
     with console.one_line_errors(debug="--debug" in sys.argv):
         status = cli.main(prog_name="gritlite", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)

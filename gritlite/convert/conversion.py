@@ -22,7 +22,7 @@ from gritlite.convert.adapter import Adapter, open_adapter
 from gritlite.convert.source import ModelSource, SourceTensor
 from gritlite.convert.source_loader import open_model_source
 from gritlite.convert.tensor_importance import TensorImportance
-from gritlite.errors import FormatError, UsageError
+from gritlite.errors import FormatError, RequantizationError, UsageError
 from gritlite.modelfile.header_writer import TensorFormat, encode_header, padding
 from gritlite.quant.imatrix import read_imatrix
 from gritlite.quant.rows import dequantize_rows, quantize_rows
@@ -120,10 +120,10 @@ def convert(
     of processors to use, all by default. `on_progress` is called after each block
     of rows, from the calling thread.
 
-    Raises UsageError for an unknown target, one that needs an importance matrix, or
-    a source that is refused, FileError if something cannot be read or written,
-    OutputExistsError, FormatError for damaged files, ArchitectureError and
-    TokenizerError for models that cannot be carried over.
+    Raises UsageError for an unknown target or one that needs an importance matrix,
+    RequantizationError for a source that is refused, FileError if something cannot be
+    read or written, OutputExistsError, FormatError for damaged files, ArchitectureError
+    and TokenizerError for models that cannot be carried over.
     """
     if target is not None and target not in TARGETS:
         raise UsageError(f"type {target!r} is not known; known are {', '.join(TARGETS)}")
@@ -145,9 +145,9 @@ def convert(
         job = _Job(model, opened, importance, choices, threads or os.cpu_count() or 1)
         requantized = sum(map(job.is_requantized, model.tensors))
         if requantized and not (requantize or adapter):
-            raise UsageError(
+            raise RequantizationError(
                 f"{source} is quantized already: {requantized} of its tensors would be rounded "
-                "twice; take its f32, f16 or bf16 weights, or pass --requantize"
+                "twice; use its f32, f16 or bf16 weights, or allow requantization"
             )
         header = _header(job, TARGETS[target])
         with replacing(output, force=force) as file:
@@ -165,12 +165,12 @@ def convert(
 
 
 def _kept_types(source: ModelSource) -> Mapping[str, GGMLQuantizationType]:
-    """The types of a source whose weights are kept. Raises UsageError if they cannot be."""
+    """The types of a source whose weights are kept. Raises RequantizationError if there is none."""
     if not source.lossless_types:
-        raise UsageError(
-            f"{source.path} has weights that GGUF has no type for (it has one for GPTQ of 4 bits, "
-            "symmetric, without activation order): name the type to write, and that they may be "
-            "rounded twice, as in --type q4_k_m --requantize"
+        raise RequantizationError(
+            f"{source.path} has weights that GGUF has no type for (it has one for GPTQ with 4 "
+            "bits, symmetric, without activation order): name a type to round them to, and allow "
+            "requantization"
         )
     return source.lossless_types
 

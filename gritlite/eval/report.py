@@ -74,7 +74,7 @@ def read_report(path: Path) -> EvaluationReport:
             }
         )
     except (KeyError, TypeError) as error:
-        raise FormatError(f"{path}: not a report of `gritlite eval --json`: {error}") from error
+        raise FormatError(f"{path}: not a report of `gritlite eval`: {error}") from error
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -28,7 +28,7 @@ def pull(
     """
     if name in CATALOG:
         if revision is not None:
-            raise UsageError(f"the model {name} has one revision only: leave out --revision")
+            raise UsageError(f"the model {name} has only one revision: name none")
         return _pull_from_catalog(name, force, notify)
     if is_repository(name):
         path, fetched = huggingface.fetch(name, revision=revision, force=force)

@@ -60,7 +60,7 @@ class StateFiles:
                 raise FileError(f"cannot write {path}: {error.strerror}") from error
             raise FileError(
                 f"the disk is full while writing {path}: free some space, or keep fewer states "
-                "(`gritlite store prune --states SIZE`)"
+                "(`gritlite store prune`)"
             ) from error
         return size
 

@@ -397,6 +397,6 @@ def _check_same(
         kept = getattr(settings, name)
         if wanted is not None and wanted != kept:
             raise UsageError(
-                f"{path} was made with --{name.replace('_', '-')} {kept}, and that stays: index "
-                f"into a new store for {wanted}"
+                f"{path} was made with {name} {kept}, which cannot be changed: index into a new "
+                f"store for {wanted}"
             )

@@ -1,4 +1,4 @@
-"""The floor: files, processes, the machine, and the cache where models lie.
+"""The lowest layer: files, processes, the machine, and the cache of models.
 
 Nothing here knows what a model is.
 """

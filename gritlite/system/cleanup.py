@@ -1,7 +1,7 @@
-"""What a process leaves behind when it ends, however it ends: no folders, no children.
+"""Leaving no folders and no child processes behind, even when the process is killed.
 
-A folder with named files outlives a process that is killed. So a shell in a
-session of its own waits for that, and removes it; POSIX only.
+A temporary folder would outlive a process that is killed. So a shell in its own session
+waits for the end of the process, and then removes the folder. POSIX only.
 """
 
 import contextlib
@@ -12,38 +12,38 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-# ends at the end of its input, which is when the last holder of the other end is dead; a child
-# of the dead process may be writing for another moment
-_REMOVE_AFTERWARDS = 'read -r _; rm -rf "$0" || { sleep 1; rm -rf "$0"; }'
+# `read` returns at the end of its input, when the last process with the other end is dead; a
+# child of the dead process may still be writing for a moment
+_REMOVE_AT_END = 'read -r _; rm -rf "$0" || { sleep 1; rm -rf "$0"; }'
 
 
 @contextlib.contextmanager
 def removed_on_exit(folder: Path) -> Iterator[None]:
-    """Have a folder removed when the block ends, or this process in it."""
+    """Remove the folder when the block ends, or when this process dies in it."""
     with contextlib.ExitStack() as stack:
         if os.name == "posix":
             with contextlib.suppress(OSError):  # a system without a shell
                 stack.enter_context(
                     subprocess.Popen(
-                        ["/bin/sh", "-c", _REMOVE_AFTERWARDS, str(folder)],
+                        ["/bin/sh", "-c", _REMOVE_AT_END, str(folder)],
                         stdin=subprocess.PIPE,
                         stdout=subprocess.DEVNULL,
                         stderr=subprocess.DEVNULL,
-                        start_new_session=True,  # out of reach of Ctrl-C
+                        start_new_session=True,  # so that Ctrl-C does not reach it
                     )
                 )
         yield
 
 
 def end_with_parent() -> None:
-    """End this process as soon as its standard input ends.
+    """Exit when standard input ends.
 
-    That is a pipe whose other end the parent holds and never writes to: its end says
-    that the parent is dead, however that came.
+    It is a pipe to which the parent never writes, so it ends when the parent dies, for
+    whatever reason.
     """
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
 
 
-def _end_with_input() -> None:
+def _exit_at_end_of_input() -> None:
     os.read(sys.stdin.fileno(), 1)
-    os._exit(1)  # without unwinding: what is left lies in a folder of the parent's
+    os._exit(1)  # no clean-up: whatever remains is in a folder that the parent removes

@@ -1,8 +1,8 @@
-"""Outputs that appear whole or not at all, and the digest of a file.
+"""Atomic writing of files and folders, and the digest of a file.
 
-On Linux the bytes go into an unnamed file (O_TMPFILE) that gets its name when
-it is complete, so even `kill -9` leaves nothing behind. Elsewhere a hidden
-neighbour is renamed into place. The module does not know what is written.
+On Linux a file is written without a name (O_TMPFILE) and gets its name when it is
+complete, so even `kill -9` leaves nothing behind. Elsewhere a hidden file beside it is
+renamed. The module does not know what is written.
 """
 
 import contextlib
@@ -19,15 +19,14 @@ from gritlite.errors import FileError, OutputExistsError
 from gritlite.system.cleanup import removed_on_exit
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_OF_WRITES = (errno.EFBIG, errno.EROFS, errno.EPERM, *DISK_FULL)
+_WRITE_ERRORS = (errno.EFBIG, errno.EROFS, errno.EPERM, *DISK_FULL)
 
 
 def check_output(path: Path, *, force: bool) -> None:
-    """Fail early if `path` cannot become an output, before hours of work are spent on it.
+    """Fail early if `path` cannot be written, before hours of work are spent on it.
 
-    Raises OutputExistsError if it stands and `force` is false, and FileError if
-    its folder is missing or not writable, or if it is a folder itself, or if the
-    system does not take such a path.
+    Raises OutputExistsError if it exists and `force` is false, and FileError if its folder
+    is missing or not writable, if it is a folder itself, or if the system rejects the path.
     """
     try:
         path.lstat()
@@ -39,7 +38,7 @@ def check_output(path: Path, *, force: bool) -> None:
     if is_folder:
         raise FileError(f"{path} is a folder: name a file to write")
     if is_there and not force:
-        raise OutputExistsError(f"{path} exists: pass --force to replace it, or name another file")
+        raise OutputExistsError(f"{path} exists already")
     if not path.parent.is_dir():
         raise FileError(f"the folder {path.parent} does not exist: create it first")
     if not os.access(path.parent, os.W_OK):
@@ -48,18 +47,17 @@ def check_output(path: Path, *, force: bool) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
-    """Open `path` for writing; it gets its name when the block ends without an exception.
+    """Open a file for writing that appears as `path` when the block ends without an exception.
 
-    Raises as `check_output` does, and FileError when the disk is full or the
-    system refuses a write.
+    Raises what `check_output` raises, and FileError if the disk is full or a write fails.
     """
     check_output(path, force=force)
-    with _block_mended(path):
-        with _mended(path):
+    with _caller_file_errors(path):
+        with _file_errors(path):
             pending = _unnamed_file(path) or _hidden_file(path)
         with pending:
             yield pending.file
-            with _mended(path):
+            with _file_errors(path):
                 pending.file.flush()
                 os.fsync(pending.file.fileno())
                 pending.publish(force=force)
@@ -67,14 +65,14 @@ def replacing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
-    """A new folder to fill; it gets the name `path` when the block ends without an exception.
+    """A new folder to fill, which appears as `path` when the block ends without an exception.
 
-    With `force` a folder of that name is removed for it, but nothing else is.
-    Raises OutputExistsError and FileError, also when the disk is full.
+    With `force` it replaces a folder of that name, but never a file. Raises
+    OutputExistsError, and FileError if it cannot be written.
     """
     check_folder(path, force=force)
-    with _block_mended(path):
-        with _mended(path):
+    with _caller_file_errors(path):
+        with _file_errors(path):
             hidden = tempfile.TemporaryDirectory(
                 dir=path.parent,
                 prefix=f".{path.name[:40]}.",
@@ -85,7 +83,7 @@ def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
             new, old = Path(name) / "new", Path(name) / "old"
             new.mkdir()
             yield new
-            with _mended(path):
+            with _file_errors(path):
                 with contextlib.suppress(FileNotFoundError):
                     path.rename(old)
                 try:
@@ -97,12 +95,10 @@ def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
 
 
 def check_folder(path: Path, *, force: bool) -> None:
-    """Fail early if `path` cannot become a folder of outputs; raises as `replacing_folder`."""
+    """Fail early if the folder `path` cannot be written. Raises what `replacing_folder` raises."""
     if path.is_dir():
         if not force:
-            raise OutputExistsError(
-                f"{path} exists: pass --force to replace it, or name another folder"
-            )
+            raise OutputExistsError(f"{path} exists already")
     else:
         check_output(path, force=False)
 
@@ -114,34 +110,34 @@ def sha256(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _mended(path: Path) -> Iterator[None]:
-    """Turn the system's refusals into errors that say what to do."""
+def _file_errors(path: Path) -> Iterator[None]:
+    """Turn OSErrors into FileErrors that say what to do."""
     try:
         yield
     except FileExistsError as error:
-        raise OutputExistsError(f"{path} was created by someone else meanwhile") from error
+        raise OutputExistsError(f"{path} was created by another process meanwhile") from error
     except OSError as error:
         if error.errno in DISK_FULL:
             raise FileError(
-                f"the disk is full while writing {path}: free some space and run the command again"
+                f"the disk is full while writing {path}: free some space and try again"
             ) from error
         raise FileError(f"cannot write {path}: {error.strerror}") from error
 
 
 @contextlib.contextmanager
-def _block_mended(path: Path) -> Iterator[None]:
-    """The same for the writes of the caller's block; what it opens and reads is its own affair."""
+def _caller_file_errors(path: Path) -> Iterator[None]:
+    """The same for writes in the caller's block, but not for other files that it opens or reads."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _OF_WRITES or error.filename:
+        if error.errno not in _WRITE_ERRORS or error.filename:
             raise
-        with _mended(path):
+        with _file_errors(path):
             raise
 
 
 class _Pending:
-    """A file being written: `publish` gives it its name."""
+    """A file that is being written; `publish` gives it its name."""
 
     def __init__(self, file: BinaryIO, target: Path, hidden: Path | None) -> None:
         self.file = file
@@ -152,7 +148,7 @@ class _Pending:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # a failed flush of what is thrown away anyway must not hide the first error
+        # the file is discarded, so a failed flush must not hide the first error
         with contextlib.suppress(OSError):
             self.file.close()
         if self._hidden is not None:
@@ -172,8 +168,8 @@ class _Pending:
 
 
 def _link_descriptor(descriptor: int, path: Path) -> None:
-    # naming a folder descriptor makes CPython call linkat(AT_SYMLINK_FOLLOW); plain link()
-    # would try to link the /proc entry itself
+    # with a folder descriptor CPython calls linkat(AT_SYMLINK_FOLLOW); plain link() would try to
+    # link the /proc entry itself
     root = os.open("/", os.O_RDONLY)
     try:
         os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=root, follow_symlinks=True)
@@ -182,7 +178,9 @@ def _link_descriptor(descriptor: int, path: Path) -> None:
 
 
 def _hidden_name(path: Path) -> Path:
-    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.part")  # a name has 255 bytes
+    return path.with_name(
+        f".{path.name[:40]}.{secrets.token_hex(4)}.part"
+    )  # names are limited to 255 bytes
 
 
 def _unnamed_file(path: Path) -> _Pending | None:

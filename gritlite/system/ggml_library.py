@@ -1,8 +1,8 @@
-"""ggml's libraries that ship inside llama_cpp: where they stand, and their functions.
+"""The ggml libraries that ship with llama_cpp: finding them and calling their functions.
 
-They are loaded by ctypes, which releases the GIL during a call, and without
-importing llama_cpp: that takes half a second and loads far more than is needed.
-What a function does is known to its caller.
+They are loaded with ctypes, which releases the GIL during a call. llama_cpp itself is not
+imported: that takes half a second and loads far more than is needed. The module does not
+know what the functions do.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from typing import Any
 
 from gritlite.errors import LibraryError
 
-# the versioned name is what libllama links to: another one would map a second copy
+# libllama links to the versioned name; any other name would map a second copy
 _FILE_NAMES = {
     "darwin": ("lib{}.0.dylib", "lib{}.dylib", "lib{}.so"),
     "win32": ("{}.dll", "lib{}.dll"),
@@ -32,7 +32,7 @@ def function(
     """
     path = _find(library)
     try:
-        found = _load(path)[name]  # a new object at each call, so that callers share no types
+        found = _load(path)[name]  # a new object for each call, so that callers do not share types
     except (OSError, AttributeError) as error:
         raise LibraryError(f"{path} cannot be used: {error}; reinstall llama-cpp-python") from error
     found.restype, found.argtypes = result, arguments
@@ -40,7 +40,7 @@ def function(
 
 
 def library_folder() -> Path:
-    """Where llama_cpp keeps its libraries; raises LibraryError if it is not installed."""
+    """The folder of llama_cpp's libraries. Raises LibraryError if it is not installed."""
     spec = importlib.util.find_spec("llama_cpp")
     if spec is None or spec.origin is None:
         raise LibraryError("llama-cpp-python is not installed: run  pip install llama-cpp-python")

@@ -1,4 +1,4 @@
-"""From what a person calls a model to a path on this machine. Nothing is fetched here."""
+"""Finding a model by its path or name. Nothing is fetched here."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from gritlite.system.catalog import CATALOG
 
 
 def locate(name: str) -> Path:
-    """The file or folder that `name` means: an existing path, else a pulled model.
+    """The file or folder of a model: an existing path, or else a pulled model.
 
-    Raises FileError when it is neither.
+    Raises FileError if it is neither.
     """
     path = Path(name)
     if path.exists():
@@ -19,7 +19,7 @@ def locate(name: str) -> Path:
     if pulled is not None:
         return pulled
     if name in CATALOG:
-        raise FileError(f"the model {name} is not here yet: run  gritlite pull {name}")
+        raise FileError(f"the model {name} has not been pulled: run  gritlite pull {name}")
     if is_repository(name):
         raise FileError(
             f"{name} is neither a file nor a pulled model: check the path, "
@@ -32,7 +32,7 @@ def locate(name: str) -> Path:
 
 
 def pulled_models() -> dict[str, Path]:
-    """Every name that stands for a pulled model, and its path."""
+    """The pulled models: their names and paths."""
     names = [*CATALOG, *cache.assigned_names()]
     return {name: path for name in names if (path := _pulled(name)) is not None}
 
@@ -45,7 +45,7 @@ def is_repository(name: str) -> bool:
 
 
 def _is_repository_word(word: str) -> bool:
-    # the hub's own rule (huggingface_hub.utils.validate_repo_id), save for lengths
+    # the hub's rule (huggingface_hub.utils.validate_repo_id), except for lengths
     allowed = word.replace("-", "").replace("_", "").replace(".", "")
     return allowed.isalnum() and word.isascii() and word[0] not in "-." and word[-1] not in "-."
 

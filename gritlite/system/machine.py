@@ -1,4 +1,4 @@
-"""How much memory this machine can still give to a process."""
+"""How much memory is available on this machine."""
 
 import ctypes
 import sys
@@ -8,10 +8,10 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 
 def available_memory() -> int | None:
-    """Bytes that can be taken without swapping or being killed; None if the system does not say.
+    """Bytes that a process can take without swapping or being killed; None if unknown.
 
-    Linux: MemAvailable, or what the control group (version 2) leaves if that is
-    less. macOS: the kernel's own percentage (kern.memorystatus_level). Windows:
+    Linux: MemAvailable, or what remains of the control group's limit (version 2) if that
+    is less. macOS: the kernel's percentage (kern.memorystatus_level). Windows:
     GlobalMemoryStatusEx.
     """
     if sys.platform == "win32":
@@ -32,17 +32,19 @@ def _meminfo(path: Path = Path("/proc/meminfo")) -> int | None:
 def _control_group(
     membership: Path = Path("/proc/self/cgroup"), root: Path = _CGROUPS
 ) -> int | None:
-    """What the process's control group and those above it leave; None without a limit."""
+    """What remains of the limits of the process's control groups; None if there is no limit."""
     lines = _read(membership).splitlines()
     name = next((line[3:] for line in lines if line.startswith("0::")), None)
     if name is None:
         return None
     group = root / name.strip("/")
-    left = [_left_in(folder) for folder in (group, *group.parents) if folder.is_relative_to(root)]
-    return min((n for n in left if n is not None), default=None)
+    remaining = [
+        _remaining(folder) for folder in (group, *group.parents) if folder.is_relative_to(root)
+    ]
+    return min((n for n in remaining if n is not None), default=None)
 
 
-def _left_in(folder: Path) -> int | None:
+def _remaining(folder: Path) -> int | None:
     limit, used = _read(folder / "memory.max").strip(), _read(folder / "memory.current").strip()
     if not limit.isdigit() or not used.isdigit():
         return None  # "max", or no such file: no limit here

@@ -1,6 +1,7 @@
-"""Python processes of our own: a module of gritlite, and the modules that this process sees.
+"""Running a module of gritlite in a child process.
 
-None of the folder that the user happens to stand in, where any file could bear a library's name.
+The child sees the modules that this process sees, but not those in the working folder,
+where any file could have the name of a library.
 """
 
 import os
@@ -8,11 +9,11 @@ import sys
 
 
 def module(name: str) -> tuple[str, ...]:
-    """The command that runs a module; give it `environment`."""
+    """The command line that runs a module in the environment from `environment`."""
     return (sys.executable, "-P", "-m", name)
 
 
 def environment(**added: str) -> dict[str, str]:
-    """This process's environment and module path, and the variables `added`."""
+    """This process's environment with its module path, and the variables `added`."""
     path = os.pathsep.join(map(os.path.abspath, sys.path))
     return {**os.environ, "PYTHONPATH": path, **added}

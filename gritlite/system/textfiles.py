@@ -1,4 +1,4 @@
-"""Text and JSON files of test and training sets, with errors that name the place."""
+"""Reading text and JSON files, with errors that name the file and line."""
 
 import json
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from typing import Any
 
 from gritlite.errors import FileError, FormatError
 
-JSON_LINES = (".jsonl", ".ndjson")  # the names of files with a JSON value a line
+JSON_LINES = (".jsonl", ".ndjson")  # suffixes of files with one JSON value in each line
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, line ends as they are, without a byte order mark.
+    """The text of a UTF-8 file without a byte order mark; line endings are kept.
 
     Raises FileError, and FormatError for bytes that are not UTF-8.
     """
@@ -31,7 +31,7 @@ def read_text(path: Path) -> str:
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     r"""The place ("FILE, line N") and text of every line that is not blank.
 
-    Lines end at `\n` or `\r\n` and nowhere else. Raises as `read_text`.
+    Lines end with `\n` or `\r\n` only. Raises what `read_text` raises.
     """
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
@@ -39,7 +39,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def parse_json(text: str, place: str) -> Any:
-    """The value of a JSON text. Raises FormatError with the place, and the line if it has many."""
+    """The value of a JSON text. Raises FormatError with `place`, and the line of a long text."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""How many threads a matrix product should get: one for each physical core we may use."""
+"""The number of threads for matrix products: one for each physical core we may use."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,11 @@ _TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
 def default_threads() -> int:
-    """Physical cores in this process's affinity mask; half the logical ones where unknown."""
+    """The physical cores in this process's affinity mask.
+
+    Where the topology is unknown, all processors in the mask; where there is no mask,
+    half the logical processors.
+    """
     if hasattr(os, "sched_getaffinity"):
         allowed = os.sched_getaffinity(0)
         cores = {_siblings(cpu) for cpu in allowed}

@@ -99,11 +99,11 @@ def _check_folder(folder: Path, saved: Path, *, resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise FileError(f"{folder} is not a folder: name a folder for the run")
     if resume and not saved.exists():
-        raise UsageError(f"{folder} holds no checkpoint to resume from: leave out --resume")
-    if not resume and saved.exists():
-        raise OutputExistsError(
-            f"{folder} holds a run already: pass --resume to go on, or name another folder"
+        raise UsageError(
+            f"{folder} holds no checkpoint to resume from: name the folder of an interrupted run"
         )
+    if not resume and saved.exists():
+        raise OutputExistsError(f"{folder} holds a run already")
 
 
 def _base(recipe: Recipe, folder: Path) -> Path:

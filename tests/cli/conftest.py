@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from tests.rag.documents import notes
 from tests.sample_gguf import write_model
 
 
@@ -14,7 +15,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def gritlite(model):
-    """Run the command line in a process of its own, with the tiny model where one is needed."""
+    """Run the command line in a child process, with the tiny model if the command takes one."""
 
     def run(command, *arguments, stdin=b""):
         chosen = () if command == "doctor" else ("--model", model, "--threads", 1)
@@ -23,3 +24,10 @@ def gritlite(model):
         return done.returncode, done.stdout.decode(), done.stderr.decode()
 
     return run
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder `notes` of documents, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return notes(tmp_path / "notes")

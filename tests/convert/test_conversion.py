@@ -194,7 +194,7 @@ def test_an_output_that_exists_is_kept_unless_forced(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "model")
     output = tmp_path / "model.gguf"
     output.write_bytes(b"mine")
-    with pytest.raises(OutputExistsError, match="--force"):
+    with pytest.raises(OutputExistsError, match="exists already"):
         convert(folder, output, "f16")
     assert output.read_bytes() == b"mine"
     convert(folder, output, "f16", force=True)

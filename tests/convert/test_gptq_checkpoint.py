@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gritlite.convert import convert
-from gritlite.errors import ArchitectureError, FormatError, UsageError
+from gritlite.errors import ArchitectureError, FormatError, RequantizationError, UsageError
 from gritlite.modelfile.header import read_header
 from tests.reference import tensors
 from tests.tiny_gptq import Layout, make_gptq
@@ -80,7 +80,7 @@ def test_any_layout_is_read_exactly_and_can_be_quantized_anew(
 )
 def test_what_q4_0_does_not_hold_needs_a_type(layout: Layout, tmp_path: Path) -> None:
     gptq, _ = make_gptq(tmp_path, layout=layout)
-    with pytest.raises(UsageError, match="as in --type q4_k_m --requantize"):
+    with pytest.raises(RequantizationError, match="name a type to round them to, and allow"):
         convert(gptq, tmp_path / "m.gguf", None)
     assert not (tmp_path / "m.gguf").exists()
 

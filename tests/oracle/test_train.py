@@ -420,7 +420,7 @@ def test_a_run_lowers_every_loss_and_leaves_what_its_docs_say(base: Path, tmp_pa
         losses = [step["losses"][objective] for step in steps if objective in step["losses"]]
         third = len(losses) // 3
         assert np.mean(losses[-third:]) < np.mean(losses[:third])
-    with pytest.raises(OutputExistsError, match="--resume"):
+    with pytest.raises(OutputExistsError, match="holds a run already"):
         train(recipe, tmp_path / "run")
 
 

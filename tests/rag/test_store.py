@@ -246,11 +246,11 @@ def test_a_store_of_another_model_is_refused(store, tiny_file):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"vectors": "int8"}, "--vectors float32"),
-        ({"chunk_tokens": 128}, "--chunk-tokens 64"),
+        ({"vectors": "int8"}, "made with vectors float32, which cannot be changed"),
+        ({"chunk_tokens": 128}, "made with chunk_tokens 64"),
         ({"chunk_tokens": 8}, "expected 32 to"),
         ({"vectors": "int4"}, "expected one of"),
-        ({"states": "q4_0"}, "--states none"),
+        ({"states": "q4_0"}, "made with states none"),
         ({"states": "q5_0"}, "expected none, f16, q8_0 or q4_0"),
         ({"states_budget": 0}, "expected 1 byte or more"),
     ],

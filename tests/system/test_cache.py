@@ -30,7 +30,7 @@ def test_the_folder_follows_the_conventions(tmp_path, monkeypatch, platform, var
     assert cache.root() == tmp_path / expected
 
 
-def test_no_home_is_said_plainly(monkeypatch):
+def test_no_home_is_reported_plainly(monkeypatch):
     def no_home():
         raise RuntimeError("Could not determine home directory.")
 
@@ -41,7 +41,7 @@ def test_no_home_is_said_plainly(monkeypatch):
         cache.root()
 
 
-def test_a_home_of_nobody_is_said_plainly(monkeypatch):
+def test_a_home_of_nobody_is_reported_plainly(monkeypatch):
     monkeypatch.setenv("GRITLITE_CACHE", "~nobody-of-this-name/cache")
     with pytest.raises(FileError, match="set GRITLITE_CACHE"):
         cache.root()
@@ -78,7 +78,7 @@ def test_a_name_that_is_nothing(cache_folder):
 
 
 def test_a_model_of_the_catalog_has_no_revision(cache_folder):
-    with pytest.raises(UsageError, match="--revision"):
+    with pytest.raises(UsageError, match="the model default has only one revision"):
         pull("default", revision="main")
 
 

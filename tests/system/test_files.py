@@ -1,4 +1,4 @@
-"""Outputs are whole or not there."""
+"""Outputs are complete or absent."""
 
 import contextlib
 import errno
@@ -22,14 +22,14 @@ from gritlite.system.files import check_output, replacing, replacing_folder
 
 @pytest.fixture(params=["unnamed", "hidden"])
 def output(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where to write, in both ways: with and without Linux's unnamed files."""
+    """A path to write to, with and without Linux's unnamed files."""
     if request.param == "hidden":
         monkeypatch.setattr(files, "_unnamed_file", lambda _: None)
     return tmp_path / "output.bin"
 
 
 def names(folder: Path) -> list[str]:
-    """What stands in a folder, hidden files included."""
+    """The names in a folder, with hidden files."""
     return [path.name for path in folder.iterdir()]
 
 
@@ -74,7 +74,7 @@ def test_an_exception_leaves_things_as_they_were(
 
 def test_what_stands_is_kept_unless_forced(output: Path) -> None:
     output.write_bytes(b"old")
-    with pytest.raises(OutputExistsError, match="--force"), replacing(output):
+    with pytest.raises(OutputExistsError, match=r"output\.bin exists already"), replacing(output):
         pytest.fail("the block must not start")
     assert output.read_bytes() == b"old"
     with replacing(output, force=True) as file:
@@ -85,7 +85,7 @@ def test_what_stands_is_kept_unless_forced(output: Path) -> None:
 
 @pytest.mark.parametrize("force", [False, True])
 def test_two_writers(output: Path, force: bool) -> None:
-    """The second to finish replaces the first if forced, and is refused otherwise."""
+    """With `force` the last to finish replaces the first; without it, it fails."""
     refused = pytest.raises(OutputExistsError, match="meanwhile")
     with contextlib.nullcontext() if force else refused, replacing(output, force=force) as slow:
         slow.write(b"slow")
@@ -154,7 +154,7 @@ def test_other_errors_of_the_block_stay_what_they_are(output: Path) -> None:
 
 @pytest.fixture
 def small_files() -> Iterator[int]:
-    """No file of this process may grow over the yielded size, as on a disk that is full."""
+    """Limit the files of this process to the yielded size, as a full disk would."""
     limit = 100_000
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -183,7 +183,7 @@ def test_a_refusal_when_the_last_bytes_are_flushed(output: Path, small_files: in
 
 
 def test_a_full_disk(output: Path) -> None:
-    """/dev/full refuses writes as a full disk does; a tiny tmpfs would need rights to mount."""
+    """/dev/full fails like a full disk; mounting a tiny tmpfs would need privileges."""
     with pytest.raises(FileError, match="disk is full"), replacing(output):
         Path("/dev/full").write_bytes(b"x")
     assert names(output.parent) == []
@@ -255,14 +255,14 @@ def test_a_killed_writer_leaves_nothing(tmp_path: Path, before: bytes | None) ->
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that others may enter: pytest closes its own whenever it starts."""
+    """A folder that other users may enter, which pytest's own folders do not allow."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
 def test_no_permission(open_folder: Path) -> None:
-    """In a child without root's rights, which overrule permissions."""
+    """In a child process without root's privileges, which override permissions."""
     sealed = open_folder / "sealed"
     sealed.mkdir(mode=0o555)
     hidden = open_folder / "hidden"
@@ -315,7 +315,7 @@ def test_a_folder_is_replaced_with_force_only(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "old").touch()
     with (
-        pytest.raises(OutputExistsError, match="model exists: pass --force"),
+        pytest.raises(OutputExistsError, match="model exists already"),
         replacing_folder(tmp_path / "model"),
     ):
         pass

@@ -1,4 +1,4 @@
-"""One libggml-base for everybody, found without llama_cpp."""
+"""One copy of libggml-base, found without importing llama_cpp."""
 
 import ctypes
 import importlib.util

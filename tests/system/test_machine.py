@@ -1,4 +1,4 @@
-"""The memory a machine can still give."""
+"""The available memory."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""The commands, one module each; `gritlite.cli.main` lists them."""
+"""The commands. `NAME.py` is the command NAME; `NAME_*.py` is code that only that command uses."""

@@ -1,4 +1,4 @@
-"""`gritlite ask`: a question, the passages of a store that suit it, and an answer from them."""
+"""`gritlite ask`: an answer to a question from the passages of a store."""
 
 import json
 from dataclasses import asdict
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.shared.options import load, model_options, tokens_or_all
-from gritlite.cli.shared.stores import cited, facts, search_options, store_option
+from gritlite.cli.shared.options import load_model, model_options, parse_token_counts
+from gritlite.cli.shared.passages import reference_list, to_json
+from gritlite.cli.shared.store_options import search_options, store_option
 from gritlite.rag.layouts import AUTO, LAYOUTS, LayoutChoice
 
 if TYPE_CHECKING:
@@ -26,19 +27,19 @@ if TYPE_CHECKING:
     type=click.Choice((*LAYOUTS, AUTO)),
     default="document-then-query",
     show_default=True,
-    help="What is read and what comes from stored states (docs/rag.md); auto takes exact or "
-    "document-then-query, whichever is expected to be faster.",
+    help="The layout: what the model reads, and what comes from stored states (docs/rag.md). "
+    "auto picks exact or document-then-query, whichever should be faster.",
 )
 @click.option(
     "--recompute",
-    callback=tokens_or_all,
+    callback=parse_token_counts,
     default="0",
     show_default=True,
     metavar="N|all",
-    help="Where states are joined: tokens at the beginning of each but the first that are read "
-    "again behind the others.",
+    help="When states are joined: number of tokens to recompute at the start of each state "
+    "after the first.",
 )
-@click.option("--context-length", type=click.IntRange(min=1), help="Tokens that an answer can use.")
+@click.option("--context-length", type=click.IntRange(min=1), help="Size of the context in tokens.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the answer.")
 @click.option(
     "--temperature",
@@ -70,14 +71,15 @@ def command(
 ) -> None:
     """Answer a question from the passages of a store.
 
-    The answer is followed by where its passages come from.
+    After the answer come the sources of its passages.
     """
-    from gritlite.cli.shared.answers import interrupt_cancels, say_how_it_ended, show
+    from gritlite.cli.shared.answers import print_answer, print_cut_notice
+    from gritlite.cli.shared.interrupts import cancel_on_interrupt
     from gritlite.rag.store import Store
 
     given = {name: value for name, value in sampling.items() if value is not None}
     with (
-        load(
+        load_model(
             model,
             verbose=verbose,
             threads=threads,
@@ -99,24 +101,21 @@ def command(
     ):
         if as_json:
             answer.read()
-            click.echo(to_json(answer))
+            click.echo(json.dumps(answer_to_json(answer), ensure_ascii=False))
         else:
-            with interrupt_cancels(answer):
-                show(answer)
-            click.echo(cited(answer.passages))
-        say_how_it_ended(answer, loaded.context_length)
+            with cancel_on_interrupt(answer):
+                print_answer(answer)
+            click.echo(reference_list(answer.passages))
+        print_cut_notice(answer, loaded.context_length)
 
 
-def to_json(answer: "StoreAnswer") -> str:
-    """An answer, its passages and its times as a JSON line."""
-    return json.dumps(
-        {
-            "answer": answer.text,
-            "layout": answer.layout,
-            "passages": [facts(passage) for passage in answer.passages],
-            "seconds": asdict(answer.timings),
-            "states_loaded": answer.states_loaded,
-            "states_computed": answer.states_computed,
-        },
-        ensure_ascii=False,
-    )
+def answer_to_json(answer: "StoreAnswer") -> dict[str, Any]:
+    """An answer, its passages and its times in seconds as a JSON object."""
+    return {
+        "answer": answer.text,
+        "layout": answer.layout,
+        "passages": [to_json(passage) for passage in answer.passages],
+        "seconds": asdict(answer.timings),
+        "states_loaded": answer.states_loaded,
+        "states_computed": answer.states_computed,
+    }

@@ -1,13 +1,17 @@
-"""`gritlite calibrate`: what a model's matrices are fed, in both modes, as an importance matrix."""
+"""`gritlite calibrate`: an importance matrix from passes in both modes."""
 
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.shared.options import load, running_options, texts_option
-from gritlite.errors import CancelledError, OutputExistsError, UsageError
+from gritlite.cli.shared.options import force_option, load_model, running_options, texts_option
+from gritlite.errors import CancelledError, UsageError
+
+if TYPE_CHECKING:
+    from gritlite.calibrate.calibration import Calibrator
 
 _SECONDS_BETWEEN_CHECKPOINTS = 60
 
@@ -17,18 +21,16 @@ _SECONDS_BETWEEN_CHECKPOINTS = 60
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write."
 )
-@texts_option(
-    "Text or JSON Lines to calibrate with, several if given again; gritlite's own by default."
-)
+@texts_option("Text or JSON Lines to calibrate with, repeatable; gritlite's own by default.")
 @click.option(
     "--embed-weight",
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="What embedding counts beside generation.",
+    help="Weight of embedding passes; generation passes have the rest.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output.")
-@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint beside the output.")
+@force_option()
 @running_options
 def command(
     model: str,
@@ -39,17 +41,17 @@ def command(
     force: bool,
     **options: Any,
 ) -> None:
-    """Gather an importance matrix, from passes in both modes.
+    """Compute an importance matrix from passes in both modes.
 
-    MODEL is a GGUF file, best in f32, f16 or bf16, or the name of a pulled model.
-    The texts are embedded and read, and how strongly each matrix's columns are used
-    is written in llama.cpp's format, for `gritlite quantize --imatrix`. A run that
-    was stopped leaves a checkpoint beside the output.
+    MODEL is a GGUF file, preferably in f32, f16 or bf16, or the name of a pulled model.
+    The texts pass through the model in embed mode and in generate mode. How strongly
+    each matrix's columns are used is written in llama.cpp's format, for
+    `gritlite quantize --imatrix`. An interrupted run leaves a checkpoint beside the
+    output.
     """
     from gritlite.calibrate.calibration import Calibrator
     from gritlite.calibrate.default_texts import DEFAULT_TEXTS
     from gritlite.cli.shared.interrupts import stop_between_steps
-    from gritlite.cli.shared.progress import bar, show
     from gritlite.quant.imatrix import write_imatrix
     from gritlite.system.files import check_output
 
@@ -58,30 +60,34 @@ def command(
     if resume and not checkpoint.exists():
         raise UsageError(f"there is no {checkpoint} to resume from: leave out --resume")
     if checkpoint.exists() and not (resume or force):
-        raise OutputExistsError(
-            f"{checkpoint} is of a calibration that was stopped: pass --resume to go on with it, "
-            "or --force to begin anew"
+        raise UsageError(
+            f"{checkpoint} is from an interrupted calibration: pass --resume to continue it, "
+            "or --force to start again"
         )
-    with (
-        load(model, **options) as loaded,
-        stop_between_steps() as asked,
-        bar("calibrating", unit="token") as shown,
-    ):
+    with load_model(model, **options) as loaded, stop_between_steps() as stopping:
         calibrator = Calibrator(loaded, files or DEFAULT_TEXTS, embed_weight=embed_weight)
         if resume:
             calibrator.resume(checkpoint)
-        saved = time.monotonic()
-        for done in calibrator.run():
-            show(shown, done, calibrator.tokens)
-            if asked.is_set() or time.monotonic() > saved + _SECONDS_BETWEEN_CHECKPOINTS:
-                calibrator.save(checkpoint)
-                saved = time.monotonic()
-            if asked.is_set():
-                raise CancelledError(f"stopped; go on with --resume, or delete {checkpoint}")
+        _run(calibrator, checkpoint, stopping)
         found = calibrator.result()
         write_imatrix(found.imatrix, output, force=force)
     checkpoint.unlink(missing_ok=True)
     click.echo(
-        f"{output}: {len(found.imatrix.tensors)} tensors, {found.embed_tokens:,} tokens embedded, "
-        f"{found.generate_tokens:,} read"
+        f"{output}: {len(found.imatrix.tensors)} tensors, {found.embed_tokens:,} tokens in embed "
+        f"mode, {found.generate_tokens:,} in generate mode"
     )
+
+
+def _run(calibrator: "Calibrator", checkpoint: Path, stopping: threading.Event) -> None:
+    """Run all passes. Saves a checkpoint from time to time, and when stopped."""
+    from gritlite.cli.shared.progress import progress_callback
+
+    with progress_callback("calibrating", unit="token") as advance:
+        saved = time.monotonic()
+        for done in calibrator.run():
+            advance(done, calibrator.tokens)
+            if stopping.is_set() or time.monotonic() > saved + _SECONDS_BETWEEN_CHECKPOINTS:
+                calibrator.save(checkpoint)
+                saved = time.monotonic()
+            if stopping.is_set():
+                raise CancelledError(f"stopped: continue with --resume, or delete {checkpoint}")

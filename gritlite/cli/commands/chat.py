@@ -1,4 +1,4 @@
-"""`gritlite chat`: one answer for a prompt or a pipe, or a session at the terminal."""
+"""`gritlite chat`: one answer to a prompt or a pipe, or a session at the terminal."""
 
 import sys
 from collections.abc import Iterator
@@ -8,38 +8,42 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.shared.options import load, model_options
+from gritlite.cli.shared.options import load_model, model_options
+from gritlite.errors import FormatError
 
 if TYPE_CHECKING:
-    from gritlite.cli.shared.respondents import Respondent
+    from gritlite.cli.commands.chat_respondents import Respondent
+    from gritlite.cli.commands.chat_session import Session
     from gritlite.runtime.model import GritLM
 
 
 @click.command()
 @model_options
-@click.option("--context-length", type=click.IntRange(min=1), help="Tokens that a chat can hold.")
+@click.option("--context-length", type=click.IntRange(min=1), help="Size of the context in tokens.")
 @click.option(
     "--store",
     "store_path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Answer from the passages of this store that suit each message.",
+    help="Answer from the passages of this store that match each message.",
 )
 @click.option("--system", default="", metavar="TEXT", help="The system message.")
-@click.option("--prompt", metavar="TEXT", help="Answer this and end.")
+@click.option("--prompt", metavar="TEXT", help="Answer this prompt and exit.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of an answer.")
 @click.option("--temperature", type=float, help="Randomness; 0 always takes the likeliest token.")
-@click.option("--top-k", type=int, help="Choose among so many likeliest tokens; 0 among all.")
-@click.option("--top-p", type=float, help="Choose among tokens of so much probability together.")
-@click.option("--min-p", type=float, help="Leave out tokens below this share of the likeliest.")
-@click.option("--repeat-penalty", type=float, help="Over 1 makes repetitions less likely.")
-@click.option("--seed", type=int, help="Makes a random answer repeatable.")
-@click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; repeatable.")
+@click.option("--top-k", type=int, help="Sample from this many of the likeliest tokens; 0: all.")
 @click.option(
-    "--grammar", type=click.Path(path_type=Path), help="File with a GBNF grammar of the answer."
+    "--top-p", type=float, help="Sample from the likeliest tokens of this total probability."
+)
+@click.option("--min-p", type=float, help="Leave out tokens below this share of the likeliest.")
+@click.option("--repeat-penalty", type=float, help="Values over 1 make repetition less likely.")
+@click.option("--seed", type=int, help="Makes a random answer repeatable.")
+@click.option("--stop", multiple=True, metavar="TEXT", help="Stop before this text; repeatable.")
+@click.option(
+    "--grammar", type=click.Path(path_type=Path), help="File with a GBNF grammar for the answer."
 )
 @click.option(
-    "--json-schema", type=click.Path(path_type=Path), help="File with a JSON schema of the answer."
+    "--json-schema", type=click.Path(path_type=Path), help="File with a JSON schema for the answer."
 )
 def command(
     model: str,
@@ -54,17 +58,17 @@ def command(
     json_schema: Path | None,
     **sampling: Any,
 ) -> None:
-    """Talk with a model.
+    """Chat with a model.
 
-    At a terminal a session begins; /help shows its commands. With --prompt, or when
-    text is piped in, one answer goes to standard output and nothing else. With both,
-    the prompt comes first and the piped text after an empty line.
+    At a terminal this starts a session; /help lists its commands. With --prompt, or with
+    text piped in, one answer goes to standard output and nothing else. With both, the
+    piped text follows the prompt after an empty line.
     """
     options = {name: value for name, value in sampling.items() if value is not None}
     options |= _constraint(grammar, json_schema)
-    message = _one_message(prompt)
+    message = _single_message(prompt)
     with (
-        load(
+        load_model(
             model,
             verbose=verbose,
             threads=threads,
@@ -73,29 +77,33 @@ def command(
         ) as loaded,
         _respondent(loaded, store_path, options) as respondent,
     ):
-        from gritlite.cli.shared.session import Session
+        from gritlite.cli.commands.chat_session import Session
 
         session = Session(system)
         if message is None:
-            from gritlite.cli.shared.terminal import Terminal
+            from gritlite.cli.commands.chat_terminal import Terminal
 
             Terminal(loaded, session, respondent).run()
-            return
-        from gritlite.cli.shared.answers import say_how_it_ended, show
+        else:
+            session.ask(message)
+            _print_single_answer(loaded, session, respondent)
 
-        session.ask(message)
-        with respondent.answer(session.messages) as answer:
-            show(answer)
-        if sources := respondent.sources():
-            click.echo(sources)
-        say_how_it_ended(answer, loaded.context_length)
+
+def _print_single_answer(model: "GritLM", session: "Session", respondent: "Respondent") -> None:
+    from gritlite.cli.shared.answers import print_answer, print_cut_notice
+
+    with respondent.answer(session.messages) as answer:
+        print_answer(answer)
+    if sources := respondent.sources():
+        click.echo(sources)
+    print_cut_notice(answer, model.context_length)
 
 
 @contextmanager
 def _respondent(
     model: "GritLM", store_path: Path | None, options: dict[str, Any]
 ) -> Iterator["Respondent"]:
-    from gritlite.cli.shared.respondents import ModelRespondent, StoreRespondent
+    from gritlite.cli.commands.chat_respondents import ModelRespondent, StoreRespondent
 
     if store_path is None:
         yield ModelRespondent(model, options)
@@ -107,7 +115,8 @@ def _respondent(
 
 
 def _constraint(grammar: Path | None, json_schema: Path | None) -> dict[str, str]:
-    from gritlite.cli.shared.text_input import read_text
+    """The option that constrains the answer's form, if there is one."""
+    from gritlite.system.textfiles import read_text
 
     if grammar and json_schema:
         raise click.UsageError("--grammar and --json-schema exclude each other: pass one")
@@ -116,14 +125,22 @@ def _constraint(grammar: Path | None, json_schema: Path | None) -> dict[str, str
     return {"json_schema": read_text(json_schema)} if json_schema else {}
 
 
-def _one_message(prompt: str | None) -> str | None:
-    """The message of a single answer; None when a person sits at the terminal."""
-    from gritlite.cli.shared.text_input import read_standard_input
-
-    piped = "" if sys.stdin.isatty() else read_standard_input().strip("\r\n")
+def _single_message(prompt: str | None) -> str | None:
+    """The message that gets a single answer; None for a session at the terminal."""
+    piped = "" if sys.stdin.isatty() else _read_standard_input().strip("\r\n")
     if prompt is None and sys.stdin.isatty():
         return None
     message = "\n\n".join(part for part in (prompt, piped) if part)
     if not message:
         raise click.UsageError("there is nothing to answer: pass --prompt, or pipe a text in")
     return message
+
+
+def _read_standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"standard input is not valid UTF-8: byte {error.object[error.start]:#04x} at position "
+            f"{error.start + 1}: convert it to UTF-8"
+        ) from error

@@ -1,13 +1,14 @@
-"""`gritlite compare`: what quantizing cost, for both tasks, with a verdict."""
+"""`gritlite compare`: what quantization costs in both tasks, with a verdict."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.shared.options import load, running_options, texts_option
+from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.options import force_option, load_model, running_options, texts_option
 from gritlite.cli.shared.tables import columns
 
 if TYPE_CHECKING:
@@ -20,25 +21,23 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("reference")
 @click.argument("candidates", metavar="CANDIDATE...", nargs=-1, required=True)
-@texts_option(
-    "Text or JSON Lines to compare on, several if given again; gritlite's own by default."
-)
+@texts_option("Text or JSON Lines to compare on, repeatable; gritlite's own by default.")
 @click.option(
-    "--chunks", type=click.IntRange(min=1), help="Predict the first so many chunks of text only."
+    "--chunks", type=click.IntRange(min=1), help="Number of text chunks to predict; all by default."
 )
 @click.option("--sts", multiple=True, type=_PATH, metavar="FILE", help="STS Benchmark file.")
 @click.option(
     "--retrieval", multiple=True, type=_PATH, metavar="PATH", help="SQuAD JSON, BEIR or Cranfield."
 )
-@click.option("--json", "json_file", type=_PATH, metavar="FILE", help="Write all figures there.")
+@click.option("--json", "json_file", type=_PATH, metavar="FILE", help="Write all figures to FILE.")
 @click.option("--html", "html_file", type=_PATH, metavar="FILE", help="Write a page with plots.")
 @click.option(
     "--require",
     metavar="NAME=BOUND,...",
     default="",
-    help="Exit with 1 unless every candidate keeps the bounds, as in cosine=0.99,kl=0.05.",
+    help="Exit with 1 unless every candidate is within the bounds, as in cosine=0.99,kl=0.05.",
 )
-@click.option("--force", is_flag=True, help="Replace outputs that exist.")
+@force_option("Replace outputs that exist.")
 @running_options
 def command(
     reference: str,
@@ -53,60 +52,71 @@ def command(
     force: bool,
     **options: Any,
 ) -> None:
-    """Compare quantized files with a reference, in both tasks.
+    """Compare quantized files with a reference in both tasks.
 
-    REFERENCE is the file of the highest precision at hand, CANDIDATEs are other files
-    of the same model. Each is loaded alone. The table says how far vectors and
-    probabilities have moved, what each file needs, and whether that is good enough.
+    REFERENCE is the file with the highest precision available, and each CANDIDATE is
+    another file of the same model. The files are loaded one at a time. The table shows
+    how far vectors and probabilities move, how much memory each file needs, and a
+    verdict.
     """
-    from gritlite.calibrate.default_texts import COMPARISON_TEXTS
-    from gritlite.cli.shared.progress import bar
-    from gritlite.eval.fidelity.comparison import compare
     from gritlite.eval.fidelity.html_report import write_html
     from gritlite.eval.fidelity.results import requirements, write_json
     from gritlite.system.files import check_output
-    from gritlite.system.locate import locate
 
     required = requirements(require) if require else ()
     for path in (json_file, html_file):
         if path is not None:
             check_output(path, force=force)
-    with ExitStack() as bars:
-
-        def begin(name: str, tokens: int) -> Callable[[int], object]:
-            bars.close()
-            return bars.enter_context(bar(name, unit="token", total=tokens)).update  # type: ignore[no-any-return]
-
-        comparison = compare(
-            locate(reference),
-            [locate(candidate) for candidate in candidates],
-            files or COMPARISON_TEXTS,
-            load=lambda path: load(str(path), **options),
-            scores=_labelled(sts, retrieval),
-            begin=begin,
-            chunks=chunks,
-        )
+    measure = _task_scores(sts, retrieval)
+    comparison = _compare(reference, candidates, files, chunks, measure, options)
     if json_file is not None:
         write_json(comparison, json_file, force=force)
     if html_file is not None:
         write_html(comparison, html_file, force=force)
     click.echo(_table(comparison))
-    broken = [
-        fault
-        for row in comparison.candidates
-        for requirement in required
-        if (fault := requirement.broken_by(row))
-    ]
-    for fault in broken:
-        click.echo(f"gritlite: {fault}", err=True)
-    if broken:
+    broken = [bound.broken_by(row) for row in comparison.candidates for bound in required]
+    for fault in filter(None, broken):
+        print_notice(fault)
+    if any(broken):
         raise SystemExit(1)
 
 
-def _labelled(
-    sts: tuple[Path, ...], retrieval: tuple[Path, ...]
+def _compare(
+    reference: str,
+    candidates: Sequence[str],
+    files: Sequence[Path],
+    chunks: int | None,
+    scores: "Callable[[GritLM], Mapping[str, float]]",
+    options: Mapping[str, Any],
+) -> "Comparison":
+    """Compare the files, with a progress bar for each."""
+    from gritlite.calibrate.default_texts import COMPARISON_TEXTS
+    from gritlite.cli.shared.progress import progress_bar
+    from gritlite.eval.fidelity.comparison import compare
+    from gritlite.system.locate import locate
+
+    with ExitStack() as bars:
+
+        def begin(name: str, tokens: int) -> Callable[[int], object]:
+            bars.close()
+            bar = bars.enter_context(progress_bar(name, unit="token", total=tokens))
+            return bar.update  # type: ignore[no-any-return]
+
+        return compare(
+            locate(reference),
+            [locate(candidate) for candidate in candidates],
+            files or COMPARISON_TEXTS,
+            load=lambda path: load_model(str(path), **options),
+            scores=scores,
+            begin=begin,
+            chunks=chunks,
+        )
+
+
+def _task_scores(
+    sts: Sequence[Path], retrieval: Sequence[Path]
 ) -> "Callable[[GritLM], Mapping[str, float]]":
-    """A measurement of the tasks in the files named, which are read now."""
+    """A function that measures a model on test sets. The sets are read now."""
     from gritlite.eval.encoder import GritEncoder
     from gritlite.eval.retrieval import Retrieval
     from gritlite.eval.sts import STS
@@ -122,14 +132,13 @@ def _labelled(
 
 
 def _table(comparison: "Comparison") -> str:
-    """A column a file, a row a measure."""
+    """A table with a column for each file and a row for each measure."""
     from gritlite.eval.fidelity.results import MEASURES
 
     rows, candidates = comparison.rows, comparison.candidates
     lines = [["", *(row.file for row in rows)]]
     lines += [[measure.label, *map(measure.text, rows)] for measure in MEASURES]
-    for task in comparison.reference.scores:
-        whole = comparison.reference.scores[task]
+    for task, whole in comparison.reference.scores.items():
         scores = (row.scores[task] for row in candidates)
         lines.append([task, f"{whole:.4f}", *(f"{x:.4f} ({x - whole:+.4f})" for x in scores)])
     lines.append(["embedding", "reference", *(row.embed_verdict for row in candidates)])

@@ -1,11 +1,17 @@
-"""`gritlite convert`: from a checkpoint or a GGUF file to a GGUF file, or to GPTQ weights."""
+"""`gritlite convert`: a checkpoint or a GGUF file as a GGUF file, or as GPTQ weights."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gritlite.cli.shared.conversion import conversion_options, first_of, run, type_option
+from gritlite.cli.shared.conversion import (
+    abbreviated,
+    conversion_options,
+    run_conversion,
+    type_option,
+)
+from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import texts_option
 from gritlite.errors import UsageError
 
@@ -21,7 +27,7 @@ from gritlite.errors import UsageError
     metavar="DIR",
     help="Folder of a PEFT LoRA adapter to merge into the weights.",
 )
-@type_option(required=False, note="; GPTQ weights may be kept as they are without it")
+@type_option(required=False, note="; optional for GPTQ weights, which then keep theirs")
 @conversion_options
 @click.option(
     "--format",
@@ -29,17 +35,17 @@ from gritlite.errors import UsageError
     type=click.Choice(["gguf", "gptq"]),
     default="gguf",
     show_default=True,
-    help="What to write: a file, or a folder of GPTQ weights.",
+    help="What to write: a GGUF file, or a folder of GPTQ weights.",
 )
 @click.option(
     "--bits",
     type=click.Choice(["2", "3", "4", "8"]),
-    help="With gptq: bits a weight; 4 by default.",
+    help="With gptq: bits for each weight; 4 by default.",
 )
 @click.option(
     "--group-size",
     type=click.Choice(["32", "64", "128"]),
-    help="With gptq: columns that share a scale; 32 by default.",
+    help="With gptq: number of columns that share a scale; 32 by default.",
 )
 @texts_option("With gptq: text to calibrate with, as in `gritlite calibrate`.")
 def command(
@@ -52,40 +58,41 @@ def command(
     files: tuple[Path, ...],
     **options: Any,
 ) -> None:
-    """Turn a Hugging Face checkpoint or a GGUF file into a GGUF file.
+    """Convert a Hugging Face checkpoint or a GGUF file to GGUF.
 
     SRC is a folder with config.json, a tokenizer and safetensors, a GGUF file, or
-    the name of a pulled model. Types from large to small: f32, f16 and bf16 as they
-    are trained, q8_0 near lossless, q4_k_m the usual choice, q2_k the smallest
-    without an importance matrix.
+    the name of a pulled model. Types from large to small: f32, f16 and bf16 keep the
+    precision of training, q8_0 is nearly lossless, q4_k_m is the usual choice, q2_k is
+    the smallest that needs no importance matrix.
 
     With --format gptq the output is a folder for transformers, calibrated in both
-    modes; with 4 bits `gritlite convert FOLDER -o FILE` makes a GGUF file of the same
-    numbers.
+    modes. From 4-bit weights, `gritlite convert FOLDER -o FILE` makes a GGUF file with
+    the same numbers.
     """
     if form == "gptq":
         gguf_only = {"type": target, **options, "force": None}
         refused = [name for name, value in gguf_only.items() if value]
         if refused:
             raise UsageError(f"--{refused[0]} is for --format gguf")
-        _to_gptq(source, output, files, int(bits or 4), int(group_size or 32), options["force"])
+        _convert_to_gptq(
+            source, output, files, int(bits or 4), int(group_size or 32), options["force"]
+        )
         return
     if bits or group_size or files:
         raise UsageError("--bits, --group-size and --texts are for --format gptq")
-    run(source, output, target, **options)
+    run_conversion(source, output, target, **options)
 
 
-def _to_gptq(
+def _convert_to_gptq(
     source: str, output: Path, files: tuple[Path, ...], bits: int, group_size: int, force: bool
 ) -> None:
-    from functools import partial
-
+    """Quantize with GPTQ under a progress bar, and print what was written."""
     from gritlite.calibrate.default_texts import DEFAULT_TEXTS
-    from gritlite.cli.shared.progress import bar, show
+    from gritlite.cli.shared.progress import progress_callback
     from gritlite.gptq.conversion import convert_to_gptq
     from gritlite.system.locate import locate
 
-    with bar("solving", unit="layer") as shown:
+    with progress_callback("solving", unit="layer") as on_progress:
         report = convert_to_gptq(
             locate(source),
             output,
@@ -93,15 +100,14 @@ def _to_gptq(
             bits=bits,
             group_size=group_size,
             force=force,
-            on_progress=partial(show, shown),
+            on_progress=on_progress,
         )
     if report.only_rounded:
-        click.echo(
-            f"gritlite: {len(report.only_rounded)} matrices saw too few tokens and were only "
-            f"rounded; calibrate on more text: {first_of(report.only_rounded)}",
-            err=True,
+        print_notice(
+            f"{len(report.only_rounded)} matrices saw too few tokens and were only rounded; "
+            f"calibrate on more text: {abbreviated(report.only_rounded)}"
         )
     click.echo(
         f"{report.output}: {bits} bits in groups of {group_size}, from {report.embed_tokens:,} "
-        f"tokens embedded and {report.generate_tokens:,} read"
+        f"tokens in embed mode and {report.generate_tokens:,} in generate mode"
     )

@@ -1,4 +1,4 @@
-"""`gritlite doctor`: what the machine, the llama.cpp build and a model can do together."""
+"""`gritlite doctor`: a report on this machine, its llama.cpp build and a model."""
 
 import json
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ import click
 from gritlite.cli.shared.tables import aligned, size
 
 if TYPE_CHECKING:
-    from gritlite.cli.shared.checkup import Checkup, Library, Machine
+    from gritlite.cli.commands.doctor_diagnostics import Diagnostics, Library, Machine
 
 
 @click.command()
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def command(model: str | None, as_json: bool) -> None:
     """Show what this machine and its llama.cpp build can do.
 
-    A child process tries llama.cpp, so that a build which crashes here is found out
-    without harm. With MODEL, a path or the name of a pulled model, also what of it
-    fits in memory. Ends with 1 if llama.cpp cannot run.
+    llama.cpp is tried in a child process, so a build that crashes here does no harm.
+    With MODEL, a path or the name of a pulled model, the report also shows which uses
+    of the model fit in memory. Exits with 1 if llama.cpp cannot run.
     """
-    from gritlite.cli.shared.checkup import examine
+    from gritlite.cli.commands.doctor_diagnostics import diagnose
     from gritlite.errors import LibraryError
     from gritlite.modelfile.check import check_model
     from gritlite.modelfile.header import read_header
@@ -31,19 +31,19 @@ def command(model: str | None, as_json: bool) -> None:
     if model is not None:
         file = read_header(locate(model))
         check_model(file)
-    found = examine(file)
+    found = diagnose(file)
     click.echo(_as_json(found) if as_json else aligned(_rows(found)))
     if not found.library.runs:
         raise LibraryError(found.library.problem)
 
 
-def _as_json(found: "Checkup") -> str:
+def _as_json(found: "Diagnostics") -> str:
     from dataclasses import asdict
 
     return json.dumps(asdict(found), indent=2, default=str)
 
 
-def _rows(found: "Checkup") -> list[tuple[str, str]]:
+def _rows(found: "Diagnostics") -> list[tuple[str, str]]:
     rows = [*_machine_rows(found.machine), *_library_rows(found.library)]
     rows.append(("cache", str(found.cache_folder)))
     rows += [(f"model {name}", str(path)) for name, path in found.pulled_models.items()]

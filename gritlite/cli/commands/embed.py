@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import click
 
-from gritlite.cli.shared.options import load, model_options
+from gritlite.cli.shared.advice import advice
+from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.options import force_option, load_model, model_options
+from gritlite.errors import InputError, InputTooLongError
 
 if TYPE_CHECKING:
-    from gritlite.cli.shared.texts import Texts
+    from gritlite.cli.commands.embed_input import Texts
+    from gritlite.runtime.model import GritLM
 
 
-class _Choices(TypedDict):
+class _Options(TypedDict):
     instruction: str
     max_length: int | None
     too_long: Literal["error", "truncate", "chunk"]
@@ -24,25 +28,26 @@ class _Choices(TypedDict):
 @click.argument("files", metavar="[FILE]...", nargs=-1)
 @model_options
 @click.option("--instruction", default="", metavar="WORDS", help="What the texts are embedded for.")
-@click.option("--field", metavar="NAME", help="Read JSON Lines; the text is this field.")
+@click.option("--field", metavar="NAME", help="Read JSON Lines and embed this field.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="File to write, .npy, .jsonl or .parquet; without it JSON Lines go to standard output.",
+    help="File to write: .npy, .jsonl or .parquet. By default JSON Lines go to standard output.",
 )
-@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@force_option()
 @click.option(
     "--max-length",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Most tokens of a text with its prompt; by default as many as one pass can hold.",
+    help="Most tokens of a text with its prompt; by default as many as fit into one pass.",
 )
 @click.option("--truncate", is_flag=True, help="Cut texts that are longer.")
-@click.option("--chunk", is_flag=True, help="Embed longer texts in pieces and take their mean.")
+@click.option("--chunk", is_flag=True, help="Embed longer texts in pieces, and average these.")
 @click.option(
     "--pass-tokens", type=click.IntRange(min=1), metavar="N", help="Tokens packed into one pass."
 )
+@advice(InputTooLongError, "pass --truncate or --chunk")
 def command(
     files: tuple[str, ...],
     instruction: str,
@@ -58,42 +63,51 @@ def command(
     """Turn texts into vectors.
 
     Every line of each FILE is one text; without FILE, or for `-`, standard input is
-    read. Of *.jsonl files the field "text" is taken, or the one that --field names.
+    read. In *.jsonl files the text is the field "text", or the one that --field names.
     The vectors are float32, of unit length, in the order of the texts.
     """
-    from gritlite.cli.shared.progress import bar
-    from gritlite.cli.shared.texts import STANDARD_INPUT, Texts
-    from gritlite.cli.shared.vectors import check_destination, writing
+    from gritlite.cli.commands.embed_input import STANDARD_INPUT, Texts
+    from gritlite.cli.commands.embed_output import check_destination
 
     too_long = _too_long(truncate, chunk)
     check_destination(output, force=force)
     texts = Texts(files or (STANDARD_INPUT,), field)
     if pass_tokens is not None:
         model_choice["pass_tokens"] = pass_tokens
-    count, cut = 0, threading.Event()
-    with load(**model_choice) as model, _placed_errors(texts):
-        choices: _Choices = {
+    with load_model(**model_choice) as model, _located_errors(texts):
+        options: _Options = {
             "instruction": model.format.with_instruction(instruction),
             "max_length": max_length,
             "too_long": too_long,
         }
-        if texts.rereadable:  # a bad line is told before the work begins, not after hours
-            model.check(texts, **choices)
-            texts.restart()
-        vectors = model.encode_stream(texts, on_cut=cut, **choices)
-        with (
-            writing(output, model.dimension, force=force) as write,
-            bar("embedding", unit="B", total=texts.bytes_total) as shown,
-        ):
-            for part in vectors:
-                write(part)
-                count += len(part)
-                shown.update(texts.bytes_read - shown.n)
-        if cut.is_set():
-            limit = min(max_length or model.max_length, model.max_length)
-            click.echo(f"gritlite: longer texts were cut to {limit:,} tokens", err=True)
-        if output is not None:
-            click.echo(f"{output}: {count:,} vectors of {model.dimension:,} dimensions")
+        _embed(model, texts, output, options, force=force)
+
+
+def _embed(
+    model: "GritLM", texts: "Texts", output: Path | None, options: _Options, *, force: bool
+) -> None:
+    """Embed the texts into the output, and print how many there were."""
+    from gritlite.cli.commands.embed_output import open_writer
+    from gritlite.cli.shared.progress import progress_bar
+
+    if texts.rereadable:  # report a bad line before the work begins, not after hours of it
+        model.check(texts, **options)
+        texts.restart()
+    count, cut = 0, threading.Event()
+    vectors = model.encode_stream(texts, on_cut=cut, **options)
+    with (
+        open_writer(output, model.dimension, force=force) as write,
+        progress_bar("embedding", unit="B", total=texts.bytes_total) as bar,
+    ):
+        for part in vectors:
+            write(part)
+            count += len(part)
+            bar.update(texts.bytes_read - bar.n)
+    if cut.is_set():
+        limit = min(options["max_length"] or model.max_length, model.max_length)
+        print_notice(f"longer texts were cut to {limit:,} tokens")
+    if output is not None:
+        click.echo(f"{output}: {count:,} vectors of {model.dimension:,} dimensions")
 
 
 def _too_long(truncate: bool, chunk: bool) -> Literal["error", "truncate", "chunk"]:
@@ -103,14 +117,11 @@ def _too_long(truncate: bool, chunk: bool) -> Literal["error", "truncate", "chun
 
 
 @contextmanager
-def _placed_errors(texts: "Texts") -> Iterator[None]:
-    """Say the file and line where an error knows only the number of a text."""
-    from gritlite.errors import InputError, InputTooLongError
-
+def _located_errors(texts: "Texts") -> Iterator[None]:
+    """Replace the number of a text in errors by its file and line."""
     try:
         yield
     except InputError as error:
         if error.index is None:
             raise
-        cure = " (--truncate or --chunk)" if isinstance(error, InputTooLongError) else ""
-        raise type(error)(f"{texts.place(error.index)}: {error.problem}{cure}") from error
+        raise type(error)(f"{texts.place(error.index)}: {error.problem}") from error

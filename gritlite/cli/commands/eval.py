@@ -1,4 +1,4 @@
-"""`gritlite eval`: test sets in, a table and a JSON report out."""
+"""`gritlite eval`: a table and a JSON report of a model's scores on test sets."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,13 +10,15 @@ import click
 from click.core import ParameterSource
 
 from gritlite.cli.commands.eval_rag import command as rag
-from gritlite.cli.shared.options import load, model_options
+from gritlite.cli.shared.options import force_option, load_model, model_options
 
 if TYPE_CHECKING:
+    from gritlite.cli.commands.eval_table import ScoreTable
     from gritlite.eval.encoder import Encoder
     from gritlite.eval.task import Score, Task
     from gritlite.runtime.model import GritLM
 
+_Run = Callable[[Callable[[int, int], None]], list["Score"]]
 _EMBEDDING = ("sts", "retrieval", "classification", "clustering")
 _PASSAGES = ("none", "prompt", "state")
 
@@ -26,7 +28,7 @@ def _test_set(name: str, metavar: str, text: str) -> Callable[..., Any]:
     return click.option(name, metavar=metavar, type=kind, multiple=True, help=text)
 
 
-def _by_task(
+def _parse_instructions(
     _context: click.Context, _option: click.Parameter, values: Sequence[str]
 ) -> dict[str, str]:
     chosen = {}
@@ -41,7 +43,7 @@ def _by_task(
 
 @click.group(invoke_without_command=True)
 @model_options
-@_test_set("--sts", "FILE", "Pairs with scores, tab-separated as the STS Benchmark: Spearman.")
+@_test_set("--sts", "FILE", "Tab-separated pairs with scores, like the STS Benchmark: Spearman.")
 @_test_set(
     "--retrieval", "PATH", "SQuAD JSON, or a folder of BEIR or Cranfield: nDCG@10 and recall."
 )
@@ -49,15 +51,15 @@ def _by_task(
     "--classification", "FOLDER", "train.csv and test.csv with columns text,category: accuracy."
 )
 @_test_set("--clustering", "FILE", "CSV with columns text,category: v-measure.")
-@_test_set("--perplexity", "FILE", "A text: perplexity, as llama.cpp counts it.")
-@_test_set("--choice", "FILE", "JSON Lines of questions with choices: accuracy by likelihood.")
+@_test_set("--perplexity", "FILE", "Text file: perplexity, computed as in llama.cpp.")
+@_test_set("--choice", "FILE", "JSON Lines of multiple-choice questions: accuracy by likelihood.")
 @_test_set("--exact-match", "FILE", "SQuAD JSON: exact match and F1 of greedy answers.")
 @click.option(
     "--passages",
     type=click.Choice(_PASSAGES),
     multiple=True,
     default=_PASSAGES,
-    help="How --exact-match gives the passage: not, in the prompt, or as the state of its "
+    help="How --exact-match gives the passage: not at all, in the prompt, or as the state of its "
     "embedding pass; all three by default.",
 )
 @click.option(
@@ -65,27 +67,25 @@ def _by_task(
     "instructions",
     metavar="TASK=WORDS",
     multiple=True,
-    callback=_by_task,
-    help="What the texts of a task (in retrieval: the queries) are embedded for.",
+    callback=_parse_instructions,
+    help="What the texts of a task are embedded for (in retrieval, the queries).",
 )
 @click.option(
     "--max-length",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Most tokens of an embedded text; by default as many as one pass can hold.",
+    help="Most tokens of an embedded text; by default as many as fit into one pass.",
 )
 @click.option("--truncate", is_flag=True, help="Cut longer texts; the table says how many.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Measure on N items of each set, spread evenly.",
+    help="Use only N items of each set, evenly spaced.",
 )
 @click.option("--json", "output", type=click.Path(path_type=Path), help="Report to write.")
-@click.option("--force", is_flag=True, help="Replace the report if it exists.")
-@click.option(
-    "--compare", type=click.Path(path_type=Path), help="Report to show beside, with the change."
-)
+@force_option("Replace the report if it exists.")
+@click.option("--compare", type=click.Path(path_type=Path), help="Earlier report to compare with.")
 @click.pass_context
 def command(
     context: click.Context,
@@ -100,24 +100,17 @@ def command(
     compare: Path | None,
     **choices: Any,
 ) -> None:
-    """Measure a model on local test sets.
+    """Evaluate a model on local test sets.
 
-    Each option that names a test set can be given several times. All sets are read
-    before the first is measured; the table is printed as it grows, a row a measure.
+    Every option that names a test set can be repeated. All sets are read before the
+    first is used. The table has a row for each measure, printed as soon as it is known.
     """
     if context.invoked_subcommand is not None:
-        _check_no_options(context)
+        _refuse_group_options(context)
         return
-    from gritlite.cli.shared.scores import ScoreTable
+    from gritlite.cli.commands.eval_table import ScoreTable
     from gritlite.eval.encoder import GritEncoder
-    from gritlite.eval.report import (
-        EvaluationReport,
-        check_names,
-        model_file,
-        read_report,
-        versions,
-        write_report,
-    )
+    from gritlite.eval.report import check_names, read_report
     from gritlite.system.files import check_output
 
     if output is not None:
@@ -127,21 +120,13 @@ def command(
     generation = list(_generation_tasks(choices, passages, limit))
     names = [task.name for task in embedding] + [task.name for task in generation]
     if not names:
-        raise click.UsageError("no test set: name one, as with --sts")
+        raise click.UsageError("no test set: name one, for example with --sts")
     check_names(names)
-
-    table = ScoreTable(names, reference)
-    scores: list[Score] = []
-    seconds: dict[str, float] = {}
-    with load(**choices) as model:
+    with load_model(**choices) as model:
         encoder = GritEncoder(model, max_length=max_length, truncate=truncate)
-        runs = [partial(task.run, encoder) for task in embedding]
-        runs += [partial(task.run, model) for task in generation]
-        click.echo(table.head())
-        for name, run in zip(names, runs, strict=True):
-            found, seconds[name] = _timed(name, run)
-            click.echo(table.rows(found))
-            scores += found
+        runs: dict[str, _Run] = {task.name: partial(task.run, encoder) for task in embedding}
+        runs |= {task.name: partial(task.run, model) for task in generation}
+        scores, seconds = _run_tasks(runs, ScoreTable(names, reference))
     if output is not None:
         settings = {
             "instructions": instructions,
@@ -149,26 +134,23 @@ def command(
             "truncate": truncate,
             "limit": limit,
         }
-        report = EvaluationReport(
-            model_file(model.path), versions(), settings, tuple(scores), seconds
-        )
-        write_report(report, output, force=force)
+        _write_report(output, model.path, settings, scores, seconds, force=force)
 
 
 command.add_command(rag, "rag")
 
 
-def _check_no_options(context: click.Context) -> None:
-    """Raise for options before a command of the group: they would say nothing to it."""
+def _refuse_group_options(context: click.Context) -> None:
+    """Raise UsageError for options before a subcommand, which would have no effect."""
     for name in context.params:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"put options behind {context.invoked_subcommand}")
+            raise click.UsageError(f"put options after {context.invoked_subcommand}")
 
 
 def _embedding_tasks(
     choices: dict[str, Any], instructions: Mapping[str, str], limit: int | None
 ) -> Iterator["Task[Encoder]"]:
-    """Take the test sets out of the choices, and read them."""
+    """Remove the test sets from the choices, and read them."""
     from gritlite.eval.classification import Classification
     from gritlite.eval.clustering import Clustering
     from gritlite.eval.retrieval import Retrieval
@@ -188,7 +170,7 @@ def _embedding_tasks(
 def _generation_tasks(
     choices: dict[str, Any], passages: Sequence[str], limit: int | None
 ) -> Iterator["Task[GritLM]"]:
-    """Take the test sets out of the choices, and read them."""
+    """Remove the test sets from the choices, and read them."""
     from gritlite.eval.exact_match import ExactMatch
     from gritlite.eval.multiple_choice import MultipleChoice
     from gritlite.eval.perplexity import Perplexity
@@ -202,10 +184,35 @@ def _generation_tasks(
             yield ExactMatch(path, passages=way, limit=limit)  # type: ignore[arg-type]
 
 
-def _timed(name: str, run: Callable[..., list["Score"]]) -> tuple[list["Score"], float]:
-    """Run a task under a bar; its scores and the seconds it took."""
-    from gritlite.cli.shared.progress import bar, show
+def _run_tasks(
+    runs: Mapping[str, _Run], table: "ScoreTable"
+) -> tuple[list["Score"], dict[str, float]]:
+    """Run the tasks in order and print each one's rows; their scores, and seconds by task."""
+    from gritlite.cli.shared.progress import progress_callback
 
-    with bar(name, unit="item") as shown:
-        start = time.perf_counter()
-        return run(partial(show, shown)), round(time.perf_counter() - start, 3)
+    scores: list[Score] = []
+    seconds: dict[str, float] = {}
+    click.echo(table.header())
+    for name, run in runs.items():
+        with progress_callback(name, unit="item") as on_progress:
+            start = time.perf_counter()
+            found = run(on_progress)
+            seconds[name] = round(time.perf_counter() - start, 3)
+        click.echo(table.rows(found))
+        scores += found
+    return scores, seconds
+
+
+def _write_report(
+    output: Path,
+    model: Path,
+    settings: Mapping[str, Any],
+    scores: Sequence["Score"],
+    seconds: Mapping[str, float],
+    *,
+    force: bool,
+) -> None:
+    from gritlite.eval.report import EvaluationReport, model_file, versions, write_report
+
+    report = EvaluationReport(model_file(model), versions(), settings, tuple(scores), seconds)
+    write_report(report, output, force=force)

@@ -1,4 +1,4 @@
-"""`gritlite eval rag`: the paper's table, a layout by row."""
+"""`gritlite eval rag`: the paper's table of layouts, one in each row."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.shared.options import ALL_TOKENS, load, model_options, tokens_or_all
+from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.options import (
+    ALL_TOKENS,
+    force_option,
+    load_model,
+    model_options,
+    parse_token_counts,
+)
 from gritlite.rag.layouts import LAYOUTS, Layout
 
 if TYPE_CHECKING:
@@ -47,28 +54,28 @@ _STATE_TYPES = ("f16", "q8_0", "q4_0")
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="How many passages an answer is from.",
+    help="Number of passages for an answer.",
 )
 @click.option(
     "--recompute",
-    callback=tokens_or_all,
+    callback=parse_token_counts,
     default=("0",),
     show_default=True,
     multiple=True,
     metavar="N|all",
-    help="Tokens at the beginning of each state but the first that are read again.",
+    help="Number of tokens to recompute at the start of each state after the first.",
 )
 @click.option(
     "--long",
     type=click.IntRange(min=32),
     metavar="N",
-    help="Also time a document, and a query, of N tokens.",
+    help="Also time a document and a query of N tokens.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), metavar="N", help="Ask N questions, spread evenly."
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Ask only N questions, evenly spaced."
 )
 @click.option("--json", "output", type=click.Path(path_type=Path), help="Report to write.")
-@click.option("--force", is_flag=True, help="Replace the report if it exists.")
+@force_option("Replace the report if it exists.")
 def command(
     questions: Path,
     layouts: tuple[Layout, ...],
@@ -81,12 +88,11 @@ def command(
     force: bool,
     **choices: Any,
 ) -> None:
-    """Measure the layouts of `gritlite ask`: the paper's table.
+    """Compare the layouts of `gritlite ask`, as in the paper's table.
 
-    QUESTIONS is a file of SQuAD's form, or JSON Lines with passage, question and answer.
-    Its passages are indexed, and each question is asked in every layout.
+    QUESTIONS is a file in SQuAD's format, or JSON Lines with passage, question and
+    answer. The passages are indexed, and each question is asked in every layout.
     """
-    from gritlite.cli.shared.answers import tell
     from gritlite.cli.shared.tables import columns
     from gritlite.eval import latency
     from gritlite.eval.layouts import variants
@@ -101,11 +107,11 @@ def command(
     read = read_questions(questions)
     answered = answerable(read, questions)
     if len(answered) < len(read):
-        tell(f"{len(read) - len(answered):,} questions without an answer are left out")
+        print_notice(f"{len(read) - len(answered):,} questions without an answer are left out")
     chosen = list(variants(layouts, state_types, recompute, passages))
     if long is not None:
         choices["context_length"] = max(long + latency.ROOM, DEFAULT_CONTEXT)
-    with load(**choices) as model:
+    with load_model(**choices) as model:
         samples = {}
         if long is not None:
             words = [word for question in answered for word in question.paragraph.split()]
@@ -129,41 +135,42 @@ def _ask(
     chosen: Sequence["Variant"],
     passages: int,
 ) -> list["Outcome"]:
-    """Ask the questions, of the passages of every one, under bars."""
-    from gritlite.cli.shared.progress import bar, show
+    """Index the passages of every question and ask the chosen ones, with progress bars."""
+    from gritlite.cli.shared.progress import advance_to, progress_bar, progress_callback
     from gritlite.eval.layouts import indexed, measure
 
-    with bar("indexing", unit="token") as shown:
-        paragraphs = [question.paragraph for question in every]
-        with indexed(model, paragraphs, chosen, partial(show, shown)) as stores:
-            shown.close()
-            with bar("asking", unit="question") as counted:
-                progress = partial(show, counted)
-                return measure(stores, asked, chosen, passages=passages, progress=progress)
+    paragraphs = [question.paragraph for question in every]
+    with (
+        progress_bar("indexing", unit="token") as bar,
+        indexed(model, paragraphs, chosen, partial(advance_to, bar)) as stores,
+    ):
+        bar.close()
+        with progress_callback("asking", unit="question") as progress:
+            return measure(stores, asked, chosen, passages=passages, progress=progress)
 
 
 def _time(
     model: "GritLM", name: str, sample: "Sample", chosen: Sequence["Variant"]
 ) -> dict["Variant", "Latency"]:
-    """Time a sample under a bar."""
-    from gritlite.cli.shared.progress import bar, show
+    """Time a sample, with a progress bar."""
+    from gritlite.cli.shared.progress import progress_callback
     from gritlite.eval import latency
 
-    with bar(f"timing a long {name}", unit="answer") as shown:
-        return latency.measure(model, sample, chosen, partial(show, shown))
+    with progress_callback(f"timing a long {name}", unit="answer") as progress:
+        return latency.measure(model, sample, chosen, progress)
 
 
 def table(
     found: Sequence["Outcome"], timed: Mapping[str, Mapping["Variant", "Latency"]]
 ) -> list[list[str]]:
-    """The head and the lines of the table for people."""
-    head = ["layout", "states", "recomputed", "exact match", "match", "F1", "TTFT ms", "total ms"]
+    """The header and the lines of the table."""
+    header = ["layout", "states", "recomputed", "exact match", "match", "F1", "TTFT ms", "total ms"]
     for name in timed:
-        head += [f"{name}: TTFT", "total"]
-    lines = [[*head, "kB a state", "states/s"]]
+        header += [f"{name}: TTFT", "total"]
+    lines = [[*header, "kB a state", "states/s"]]
     for each in found:
         variant, speed = each.variant, each.states_a_second
-        line = [variant.layout, variant.state_type or "", _anew(variant)]
+        line = [variant.layout, variant.state_type or "", _recomputed(variant)]
         line += [f"{value:.3f}" for value in (each.exact_match, each.match, each.f1)]
         seconds = [each.ttft, each.total]
         for latencies in timed.values():
@@ -174,8 +181,8 @@ def table(
     return lines
 
 
-def _anew(variant: "Variant") -> str:
-    """How many tokens a variant reads again, "" where it uses no states."""
+def _recomputed(variant: "Variant") -> str:
+    """The number of tokens that a variant recomputes, "" if it uses no states."""
     if variant.state_type is None:
         return ""
     return "all" if variant.recompute == ALL_TOKENS else str(variant.recompute)
@@ -184,11 +191,11 @@ def _anew(variant: "Variant") -> str:
 def to_scores(
     name: str, outcome: "Outcome", timed: Mapping[str, Mapping["Variant", "Latency"]]
 ) -> list["Score"]:
-    """The line of a variant as scores of a report; times in seconds."""
+    """The line of a variant as scores for a report, with times in seconds."""
     from gritlite.eval.task import Score
 
     variant = outcome.variant
-    names = (variant.layout, variant.state_type or "", _anew(variant))
+    names = (variant.layout, variant.state_type or "", _recomputed(variant))
     task = f"rag {name}: {', '.join(filter(None, names))}"
     values = {
         "exact match": outcome.exact_match,

@@ -1,4 +1,4 @@
-"""`gritlite index`: documents in, a store that can be searched out."""
+"""`gritlite index`: a searchable store from documents."""
 
 import sys
 from pathlib import Path
@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gritlite.cli.shared.options import byte_count, load, model_options
-from gritlite.cli.shared.stores import store_option
+from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.options import load_model, model_options, parse_size
+from gritlite.cli.shared.store_options import store_option
 from gritlite.cli.shared.tables import size
 
 if TYPE_CHECKING:
     from gritlite.rag.indexing import Changes
     from gritlite.rag.store import Plan, Update
 
-FORMS = ("float32", "int8", "binary")
+_VECTOR_FORMATS = ("float32", "int8", "binary")
 
 
 @click.command()
@@ -25,9 +26,9 @@ FORMS = ("float32", "int8", "binary")
 @model_options
 @click.option(
     "--vectors",
-    type=click.Choice(FORMS),
-    help="How a new store keeps vectors: exactly (default), in a quarter of the size, or so with "
-    "single bits in front that are searched faster.",
+    type=click.Choice(_VECTOR_FORMATS),
+    help="Format of the vectors in a new store: float32 is exact (default), int8 takes a quarter "
+    "of the size, binary adds single bits to int8 for a faster search.",
 )
 @click.option(
     "--chunk-tokens",
@@ -38,14 +39,14 @@ FORMS = ("float32", "int8", "binary")
 @click.option(
     "--states",
     type=click.Choice(("none", "f16", "q8_0", "q4_0")),
-    help="The numbers in which a new store keeps each chunk's key-value state, from the pass that "
-    "embeds it; none by default.",
+    help="Number format in which a new store keeps each chunk's key-value state, taken from the "
+    "pass that embeds it; none by default.",
 )
 @click.option(
     "--states-budget",
-    callback=byte_count,
+    callback=parse_size,
     metavar="SIZE",
-    help="Most bytes of states in a new store, as 2GiB; any number by default.",
+    help="Most bytes of states in a new store, such as 2GiB; unlimited by default.",
 )
 def command(
     paths: tuple[Path, ...],
@@ -61,17 +62,16 @@ def command(
 ) -> None:
     """Read documents into a store that can be searched.
 
-    They are cut into chunks, which the store keeps with their vectors. PATH is a file,
-    or a folder that is looked through at any depth without what is hidden: text,
-    Markdown, HTML, PDF and DOCX. Run again, the command reads only what changed,
-    forgets what is gone from the folders, and goes on where a run was stopped.
+    Documents are cut into chunks, which the store keeps with their vectors. PATH is a
+    text, Markdown, HTML, PDF or DOCX file, or a folder to search for such files at any
+    depth, except hidden ones. Run the command again to update the store: it reads only
+    what changed, removes what is gone from the folders, and resumes an interrupted run.
     """
-    from gritlite.cli.shared.answers import tell
-    from gritlite.cli.shared.progress import bar, show
+    from gritlite.cli.shared.progress import progress_callback
     from gritlite.rag.store import Store
 
     with (
-        load(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
+        load_model(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
         Store.open(
             store_path,
             loaded,
@@ -81,22 +81,22 @@ def command(
             states_budget=states_budget,
         ) as store,
     ):
-        with bar("reading", unit="file") as shown:
-            update = store.scan(*paths, progress=lambda done, total: show(shown, done, total))
+        with progress_callback("reading", unit="file") as progress:
+            update = store.scan(*paths, progress=progress)
         for problem in problems(update):
-            tell(problem)
+            print_notice(problem)
         plan = store.plan()
         if plan.pending.chunks:
-            tell(described(plan))
-            with bar("embedding", unit="token") as shown:
-                store.embed(progress=lambda done, total: show(shown, done, total))
+            print_notice(describe(plan))
+            with progress_callback("embedding", unit="token") as progress:
+                store.embed(progress=progress)
         click.echo(f"{store_path}: {summary(update.changes)}")
     if update.changes.failed:
         sys.exit(2)
 
 
 def problems(update: "Update") -> list[str]:
-    """A line for everything that is not in the store as its owner may think."""
+    """A line for each file or part of a file that is not in the store."""
     lines = [f"not read: {failure}" for failure in update.changes.failed]
     lines += [f"no text in {path}" for path in update.changes.empty]
     lines += update.changes.warnings
@@ -106,21 +106,21 @@ def problems(update: "Update") -> list[str]:
     return lines
 
 
-def described(plan: "Plan") -> str:
-    """What is about to be done, and how long it may take."""
+def describe(plan: "Plan") -> str:
+    """What will be embedded, and how long it may take."""
     minutes, seconds = divmod(round(plan.seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         time = f"{hours} h {minutes} min"
     else:
         time = f"{minutes} min" if minutes else f"{max(seconds, 1)} s"
-    kept = f", {size(plan.state_bytes)} of states" if plan.state_bytes else ""
+    states = f", {size(plan.state_bytes)} of states" if plan.state_bytes else ""
     chunks, tokens = plan.pending.chunks, plan.pending.tokens
-    return f"embedding {chunks:,} chunks of {tokens:,} tokens: about {time}{kept}"
+    return f"embedding {chunks:,} chunks of {tokens:,} tokens: about {time}{states}"
 
 
 def summary(changes: "Changes") -> str:
-    """What became of the files, in a line."""
+    """How many files were added, changed and so on, in one line."""
     counts = {
         "added": changes.added,
         "changed": changes.changed,

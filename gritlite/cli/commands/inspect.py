@@ -1,4 +1,4 @@
-"""`gritlite inspect`: what a model file holds."""
+"""`gritlite inspect`: what a model file contains."""
 
 import json
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, sizes in bytes.")
 def command(file: str, as_json: bool) -> None:
-    """Show what a GGUF model holds and how much memory it needs.
+    """Show what a GGUF model contains and how much memory it needs.
 
-    FILE is a path, or the name of a pulled model. A model whose parts do not fit
-    together is shown as far as it can be read, and then called an error.
+    FILE is a path, or the name of a pulled model. For a model whose parts do not fit
+    together, the output ends with an error.
     """
     from gritlite.modelfile.check import check_model
     from gritlite.modelfile.description import describe

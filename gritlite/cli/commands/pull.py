@@ -4,30 +4,27 @@ import os
 
 import click
 
+from gritlite.cli.shared.notices import print_notice
+
 
 @click.command()
 @click.argument("name", default="default")
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a Hugging Face repository.")
-@click.option("--force", is_flag=True, help="Fetch again what is there already.")
+@click.option("--force", is_flag=True, help="Fetch the model even if it is in the cache.")
 def command(name: str, revision: str | None, force: bool) -> None:
     """Fetch a model into the cache and print its path.
 
     NAME is `default`, `base`, or a Hugging Face repository: org/name, or
-    org/name:file.gguf where it holds several GGUF files. Every command that takes a
-    model takes the same names.
+    org/name:file.gguf if it holds several GGUF files. Every command that takes a
+    model accepts the same names.
 
-    `base` is SmolLM2-135M-Instruct (98 MB), which generates only. `default` is made of
-    it and of an adapter that comes with gritlite, and embeds as well (145 MB).
+    `base` is SmolLM2-135M-Instruct (98 MB), which only generates. `default` is `base`
+    merged with an adapter that comes with gritlite, and also embeds (145 MB).
 
-    The cache is $GRITLITE_CACHE, or the system's usual place for caches.
+    The cache is the folder $GRITLITE_CACHE, or else the system's usual one.
     """
     # its warnings about retries would come between our lines; set before it is imported
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     from gritlite.pull.models import pull
 
-    path = pull(name, revision=revision, force=force, notify=_tell)
-    click.echo(path)
-
-
-def _tell(message: str) -> None:
-    click.echo(f"gritlite: {message}", err=True)
+    click.echo(pull(name, revision=revision, force=force, notify=print_notice))

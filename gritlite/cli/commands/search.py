@@ -1,4 +1,4 @@
-"""`gritlite search`: the passages of a store that suit a query."""
+"""`gritlite search`: the passages of a store that match a query."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gritlite.cli.shared.options import load, model_options
-from gritlite.cli.shared.stores import facts, named, search_options, store_option
+from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.options import load_model, model_options
+from gritlite.cli.shared.passages import reference, to_json
+from gritlite.cli.shared.store_options import search_options, store_option
+from gritlite.cli.shared.tables import escape_controls
 
 if TYPE_CHECKING:
     from gritlite.rag.search import Passage
@@ -32,12 +35,11 @@ def command(
     instruction: str,
     as_json: bool,
 ) -> None:
-    """Show the passages of a store that suit a query."""
-    from gritlite.cli.shared.answers import tell
+    """Show the passages of a store that match a query."""
     from gritlite.rag.store import Store
 
     with (
-        load(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
+        load_model(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
         Store.open(store_path, loaded, create=False) as store,
     ):
         passages = store.search(
@@ -48,17 +50,15 @@ def command(
             instruction=instruction,
         )
     if not passages:
-        tell(f"nothing found in {store_path}")
+        print_notice(f"nothing found in {store_path}")
     for number, passage in enumerate(passages, 1):
         if as_json:
-            click.echo(json.dumps(facts(passage), ensure_ascii=False))
+            click.echo(json.dumps(to_json(passage), ensure_ascii=False))
         else:
             click.echo(to_text(number, passage))
 
 
 def to_text(number: int, passage: "Passage") -> str:
-    """A passage as a paragraph for people."""
-    from gritlite.cli.shared.tables import printable
-
-    lines = "\n".join(f"   {printable(line)}" for line in passage.text.splitlines())
-    return f"{number}. {named(passage)}\n{lines}\n"
+    """A numbered passage as a paragraph for people."""
+    lines = "\n".join(f"   {escape_controls(line)}" for line in passage.text.splitlines())
+    return f"{number}. {reference(passage)}\n{lines}\n"

@@ -1,4 +1,4 @@
-"""`gritlite store`: what a store holds, whether it is whole, and making it smaller."""
+"""`gritlite store`: what a store contains, whether it is intact, and making it smaller."""
 
 import sys
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gritlite.cli.shared.options import byte_count
-from gritlite.rag import maintenance
+from gritlite.cli.shared.options import parse_size
+from gritlite.cli.shared.tables import aligned, size
 
 if TYPE_CHECKING:
     from gritlite.rag.maintenance import Info
@@ -17,14 +17,14 @@ _store = click.argument("store", metavar="STORE", type=click.Path(path_type=Path
 
 @click.group()
 def command() -> None:
-    """Look after a store."""
+    """Inspect and maintain a store."""
 
 
 @command.command()
 @_store
 def info(store: Path) -> None:
-    """Show what a store holds and the bytes that it takes."""
-    from gritlite.cli.shared.tables import aligned
+    """Show what a store contains and how many bytes it takes."""
+    from gritlite.rag import maintenance
 
     click.echo(aligned(rows(maintenance.info(store))))
 
@@ -32,16 +32,18 @@ def info(store: Path) -> None:
 @command.command()
 @_store
 def verify(store: Path) -> None:
-    """Check the database and every state, and exit with 1 when something is wrong.
+    """Check the database and every state, and exit with 1 if anything is wrong.
 
-    Nothing is changed. States that are damaged or missing are never used: what they
-    held is computed again.
+    Nothing is changed. A damaged or missing state is never used: it is computed again
+    when it is needed.
     """
+    from gritlite.rag import maintenance
+
     problems = maintenance.verify(store)
     if problems:
         click.echo("\n".join(problems))
         sys.exit(1)
-    click.echo(f"{store}: whole")
+    click.echo(f"{store}: intact")
 
 
 @command.command()
@@ -49,20 +51,20 @@ def verify(store: Path) -> None:
 @click.option(
     "--states",
     "most",
-    callback=byte_count,
+    callback=parse_size,
     metavar="SIZE",
-    help="Keep so many bytes of states at most, as 2GiB: those that were used last.",
+    help="Keep at most this many bytes of states, such as 2GiB: the ones used last.",
 )
 def prune(store: Path, most: int | None) -> None:
-    """Remove what nothing needs: states of no chunk, and the database's free pages."""
+    """Remove what is no longer needed: states without a chunk, and the database's free pages."""
+    from gritlite.rag import maintenance
+
     removed = maintenance.prune(store, most)
     click.echo(f"{store}: {removed:,} states removed")
 
 
 def rows(info: "Info") -> list[tuple[str, str]]:
-    """The facts of a store as labels and texts."""
-    from gritlite.cli.shared.tables import size
-
+    """The facts about a store, as labels and texts."""
     settings = info.settings
     found = [
         ("model", settings.model),

@@ -1,10 +1,13 @@
-"""`gritlite train`: from a recipe to an adapter."""
+"""`gritlite train`: an adapter from a recipe."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from gritlite.cli.shared.advice import advice
+from gritlite.cli.shared.notices import print_notice
+from gritlite.errors import MissingExtraError, OutputExistsError
 
 if TYPE_CHECKING:
     from gritlite.train.loss_log import Step
@@ -15,41 +18,41 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the run."
 )
-@click.option("--resume", is_flag=True, help="Go on from the folder's checkpoint.")
+@click.option("--resume", is_flag=True, help="Continue from the folder's checkpoint.")
+@advice(OutputExistsError, "pass --resume to continue it, or name another folder")
 def command(recipe: Path, output: Path, resume: bool) -> None:
-    """Train an adapter that embeds and generates, from a recipe.
+    """Train an adapter for both tasks from a recipe.
 
-    RECIPE is a TOML file that names the base model, the training rows and what is
-    learned from them (docs/training.md). Ctrl-C stops after the step in progress
-    and keeps a checkpoint.
+    RECIPE is a TOML file that names the base model, the training rows and what to learn
+    from them (docs/training.md). Ctrl-C stops after the current step and keeps a
+    checkpoint.
     """
     from gritlite.cli.shared.interrupts import stop_between_steps
-    from gritlite.cli.shared.progress import bar, show
-    from gritlite.errors import MissingExtraError
+    from gritlite.cli.shared.progress import advance_to, progress_bar
 
     try:
         from gritlite.train.run import train
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train", "training") from error
 
-    with stop_between_steps() as asked, bar("training", unit="step") as shown:
+    with stop_between_steps() as stopping, progress_bar("training", unit="step") as bar:
 
         def advance(step: "Step") -> None:
             losses = {name: f"{loss:.3f}" for name, loss in step.losses.items()}
-            shown.set_postfix(losses, refresh=False)
-            shown.update()
+            bar.set_postfix(losses, refresh=False)
+            bar.update()
 
         report = train(
             recipe,
             output,
             resume=resume,
-            on_start=partial(show, shown),
+            on_start=lambda done, total: advance_to(bar, done, total),
             on_step=advance,
-            stopping=asked.is_set,
+            stopping=stopping.is_set,
         )
     for file, count in report.left_out.items():
-        click.echo(f"gritlite: {file}: {count:,} rows were too long and left out", err=True)
+        print_notice(f"{file}: {count:,} rows were too long and left out")
     if not report.finished:
-        click.echo(f"gritlite: stopped after step {report.steps:,}: go on with --resume", err=True)
+        print_notice(f"stopped after step {report.steps:,}: continue with --resume")
         raise SystemExit(130)
     click.echo(f"{report.folder / 'adapter'}: {report.steps:,} steps")

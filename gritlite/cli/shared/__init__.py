@@ -1,1 +1,1 @@
-"""What several commands share: options, bars, errors, text and vector files."""
+"""Code that several commands share: options, notices, errors, progress bars, tables."""

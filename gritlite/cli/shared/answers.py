@@ -1,62 +1,71 @@
-"""An answer on its way to the screen, and what there is to say about it afterwards."""
+"""Printing an answer while it is generated, and the notices that belong to it."""
 
-import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
-import click
+from gritlite.cli.shared.notices import print_notice
 
 if TYPE_CHECKING:
-    from gritlite.cli.shared.respondents import Said
+    from gritlite.runtime.answer import FinishReason
 
 # control characters could drive the terminal; line ends and tabs are text
-_SHOWN = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-_VISIBLE = {code: shown for code, shown in _SHOWN.items() if chr(code) not in "\n\t"}
+_ESCAPES = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
+}
 
 
-def show(answer: Iterator[str]) -> None:
-    """Write the pieces to standard output as they come, and a line end after the last."""
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # what the screen cannot show
+class AnswerStream(Iterator[str], Protocol):
+    """An answer that is being generated: an `Answer` or a `StoreAnswer`."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def generated(self) -> list[int]: ...
+    @property
+    def finish_reason(self) -> "FinishReason | None": ...
+    @property
+    def dropped(self) -> int: ...
+
+    def cancel(self) -> None:
+        """End the answer within one token."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def print_answer(pieces: Iterator[str]) -> None:
+    """Write the pieces to standard output as they come, and a line end after the last.
+
+    Control characters are escaped on a terminal, and written as they are elsewhere.
+    """
+    # what the terminal's encoding lacks is shown as "?"
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     terminal = sys.stdout.isatty()
-    for piece in answer:
-        sys.stdout.write(piece.translate(_VISIBLE) if terminal else piece)
+    for piece in pieces:
+        sys.stdout.write(piece.translate(_ESCAPES) if terminal else piece)
         sys.stdout.flush()
     sys.stdout.write("\n")
     sys.stdout.flush()
 
 
-@contextmanager
-def interrupt_cancels(answer: "Said") -> Iterator[None]:
-    """Let Ctrl-C end the answer and not the program."""
-    before = signal.signal(signal.SIGINT, lambda *_: answer.cancel())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def say_how_it_ended(answer: "Said", context_length: int) -> None:
-    """Tell on standard error why an answer is shorter than it would be."""
+def print_cut_notice(answer: AnswerStream, context_length: int) -> None:
+    """Say why an answer was cut, if it was."""
     if answer.finish_reason == "length":
-        tell(f"the answer was cut at {len(answer.generated):,} tokens, the limit of --max-tokens")
+        print_notice(
+            f"the answer was cut at {len(answer.generated):,} tokens, the limit of --max-tokens"
+        )
     elif answer.finish_reason == "context":
-        tell(
+        print_notice(
             f"the answer was cut: the context of {context_length:,} tokens is full "
             "(--context-length)"
         )
 
 
-def tell(message: str) -> None:
-    """Write a line to standard error."""
-    click.echo(f"gritlite: {message}", err=True)
-
-
-def tell_dropped(count: int, context_length: int) -> None:
-    """Say that the oldest messages did not take part."""
+def print_dropped_notice(count: int, context_length: int) -> None:
+    """Say that the oldest `count` messages of a chat no longer fit the context."""
     messages = "message was" if count == 1 else f"{count:,} messages were"
-    tell(
+    print_notice(
         f"the context of {context_length:,} tokens is full: the oldest {messages} left out "
         "(--context-length)"
     )

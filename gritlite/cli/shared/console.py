@@ -1,9 +1,9 @@
-"""How the command line ends: one line for an error, an exit code, unwinding on signals.
+"""How the command line ends: errors on one line, exit codes, clean-up on signals.
 
-Exit codes: 0 done, 1 a failure of the machine or of gritlite, 2 a mistake in the
-call, 130 interrupted, 143 terminated. For what the system refuses, its reason
-decides, whether it comes as OSError or as the FileError that one became. The
-module knows no command.
+Exit codes: 0 for success, 1 for a failure of the machine or of gritlite, 2 for a mistake
+of the user, 130 when interrupted, 143 when terminated. If the system refuses something,
+the error number decides between 1 and 2, for an OSError and for a FileError made from
+one. The module does not know the commands.
 """
 
 import contextlib
@@ -19,13 +19,15 @@ from typing import TextIO
 
 import click
 
+from gritlite.cli.shared.advice import advised_message
+from gritlite.cli.shared.notices import print_notice
 from gritlite.errors import FileError, GritLiteError
 from gritlite.system.files import DISK_FULL
 
 FAILED = 1
 MISTAKE = 2
 INTERRUPTED = 128 + signal.SIGINT
-# what the system refuses, and the user can mend: a name, a permission, a disk that is full
+# refusals of the system that the user can fix: a name, a permission, a full disk
 _MISTAKES = (
     errno.ENOENT,
     errno.ENOTDIR,
@@ -43,20 +45,20 @@ _ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
 
 
 def fill_closed_streams() -> None:
-    """Give standard streams that the parent closed an empty file in their place.
+    """Replace standard streams that the parent closed by the null device.
 
-    In this order each gets its own descriptor, so that no other file takes it.
+    The order gives each stream its usual descriptor, so that no other file takes it.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for good
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - stays open
 
 
 def unwind_on_termination() -> None:
     """Make SIGTERM and SIGHUP raise SystemExit, so that with-blocks clean up.
 
-    A signal that the parent set to be ignored (nohup) stays ignored; a second
-    one ends the process at once.
+    A signal that the parent set to be ignored (nohup) stays ignored. A second signal
+    ends the process at once.
     """
     for name in _ENDING_SIGNALS:
         number = getattr(signal, name, None)
@@ -70,10 +72,10 @@ def _unwind(number: int, _frame: FrameType | None) -> None:
 
 
 def warnings_as_lines() -> None:
-    """Show warnings as one line each, without the place in the code that gave them."""
+    """Show each warning as one line, without the source location."""
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        _say(f"warning: {message}")
+        _print_line(f"warning: {message}")
 
     warnings.showwarning = show
 
@@ -88,27 +90,27 @@ def one_line_errors(*, debug: bool) -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()  # here a full disk can still be told in words
+            sys.stdout.flush()  # a full disk can still be reported here
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exc()
-        sys.exit(_report(error))
+        sys.exit(_print_error(error))
 
 
-def _report(error: BaseException) -> int:
-    """Say what went wrong; return the exit code."""
+def _print_error(error: BaseException) -> int:
+    """Print what went wrong, and return the exit code."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         error.show()
         return error.exit_code
     if isinstance(error, click.UsageError):
         hint = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
-        _say(f"error: {error.format_message().rstrip('.')}{hint}")
+        _print_line(f"error: {error.format_message().rstrip('.')}{hint}")
         return error.exit_code
     if isinstance(error, click.ClickException):
-        _say(f"error: {error.format_message()}")
+        _print_line(f"error: {error.format_message()}")
         return error.exit_code
     if isinstance(error, GritLiteError):
-        _say(f"error: {error}")
+        _print_line(f"error: {advised_message(error)}")
         if isinstance(error, FileError) and isinstance(error.__cause__, OSError):
             return _exit_code(error.__cause__)
         return error.exit_code
@@ -117,27 +119,27 @@ def _report(error: BaseException) -> int:
         return FAILED
     if isinstance(error, OSError):
         _discard(sys.stdout)
-        _say(f"error: {system_message(error)}")
+        _print_line(f"error: {describe_os_error(error)}")
         return _exit_code(error)
     if isinstance(error, MemoryError):
-        _say("error: out of memory: close other programs, or take a smaller model or context")
+        _print_line("error: out of memory: close other programs, or use a smaller model or context")
         return FAILED
-    if isinstance(error, click.Abort):  # click's wrapping of Ctrl-C and of a stray EOFError
+    if isinstance(error, click.Abort):  # click wraps Ctrl-C and a stray EOFError so
         error = error.__cause__ or error
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        _say("interrupted")
+        _print_line("interrupted")
         return INTERRUPTED
-    _say(
+    _print_line(
         f"error: unexpected {type(error).__name__}: {error} "
         "(run again as `gritlite --debug ...` for the traceback)"
     )
     return FAILED
 
 
-def _say(message: str) -> None:
+def _print_line(message: str) -> None:
     try:
-        click.echo(f"gritlite: {' '.join(message.split())}", err=True)
-    except OSError:  # nowhere left to say it; the exit code still tells
+        print_notice(" ".join(message.split()))
+    except OSError:  # standard error is closed or full; the exit code remains
         _discard(sys.stderr)
 
 
@@ -145,8 +147,8 @@ def _exit_code(error: OSError) -> int:
     return MISTAKE if error.errno in _MISTAKES else FAILED
 
 
-def system_message(error: OSError) -> str:
-    """What the system refused, and of which file where it says so."""
+def describe_os_error(error: OSError) -> str:
+    """The system's error message, with the file if it names one."""
     what = error.strerror or str(error) or type(error).__name__
     if error.errno in DISK_FULL:
         what += ": free some space and run the command again"
@@ -154,6 +156,6 @@ def system_message(error: OSError) -> str:
 
 
 def _discard(stream: TextIO) -> None:
-    """Drop what a stream still buffers: the interpreter's own flush would fail again, loudly."""
+    """Drop what a stream still buffers, which the interpreter would fail to flush at its exit."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

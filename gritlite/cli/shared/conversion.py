@@ -1,15 +1,19 @@
-"""What `convert` and `quantize` share: options, a bar, and what is said in the end."""
+"""What `convert` and `quantize` share: their options, and running a conversion."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.shared.options import combined
+from gritlite.cli.shared.advice import advice
+from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.options import combined, force_option
+from gritlite.errors import RequantizationError
 
 if TYPE_CHECKING:
-    from gritlite.convert import ConversionReport
+    from gritlite.convert import ConversionProgress, ConversionReport
 
 # the keys of gritlite.quant.types.TARGETS, which would be slow to import for --help
 TYPES = (
@@ -36,7 +40,7 @@ TYPES = (
 
 
 def type_option(*more: str, required: bool = True, note: str = "") -> Callable[[Any], Any]:
-    """--type, of the types there are and `more`."""
+    """--type, one of TYPES and `more`, as the parameter `target`."""
     return click.option(
         "-t",
         "--type",
@@ -52,49 +56,68 @@ conversion_options = combined(
         "--imatrix",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Importance matrix of the model; iq1, iq2 and iq3 need one.",
+        help="Importance matrix of the model; the iq1, iq2 and iq3 types need one.",
     ),
     click.option(
-        "--requantize", is_flag=True, help="Take weights that are quantized already: rounds twice."
+        "--requantize",
+        is_flag=True,
+        help="Allow weights that are quantized already to be rounded a second time.",
     ),
-    click.option("--force", is_flag=True, help="Replace the output if it exists."),
+    force_option(),
     click.option(
-        "--threads", type=click.IntRange(min=1), help="Threads to use; all cores by default."
+        "--threads", type=click.IntRange(min=1), help="Number of threads; all cores by default."
     ),
+    advice(RequantizationError, "pass --requantize to allow it"),
 )
 
 
-def run(source: str, output: Path, target: str | None, **options: Any) -> None:
-    """Convert under a bar and say what was written, and what was not as asked for."""
-    from gritlite.cli.shared import progress
+def run_conversion(source: str, output: Path, target: str | None, **options: Any) -> None:
+    """Convert with a progress bar, and print what was written."""
     from gritlite.convert import convert
     from gritlite.system.locate import locate
 
-    with progress.conversion_bar() as show:
-        report = convert(locate(source), output, target, on_progress=show, **options)
-    for remark in _remarks(report):
-        click.echo(f"gritlite: {remark}", err=True)
+    with conversion_bar() as on_progress:
+        report = convert(locate(source), output, target, on_progress=on_progress, **options)
+    for notice in _notices(report):
+        print_notice(notice)
     size = report.bytes / 2**20
     click.echo(
         f"{report.output}: {report.tensors} tensors, {size:.1f} MiB, {target or 'as stored'}"
     )
 
 
-def _remarks(report: "ConversionReport") -> list[str]:
-    remarks = list(report.fallbacks)
+@contextmanager
+def conversion_bar() -> Iterator[Callable[["ConversionProgress"], None]]:
+    """A progress callback for `convert` that draws a bar over bytes and counts tensors."""
+    from gritlite.cli.shared.progress import advance_to, progress_bar
+
+    with progress_bar("converting", unit="B") as bar:
+
+        def advance(progress: "ConversionProgress") -> None:
+            bar.set_description_str(
+                f"tensor {progress.tensors_done}/{progress.tensors_total}", refresh=False
+            )
+            advance_to(bar, progress.bytes_done, progress.bytes_total)
+
+        yield advance
+
+
+def _notices(report: "ConversionReport") -> list[str]:
+    """What the user should know about the tensors that were written."""
+    notices = list(report.fallbacks)
     if report.requantized:
-        remarks.append(
+        notices.append(
             f"{report.requantized} tensors were quantized before and have now been rounded twice: "
-            "take f32, f16 or bf16 weights as the source if there are any"
+            "use f32, f16 or bf16 weights as the source if you have them"
         )
     if report.without_importance:
-        remarks.append(
+        notices.append(
             f"{len(report.without_importance)} tensors are not in the importance matrix and were "
-            f"quantized without it: {first_of(report.without_importance)}"
+            f"quantized without it: {abbreviated(report.without_importance)}"
         )
-    return remarks
+    return notices
 
 
-def first_of(names: Sequence[str]) -> str:
-    """The first three names, and whether there are more."""
+def abbreviated(names: Sequence[str]) -> str:
+    """The first three names, with "..." if there are more."""
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

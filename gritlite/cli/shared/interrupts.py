@@ -1,25 +1,39 @@
-"""Long jobs that end between two of their steps when they are asked to."""
+"""Handlers of Ctrl-C and SIGTERM for work that should end cleanly."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gritlite.cli.shared.answers import AnswerStream
 
 
 @contextmanager
 def stop_between_steps() -> Iterator[threading.Event]:
-    """The first Ctrl-C or termination sets the event; the next has its usual effect."""
-    asked = threading.Event()
+    """Set the event at the first Ctrl-C or SIGTERM; the second has its usual effect."""
+    stopping = threading.Event()
     usual = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def ask(number: int, _frame: object) -> None:
-        asked.set()
+    def stop(number: int, _frame: object) -> None:
+        stopping.set()
         signal.signal(number, usual[number])
 
     for number in usual:
-        signal.signal(number, ask)
+        signal.signal(number, stop)
     try:
-        yield asked
+        yield stopping
     finally:
         for number, handler in usual.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def cancel_on_interrupt(answer: "AnswerStream") -> Iterator[None]:
+    """Make Ctrl-C cancel the answer instead of ending the program."""
+    before = signal.signal(signal.SIGINT, lambda *_: answer.cancel())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

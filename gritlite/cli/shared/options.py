@@ -1,4 +1,4 @@
-"""Options that several commands share, and the loading of a model with them."""
+"""Options that several commands share, and loading a model with them."""
 
 import re
 import sys
@@ -8,27 +8,31 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gritlite.cli.shared.advice import advice
+from gritlite.errors import GritLiteError, OutputExistsError
+
 if TYPE_CHECKING:
     from gritlite.runtime.model import GritLM
 
 ALL_TOKENS = sys.maxsize
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_LARGEST = 2.0**62  # bytes
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def combined(*options: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
-    """Several options as one decorator; they are listed in this order."""
+def combined(*decorators: Callable[[Any], Any]) -> Callable[[_Command], _Command]:
+    """Several options as one decorator; the help lists them in this order."""
 
     def decorate(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
+        for decorator in reversed(decorators):
+            command = decorator(command)
         return command
 
     return decorate
 
 
 def texts_option(help: str) -> Callable[[Any], Any]:
-    """--texts FILE, as `files`."""
+    """--texts FILE, repeatable, as the parameter `files`."""
     return click.option(
         "--texts",
         "files",
@@ -39,32 +43,37 @@ def texts_option(help: str) -> Callable[[Any], Any]:
     )
 
 
-_LARGEST = 2.0**62  # bytes
+def force_option(help: str = "Replace the output if it exists.") -> Callable[[Any], Any]:
+    """--force, which an error about an existing output then names."""
+    return combined(
+        click.option("--force", is_flag=True, help=help),
+        advice(OutputExistsError, "pass --force to replace it, or name another output"),
+    )
 
 
-def byte_count(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
-    """The bytes of a size that people write, as 4.0GiB or 700MB: a callback for options."""
+def parse_size(_context: click.Context, _option: click.Parameter, value: str | None) -> int | None:
+    """Bytes of a size such as 4.0GiB or 700MB: a callback for options."""
     if value is None:
         return None
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", value.strip())
     if match is None or match[2].upper() not in _UNITS:
-        raise click.BadParameter(f"{value!r} is no size: write 4.0GiB, 700MB or bytes")
+        raise click.BadParameter(f"{value!r} is not a size: write 4.0GiB, 700MB or bytes")
     size = float(match[1]) * _UNITS[match[2].upper()]
     if size > _LARGEST:
-        raise click.BadParameter(f"{value!r} is more than any file has")
+        raise click.BadParameter(f"{value!r} is larger than any file can be")
     return int(size)
 
 
-def tokens_or_all(
+def parse_token_counts(
     _context: click.Context, _option: click.Parameter, value: str | tuple[str, ...]
 ) -> int | tuple[int, ...]:
-    """Numbers of tokens, "all" as one larger than any: a callback for options."""
+    """Numbers of tokens, with ALL_TOKENS for "all": a callback for options."""
     if isinstance(value, tuple):
-        return tuple(map(_token_count, value))
-    return _token_count(value)
+        return tuple(map(_parse_token_count, value))
+    return _parse_token_count(value)
 
 
-def _token_count(value: str) -> int:
+def _parse_token_count(value: str) -> int:
     if value == "all":
         return ALL_TOKENS
     if value.isascii() and value.isdecimal():
@@ -72,7 +81,7 @@ def _token_count(value: str) -> int:
     raise click.BadParameter(f"{value!r} is neither a number of tokens nor 'all'")
 
 
-def load(model: str, *, verbose: bool, **options: Any) -> "GritLM":
+def load_model(model: str, *, verbose: bool, **options: Any) -> "GritLM":
     """Load a model, with llama.cpp's log on standard error if `verbose`."""
     from gritlite.runtime.llama import set_verbose
     from gritlite.runtime.model import GritLM
@@ -81,7 +90,7 @@ def load(model: str, *, verbose: bool, **options: Any) -> "GritLM":
     return GritLM(model, **options)
 
 
-def _gpu_layers(_context: click.Context, _option: click.Parameter, value: str) -> int | str:
+def _parse_gpu_layers(_context: click.Context, _option: click.Parameter, value: str) -> int | str:
     if value in ("all", "auto"):
         return value
     if value.isascii() and value.isdecimal():
@@ -91,17 +100,20 @@ def _gpu_layers(_context: click.Context, _option: click.Parameter, value: str) -
 
 running_options = combined(
     click.option(
-        "--threads", type=click.IntRange(min=1), help="Threads; the physical cores by default."
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Number of threads; by default one for each physical core.",
     ),
     click.option(
         "--gpu-layers",
-        callback=_gpu_layers,
+        callback=_parse_gpu_layers,
         metavar="N|all|auto",
         default="auto",
         show_default=True,
-        help="Layers to put on a GPU; auto means all where there is one.",
+        help="Number of layers to put on a GPU; auto means all if there is a GPU.",
     ),
-    click.option("--verbose", is_flag=True, help="Show llama.cpp's own log."),
+    click.option("--verbose", is_flag=True, help="Show llama.cpp's log."),
+    advice(GritLiteError, "--verbose shows its log", about="llama.cpp gave no reason"),
 )
 
 model_options = combined(

@@ -1,18 +1,15 @@
-"""Progress bars on stderr, only where a person can see them."""
+"""Progress bars on standard error, shown only on a terminal."""
 
-import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from gritlite.convert import ConversionProgress
+from contextlib import contextmanager
+from typing import Any
 
 
-@contextlib.contextmanager
-def bar(description: str, *, unit: str, total: int | None = None) -> Iterator[Any]:
-    """A tqdm bar that shows rate and time left; silent unless stderr is a terminal.
+@contextmanager
+def progress_bar(description: str, *, unit: str, total: int | None = None) -> Iterator[Any]:
+    """A tqdm bar that shows rate and remaining time.
 
-    `unit` "B" counts bytes (in KiB, MiB, ...), any other counts things.
+    With the unit "B" it counts bytes in KiB, MiB and so on.
     """
     from tqdm import tqdm
 
@@ -22,28 +19,25 @@ def bar(description: str, *, unit: str, total: int | None = None) -> Iterator[An
         unit=unit if unit == "B" else f" {unit}",
         unit_scale=unit == "B",
         unit_divisor=1024,
-        disable=None,  # tqdm's word for: silent unless its file is a terminal
+        disable=None,  # tqdm's value for "only on a terminal"
         dynamic_ncols=True,
         leave=False,
-    ) as shown:
-        yield shown
+    ) as bar:
+        yield bar
 
 
-def show(shown: Any, done: int, total: int) -> None:
-    """Bring a bar, whose total may not have been known before, to `done` of `total`."""
-    shown.total = total
-    shown.update(done - shown.n)
+@contextmanager
+def progress_callback(description: str, *, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A function of `done` and `total` that draws a bar: a progress callback for the library."""
+    with progress_bar(description, unit=unit) as bar:
 
-
-@contextlib.contextmanager
-def conversion_bar() -> Iterator[Callable[["ConversionProgress"], None]]:
-    """A bar over a conversion's bytes that also counts tensors: a callback for `convert`."""
-    with bar("converting", unit="B") as shown:
-
-        def advance(progress: "ConversionProgress") -> None:
-            shown.set_description_str(
-                f"tensor {progress.tensors_done}/{progress.tensors_total}", refresh=False
-            )
-            show(shown, progress.bytes_done, progress.bytes_total)
+        def advance(done: int, total: int) -> None:
+            advance_to(bar, done, total)
 
         yield advance
+
+
+def advance_to(bar: Any, done: int, total: int) -> None:
+    """Move a bar to `done` of `total`, which may not have been known before."""
+    bar.total = total
+    bar.update(done - bar.n)

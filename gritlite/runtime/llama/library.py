@@ -68,7 +68,7 @@ def forget_messages() -> None:
 
 def last_message() -> str:
     """What llama.cpp complained of since `forget_messages`, for an error message."""
-    return "; ".join(_recent) or "llama.cpp gave no reason (see --verbose)"
+    return "; ".join(_recent) or "llama.cpp gave no reason"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
-"""Lines become texts; nothing else about them changes, and errors know their place."""
+"""Lines become texts, otherwise unchanged; errors name the file and line."""
 
 import os
 import threading
 
 import pytest
 
-from gritlite.cli.shared import texts as module
-from gritlite.cli.shared.texts import Texts
+from gritlite.cli.commands import embed_input as module
+from gritlite.cli.commands.embed_input import Texts
 from gritlite.errors import FileError, FormatError, InputError, UsageError
 
 
@@ -90,7 +90,7 @@ def test_a_file_without_line_ends_does_not_fill_the_memory(monkeypatch):
         next(iter(Texts(["/dev/zero"])))
 
 
-def test_what_cannot_be_read_is_said_before_reading(tmp_path, write):
+def test_what_cannot_be_read_is_reported_before_reading(tmp_path, write):
     fine = write(b"fine")
     for name, said in [("nothing", "does not exist"), ("", "is a folder")]:
         with pytest.raises(FileError, match=said):

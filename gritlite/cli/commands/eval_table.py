@@ -1,9 +1,9 @@
-"""The table of `gritlite eval`: a row a measure, printed as tasks finish."""
+"""The table of `gritlite eval`: a row for each measure, printed as tasks finish."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gritlite.cli.shared.tables import printable
+from gritlite.cli.shared.tables import escape_controls
 
 if TYPE_CHECKING:
     from gritlite.eval.report import EvaluationReport
@@ -13,27 +13,27 @@ _MEASURE_WIDTH, _VALUE_WIDTH, _COUNT_WIDTH = 18, 9, 7
 
 
 class ScoreTable:
-    """Aligned lines of scores of the tasks named, beside those of a reference if there is one.
+    """Aligned lines with the scores of the named tasks, compared with a reference if given.
 
-    A reference value is shown where task, measure and count are the same: what
-    was measured on another number of texts is not comparable.
+    A reference value is shown only if task, measure and count are the same: scores
+    from different numbers of texts are not comparable.
     """
 
     def __init__(self, tasks: Sequence[str], reference: "EvaluationReport | None" = None) -> None:
-        self._width = max(len(printable(task)) for task in tasks)
+        self._width = max(len(escape_controls(task)) for task in tasks)
         self._compared = reference is not None
         self._known = {
             (score.task, score.measure, score.count): score.value
             for score in (reference.scores if reference is not None else ())
         }
 
-    def head(self) -> str:
-        """The line above all rows."""
+    def header(self) -> str:
+        """The header line."""
         others = ("reference", "change") if self._compared else ()
         return self._line("task", "measure", ("value", *others), "on", "")
 
     def rows(self, scores: Sequence["Score"]) -> str:
-        """The lines of one task. Measures that share a note show it once."""
+        """The lines of one task. A note that several measures share is shown once."""
         lines, last_note = [], ""
         for score in scores:
             values = [_number(score.value)]
@@ -43,7 +43,9 @@ class ScoreTable:
                 values += [_number(known), _number(change, sign="+")]
             note = score.note if score.note != last_note else ""
             lines.append(
-                self._line(printable(score.task), score.measure, values, f"{score.count:,}", note)
+                self._line(
+                    escape_controls(score.task), score.measure, values, f"{score.count:,}", note
+                )
             )
             last_note = score.note
         return "\n".join(lines)

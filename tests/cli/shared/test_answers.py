@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from gritlite.cli.shared.answers import show, tell_dropped
+from gritlite.cli.shared.answers import print_answer, print_dropped_notice
 
 PIECES = ["red \x1b[31m", "\x9b2J\x7f\r", "tab\t line\n", "end"]
 
@@ -31,14 +31,14 @@ class Screen(io.TextIOWrapper):
 def test_an_answer_cannot_drive_the_terminal(monkeypatch, terminal, shown):
     screen = Screen("utf-8", terminal)
     monkeypatch.setattr(sys, "stdout", screen)
-    show(iter(PIECES))
+    print_answer(iter(PIECES))
     assert screen.shown == shown
 
 
 def test_what_a_screen_cannot_show_is_a_question_mark(monkeypatch):
     screen = Screen("latin-1", True)
     monkeypatch.setattr(sys, "stdout", screen)
-    show(iter(["ä €"]))
+    print_answer(iter(["ä €"]))
     assert screen.shown == "ä ?\n"
 
 
@@ -46,5 +46,5 @@ def test_what_a_screen_cannot_show_is_a_question_mark(monkeypatch):
     ("count", "said"), [(1, "oldest message was"), (4, "oldest 4 messages were")]
 )
 def test_dropped_messages_are_counted(capsys, count, said):
-    tell_dropped(count, 4096)
+    print_dropped_notice(count, 4096)
     assert f"the context of 4,096 tokens is full: the {said} left out" in capsys.readouterr().err

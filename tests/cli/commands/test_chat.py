@@ -14,7 +14,7 @@ GREEDY = ("--temperature", "0", "--max-tokens", "12")
 
 
 def chat(model, *arguments, stdin=""):
-    """Run in this process; errors come through."""
+    """Run in this process; errors are raised in the test."""
     line = ["--model", str(model), "--threads", "1", *map(str, arguments)]
     result = CliRunner().invoke(command, line, input=stdin, standalone_mode=False)
     if result.exception:
@@ -24,7 +24,7 @@ def chat(model, *arguments, stdin=""):
 
 @pytest.fixture
 def answer(tiny_path):
-    """What the library answers to the same."""
+    """The library's answer to the same messages."""
 
     def answer(*contents, **options):
         roles = ("user",) if len(contents) == 1 else ("system", "user")

@@ -1,4 +1,4 @@
-"""What `gritlite inspect` tells of a file."""
+"""`gritlite inspect`: the facts about a file, as a table and as JSON."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_facts_of_a_model(tmp_path):
     assert list(facts.memory_generate) == [128]
 
 
-def test_grit_metadata_is_told(tmp_path):
+def test_grit_metadata_is_reported(tmp_path):
     source = write_model(tmp_path / "m.gguf", BPE)
     grit = EmbedFormat(prompt="<doc>\n", normalize=False)
     path = with_keys(source, tmp_path / "grit.gguf", grit.to_metadata())

@@ -1,6 +1,6 @@
 import pytest
 
-from gritlite.cli.shared.session import Session
+from gritlite.cli.commands.chat_session import Session
 from gritlite.errors import FormatError, UsageError
 
 

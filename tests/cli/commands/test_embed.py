@@ -1,4 +1,4 @@
-"""`gritlite embed` from the command line to the file, with a tiny model."""
+"""`gritlite embed`: vectors of a tiny model in files and on standard output."""
 
 import json
 import os
@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from gritlite.cli.commands import embed_output as module
 from gritlite.cli.commands.embed import command
-from gritlite.cli.shared import vectors as module
-from gritlite.cli.shared.vectors import writing
+from gritlite.cli.commands.embed_output import open_writer
+from gritlite.cli.shared.advice import advised_message
 from gritlite.errors import (
     DeviceError,
     EmptyTextError,
@@ -127,7 +128,7 @@ def test_a_long_text_is_refused_with_its_line_and_length(model, long_text, tmp_p
         embed(model, long_text, "-o", output)
     assert str(caught.value).startswith(f"{long_text}, line 2: 510 tokens with the prompt, ")
     assert "over the limit of 128" in str(caught.value)
-    assert "--truncate or --chunk" in str(caught.value)
+    assert advised_message(caught.value) == f"{caught.value}; pass --truncate or --chunk"
     assert not output.exists()
 
 
@@ -212,7 +213,7 @@ def test_parquet_row_groups_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_ROW_GROUP_BYTES", 4096)
     rows = np.random.default_rng(0).standard_normal((100, 16)).astype(np.float32)
     path = tmp_path / "out.parquet"
-    with writing(path, 16, force=False) as write:
+    with open_writer(path, 16, force=False) as write:
         for start in range(0, 100, 7):
             write(rows[start : start + 7])
     groups = pq.ParquetFile(path).metadata
@@ -267,7 +268,7 @@ def test_an_error_is_one_line(gritlite, tmp_path):
     )
 
 
-def test_a_bad_line_of_a_file_is_told_before_any_text_is_embedded(model, tmp_path, monkeypatch):
+def test_a_bad_line_of_a_file_is_reported_before_any_text_is_embedded(model, tmp_path, monkeypatch):
     passes = []
     monkeypatch.setattr(Embedder, "_run_pass", lambda *_: passes.append(1))
     path = tmp_path / "texts.txt"

@@ -1,4 +1,4 @@
-"""How the command line ends, each way in a process of its own."""
+"""How the command line ends, in child processes."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ class Command:
     def command(what):
         exec(what)
 
-sys.modules["gritlite.cli.act"] = Command
+sys.modules["gritlite.cli.commands.act"] = Command
 main.COMMANDS["act"] = "Act."
 main.main()
 """
@@ -66,7 +66,7 @@ def run(*arguments, **options):
         (
             "raise MemoryError",
             1,
-            "error: out of memory: close other programs, or take a smaller model or context",
+            "error: out of memory: close other programs, or use a smaller model or context",
         ),
         (
             "1 / 0",
@@ -212,7 +212,7 @@ def test_a_reader_that_went_away_is_no_noise(what):
 @pytest.mark.parametrize(
     "arguments", [("act", "print('x')"), ("act", "print('x' * 9999)"), ("-h",)]
 )
-def test_a_full_disk_is_said(arguments):
+def test_a_full_disk_is_reported(arguments):
     with open("/dev/full", "w") as full:
         status, _, err = run(*arguments, stdout=full)
     assert status == 2

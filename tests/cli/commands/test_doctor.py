@@ -1,4 +1,4 @@
-"""`gritlite doctor`: a report that never dies with what it examines."""
+"""`gritlite doctor`: a report even where llama.cpp crashes."""
 
 import json
 import sys
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from gritlite.cli.commands import doctor_diagnostics
 from gritlite.cli.commands.doctor import command
-from gritlite.cli.shared import checkup
 from gritlite.errors import ArchitectureError, FileError, FormatError, LibraryError
 from gritlite.modelfile.header import read_header
 from gritlite.modelfile.memory import embed_memory, generate_memory
@@ -24,7 +24,7 @@ def doctor(*arguments):
 
 @pytest.fixture
 def child(monkeypatch, tmp_path):
-    """Let the probe run another child, in a cache of its own."""
+    """Make the probe run other code in its child process, with an empty cache."""
     monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "cache"))
 
     def use(code):
@@ -57,7 +57,7 @@ def test_the_report_for_people(child):
     assert len(columns) == 1
 
 
-def test_a_crash_with_repacked_weights_is_told_with_its_cure(child):
+def test_a_crash_with_repacked_weights_is_reported_with_its_cure(child):
     child("if sys.argv[1] == 'repack': os.kill(os.getpid(), signal.SIGSEGV)")
     result = doctor()
     assert result.exception is None
@@ -80,7 +80,7 @@ def test_a_build_that_cannot_run_is_a_failure_after_the_report(child):
 def test_what_of_a_model_fits(child, model, monkeypatch):
     header = read_header(model)
     embed, generate = embed_memory(header, 128), generate_memory(header, 128)
-    monkeypatch.setattr(checkup, "available_memory", lambda: generate.total)
+    monkeypatch.setattr(doctor_diagnostics, "available_memory", lambda: generate.total)
     fits = json.loads(doctor(model, "--json").stdout)["fits"]
     assert [(fit["use"], fit["fits"]) for fit in fits] == [
         ("embed, passes of 128 tokens", embed.total <= generate.total),
@@ -90,7 +90,7 @@ def test_what_of_a_model_fits(child, model, monkeypatch):
     assert fits[2]["need"]["weights"] == embed.weights
     assert fits[2]["need"]["kv_cache"] == embed.kv_cache + generate.kv_cache
     assert "does not fit" in doctor(model).stdout
-    monkeypatch.setattr(checkup, "available_memory", lambda: None)
+    monkeypatch.setattr(doctor_diagnostics, "available_memory", lambda: None)
     assert "available memory unknown" in doctor(model).stdout
 
 
@@ -116,13 +116,13 @@ def test_a_model_that_cannot_be_read(child, tmp_path, content, kind):
 
 
 def test_a_missing_extra_names_its_cure(child, monkeypatch):
-    monkeypatch.setattr(checkup, "EXTRAS", {"parquet": "no-such-package"})
+    monkeypatch.setattr(doctor_diagnostics, "EXTRAS", {"parquet": "no-such-package"})
     assert 'missing: pip install "gritlite[parquet]"' in doctor().stdout
 
 
 def test_the_extras_are_those_of_the_package():
-    project = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text())
+    project = tomllib.loads(Path(__file__).parents[3].joinpath("pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    assert set(extras) == set(checkup.EXTRAS)
-    for extra, package in checkup.EXTRAS.items():
+    assert set(extras) == set(doctor_diagnostics.EXTRAS)
+    for extra, package in doctor_diagnostics.EXTRAS.items():
         assert any(each.startswith(package) for each in extras[extra])

@@ -1,4 +1,4 @@
-"""The command `gritlite convert`, in a process of its own."""
+"""The command `gritlite convert`, in a child process."""
 
 import resource
 import signal
@@ -23,7 +23,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def large_checkpoint(tmp_path_factory):
-    """Large enough to be caught in the middle: some tenths of a second of q2_k."""
+    """Large enough to interrupt: its conversion to q2_k takes some tenths of a second."""
     folder = tmp_path_factory.mktemp("large") / "model"
     return make_checkpoint(folder, hidden=512, feed_forward=2048, layers=8)
 
@@ -48,14 +48,14 @@ def test_a_summary_on_one_line(checkpoint, tmp_path):
     assert out == f"{output}: {tensors} tensors, {size:.1f} MiB, bf16\n"
 
 
-def test_fallbacks_are_told(checkpoint, tmp_path):
+def test_fallbacks_are_reported(checkpoint, tmp_path):
     status, _, err = run(checkpoint, "-o", tmp_path / "model.gguf", "--type", "q4_k_m")
     assert status == 0
     assert "blk.0.attn_q.weight" in err  # its rows of 64 hold no block of 256
     assert all(part.startswith("gritlite: ") for part in err.splitlines())
 
 
-def test_rounding_twice_is_told(checkpoint, tmp_path):
+def test_rounding_twice_is_reported(checkpoint, tmp_path):
     for source, output, type in (
         (checkpoint, "floats.gguf", "f16"),
         (tmp_path / "floats.gguf", "once.gguf", "q8_0"),
@@ -67,6 +67,7 @@ def test_rounding_twice_is_told(checkpoint, tmp_path):
     status, out, err = run(*twice)
     assert (status, out) == (2, "")
     assert "once.gguf is quantized already: 15 of its tensors would be rounded twice" in err
+    assert err.endswith("; pass --requantize to allow it\n")
     assert not (tmp_path / "twice.gguf").exists()
     status, out, err = run(*twice, "--requantize")
     assert status == 0
@@ -104,7 +105,8 @@ def test_an_output_that_exists_is_kept(checkpoint, tmp_path):
     status, out, err = run(checkpoint, "-o", output, "--type", "f16")
     assert (status, out) == (2, "")
     assert err == (
-        f"gritlite: error: {output} exists: pass --force to replace it, or name another file\n"
+        f"gritlite: error: {output} exists already; "
+        "pass --force to replace it, or name another output\n"
     )
     assert output.read_bytes() == b"mine"
     assert run(checkpoint, "-o", output, "--type", "f16", "--force")[0] == 0
@@ -163,7 +165,7 @@ def test_a_killed_conversion_leaves_the_old_file(large_checkpoint, tmp_path, num
 
 
 def wait_until_writing(pid, folder):
-    """Until the process has an unnamed file open in the folder, with some bytes in it."""
+    """Wait until the process has written to an unnamed file in the folder."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         for link in Path(f"/proc/{pid}/fd").iterdir():

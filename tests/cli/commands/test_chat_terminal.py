@@ -1,4 +1,4 @@
-"""A chat at a real (pseudo) terminal: commands, Ctrl-C, several turns."""
+"""A chat at a pseudo-terminal: commands, Ctrl-C, several turns."""
 
 import fcntl
 import json
@@ -24,7 +24,7 @@ LIMIT = 60  # seconds
 
 
 class Screen:
-    """A child process with a terminal of its own, as pexpect would drive it."""
+    """A child process with its own terminal, driven as by pexpect."""
 
     def __init__(self, *arguments):
         parent, child = pty.openpty()
@@ -52,7 +52,7 @@ class Screen:
         os.write(self._parent, text.encode())
 
     def read_to(self, text):
-        """What appears up to `text`."""
+        """The output up to `text`."""
         end = time.monotonic() + LIMIT
         while text not in self._unread:
             ready = select.select([self._parent], [], [], max(0, end - time.monotonic()))[0]
@@ -66,7 +66,7 @@ class Screen:
         return before
 
     def do(self, line):
-        """Type a line, as a person does a moment after the prompt; what appears until the next."""
+        """Type a line a moment after the prompt; the output up to the next prompt."""
         time.sleep(0.3)
         self.type(line + "\n")
         self.read_to(line + "\n")
@@ -84,7 +84,7 @@ def start(tiny_path):
 
     def start(*arguments):
         screens.append(Screen("--model", tiny_path, *arguments))
-        assert "/help shows the commands" in screens[-1].read_to(PROMPT)
+        assert "/help lists the commands" in screens[-1].read_to(PROMPT)
         return screens[-1]
 
     yield start
@@ -117,17 +117,17 @@ def test_a_session(start, tmp_path):
         words = re.findall(r"[a-zA-Z]{2,}", message["content"])
         assert all(word in shown for word in words)
 
-    assert "exists: /save! replaces it" in screen.do(f"/save {file}")
+    assert "exists already: /save! replaces it" in screen.do(f"/save {file}")
     assert "/system TEXT" in screen.do("/help")
     assert "Be brief" in screen.do("/system")
     screen.do("/system Be long")
-    assert "there is no command /sytem: /help shows them" in screen.do("/sytem Oh")
+    assert "there is no command /sytem: /help lists them" in screen.do("/sytem Oh")
     screen.do("/reset")
-    assert "1 messages are in" in screen.do(f"/save! {file}")
+    assert "1 messages written to" in screen.do(f"/save! {file}")
     assert saved(file) == [{"role": "system", "content": "Be long"}]
 
     file.write_text(json.dumps(messages))
-    assert "5 messages are here" in screen.do(f"/load {file}")
+    assert "5 messages loaded from" in screen.do(f"/load {file}")
     again = tmp_path / "again.json"
     screen.do(f"/save {again}")
     assert saved(again) == messages
@@ -161,7 +161,7 @@ def test_errors_end_a_line_and_not_the_session(start, tmp_path):
     screen.do("Hi")
     assert "message 1 has the role 'boss'" in screen.do(f"/load {bad}")
     assert "cannot read" in screen.do(f"/load {tmp_path / 'nothing.json'}")
-    assert "name a file behind the command" in screen.do("/save")
+    assert "name a file after the command" in screen.do("/save")
     assert "does not exist" in screen.do(f"/save {tmp_path / 'no' / 'x.json'}")
     screen.type("word " * 70 + "\n")
     assert "the context holds 64" in screen.read_to("\n" + PROMPT)

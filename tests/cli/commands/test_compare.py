@@ -1,4 +1,4 @@
-"""`gritlite compare` in a process of its own."""
+"""`gritlite compare` in a child process."""
 
 import json
 import subprocess

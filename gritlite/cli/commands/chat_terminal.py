@@ -1,6 +1,6 @@
-"""The terminal of `gritlite chat`: lines and commands in, answers and notices out.
+"""A session of `gritlite chat` at the terminal: the user's lines and commands, answers, notices.
 
-What is said is kept by `session`; what an answer is, by the runtime.
+The messages are kept by `chat_session`; answers come from `chat_respondents`.
 """
 
 import contextlib
@@ -10,35 +10,32 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gritlite.cli.shared.answers import (
-    interrupt_cancels,
-    say_how_it_ended,
-    show,
-    tell,
-    tell_dropped,
-)
-from gritlite.cli.shared.console import system_message
-from gritlite.cli.shared.respondents import Respondent
-from gritlite.cli.shared.session import Session
-from gritlite.cli.shared.text_input import read_text
+from gritlite.cli.commands.chat_respondents import Respondent
+from gritlite.cli.commands.chat_session import Session
+from gritlite.cli.shared.advice import advised_message
+from gritlite.cli.shared.answers import print_answer, print_cut_notice, print_dropped_notice
+from gritlite.cli.shared.console import describe_os_error
+from gritlite.cli.shared.interrupts import cancel_on_interrupt
+from gritlite.cli.shared.notices import print_notice
 from gritlite.errors import GritLiteError, OutputExistsError, UsageError
 from gritlite.system.files import replacing
+from gritlite.system.textfiles import read_text
 
 if TYPE_CHECKING:
     from gritlite.runtime.model import GritLM
 
 HELP = """\
-/system TEXT   set the system message; without TEXT show it
-/reset         forget the messages, keep the system message
-/save FILE     write the messages as JSON; /save! replaces a file
-/load FILE     take the messages of such a file
-/help          show this
-/quit          end, as Ctrl-D does
-Ctrl-C stops an answer. A space before a / makes it a message."""
+/system TEXT   set the system message; without TEXT, show it
+/reset         remove all messages but the system message
+/save FILE     write the messages as JSON; /save! replaces an existing file
+/load FILE     replace the messages with those of such a file
+/help          show this help
+/quit          end the chat, as Ctrl-D does
+Ctrl-C stops an answer. To begin a message with /, type a space before it."""
 
 
 class Terminal:
-    """A chat between a person at a terminal and a respondent; `model` is the respondent's."""
+    """A chat between a user at a terminal and a respondent that runs `model`."""
 
     def __init__(self, model: "GritLM", session: Session, respondent: Respondent) -> None:
         self._model = model
@@ -57,36 +54,36 @@ class Terminal:
         }
 
     def run(self) -> None:
-        """Read lines until the end. An error ends one line's work, never the session."""
+        """Read and answer lines until the end. An error never ends the session."""
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 - gives input() editing and history
-        tell(f"{self._model.path.name}; /help shows the commands")
+        print_notice(f"{self._model.path.name}; /help lists the commands")
         while self._running:
             try:
-                self._obey(input("> "))
+                self._handle(input("> "))
             except EOFError:
                 click.echo()
                 return
             except KeyboardInterrupt:
                 click.echo()
-                tell("/quit or Ctrl-D ends the chat")
+                print_notice("/quit or Ctrl-D ends the chat")
             except UnicodeDecodeError:
-                tell("error: that line was not valid UTF-8")
+                print_notice("error: that line was not valid UTF-8")
             except GritLiteError as error:
-                tell(f"error: {' '.join(str(error).split())}")
+                print_notice(f"error: {' '.join(advised_message(error).split())}")
             except BrokenPipeError:
                 raise
             except OSError as error:
-                tell(f"error: {system_message(error)}")
+                print_notice(f"error: {describe_os_error(error)}")
 
-    def _obey(self, line: str) -> None:
+    def _handle(self, line: str) -> None:
         if not line.startswith("/"):
             if line.strip():
                 self._ask(line)
             return
         name, _, argument = line.partition(" ")
         if name not in self._commands:
-            raise UsageError(f"there is no command {name}: /help shows them")
+            raise UsageError(f"there is no command {name}: /help lists them")
         self._commands[name](argument.strip())
 
     def _ask(self, text: str) -> None:
@@ -94,8 +91,8 @@ class Terminal:
         session.ask(text)
         answered = False
         try:
-            with self._respondent.answer(session.messages) as answer, interrupt_cancels(answer):
-                show(answer)
+            with self._respondent.answer(session.messages) as answer, cancel_on_interrupt(answer):
+                print_answer(answer)
             stopped = answer.finish_reason == "cancelled"
             answered = bool(answer.text) or not stopped
         finally:
@@ -106,17 +103,21 @@ class Terminal:
             if sources := self._respondent.sources():
                 click.echo(sources)
         if stopped:
-            tell("stopped" if answered else "stopped before it began: the question is taken back")
+            print_notice(
+                "stopped"
+                if answered
+                else "stopped before the answer began: the question is removed"
+            )
         if answer.dropped > self._dropped:
-            tell_dropped(answer.dropped, self._model.context_length)
+            print_dropped_notice(answer.dropped, self._model.context_length)
         self._dropped = answer.dropped
-        say_how_it_ended(answer, self._model.context_length)
+        print_cut_notice(answer, self._model.context_length)
 
     def _system(self, text: str) -> None:
         if text:
             self._session.system = text
         else:
-            tell(self._session.system or "there is no system message")
+            print_notice(self._session.system or "there is no system message")
 
     def _reset(self, _: str) -> None:
         self._session.reset()
@@ -128,8 +129,8 @@ class Terminal:
             with replacing(path, force=force) as file:
                 file.write(self._session.to_json().encode())
         except OutputExistsError as error:
-            raise UsageError(f"{path} exists: /save! replaces it") from error
-        tell(f"{len(self._session.messages)} messages are in {path}")
+            raise UsageError(f"{path} exists already: /save! replaces it") from error
+        print_notice(f"{len(self._session.messages)} messages written to {path}")
 
     def _replace(self, name: str) -> None:
         self._save(name, force=True)
@@ -142,7 +143,7 @@ class Terminal:
         except GritLiteError as error:
             raise type(error)(f"{path}: {error}") from error
         self._dropped = 0
-        tell(f"{len(self._session.messages)} messages are here from {path}")
+        print_notice(f"{len(self._session.messages)} messages loaded from {path}")
 
     def _quit(self, _: str) -> None:
         self._running = False
@@ -150,7 +151,7 @@ class Terminal:
 
 def _path(name: str) -> Path:
     if not name:
-        raise UsageError("name a file behind the command")
+        raise UsageError("name a file after the command")
     try:
         return Path(name).expanduser()
     except RuntimeError as error:

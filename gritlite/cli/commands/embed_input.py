@@ -1,9 +1,8 @@
-"""The texts of files and of standard input, one a line, read as they are asked for.
+"""The texts in files and standard input, one for each line, read lazily.
 
-A line is one text, without its line ending and nothing else taken away. In
-JSON Lines the text is a field of the line's object. No line is ever skipped, so
-the number of a text alone says in which file and line it stands. The module
-does not know what becomes of a text.
+A text is a line without its line ending, and otherwise unchanged. In JSON Lines the
+text is a field of the line's object. No line is ever skipped, so the number of a text
+gives its file and line. The module does not know what the texts are used for.
 """
 
 import json
@@ -20,21 +19,22 @@ from gritlite.system.textfiles import JSON_LINES
 
 STANDARD_INPUT = "-"
 DEFAULT_FIELD = "text"
-_LONGEST_LINE = 64 * 2**20  # bytes; a file without line ends must not fill the memory
+_LONGEST_LINE = 64 * 2**20  # bytes; a file without line endings must not fill the memory
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Texts:
     """An iterator over the texts of `files`, in order; `-` is standard input.
 
-    With `field`, every file holds JSON Lines and `field` of each object is the
-    text; without, files named *.jsonl or *.ndjson do, with the field "text".
-    `bytes_read` grows with the reading; `bytes_total` is None where a file's
-    size is not known.
+    With `field`, every file is read as JSON Lines, and the text is that field of each
+    object. Without it, only files named *.jsonl or *.ndjson are, and the field is
+    "text". `bytes_read` counts the bytes read so far; `bytes_total` is None if a file's
+    size is unknown.
 
-    Raises FileError at once for a file that is missing or unreadable. Reading
-    raises FormatError for bytes that are not UTF-8 or a line that is not JSON,
-    and InputError for an object without a text, with the file and the line.
+    Raises UsageError if standard input is named twice, and FileError for a file that is
+    missing or unreadable. Iterating raises FormatError for bytes that are not UTF-8 or
+    a line that is not JSON, and InputError for an object without a text; both name the
+    file and line.
     """
 
     def __init__(self, files: Sequence[str], field: str | None = None) -> None:
@@ -44,7 +44,7 @@ class Texts:
         self.bytes_total = _total_size(files)
         self._files = files
         self._field = field
-        self._starts: list[int] = []  # number of the first text of each file begun
+        self._starts: list[int] = []  # number of the first text in each file opened so far
 
     def __iter__(self) -> Iterator[str]:
         count = 0
@@ -68,9 +68,9 @@ class Texts:
         self._starts.clear()
 
     def place(self, index: int) -> str:
-        """The file and line of the text number `index`, counted from 0."""
+        """The file and line of a text; `index` counts from 0."""
         file = bisect_right(self._starts, index) - 1
-        return f"{_spoken(self._files[file])}, line {index - self._starts[file] + 1}"
+        return f"{_display_name(self._files[file])}, line {index - self._starts[file] + 1}"
 
     def _lines(self, name: str) -> Iterator[bytes]:
         with _open(name) as file:
@@ -132,13 +132,13 @@ def _total_size(files: Sequence[str]) -> int | None:
 
 
 def _size(name: str) -> int | None:
-    """Bytes of a regular file, None for a pipe; FileError for what cannot be read."""
+    """Bytes of a regular file, None for a pipe. Raises FileError for what cannot be read."""
     if name == STANDARD_INPUT:
         status = os.fstat(sys.stdin.fileno())
     else:
         path = Path(name)
         if path.is_dir():
-            raise FileError(f"{name} is a folder: name files of texts")
+            raise FileError(f"{name} is a folder: name text files")
         if not path.exists():
             raise FileError(f"{name} does not exist")
         if not os.access(path, os.R_OK):
@@ -147,5 +147,5 @@ def _size(name: str) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-def _spoken(name: str) -> str:
+def _display_name(name: str) -> str:
     return "standard input" if name == STANDARD_INPUT else name

@@ -1,6 +1,6 @@
-"""What `gritlite doctor` finds out about this machine, its llama.cpp build and a model.
+"""What `gritlite doctor` reports on this machine, its llama.cpp build and a model.
 
-llama.cpp is loaded into this process only after a child process has survived it.
+llama.cpp is loaded into this process only after it has run in a child process.
 """
 
 import os
@@ -59,7 +59,7 @@ _INSTRUCTION_SETS = (
 
 @dataclass(frozen=True)
 class Machine:
-    """The processor and the memory; bytes are None where the system does not say."""
+    """The processor and the memory; `memory_available` is None where the system does not say."""
 
     processor: str
     instruction_sets: tuple[str, ...]
@@ -70,10 +70,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Library:
-    """llama.cpp: what the build can do and how the safety probe went.
+    """What the llama.cpp build can do, and how the safety probe went.
 
-    `runs` is whether it can run at all, `repack` whether with its fastest
-    kernels; `problem` says what went wrong, or is empty.
+    `runs` is whether it can run at all, `repack` whether it can use its fastest
+    kernels; `problem` says what went wrong, and is empty if nothing did.
     """
 
     version: str | None
@@ -86,7 +86,7 @@ class Library:
 
 @dataclass(frozen=True)
 class Fit:
-    """A way to use a model: the memory it needs, and whether there is so much."""
+    """A use of a model, the memory it needs, and whether that is available (None: unknown)."""
 
     use: str
     need: MemoryNeed
@@ -94,8 +94,8 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Checkup:
-    """Everything; `extras` maps an extra to its package's version, None if it is missing."""
+class Diagnostics:
+    """The whole report. `extras` maps an extra to its package's version, None if it is missing."""
 
     machine: Machine
     library: Library
@@ -105,10 +105,10 @@ class Checkup:
     fits: tuple[Fit, ...]
 
 
-def examine(model: GGUFFile | None) -> Checkup:
-    """Look at everything. What is broken is reported, not raised."""
+def diagnose(model: GGUFFile | None) -> Diagnostics:
+    """Examine the machine, llama.cpp and the model. Problems are reported, not raised."""
     machine = _machine()
-    return Checkup(
+    return Diagnostics(
         machine=machine,
         library=_library(),
         cache_folder=cache.root(),
@@ -131,7 +131,7 @@ def _machine() -> Machine:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """The first processor of Linux's /proc/cpuinfo; empty elsewhere."""
+    """The first processor of /proc/cpuinfo on Linux; empty elsewhere."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

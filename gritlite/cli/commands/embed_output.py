@@ -1,6 +1,6 @@
-"""Vectors on their way out: into .npy, .jsonl or .parquet, or as JSON Lines to standard output.
+"""Writing vectors to .npy, .jsonl and .parquet files, or as JSON Lines to standard output.
 
-Rows are written as they come; nothing but a Parquet row group is held.
+Rows are written as they arrive; only a Parquet row group is kept in memory.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ _ROW_GROUP_BYTES = 16 * 2**20
 
 
 def check_destination(path: Path | None, *, force: bool) -> None:
-    """Fail before the work if `path` cannot become an output; None is standard output.
+    """Fail early if vectors cannot be written to `path`; None is standard output.
 
-    Raises UsageError for a suffix without a format, MissingExtraError for a
-    format without its package, and what `check_output` raises.
+    Raises UsageError for an unknown suffix, MissingExtraError for a format whose
+    package is missing, and what `check_output` raises.
     """
     if path is None:
         return
@@ -40,10 +40,11 @@ def check_destination(path: Path | None, *, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def writing(path: Path | None, dimension: int, *, force: bool) -> "Iterator[Write]":
-    """Give a function that writes float32 [k, dimension], any number of times.
+def open_writer(path: Path | None, dimension: int, *, force: bool) -> "Iterator[Write]":
+    """A function that writes float32 [k, dimension] and can be called repeatedly.
 
-    The file appears when the block ends without an exception. Raises as `replacing`.
+    The file appears when the block ends without an exception. Raises what `replacing`
+    raises.
     """
     if path is None:
         with _jsonl(sys.stdout.buffer, dimension) as write:
@@ -55,7 +56,7 @@ def writing(path: Path | None, dimension: int, *, force: bool) -> "Iterator[Writ
 
 @contextlib.contextmanager
 def _npy(file: BinaryIO, dimension: int) -> "Iterator[Write]":
-    """NumPy's format, whose header has room for a row count that is known in the end."""
+    """NumPy's format. The header is written again when the number of rows is known."""
     from numpy.lib import format as npy
 
     rows = 0
@@ -77,7 +78,7 @@ def _npy(file: BinaryIO, dimension: int) -> "Iterator[Write]":
 
 @contextlib.contextmanager
 def _jsonl(file: BinaryIO, dimension: int) -> "Iterator[Write]":  # noqa: ARG001
-    """One object a line; nine digits are enough to give every float32 back."""
+    """One object for each line; nine digits restore every float32 exactly."""
 
     def write(vectors: "NDArray[np.float32]") -> None:
         for vector in vectors.tolist():
@@ -90,7 +91,7 @@ def _jsonl(file: BinaryIO, dimension: int) -> "Iterator[Write]":  # noqa: ARG001
 
 @contextlib.contextmanager
 def _parquet(file: BinaryIO, dimension: int) -> "Iterator[Write]":
-    """One column of fixed-size lists, in row groups of bounded size."""
+    """One column of fixed-size lists, in row groups of limited size."""
     _import_pyarrow()
     import numpy as np
     import pyarrow as pa

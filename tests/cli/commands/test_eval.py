@@ -1,4 +1,4 @@
-"""`gritlite eval` from the command line to the table and the report, with a tiny model."""
+"""`gritlite eval`: the table and the report for a tiny model."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import pytest
 
 from gritlite.cli.commands.eval import command
 from gritlite.cli.commands.eval_rag import command as rag
-from gritlite.cli.shared.scores import ScoreTable
+from gritlite.cli.commands.eval_table import ScoreTable
 from gritlite.errors import FormatError, InputTooLongError, OutputExistsError, UsageError
 from gritlite.eval import clustering
 from gritlite.eval.encoder import GritEncoder
@@ -102,7 +102,7 @@ def test_a_report_beside_itself_shows_no_change(tiny_path, sets):
     assert re.search(r"(-?\d\.\d{4}) +\1 +\+0\.0000 +3$", row)
 
 
-def test_wrong_calls_are_told_before_the_model_is_loaded(sets):
+def test_wrong_calls_are_reported_before_the_model_is_loaded(sets):
     none = sets / "no model.gguf"
     with pytest.raises(click.UsageError, match="no test set"):
         run(none)
@@ -131,14 +131,14 @@ def test_the_table_compares_only_what_is_comparable():
         Score("sts a", "Spearman", 0.25, 10, "a note"),
         Score("sts b", "Spearman", 0.25, 9, "a note"),
     ]
-    assert table.head().split() == ["task", "measure", "value", "reference", "change", "on"]
+    assert table.header().split() == ["task", "measure", "value", "reference", "change", "on"]
     first, second = table.rows(scores).splitlines()
     assert first.split() == [
         *("sts", "a", "Spearman", "0.2500", "0.5000", "-0.2500", "10"),
         *("a", "note"),
     ]
     assert second.split() == ["sts", "b", "Spearman", "0.2500", "-", "-", "9"]
-    assert len(table.head()) == len(second)
+    assert len(table.header()) == len(second)
 
 
 def test_names_do_not_drive_the_terminal():
@@ -172,5 +172,5 @@ def test_the_table_of_layouts(tiny_path, sets):
 
 
 def test_options_before_rag_are_refused(sets):
-    with pytest.raises(click.UsageError, match="put options behind rag"):
+    with pytest.raises(click.UsageError, match="put options after rag"):
         invoke(command, sets / "model.gguf", "rag", sets / "squad.json")

@@ -1,4 +1,4 @@
-"""`gritlite calibrate` and what `gritlite quantize` makes of it, in processes of their own."""
+"""`gritlite calibrate`, and `gritlite quantize` with its result, in child processes."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def run(*arguments):
 
 
 def when_read(fifo, process):
-    """A pipe for writing, as soon as the process reads it."""
+    """The pipe, opened for writing when the process starts to read it."""
     while process.poll() is None:
         try:
             descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
@@ -55,14 +55,14 @@ def test_from_a_model_to_a_smaller_one(model, text, tmp_path):
     status, out, err = run("calibrate", model, "-o", matrix, "--texts", text, "--threads", 1)
     assert (status, err) == (0, "")
     assert out.startswith(f"{matrix}: 14 tensors, ")
-    assert out.endswith(" read\n")
+    assert out.endswith(" in generate mode\n")
     status, out, err = run("quantize", model, small, "--type", "q4_0", "--imatrix", matrix)
     assert status == 0, err
     assert read_header(small).metadata["quantize.imatrix.file"] == "matrix.gguf"
     status, out, err = run("quantize", small, tmp_path / "b.gguf", "--type", "q8_0")
     assert (status, out) == (2, "")
     assert "is quantized already" in err
-    assert "--requantize" in err
+    assert err.endswith("; pass --requantize to allow it\n")
     assert run("quantize", small, tmp_path / "b.gguf", "--type", "q8_0", "--requantize")[0] == 0
 
 
@@ -84,9 +84,9 @@ def test_a_file_of_a_given_size(text, tmp_path):
     ("arguments", "said"),
     [
         ([], "auto needs --max-size or --max-loss"),
-        (["--max-size", "large"], "'large' is no size: write 4.0GiB, 700MB or bytes"),
+        (["--max-size", "large"], "'large' is not a size: write 4.0GiB, 700MB or bytes"),
         (["--max-size", "1000"], "1,000 bytes cannot be reached"),
-        (["--max-size", "9" * 400], "is more than any file has"),
+        (["--max-size", "9" * 400], "is larger than any file can be"),
         (["--max-loss", "0"], "0.0 is not in the range x>0"),
         (["--max-loss", "nan"], "--max-loss is nan: expected a number"),
         (["--max-size", "1MB", "--requantize"], "--requantize: the type auto takes f32, f16 or"),
@@ -151,11 +151,11 @@ def test_a_run_that_is_stopped(number, model, tmp_path):
         assert names == ["long.txt"]
         return
     assert process.returncode == 130
-    assert "stopped; go on with --resume" in err
+    assert "stopped: continue with --resume" in err
     assert names == ["long.txt", "m.gguf.checkpoint"]
     status, _, err = run("calibrate", model, "-o", output, "--texts", text)
     assert status == 2
-    assert "pass --resume to go on with it, or --force to begin anew" in err
+    assert "pass --resume to continue it, or --force to start again" in err
     command = [*command, "--resume"]
     assert subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["long.txt", "m.gguf"]

@@ -1,4 +1,4 @@
-"""What a chat session remembers: its messages, and how they are written to files.
+"""The messages of a chat session, in memory and as JSON.
 
 The module does not know terminals, commands or models.
 """
@@ -21,7 +21,7 @@ class Session:
 
     @property
     def system(self) -> str:
-        """The system message, or an empty text."""
+        """The system message; an empty text if there is none."""
         return self.messages[0]["content"] if self._begins_with_system() else ""
 
     @system.setter
@@ -35,19 +35,19 @@ class Session:
         return bool(self.messages) and self.messages[0]["role"] == "system"
 
     def ask(self, text: str) -> None:
-        """Add what the user says."""
+        """Add the user's message."""
         self.messages.append({"role": "user", "content": text})
 
     def answer(self, text: str) -> None:
-        """Add what the model answered."""
+        """Add the model's answer."""
         self.messages.append({"role": "assistant", "content": text})
 
     def withdraw(self) -> None:
-        """Take the last message back, for which there is no answer."""
+        """Remove the last message, which got no answer."""
         self.messages.pop()
 
     def reset(self) -> None:
-        """Forget everything but the system message."""
+        """Remove all messages but the system message."""
         self.messages = [{"role": "system", "content": self.system}] if self.system else []
 
     def to_json(self) -> str:
@@ -55,10 +55,10 @@ class Session:
         return json.dumps(self.messages, ensure_ascii=False, indent=2) + "\n"
 
     def load_json(self, text: str) -> None:
-        """Put the messages of a JSON array in the place of the session's own.
+        """Replace the messages with those of a JSON array.
 
-        Raises FormatError for what is no array of messages and UsageError for a
-        message that is wrong; the session's own messages then stay.
+        Raises FormatError if the text is not such an array and UsageError for an
+        invalid message; the session then keeps the messages that it has.
         """
         try:
             found = json.loads(text)
@@ -72,7 +72,7 @@ class Session:
 
 
 def _check(messages: Sequence[dict[str, Any]]) -> None:
-    # the runtime's rule; by the time a file is loaded the runtime is too
+    # the runtime's rule: imported late, when the runtime has been loaded anyway
     from gritlite.runtime.template import check_messages
 
     check_messages(messages)

@@ -1,0 +1,61 @@
+"""What answers in `gritlite chat`: a model alone, or a model with a store."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from gritlite.cli.commands.chat_session import Messages
+from gritlite.cli.shared.answers import AnswerStream
+from gritlite.cli.shared.passages import reference_list
+
+if TYPE_CHECKING:
+    from gritlite.rag.answer import StoreAnswer
+    from gritlite.rag.store import Store
+    from gritlite.runtime.answer import Answer
+    from gritlite.runtime.model import GritLM
+
+
+class Respondent(Protocol):
+    """Answers the messages of a chat."""
+
+    def answer(self, messages: Messages) -> AnswerStream:
+        """Start the answer to the last message."""
+
+    def sources(self) -> str:
+        """Lines that list the sources of the last answer; may be empty."""
+
+
+class ModelRespondent:
+    """A model that answers from what it learned in training."""
+
+    def __init__(self, model: "GritLM", options: Mapping[str, Any]) -> None:
+        self._model = model
+        self._options = options
+
+    def answer(self, messages: Messages) -> "Answer":
+        """Start the answer to the last message."""
+        return self._model.chat(messages, stream=True, **self._options)
+
+    def sources(self) -> str:
+        """An empty text: the model has no sources."""
+        return ""
+
+
+class StoreRespondent:
+    """A model that answers from the passages of a store that match the last message."""
+
+    def __init__(self, store: "Store", options: Mapping[str, Any]) -> None:
+        self._store = store
+        self._options = options
+        self._answer: StoreAnswer | None = None
+
+    def answer(self, messages: Messages) -> "StoreAnswer":
+        """Start the answer to the last message; the earlier ones are the chat's history."""
+        *history, last = messages
+        self._answer = self._store.ask(
+            last["content"], history=history, stream=True, **self._options
+        )
+        return self._answer
+
+    def sources(self) -> str:
+        """The passages of the last answer."""
+        return reference_list(self._answer.passages) if self._answer is not None else ""

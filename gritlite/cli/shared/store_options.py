@@ -1,0 +1,54 @@
+"""Options of the commands that read a store."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gritlite.cli.shared.options import combined
+
+store_option: Callable[[Any], Any] = click.option(
+    "--store",
+    "store_path",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The store's file.",
+)
+
+
+def search_options(count: int) -> Callable[[Any], Any]:
+    """How passages are searched; `count` of them by default."""
+    return combined(
+        click.option(
+            "-k",
+            "count",
+            type=click.IntRange(min=1),
+            default=count,
+            show_default=True,
+            help="Number of passages.",
+        ),
+        click.option(
+            "--by",
+            "mode",
+            type=click.Choice(("hybrid", "vectors", "words")),
+            default="hybrid",
+            show_default=True,
+            help="Search by meaning, by the question's words, or by both.",
+        ),
+        click.option(
+            "--rerank",
+            type=click.IntRange(min=0),
+            default=0,
+            metavar="N",
+            help="Reorder the best N passages by how likely the model finds the question after "
+            "each of them.",
+        ),
+        click.option(
+            "--instruction",
+            default="",
+            metavar="WORDS",
+            help="What the question is embedded for.",
+        ),
+    )

@@ -1,0 +1,56 @@
+"""`gritlite index`: a store from folders."""
+
+import pytest
+
+from gritlite.cli.commands.index import describe
+from gritlite.errors import FileError, UsageError
+from gritlite.rag.indexing import Pending
+from gritlite.rag.store import Plan
+from tests.cli.in_process import index
+
+
+def test_the_summary_goes_to_standard_output_and_the_rest_to_the_other(tiny_path, folder):
+    (folder / "photo.jpg").write_bytes(b"x")
+    (folder / "empty.txt").write_text("")
+    first = index(tiny_path, "notes", "--store", "a.grit")
+    assert first.stdout == "a.grit: 4 added\n"
+    assert "no text in" in first.stderr
+    assert "files of other kinds were left out: 1 of .jpg" in first.stderr
+    assert "embedding 4 chunks of " in first.stderr
+    (folder / "boats.txt").unlink()
+    (folder / "inn.md").write_text("# The inn\n\nSold.\n")
+    again = index(tiny_path, "notes", "--store", "a.grit")
+    assert again.stdout == "a.grit: 1 changed, 2 unchanged, 1 removed\n"
+    assert "embedding 1 chunks" in again.stderr
+    assert "embedding" not in index(tiny_path, "notes", "--store", "a.grit").stderr
+
+
+def test_a_damaged_file_is_reported_and_the_exit_code_says_so(gritlite, folder, tmp_path):
+    (folder / "a.pdf").write_bytes(b"%PDF broken")
+    status, out, err = gritlite("index", folder, "--store", tmp_path / "a.grit")
+    assert status == 2
+    assert "3 added, 1 not read" in out
+    assert f"not read: {folder / 'a.pdf'} is damaged" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "problem"),
+    [
+        (("none", "--store", "a.grit"), FileError, "none does not exist"),
+        (("notes", "--store", "none/a.grit"), FileError, "the folder none does not exist"),
+        (("notes", "--store", "a.grit", "--chunk-tokens", 4), UsageError, "expected 32 to"),
+    ],
+)
+def test_calls_that_cannot_be_right(tiny_path, folder, arguments, error, problem):
+    with pytest.raises(error, match=problem):
+        index(tiny_path, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "time"), [(0.2, "1 s"), (59, "59 s"), (61, "1 min"), (7300, "2 h 1 min")]
+)
+def test_times_are_reported_in_their_unit(seconds, time):
+    assert describe(Plan(Pending(5, 1000), seconds, 0)) == (
+        f"embedding 5 chunks of 1,000 tokens: about {time}"
+    )
