@@ -1,7 +1,8 @@
 """gritlite: one quantized GritLM file that embeds text and generates it.
 
-The names below are imported when they are first used, so that `import gritlite`
-costs next to nothing.
+The names below are the public ones (docs/api.md), with those of `gritlite.rag`. Each is
+imported when it is first used, so `import gritlite` costs next to nothing. Opening a
+`Store` needs the extra `rag`; without it MissingExtraError says so.
 """
 
 import importlib
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from gritlite.prompt import instruction
+    from gritlite.rag.store import Store
     from gritlite.runtime.model import GritLM
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "OutOfMemoryError",
     "OutputExistsError",
     "RequantizationError",
+    "Store",
     "TokenizerError",
     "TruncationWarning",
     "UsageError",
@@ -61,11 +64,15 @@ __all__ = [
     "instruction",
 ]
 
-_HOMES = {"GritLM": "gritlite.runtime.model", "instruction": "gritlite.prompt"}
+_HOMES = {
+    "GritLM": "gritlite.runtime.model",
+    "Store": "gritlite.rag.store",
+    "instruction": "gritlite.prompt",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use (PEP 562); whatever has no home above lives in errors."""
+    """Import a public name on first use (PEP 562); what `_HOMES` does not list is in errors."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES.get(name, "gritlite.errors")), name)

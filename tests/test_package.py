@@ -1,6 +1,6 @@
 """The package as a whole: its names, its wheel, its dependencies."""
 
-import importlib
+import importlib.util
 import subprocess
 import sys
 import zipfile
@@ -10,6 +10,7 @@ import pytest
 
 import gritlite
 from gritlite import errors
+from gritlite.rag import extra
 from scripts import imports
 
 ROOT = Path(__file__).parent.parent
@@ -45,8 +46,27 @@ def test_import_is_light():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_store_needs_its_extra_when_it_is_opened_and_not_before(monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(extra, "find_spec", lambda name: None if name == "usearch" else found(name))
+    with pytest.raises(gritlite.MissingExtraError, match=r'pip install "gritlite\[rag\]"'):
+        gritlite.Store.open("notes.grit", model=None)
+
+
+def test_the_core_imports_without_extras():
+    """`from gritlite import *` where none of the packages of the extra `rag` can be imported."""
+    code = (
+        "import sys\n"
+        "for name in ('bs4', 'docx', 'filelock', 'markdown_it', 'pypdfium2',\n"
+        "             'semantic_text_splitter', 'usearch', 'xxhash'):\n"
+        "    sys.modules[name] = None\n"
+        "from gritlite import *\n"
+        "assert Store.open and GritLM"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_conversion_needs_no_runtime():
-    """Though quant measures through it."""
     code = "import gritlite.convert, sys; sys.exit('gritlite.runtime' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -70,7 +90,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
 FLOOR = {"errors", "prompt", "system", "version"}
 ARROWS = {
     "__main__": {"cli"},
-    "__init__": {"errors", "prompt", "runtime", "version"},
+    "__init__": {"errors", "prompt", "rag", "runtime", "version"},
     "cli": {
         *("eval", "train", "gptq", "rag", "calibrate", "pull", "convert"),
         *("runtime", "quant", "modelfile"),
