@@ -11,11 +11,12 @@ import fnmatch
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from gritlite.errors import DownloadError, FileError, MissingExtraError
 from gritlite.pull.download_folder import download_folder
+from gritlite.pull.hub_answer import RemoteFile, read_answer
 from gritlite.system import cache
 from gritlite.system.files import DISK_FULL, sha256
 
@@ -45,19 +46,30 @@ def fetch(name: str, *, revision: str | None = None, force: bool = False) -> tup
     the fetch fails or a digest is wrong.
     """
     repository, _, wanted = name.partition(":")
-    with _one_line(repository, revision):
-        import huggingface_hub
-
-        info = huggingface_hub.HfApi().model_info(
-            repository, revision=revision, files_metadata=True
-        )
-    files = {file.rfilename: file for file in info.siblings or ()}
-    chosen = choose(repository, list(files), wanted)
-    home = cache.folder("hub", repository.replace("/", "--"), info.sha)
-    fetched = [_fetch_file(repository, info.sha, files[file], home, force) for file in chosen]
+    remote = read_answer(repository, _ask(repository, revision))
+    chosen = choose(repository, list(remote.files), wanted)
+    home = cache.folder("hub", repository.replace("/", "--"), remote.commit)
+    fetched = [
+        _fetch_file(repository, remote.commit, remote.files[file], home, force) for file in chosen
+    ]
     path = home / chosen[0] if chosen[0].endswith(".gguf") else home
     cache.assign(name, path)
     return path, any(fetched)
+
+
+def _ask(repository: str, revision: str | None) -> Any:
+    """What the hub answers about a repository, as huggingface_hub reads it."""
+    with _one_line(repository, revision):
+        import huggingface_hub
+
+        api = huggingface_hub.HfApi()
+        try:
+            return api.model_info(repository, revision=revision, files_metadata=True)
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise DownloadError(
+                f"the hub's answer about {repository} is not one ({type(error).__name__}): "
+                "check the endpoint (HF_ENDPOINT), or try again later"
+            ) from error
 
 
 def choose(repository: str, files: Sequence[str], wanted: str) -> list[str]:
@@ -92,9 +104,9 @@ def choose(repository: str, files: Sequence[str], wanted: str) -> list[str]:
     return parts
 
 
-def _fetch_file(repository: str, commit: str, file: Any, home: Path, force: bool) -> bool:
+def _fetch_file(repository: str, commit: str, file: RemoteFile, home: Path, force: bool) -> bool:
     """Bring one file to its place under `home`; False if it was there, whole and right."""
-    target = home / _safe(file.rfilename)
+    target = home / file.name
     if not force and target.exists() and _is_right(target, file):
         return False
     with download_folder() as folder:
@@ -103,12 +115,12 @@ def _fetch_file(repository: str, commit: str, file: Any, home: Path, force: bool
 
             path = Path(
                 huggingface_hub.hf_hub_download(
-                    repository, file.rfilename, revision=commit, local_dir=folder
+                    repository, file.name, revision=commit, local_dir=folder
                 )
             )
         if not _is_right(path, file):
             raise DownloadError(
-                f"{repository}: {file.rfilename} was refused: its bytes do not have the digest "
+                f"{repository}: {file.name} was refused: its bytes do not have the digest "
                 "that the hub states: run the command again, or tell the owner"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -116,21 +128,13 @@ def _fetch_file(repository: str, commit: str, file: Any, home: Path, force: bool
     return True
 
 
-def _safe(name: str) -> PurePosixPath:
-    """A file's path within its repository; refuses one that would leave the folder."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-        raise DownloadError(f"the hub names a file {name!r}: refused")
-    return path
-
-
-def _is_right(path: Path, file: Any) -> bool:
+def _is_right(path: Path, file: RemoteFile) -> bool:
     """Compare with the sha256 of a large file, or with git's blob id of a small one."""
-    if file.lfs is not None:
-        return bool(sha256(path) == file.lfs.sha256)
+    if file.sha256 is not None:
+        return sha256(path) == file.sha256
     data = path.read_bytes()
     git_id = hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
-    return bool(git_id == file.blob_id)
+    return git_id == file.blob_id
 
 
 @contextmanager

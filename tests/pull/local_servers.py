@@ -21,6 +21,7 @@ class Faults:
     breaks: dict[str, list[int]] = field(default_factory=dict)
     wrong: dict[str, bytes] = field(default_factory=dict)
     stall: threading.Event | None = None
+    etag: str | None = None  # instead of every digest in a header
 
 
 class LocalServer:
@@ -81,7 +82,8 @@ class Handler(BaseHTTPRequestHandler):
         rest = data[start:]
         self.send_response(206 if self.headers.get("Range") else 200)
         for key, value in {**headers, "Content-Length": str(len(rest))}.items():
-            self.send_header(key, value)
+            is_digest = key.lower().endswith("etag") and faults.etag is not None
+            self.send_header(key, f'"{faults.etag}"' if is_digest else value)
         self.end_headers()
         if self.command == "HEAD":
             return
@@ -96,8 +98,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def status(self, code: int, headers: dict[str, str] | None = None) -> None:
         self.send_response(code)
+        etag = self.server.owner.faults.etag
         for key, value in {**(headers or {}), "Content-Length": "0"}.items():
-            self.send_header(key, value)
+            is_digest = key.lower().endswith("etag") and etag is not None
+            self.send_header(key, f'"{etag}"' if is_digest else value)
         self.end_headers()
 
 
@@ -134,7 +138,11 @@ class HubHandler(Handler):
             | ({"lfs": _large(data)} if name in hub.large else {})
             for name, data in hub.files.items()
         ]
-        info = {"id": hub.repository, "sha": COMMIT, "siblings": siblings}
+        info = {"id": hub.repository, "sha": COMMIT, "siblings": siblings, **hub.lies}
+        if hub.nonsense is not None:
+            info = hub.nonsense
+        if isinstance(info, bytes):
+            return self.body("", info, {"Content-Type": "application/json"})
         return self.body("", json.dumps(info).encode(), {"Content-Type": "application/json"})
 
 
@@ -159,6 +167,8 @@ class Hub(LocalServer):
         super().__init__()
         self.repository, self.files, self.large = repository, files, large
         self.refusals: dict[str, int] = {}
+        self.lies: dict[str, object] = {}  # fields of the answer about the repository
+        self.nonsense: object = None  # instead of that answer
 
 
 class IndexHandler(Handler):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from gritlite.errors import DownloadError, FileError
-from gritlite.pull.huggingface import _safe, choose
+from gritlite.pull.huggingface import choose, fetch
 from gritlite.system.locate import locate
 from tests.pull.folder_listing import files_in, wait_until_clean
 from tests.pull.local_servers import COMMIT, Hub
@@ -217,9 +217,74 @@ def test_what_a_repository_does_not_hold(files, wanted, words):
         choose(REPOSITORY, files, wanted)
 
 
+EVIL = "../../../../evil"
+SIBLING = {"rfilename": "model.gguf", "blobId": "0" * 40}
+LIES = [
+    *({"sha": sha} for sha in (EVIL, "/evil", None, 7, [], "", "main", "0" * 39, "0" * 40 + "\n")),
+    *(
+        {"siblings": [{**SIBLING, "rfilename": name}]}
+        for name in (
+            *("../x.gguf", "/x.gguf", "a/../../x.gguf", "a\\x.gguf", "C:x.gguf", "", "."),
+            *("x\0.gguf", "x\ud800.gguf", "x\n.gguf", "x" * 300 + ".gguf", None, 7, []),
+        )
+    ),
+    *({"siblings": siblings} for siblings in ("model.gguf", {"a": 1}, 7, [7], ["x.gguf"], [[]])),
+    {"siblings": [{"rfilename": "model.gguf"}]},  # without a digest
+    {"siblings": [{**SIBLING, "blobId": "../x"}]},
+    {"siblings": [{**SIBLING, "lfs": {"sha256": "x", "size": 1, "pointerSize": 1}}]},
+    {"siblings": [{**SIBLING, "lfs": {"size": "big"}}]},
+]
+
+
+@pytest.fixture
+def asked_here(hub, monkeypatch):
+    """Ask the hub in this process, as its many answers are read in no time."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    return hub
+
+
+@pytest.mark.parametrize("lies", LIES, ids=ascii)
+def test_a_hub_is_not_trusted(asked_here, cache_folder, lies):
+    asked_here.lies = lies
+    with pytest.raises(DownloadError, match="the hub's answer about tiny/model"):
+        fetch(REPOSITORY)
+    assert files_in(cache_folder.parent) == []
+
+
 @pytest.mark.parametrize(
-    "name", ["../x.gguf", "/x.gguf", "a/../../x.gguf", "a\\x.gguf", "C:x.gguf"]
+    "nonsense",
+    [
+        b"",
+        b"not JSON",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"7",
+        b"[" * 100_000,
+        {},
+        {"id": []},
+    ],
+    ids=lambda nonsense: ascii(nonsense)[:20],
 )
-def test_a_file_name_cannot_leave_the_folder(name):
-    with pytest.raises(DownloadError, match="refused"):
-        _safe(name)
+def test_an_answer_that_is_none(asked_here, cache_folder, nonsense):
+    asked_here.nonsense = nonsense
+    with pytest.raises(DownloadError, match=r"the hub's answer about tiny/model|cannot fetch"):
+        fetch(REPOSITORY)
+    assert files_in(cache_folder.parent) == []
+
+
+def test_a_hub_that_lies_is_one_line(hub, cache_folder):
+    hub.lies = {"sha": EVIL}
+    assert_refused(pull(REPOSITORY), "names a commit", EVIL)
+    assert files_in(cache_folder.parent) == []
+
+
+@pytest.mark.parametrize("etag", [EVIL, "/evil", "a/../../../evil"])
+def test_a_digest_in_a_header_leads_nowhere(hub, cache_folder, etag):
+    """huggingface_hub names a file that it is downloading after the ETag."""
+    hub.faults.etag = etag
+    done = pull(REPOSITORY)
+    assert len(done.stderr.splitlines()) <= 1 or done.returncode == 0, done.stderr
+    outside = [name for name in files_in(cache_folder.parent) if "evil" in name]
+    assert outside == []
