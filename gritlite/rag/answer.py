@@ -1,4 +1,4 @@
-"""An answer from a store: its pieces, the passages that it is from, and where the time went."""
+"""An answer from a store: its text, its passages, and how long each step took."""
 
 import time
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from gritlite.runtime.answer import Answer, FinishReason
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds since the question came, each with all before it.
+    """Seconds from the question until each step was done.
 
-    `found` when the passages were there, `prepared` when their states were,
-    `first_token` and `ended` None until then.
+    `found`: the passages; `prepared`: their states and the prompt; `first_token`: the first
+    piece of text; `ended`: the whole answer. The last two are None until then.
     """
 
     found: float
@@ -25,11 +25,11 @@ class Timings:
 
 
 class StoreAnswer(Iterator[str]):
-    """An answer in the making: iterate over its pieces, as those of `Answer`.
+    """An answer that is being generated: iterate over the pieces of its text.
 
-    `passages` are what it is from, `states_loaded` and `states_computed` count
-    where theirs came from, and `answer` is the model's own, whose `text`,
-    `generated`, `finish_reason`, `cancelled` and `dropped` are this one's too.
+    `passages` are its sources, the best first, and `layout` that of its prompt.
+    `states_loaded` and `states_computed` count the passages' states. `answer` is the model's
+    own `Answer`.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class StoreAnswer(Iterator[str]):
         passages: list[Passage],
         layout: Layout,
         *,
-        asked: float,
+        started: float,
         timings: Timings,
         states_loaded: int,
         states_computed: int,
@@ -49,11 +49,11 @@ class StoreAnswer(Iterator[str]):
         self.timings = timings
         self.states_loaded = states_loaded
         self.states_computed = states_computed
-        self._asked = asked
+        self._started = started
 
     @property
     def text(self) -> str:
-        """What has been said so far."""
+        """The text so far."""
         return self.answer.text
 
     @property
@@ -63,7 +63,7 @@ class StoreAnswer(Iterator[str]):
 
     @property
     def finish_reason(self) -> FinishReason | None:
-        """Why it ended; None until then."""
+        """Why the answer ended; None until it has."""
         return self.answer.finish_reason
 
     @property
@@ -73,7 +73,7 @@ class StoreAnswer(Iterator[str]):
 
     @property
     def dropped(self) -> int:
-        """How many messages made room for it."""
+        """How many earlier messages were left out to make room."""
         return self.answer.dropped
 
     def __next__(self) -> str:
@@ -81,19 +81,19 @@ class StoreAnswer(Iterator[str]):
             piece = next(self.answer)
         except StopIteration:
             if self.timings.ended is None:
-                self._note(ended=time.perf_counter() - self._asked)
+                self._record(ended=time.perf_counter() - self._started)
             raise
         if self.timings.first_token is None:
-            self._note(first_token=time.perf_counter() - self._asked)
+            self._record(first_token=time.perf_counter() - self._started)
         return piece
 
     def read(self) -> str:
-        """Read it to its end; returns all of its text."""
+        """Read the answer to its end; return the whole text."""
         for _ in self:
             pass
         return self.text
 
-    def _note(self, **seconds: float) -> None:
+    def _record(self, **seconds: float) -> None:
         self.timings = Timings(**{**vars(self.timings), **seconds})
 
     def cancel(self) -> None:
@@ -101,7 +101,7 @@ class StoreAnswer(Iterator[str]):
         self.answer.cancel()
 
     def close(self) -> None:
-        """Give the answer up."""
+        """Stop generating and free what the answer holds."""
         self.answer.close()
 
     def __enter__(self) -> Self:

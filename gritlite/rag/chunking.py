@@ -1,8 +1,8 @@
-"""Documents are cut into chunks: at headings always, then at paragraphs and sentences.
+"""Cuts documents into chunks: at every heading, then between paragraphs and sentences.
 
-semantic-text-splitter finds the borders: it fills a chunk with whole paragraphs
-while they fit the budget of tokens, then with sentences, then with words. A
-chunk is embedded behind its title and headings, which its text may never name.
+semantic-text-splitter finds the boundaries: it fills a chunk with whole paragraphs while
+they fit, then with sentences, then with words. A chunk is embedded after its title and
+headings, since its text may never name them.
 """
 
 from bisect import bisect_right
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 from gritlite.rag.document import Block, Document
 
-_LONGEST_HEADING = 200  # characters; a longer one is a paragraph in a heading's clothes
-_HEADING_SHARE = 3  # a heading of more than this part of the budget is not repeated
-_BETWEEN = "\n\n"
+_MAX_HEADING = 200  # characters; a longer heading is a paragraph in a heading style
+_HEADING_SHARE = 3  # a heading of more than 1/3 of the budget is not embedded
+_SEPARATOR = "\n\n"
 
 
 @dataclass(frozen=True)
 class Chunk:
     """A piece of a document.
 
-    `heading` is the path to it, from the document's title ("Guide > Setup"),
-    `place` where in the file it begins, and `embedded` what is embedded: the
-    text behind the heading.
+    `heading` is the path of headings from the document's title ("Guide > Setup"), `place`
+    where in the file the chunk begins, and `embedded` the text that is embedded: heading and
+    text.
     """
 
     text: str
@@ -32,22 +32,22 @@ class Chunk:
 
 
 def cut(document: Document, count_tokens: Callable[[str], int], budget: int) -> Iterator[Chunk]:
-    """The chunks of a document in reading order; `embedded` has about `budget` tokens at most.
+    """Cut a document into chunks, in reading order, of at most about `budget` embedded tokens.
 
-    "About", since tokens may merge or part where texts are joined.
+    "About", since the tokens at the ends of texts may change when the texts are joined.
     """
     from semantic_text_splitter import TextSplitter
 
     for heading, blocks in _sections(document):
-        carried = heading + "\n"
-        if count_tokens(carried) > budget // _HEADING_SHARE:
-            carried = ""
-        splitter = TextSplitter.from_callback(count_tokens, budget - count_tokens(carried))
+        prefix = heading + "\n"
+        if count_tokens(prefix) > budget // _HEADING_SHARE:
+            prefix = ""
+        splitter = TextSplitter.from_callback(count_tokens, budget - count_tokens(prefix))
         starts, text = _joined(blocks)
         for offset, piece in splitter.chunk_indices(text):
             if count_tokens(piece):
                 place = blocks[bisect_right(starts, offset) - 1].place
-                yield Chunk(piece, heading, place, carried + piece)
+                yield Chunk(piece, heading, place, prefix + piece)
 
 
 def _sections(document: Document) -> Iterator[tuple[str, list[Block]]]:
@@ -55,7 +55,7 @@ def _sections(document: Document) -> Iterator[tuple[str, list[Block]]]:
     path: list[Block] = []
     blocks: list[Block] = []
     for block in document.blocks:
-        if not block.level or len(block.text) > _LONGEST_HEADING:
+        if not block.level or len(block.text) > _MAX_HEADING:
             blocks.append(block)
             continue
         if blocks:
@@ -67,17 +67,17 @@ def _sections(document: Document) -> Iterator[tuple[str, list[Block]]]:
 
 
 def _path(title: str, headings: Sequence[Block]) -> str:
-    """The title and headings as a line; a first heading that is the title is not said twice."""
+    """The title and headings in one line; a first heading that is the title appears once."""
     names = [" ".join(heading.text.split()) for heading in headings]
     title = " ".join(title.split())
     return " > ".join(names if names[:1] == [title] else [title, *names])
 
 
 def _joined(blocks: Sequence[Block]) -> tuple[list[int], str]:
-    """The text of some paragraphs, and at which character each begins."""
+    """The text of some paragraphs, and the character offset of each."""
     starts: list[int] = []
     length = 0
     for block in blocks:
         starts.append(length)
-        length += len(block.text) + len(_BETWEEN)
-    return starts, _BETWEEN.join(block.text for block in blocks)
+        length += len(block.text) + len(_SEPARATOR)
+    return starts, _SEPARATOR.join(block.text for block in blocks)

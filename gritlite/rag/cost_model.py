@@ -1,8 +1,8 @@
-"""What reading a token and loading a token's state take, and which layout that makes cheapest.
+"""How long reading a token and loading a token's state take, and which layout is cheaper.
 
-Measured while questions are answered and kept in the store, for a command that answers one
-question has no time for trials. So the numbers are those of the machine that used the store last.
-Knows nothing of models.
+Both are measured while questions are answered and kept in the store: a command that answers
+one question has no time for trials. So the numbers are those of the machine that used the
+store last. Knows nothing of models.
 """
 
 import contextlib
@@ -14,9 +14,9 @@ from gritlite.rag.database import Database
 
 Work = Literal["read", "load"]
 
-_FEWEST = 32  # tokens; the time of fewer says little
-_NEWEST = 0.5  # what the newest measurement counts
-_DOUBT = 0.9
+_MIN_TOKENS = 32  # the time of fewer says little
+_NEWEST_WEIGHT = 0.5  # of the newest measurement in the running mean
+_DISCOUNT = 0.9
 
 
 class CostModel:
@@ -25,57 +25,58 @@ class CostModel:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def note(self, work: Work, tokens: int, seconds: float) -> None:
-        """Take a measurement into account."""
-        if tokens < _FEWEST:
+    def record(self, work: Work, tokens: int, seconds: float) -> None:
+        """Update the cost with a measurement."""
+        if tokens < _MIN_TOKENS:
             return
-        known = self._each(work)
-        each = seconds / tokens
+        known = self._seconds_per_token(work)
+        cost = seconds / tokens
         if known is not None:
-            each = _NEWEST * each + (1 - _NEWEST) * known
-        self._write(work, each)
+            cost = _NEWEST_WEIGHT * cost + (1 - _NEWEST_WEIGHT) * known
+        self._save(work, cost)
 
-    def doubt(self, work: Work) -> None:
-        """Think a little better of what was not done because it is slow: it may be no longer."""
-        known = self._each(work)
+    def discount(self, work: Work) -> None:
+        """Lower the cost of work that was avoided as slow, so that it is tried again one day."""
+        known = self._seconds_per_token(work)
         if known is not None:
-            self._write(work, known * _DOUBT)
-
-    def _write(self, work: Work, each: float) -> None:
-        with contextlib.suppress(FileError):  # while another process writes it is not noted
-            self._database.execute(
-                "insert or replace into setting values (?, ?)", (_name(work), repr(each))
-            )
+            self._save(work, known * _DISCOUNT)
 
     def seconds(self, work: Work, tokens: int) -> float | None:
-        """What so many tokens will take, None if that was never measured."""
-        each = self._each(work)
-        return None if each is None else each * tokens
+        """The seconds for so many tokens, None if they were never measured."""
+        cost = self._seconds_per_token(work)
+        return None if cost is None else cost * tokens
 
-    def _each(self, work: Work) -> float | None:
-        row = self._database.row("select value from setting where name = ?", (_name(work),))
+    def _seconds_per_token(self, work: Work) -> float | None:
+        row = self._database.row("select value from setting where name = ?", (_key(work),))
         return None if row is None else float(row[0])
 
+    def _save(self, work: Work, cost: float) -> None:
+        with contextlib.suppress(FileError):  # another process is writing: skip this one
+            self._database.execute(
+                "insert or replace into setting values (?, ?)", (_key(work), repr(cost))
+            )
 
-def _name(work: Work) -> str:
+
+def _key(work: Work) -> str:
     return f"seconds a token: {work}"
 
 
 def cheapest(
-    costs: CostModel, passages: Sequence[tuple[int, bool]], recompute: int
+    cost_model: CostModel, passages: Sequence[tuple[int, bool]], recompute: int
 ) -> Literal["exact", "document-then-query"]:
-    """`exact` or `document-then-query`, whichever takes less in this question and one like it.
+    """The layout that takes less time for this question and the next one of its kind together.
 
-    A passage is its tokens and whether its state is stored: if not, this question reads it and
-    the next one loads it. Of each but the first, `recompute` tokens are read in any case. What
-    was never measured is tried, and so is, after some questions, what was too slow.
+    A passage is given by its tokens and whether its state is stored. If not, this question
+    reads it and the next one loads it. `recompute` tokens of each passage after the first are
+    read in any case. Work that was never measured is tried; work that was too slow is tried
+    again after some questions.
     """
-    whole = sum(tokens for tokens, _ in passages)
-    missing = sum(tokens for tokens, stored in passages if not stored)
-    anew = sum(min(tokens, recompute) for tokens, _ in passages[1:])
-    loading = costs.seconds("load", 2 * whole - missing)
-    reading = costs.seconds("read", 2 * (whole - anew) - missing)
+    total = sum(tokens for tokens, _ in passages)
+    not_stored = sum(tokens for tokens, stored in passages if not stored)
+    recomputed = sum(min(tokens, recompute) for tokens, _ in passages[1:])
+    loading = cost_model.seconds("load", 2 * total - not_stored)
+    reading = cost_model.seconds("read", 2 * (total - recomputed) - not_stored)
     if reading is None or (loading or 0.0) <= reading:
         return "exact"
-    costs.doubt("load")
+    cost_model.discount("load")
     return "document-then-query"

@@ -1,12 +1,13 @@
-"""The SQLite file of a store: its schema, and errors in words.
+"""The SQLite file of a store: its schema, and its errors as ours.
 
-    source      a document's file as it was read; `complete` once every chunk has its vector.
-                While a changed file is embedded its old rows stay, and are what is searched.
-    chunk       its pieces, in reading order of their ids
+    setting     the settings of the store, and measured costs (`cost_model`)
+    source      a document as it was read; `complete` once every chunk has its vector. While a
+                changed document is embedded, its old row stays and is the one that is searched.
+    chunk       its chunks, in reading order by id
     words       the full-text index of complete sources' chunks (FTS5, without a copy of the texts)
-    vector      a chunk's vector in the store's form (`vectors` knows it), and its bits
-    state       which key-value states of chunks are on disk (`ledger` knows it), and their last use
-    generation  a number that changes whenever what is searched does
+    vector      a chunk's vector in the store's type (see `vectors`), and its bits
+    state       the key-value states of chunks on disk (see `state_files`), and their last use
+    generation  a number that changes whenever the searched chunks do
 
 Write-ahead logging lets any number of processes read while one writes.
 """
@@ -20,8 +21,8 @@ from typing import Any
 from gritlite.errors import FileError, FormatError
 
 FORMAT = 1  # raised when an older version could misread what is written
-_APPLICATION = 0x67726974  # "grit"; tells a store from other SQLite files
-_WAIT = 30.0  # seconds for another process's transaction
+_APPLICATION = 0x67726974  # "grit": distinguishes a store from other SQLite files
+_TIMEOUT = 30.0  # seconds to wait for another process's transaction
 
 _SCHEMA = """
 create table setting (name text primary key, value text not null) without rowid;
@@ -81,28 +82,39 @@ create table state (
 """
 
 
-def check_there(path: Path) -> None:
-    """Raise FileError where no store stands."""
+def check_exists(path: Path) -> None:
+    """Raise FileError where there is no file, and FormatError for an empty one."""
     if not path.is_file():
         raise FileError(f"{path} does not exist: make it with `gritlite index`")
     if path.stat().st_size == 0:
-        raise FormatError(f"{path} is empty, and no store: make one with `gritlite index`")
+        raise FormatError(f"{path} is empty, not a store: make one with `gritlite index`")
+
+
+def check_location(path: Path, *, create: bool) -> None:
+    """Raise FileError where no store can be opened, or created if `create` is true."""
+    if path.exists() and not path.is_file():
+        raise FileError(f"{path} is not a file: name the file of a store")
+    if not create:
+        check_exists(path)
+    if not path.parent.is_dir():
+        raise FileError(f"the folder {path.parent} does not exist: create it first")
 
 
 class Database:
-    """One connection. Not thread-safe; the caller takes turns.
+    """One connection. Not thread-safe.
 
-    Raises FormatError for a file that is no store, or one of a newer version.
+    Raises FileError for a file that cannot be used, and FormatError for one that is not a
+    store or has a newer format.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._in_words():
+        with self._translated_errors():
             self._connection = sqlite3.connect(
-                path, timeout=_WAIT, isolation_level=None, check_same_thread=False
+                path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False
             )
         try:
-            with self._in_words():
+            with self._translated_errors():
                 self._connection.execute("pragma foreign_keys = on")
                 self._prepare()
         except BaseException:
@@ -110,12 +122,12 @@ class Database:
             raise
 
     def _prepare(self) -> None:
-        """Bring the schema into a new file, or see that an old one has it, which only reads."""
+        """Create the schema in a new file; only check that an existing one is a store."""
         with self.snapshot():
             is_new = self._is_new()
         if is_new:
             with self.transaction():
-                if self._is_new():  # nobody else was faster
+                if self._is_new():  # another process may have been faster
                     for statement in _statements(_SCHEMA):
                         self._connection.execute(statement)
                     self._connection.execute(f"pragma application_id = {_APPLICATION}")
@@ -124,64 +136,64 @@ class Database:
         self._connection.execute("pragma synchronous = normal")
 
     def _is_new(self) -> bool:
-        """Whether the file is empty. Raises FormatError unless it is that or a store."""
+        """Whether the file is empty. Raises FormatError unless it is empty or a store."""
         application = self.number("pragma application_id")
         version = self.number("pragma user_version")
         if not application and self.row("select 1 from sqlite_master") is None:
             return True
         if application != _APPLICATION:
-            raise FormatError(f"{self.path} is an SQLite file, but no store of gritlite")
+            raise FormatError(f"{self.path} is an SQLite file, but not a store of gritlite")
         if version != FORMAT:
             raise FormatError(
-                f"{self.path} is a store of format {version}, and this gritlite reads "
+                f"{self.path} is a store of format {version}, but this gritlite reads "
                 f"{FORMAT}: update gritlite, or index into a new store"
             )
         return False
 
     @property
     def generation(self) -> int:
-        """Another number whenever anybody has changed what is searched."""
+        """A number that changes whenever any process changes the searched chunks."""
         return self.number("select number from generation")
 
     def rows(self, sql: str, parameters: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        """What a query finds, fetched row by row."""
-        with self._in_words():
+        """The rows of a query, fetched one by one."""
+        with self._translated_errors():
             yield from self._connection.execute(sql, parameters)
 
     def row(self, sql: str, parameters: tuple[object, ...] = ()) -> tuple[Any, ...] | None:
-        """The first row that a query finds, None if there is none."""
-        with self._in_words():
-            found: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
-            return found
+        """The first row of a query, None if there is none."""
+        with self._translated_errors():
+            row: tuple[Any, ...] | None = self._connection.execute(sql, parameters).fetchone()
+            return row
 
-    def known_row(self, sql: str, parameters: tuple[object, ...] = ()) -> tuple[Any, ...]:
-        """The row that a query always finds, unless the file is damaged: then FormatError."""
-        found = self.row(sql, parameters)
-        if found is None:
+    def required_row(self, sql: str, parameters: tuple[object, ...] = ()) -> tuple[Any, ...]:
+        """The first row of a query that always has one. Raises FormatError in a damaged file."""
+        row = self.row(sql, parameters)
+        if row is None:
             raise self._damaged()
-        return found
+        return row
 
     def number(self, sql: str, parameters: tuple[object, ...] = ()) -> int:
-        """The number that a query always finds, unless the file is damaged: then FormatError."""
-        number = self.known_row(sql, parameters)[0]
+        """The number that a query always returns. Raises FormatError in a damaged file."""
+        number = self.required_row(sql, parameters)[0]
         if not isinstance(number, int):
             raise self._damaged()
         return number
 
     def execute(self, sql: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        """Run a statement that changes something."""
-        with self._in_words():
+        """Run a statement."""
+        with self._translated_errors():
             return self._connection.execute(sql, parameters)
 
     def execute_many(self, sql: str, rows: list[tuple[object, ...]]) -> None:
-        """Run a statement for each row."""
-        with self._in_words():
+        """Run a statement once for each row of parameters."""
+        with self._translated_errors():
             self._connection.executemany(sql, rows)
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """The block's queries see one moment, whatever other processes write meanwhile."""
-        with self._in_words():
+        """Let the queries of the block see one state, whatever other processes write."""
+        with self._translated_errors():
             self._connection.execute("begin")
         try:
             yield
@@ -191,15 +203,17 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """All the block's changes, or none of them."""
-        with self._in_words():
+        """Commit all changes of the block, or none of them."""
+        with self._translated_errors():
             self._connection.execute("begin immediate")
         try:
             yield
-            with self._in_words():
+            with self._translated_errors():
                 self._connection.execute("commit")
         except BaseException:
-            with contextlib.suppress(sqlite3.Error):  # a full disk has rolled back by itself
+            with contextlib.suppress(
+                sqlite3.Error
+            ):  # SQLite rolls back itself when the disk is full
                 self._connection.execute("rollback")
             raise
 
@@ -208,33 +222,33 @@ class Database:
         self._connection.close()
 
     @contextlib.contextmanager
-    def _in_words(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
             raise self._problem(error) from error
 
     def _damaged(self) -> FormatError:
-        return FormatError(f"{self.path} is damaged: index into a new one")
+        return FormatError(f"{self.path} is damaged: index into a new store")
 
     def _problem(self, error: sqlite3.Error) -> Exception:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without the extended part
         if code == sqlite3.SQLITE_FULL:
             return FileError(
-                f"the disk is full while writing {self.path}: free some space and run the command "
-                "again; it goes on where it stopped"
+                f"the disk is full while writing {self.path}: free some space and try again; "
+                "indexing resumes where it stopped"
             )
         if code == sqlite3.SQLITE_BUSY:
-            return FileError(f"{self.path} is held by another process: try again when it has ended")
+            return FileError(f"{self.path} is locked by another process: try again later")
         if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
             return FormatError(
-                f"{self.path} is no store, or damaged ({error}): index into a new one"
+                f"{self.path} is not a store, or is damaged ({error}): index into a new store"
             )
         return FileError(f"cannot use {self.path}: {error}")
 
 
 def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would end the transaction."""
+    """The statements of a script one by one: `executescript` would commit the transaction."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -1,14 +1,14 @@
-"""What a document is once it has been read: a title and blocks of text in reading order."""
+"""A document that was read from a file: a title and blocks of text in reading order."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Block:
-    """A paragraph, or a heading of a `level` from 1; 0 is no heading.
+    """A paragraph, or a heading with its `level` from 1; 0 is a paragraph.
 
-    `place` says where in the file it begins ("line 12", "page 3"); empty where
-    the format has no such places.
+    `place` says where in the file it begins ("line 12", "page 3"); it is empty for formats
+    without lines or pages.
     """
 
     text: str
@@ -18,9 +18,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Document:
-    """A document's own title, empty if it has none, and its blocks.
+    """The title, empty if the document has none, and the blocks.
 
-    `warning` says in words what of it could not be read, if anything.
+    `warning` says which parts could not be read, if any.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Files become documents, read in a process of its own that may crash and does no harm then."""
+"""Reads documents in a child process, so that a library that crashes does no harm."""
 
 import hashlib
 import json
@@ -15,14 +15,14 @@ from gritlite.rag.document import Block, Document
 from gritlite.system import processes
 
 _TIMEOUT = 120.0  # seconds for one document
-_MOST_BYTES = 256 << 20  # of one file
+_MAX_BYTES = 256 << 20  # of one file
 _ATTEMPTS = 3
-_LONGEST_TITLE = 255  # characters, as of a file's name
+_MAX_TITLE = 255  # characters, as in a file name
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The bytes of a file at one moment, and what tells later whether they still stand there."""
+    """The bytes of a file, and its modification time when they were read."""
 
     data: bytes
     mtime_ns: int
@@ -34,21 +34,21 @@ class Snapshot:
 
 
 def snapshot(path: Path) -> Snapshot:
-    """Read a file that nobody wrote to meanwhile.
+    """Read a file that does not change meanwhile.
 
-    Raises DocumentError for one that cannot be read, is larger than 256 MiB, or
-    changes each time it is read.
+    Raises DocumentError for a file that cannot be read, is larger than 256 MiB, or changes
+    each time it is read.
     """
     try:
         for _ in range(_ATTEMPTS):
-            with open(path, "rb", opener=_opened) as file:
+            with open(path, "rb", opener=_open_nonblocking) as file:
                 before = os.fstat(file.fileno())
                 if not stat.S_ISREG(before.st_mode):
-                    raise DocumentError(f"{path} is no file but a pipe or a device")
-                if before.st_size > _MOST_BYTES:
+                    raise DocumentError(f"{path} is not a file but a pipe or a device")
+                if before.st_size > _MAX_BYTES:
                     raise DocumentError(
-                        f"{path} has {before.st_size >> 20:,} MiB: more than "
-                        f"{_MOST_BYTES >> 20} MiB is not read: split it"
+                        f"{path} has {before.st_size >> 20:,} MiB, more than the "
+                        f"{_MAX_BYTES >> 20} MiB that are read: split it"
                     )
                 data = file.read()
                 after = os.fstat(file.fileno())
@@ -61,45 +61,45 @@ def snapshot(path: Path) -> Snapshot:
     )
 
 
-def _opened(path: str, flags: int) -> int:
-    """Open without waiting for the other end, as a pipe would."""
+def _open_nonblocking(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class DocumentReader:
-    """Reads documents one after another. A context manager; the process ends with it."""
+    """Reads documents one after another. A context manager that ends the child process."""
 
     def __init__(self, timeout: float = _TIMEOUT) -> None:
         self._timeout = timeout
         self._child: subprocess.Popen[bytes] | None = None
 
     def read(self, data: bytes, path: Path) -> Document:
-        """The document of a file's bytes; `path` tells the format and is named in errors.
+        """Parse the bytes of the file at `path`, whose suffix decides the format.
 
-        A document without a title of its own has that of its first heading of level
-        1, or else the file's name; what is longer than names of files can be is no
-        title. Raises DocumentError for bytes that cannot be read.
+        The title is the document's own, or else its first heading of level 1, or else the
+        name of the file; titles longer than 255 characters are ignored. Raises
+        DocumentError for bytes that cannot be read.
         """
-        answer = self._ask(data, path)
+        answer = self._request(data, path)
         if "error" in answer:
             raise DocumentError(f"{path} {answer['error']}")
         blocks = tuple(Block(*block) for block in answer["blocks"])
         headings = [block.text for block in blocks if block.level == 1]
-        named = [answer["title"], *headings[:1], path.stem]
-        title = next(name for name in named if 0 < len(name) <= _LONGEST_TITLE)
+        titles = [answer["title"], *headings[:1], path.stem]
+        title = next(title for title in titles if 0 < len(title) <= _MAX_TITLE)
         return Document(title, blocks, answer["warning"])
 
-    def _ask(self, data: bytes, path: Path) -> dict[str, Any]:
+    def _request(self, data: bytes, path: Path) -> dict[str, Any]:
         child = self._running()
         assert child.stdin is not None
         assert child.stdout is not None
-        too_slow = threading.Event()
+        timed_out = threading.Event()
 
-        def give_up() -> None:
-            too_slow.set()
+        def kill() -> None:
+            timed_out.set()
             child.kill()
 
-        timer = threading.Timer(self._timeout, give_up)
+        timer = threading.Timer(self._timeout, kill)
         timer.start()
         try:
             request = {"suffix": path.suffix.lower(), "size": len(data)}
@@ -113,8 +113,8 @@ class DocumentReader:
         if line.endswith(b"\n"):
             return dict(json.loads(line))
         self.close()
-        if too_slow.is_set():
-            return {"error": f"is not read after {self._timeout:.0f} s: it may be damaged"}
+        if timed_out.is_set():
+            return {"error": f"took more than {self._timeout:.0f} s to read: it may be damaged"}
         return {"error": "crashed the library that reads it: it may be damaged"}
 
     def _running(self) -> "subprocess.Popen[bytes]":
@@ -129,7 +129,7 @@ class DocumentReader:
         return self._child
 
     def close(self) -> None:
-        """End the process. The next document starts another."""
+        """End the child process. The next document starts another."""
         if self._child is not None:
             self._child.kill()
             self._child.communicate()

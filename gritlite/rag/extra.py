@@ -1,4 +1,4 @@
-"""The optional packages of retrieval."""
+"""The optional packages that retrieval needs."""
 
 from importlib.util import find_spec
 
@@ -6,7 +6,7 @@ from gritlite.errors import MissingExtraError
 
 
 def require_rag(purpose: str) -> None:
-    """Raise MissingExtraError unless the packages of the extra `rag` are there, before any work."""
+    """Raise MissingExtraError unless the packages of the extra `rag` are installed."""
     for module, package in {
         "bs4": "beautifulsoup4",
         "docx": "python-docx",

@@ -1,4 +1,4 @@
-"""Which files of the folders that a user names are documents."""
+"""Lists the documents among files and in folders."""
 
 import os
 from collections import Counter
@@ -12,10 +12,10 @@ from gritlite.rag.formats import FORMATS
 
 @dataclass(frozen=True)
 class Listing:
-    """The documents that were found, absolute and sorted.
+    """Documents, as absolute paths in order.
 
-    `folders` are those that were looked through, and `skipped` counts the files in
-    them that are no documents, by suffix.
+    `folders` are the folders that were searched, and `skipped` counts their files of other
+    formats by suffix.
     """
 
     files: tuple[Path, ...]
@@ -23,17 +23,17 @@ class Listing:
     skipped: dict[str, int]
 
 
-def listing(paths: Sequence[Path], *, besides: Iterable[Path] = ()) -> Listing:
-    """The documents among files and in folders, at any depth, without hidden ones.
+def list_documents(paths: Sequence[Path], *, exclude: Iterable[Path] = ()) -> Listing:
+    """The documents among files and in folders at any depth, except hidden ones.
 
-    `besides` are files and folders that are not looked at. Raises FileError for a path that is
-    not there or a folder that cannot be read, and FormatError for a file, named as
-    such, of a kind that is not read.
+    `exclude` names files and folders to ignore. Raises FileError for a path that does not
+    exist and a folder that cannot be read, and FormatError for a file in `paths` whose
+    format is not supported.
     """
     files: set[Path] = set()
     folders: list[Path] = []
     skipped: Counter[str] = Counter()
-    ignored = {path.absolute() for path in besides}
+    ignored = {path.absolute() for path in exclude}
     for path in map(Path.absolute, paths):
         if path.is_dir():
             folders.append(path)
@@ -45,22 +45,22 @@ def listing(paths: Sequence[Path], *, besides: Iterable[Path] = ()) -> Listing:
         elif not path.exists():
             raise FileError(f"{path} does not exist")
         elif path.suffix.lower() not in FORMATS:
-            raise FormatError(f"{path} is of no kind that is read: {', '.join(FORMATS)}")
+            raise FormatError(f"{path} has no supported format: {', '.join(FORMATS)}")
         else:
             files.add(path)
     return Listing(tuple(sorted(files)), tuple(folders), dict(sorted(skipped.items())))
 
 
 def _inside(folder: Path, ignored: Collection[Path]) -> Iterable[Path]:
-    """The files of a folder that are not hidden, at any depth; not through links to folders."""
+    """The visible files of a folder, at any depth; links to folders are not followed."""
 
     def refuse(error: OSError) -> None:
         raise FileError(f"cannot read the folder {error.filename}: {error.strerror}") from error
 
     for parent, names, files in os.walk(folder, onerror=refuse):
-        names[:] = [name for name in names if _is_shown(Path(parent, name), ignored)]
-        yield from (path for name in files if _is_shown(path := Path(parent, name), ignored))
+        names[:] = [name for name in names if _is_visible(Path(parent, name), ignored)]
+        yield from (path for name in files if _is_visible(path := Path(parent, name), ignored))
 
 
-def _is_shown(path: Path, ignored: Collection[Path]) -> bool:
+def _is_visible(path: Path, ignored: Collection[Path]) -> bool:
     return not path.name.startswith(".") and path not in ignored

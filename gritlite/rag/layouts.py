@@ -1,19 +1,19 @@
-"""The layouts of an answer: what the model reads, and what it goes on from without reading.
+"""The layouts of a prompt: what the model reads, and what it continues from without reading.
 
-The paper's six by their names (arXiv 2402.09906, section 4.3 and appendix; the
-wordings are those of rag/eval.py in the official repository), and one more:
+The paper's six by their names (arXiv 2402.09906, section 4.3 and appendix; the wordings
+are those of rag/eval.py in the official repository), and one more:
 
-    query-then-document   all is read, the question first
-    document-then-query   all is read, the passages first
-    query                 from the state of the question's embedding pass, the passages are read
-    doc                   from the states of the passages' embedding passes, the question is read
-    query-doc             from both, the question's first
-    doc-query             from both, the passages' first
-    exact                 from the causal states of the passages as they open the user's message
+    query-then-document   everything is read, the question first
+    document-then-query   everything is read, the passages first
+    query                 from the state of the question's embedding pass; reads the passages
+    doc                   from the states of the passages' embedding passes; reads the question
+    query-doc             from both, the question's state first
+    doc-query             from both, the passages' states first
+    exact                 from causal states of the passages, as the start of the user's message;
+                          reads the question
 
-`exact` answers as `document-then-query` does for one passage. Of several joined
-passages none has seen another in any layout that uses their states, but for the tokens
-that are read anew when they are joined.
+For one passage, `exact` answers as `document-then-query` does. When states are joined, no
+passage has seen another, except for the tokens that are recomputed.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,15 +39,15 @@ Layout = Literal[
     "doc-query",
     "exact",
 ]
-LayoutChoice = Layout | Literal["auto"]  # one of them, or the cheapest that answers as well
-StateKind = Literal["doc", "exact"]  # of a passage's state: of its embedding pass, or as an opening
+LayoutChoice = Layout | Literal["auto"]  # auto: the cheapest of those that answer equally well
+StateKind = Literal["doc", "exact"]  # from an embedding pass, or causal as a message's start
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-READ: tuple[Layout, ...] = ("query-then-document", "document-then-query")  # without states
+STATELESS: tuple[Layout, ...] = ("query-then-document", "document-then-query")
 AUTO: Literal["auto"] = "auto"
 
 
 def state_kind(layout: Layout) -> StateKind | None:
-    """The kind of passages' states that a layout uses, None if it uses none."""
+    """The kind of passage states that a layout uses, None if it uses none."""
     if layout == "exact":
         return "exact"
     return "doc" if layout in ("doc", "query-doc", "doc-query") else None
@@ -55,7 +55,7 @@ def state_kind(layout: Layout) -> StateKind | None:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is given to `GritLM.chat`."""
+    """The arguments of `GritLM.chat`: the user's message, the state before it, its wording."""
 
     content: str
     document: State | None
@@ -63,11 +63,11 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Where the parts of a prompt come from.
+class PromptParts:
+    """What a prompt is made of.
 
-    `passages` are their texts as they were embedded; `states` gives those of a kind
-    for all passages, `query_state` that of the question, `join` joins states.
+    `passages` are texts as they were embedded. `states` returns the passages' states of a
+    kind, `query_state` is the question's, and `join` joins states into one.
     """
 
     question: str
@@ -77,9 +77,9 @@ class Sources:
     join: Callable[[Sequence[DocumentState]], State]
 
 
-def prompt(layout: Layout, sources: Sources) -> Prompt:
-    """The prompt of a layout; only the states that it needs are asked for."""
-    question, texts = sources.question, BEHIND_TEXT.join(sources.passages)
+def prompt(layout: Layout, parts: PromptParts) -> Prompt:
+    """The prompt of a layout. Asks only for the states that the layout uses."""
+    question, texts = parts.question, BEHIND_TEXT.join(parts.passages)
     if layout == "document-then-query":
         return Prompt(f"{texts}{BEHIND_TEXT}{cached_question(question)}", None, QUESTION_FIELD)
     if layout == "query-then-document":
@@ -87,12 +87,12 @@ def prompt(layout: Layout, sources: Sources) -> Prompt:
         return Prompt(content, None, QUESTION_FIELD)
     if layout == "query":
         content = BEHIND_TEXT.join((texts, DOCUMENTS_BEHIND))
-        return Prompt(content, sources.query_state, QUESTION_FIELD)
+        return Prompt(content, parts.query_state, QUESTION_FIELD)
     if layout == "query-doc":
-        states = [sources.query_state, *sources.states("doc")]
-        return Prompt(DOCUMENTS_BEHIND, sources.join(states), QUESTION_FIELD)
+        states = [parts.query_state, *parts.states("doc")]
+        return Prompt(DOCUMENTS_BEHIND, parts.join(states), QUESTION_FIELD)
     if layout == "doc-query":
-        states = [*sources.states("doc"), sources.query_state]
-        return Prompt(QUESTION_BEHIND, sources.join(states), QUESTION_FIELD)
+        states = [*parts.states("doc"), parts.query_state]
+        return Prompt(QUESTION_BEHIND, parts.join(states), QUESTION_FIELD)
     kind: StateKind = "exact" if layout == "exact" else "doc"
-    return Prompt(question, sources.join(sources.states(kind)), CACHED_QUESTION)
+    return Prompt(question, parts.join(parts.states(kind)), CACHED_QUESTION)

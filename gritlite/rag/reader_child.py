@@ -1,9 +1,9 @@
 """The process that reads documents: `python -m gritlite.rag.reader_child`.
 
-A damaged or malicious file may crash, hang or inflate the library that reads
-it. Here that hurts nobody: memory is limited, and the parent limits the time.
-For each request on standard input, a JSON line {"suffix", "size"} and so many
-bytes, a JSON line goes to standard output:
+A damaged or malicious file may crash a library, hang it, or make it use all memory. Here
+that does no harm: this process limits its memory, and the parent limits the time. A request
+on standard input is a JSON line {"suffix", "size"} and `size` bytes; the response on
+standard output is a JSON line:
 
     {"title": TEXT, "blocks": [[TEXT, PLACE, LEVEL], ...], "warning": TEXT}
     {"error": MESSAGE}
@@ -18,32 +18,32 @@ from typing import Any, BinaryIO
 
 from gritlite.rag.formats import parse
 
-_MOST_MEMORY = 2 << 30
-_MOST_TEXT = 64 << 20  # characters of one document
+_MAX_MEMORY = 2 << 30
+_MAX_TEXT = 64 << 20  # characters of one document
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until standard input ends."""
     _limit_memory()
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    responses = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not mix with responses
     requests: BinaryIO = sys.stdin.buffer
     while line := requests.readline():
         request = json.loads(line)
         data = requests.read(request["size"])
-        answers.write(json.dumps(_answer(data, request["suffix"])).encode() + b"\n")
-        answers.flush()
+        responses.write(json.dumps(_respond(data, request["suffix"])).encode() + b"\n")
+        responses.flush()
 
 
-def _answer(data: bytes, suffix: str) -> dict[str, Any]:
+def _respond(data: bytes, suffix: str) -> dict[str, Any]:
     try:
         document = parse(data, suffix)
     except MemoryError:
-        return {"error": f"needs more than {_MOST_MEMORY >> 30} GiB to read"}
-    except Exception as error:  # the libraries raise whatever they like at damaged files
+        return {"error": f"needs more than {_MAX_MEMORY >> 30} GiB to read"}
+    except Exception as error:  # the libraries raise anything for damaged files
         return {"error": str(error) or f"cannot be read: {type(error).__name__}"}
-    if sum(len(block.text) for block in document.blocks) > _MOST_TEXT:
-        return {"error": f"holds more than {_MOST_TEXT >> 20} million characters"}
+    if sum(len(block.text) for block in document.blocks) > _MAX_TEXT:
+        return {"error": f"has more than {_MAX_TEXT >> 20} million characters"}
     return {
         "title": document.title,
         "blocks": [dataclasses.astuple(block) for block in document.blocks],
@@ -55,7 +55,7 @@ def _limit_memory() -> None:
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource  # not on Windows
 
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
-"""Search in a store: by meaning (vectors), by words (FTS5), and by both joined.
+"""Search in a store: by meaning (vectors), by words (FTS5), and by both.
 
-Joined lists are ranked by reciprocal rank fusion (Cormack, Clarke and Buettcher,
-SIGIR 2009), a chunk's score being the sum of 1 / (60 + rank) over the lists.
+Two rankings are combined by reciprocal rank fusion (Cormack, Clarke and Buettcher,
+SIGIR 2009), a chunk's score is the sum of 1 / (60 + rank) over them.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from gritlite.errors import UsageError
 from gritlite.rag.database import Database
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.vectors import Matrix, Ranked, VectorType
@@ -21,18 +20,19 @@ from gritlite.runtime.embed import Vectors
 Mode = Literal["hybrid", "vectors", "words"]
 
 _FUSION = 60  # the paper's constant
-_DEPTH = 50  # of each list that is joined, at least
-_MOST_RANKED = 5000  # chunks that BM25 looks at, at 4 microseconds each
+_MIN_DEPTH = 50  # chunks of each ranking that is combined
+_MAX_RANKED = 5000  # chunks that BM25 ranks, at 4 microseconds each
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A chunk that was found.
+    """A chunk that a search found.
 
-    `place` says where in the file `source` it begins, and may be empty; `embedded` is
-    the text as it was embedded, behind its heading. `score` orders the passages of one
-    search and has no unit.
+    `chunk` is its id, `source` the path of its document, `place` where in the file it
+    begins ("line 12"; may be empty), `heading` the path of its headings, and `embedded` its
+    heading and text, as they were embedded. `score` orders the passages of one search and
+    has no unit.
     """
 
     chunk: int
@@ -47,29 +47,27 @@ class Passage:
 class Searcher:
     """Searches over one database. Not thread-safe."""
 
-    def __init__(self, database: Database, places: StorePaths, vector_type: VectorType) -> None:
+    def __init__(self, database: Database, paths: StorePaths, vector_type: VectorType) -> None:
         self._database = database
-        self._places = places
+        self._paths = paths
         self._vector_type = vector_type
         self._matrix: Matrix | None = None
         self._generation = -1
 
     def search(self, query: str, vector: Vectors | None, count: int, mode: Mode) -> list[Passage]:
-        """The `count` best passages; `vector` [d] is the query's, needed except by words alone."""
-        if mode not in get_args(Mode):
-            raise UsageError(f"mode is {mode!r}: expected one of {', '.join(get_args(Mode))}")
-        depth = count if mode != "hybrid" else max(count, _DEPTH)
-        lists: list[Ranked] = []
+        """The `count` best passages; `vector` [d] is the query's, None for mode "words"."""
+        depth = count if mode != "hybrid" else max(count, _MIN_DEPTH)
+        rankings: list[Ranked] = []
         with self._database.snapshot():
             if mode != "words" and vector is not None:
-                lists.append(self._current().nearest(vector, depth, self._vectors))
+                rankings.append(self._current_matrix().nearest(vector, depth, self._vectors))
             if mode != "vectors":
-                lists.append(self._by_words(query, depth))
-            ranked = lists[0] if len(lists) == 1 else fused(lists)
+                rankings.append(self._by_words(query, depth))
+            ranked = rankings[0] if len(rankings) == 1 else fused(rankings)
             return [self._passage(chunk, score) for chunk, score in ranked[:count]]
 
-    def _current(self) -> Matrix:
-        """The vectors of complete sources, read anew when anybody has changed them."""
+    def _current_matrix(self) -> Matrix:
+        """The vectors of complete sources, loaded again when any process has changed them."""
         generation = self._database.generation
         if self._matrix is None or generation != self._generation:
             column = "bits" if self._vector_type == "binary" else "vector"
@@ -94,7 +92,7 @@ class Searcher:
         return [vector for (vector,) in rows]
 
     def _by_words(self, query: str, count: int) -> Ranked:
-        """Chunks with any of the query's words, ranked by BM25."""
+        """Chunks with any of the query's rarer words, ranked by BM25."""
         words = self._rarest([f'"{word}"' for word in dict.fromkeys(_WORD.findall(query))])
         if not words:
             return []
@@ -105,37 +103,37 @@ class Searcher:
         return [(chunk, score) for chunk, score in rows]
 
     def _rarest(self, words: list[str]) -> list[str]:
-        """The words that few chunks have; those of most tell nothing, and take BM25 long."""
-        counted = [
+        """The rarest words: common ones say little about a chunk, and make BM25 slow."""
+        counts = [
             self._database.number(
                 "select count(*) from (select 1 from words where words match ? limit ?)",
-                (word, _MOST_RANKED),
+                (word, _MAX_RANKED),
             )
             for word in words
         ]
         kept: list[str] = []
         ranked = 0
-        for number, word in sorted(zip(counted, words, strict=True)):
-            if kept and ranked + number > _MOST_RANKED:
+        for number, word in sorted(zip(counts, words, strict=True)):
+            if kept and ranked + number > _MAX_RANKED:
                 break
             kept.append(word)
             ranked += number
         return kept
 
     def _passage(self, chunk: int, score: float) -> Passage:
-        name, heading, place, text, embedded = self._database.known_row(
+        name, heading, place, text, embedded = self._database.required_row(
             "select path, heading, place, text, embedded from chunk"
             " join source on source.id = source where chunk.id = ?",
             (chunk,),
         )
-        path = self._places.path(name)
+        path = self._paths.path(name)
         return Passage(chunk, path, heading, place, text, embedded, score)
 
 
-def fused(lists: Sequence[Ranked]) -> Ranked:
-    """One ranking of several, by reciprocal rank fusion."""
+def fused(rankings: Sequence[Ranked]) -> Ranked:
+    """Combine rankings into one by reciprocal rank fusion."""
     scores: dict[int, float] = {}
-    for ranked in lists:
+    for ranked in rankings:
         for rank, (chunk, _) in enumerate(ranked, 1):
             scores[chunk] = scores.get(chunk, 0.0) + 1 / (_FUSION + rank)
     return sorted(scores.items(), key=lambda item: (-item[1], item[0]))

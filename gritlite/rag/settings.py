@@ -1,22 +1,29 @@
-"""What a store was made with and keeps."""
+"""The settings of a store: what the caller asks for, and what the store keeps."""
 
+import math
 from dataclasses import asdict, dataclass
-from typing import Literal, Self
+from pathlib import Path
+from typing import Literal, Self, get_args
 
-from gritlite.errors import FormatError
+from gritlite.errors import FormatError, UsageError
 from gritlite.rag.database import Database
 from gritlite.rag.state_quantization import StateType
-from gritlite.rag.vectors import VectorType
+from gritlite.rag.vectors import VectorType, check_vector_type
+from gritlite.runtime.model import GritLM
 
 StateTypeOrNone = StateType | Literal["none"]
+
+DEFAULT_CHUNK_TOKENS = 256
+_MIN_CHUNK_TOKENS = 32
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The model's file and fingerprint, and the forms of what is kept.
+    """The model's path and fingerprint, and how a store keeps what it keeps.
 
-    `chunk_tokens` is the budget of a chunk, `states` the numbers of key-value states
-    ("none": they are not kept), `states_budget` the most bytes of these, 0 for any.
+    `chunk_tokens` limits a chunk, `states` is the type of key-value states ("none": they
+    are not kept), `states_budget` the most bytes of all states, 0 for no limit. The names
+    of the fields are those in the database.
     """
 
     model: str
@@ -26,33 +33,93 @@ class Settings:
     states: StateTypeOrNone
     states_budget: int
 
+    @property
+    def state_bytes_limit(self) -> float:
+        """The most bytes of all states, infinite without a limit."""
+        return self.states_budget or math.inf
+
     @classmethod
-    def read(cls, database: Database) -> Self:
-        """Those of a store. Raises FormatError for one without."""
-        found = dict(database.rows("select name, value from setting"))
+    def load(cls, database: Database) -> Self:
+        """The settings of a store. Raises FormatError where there are none."""
+        rows = dict(database.rows("select name, value from setting"))
         try:
             return cls(
-                found["model"],
-                found["fingerprint"],
-                found["vectors"],
-                int(found["chunk_tokens"]),
-                found["states"],
-                int(found["states_budget"]),
+                rows["model"],
+                rows["fingerprint"],
+                rows["vectors"],
+                int(rows["chunk_tokens"]),
+                rows["states"],
+                int(rows["states_budget"]),
             )
         except (KeyError, ValueError) as error:
             raise FormatError(f"{database.path} has no settings: index into a new store") from error
 
-    def settle(self, database: Database) -> "Settings":
-        """Write these into a new store, and return them; those that an old one has."""
-        if not _are_in(database):
+    def load_or_save(self, database: Database) -> "Settings":
+        """Save these in a store that has none yet; return the settings of the store."""
+        if not _has_settings(database):
             with database.transaction():
-                if not _are_in(database):  # nobody else was faster
+                if not _has_settings(database):  # another process may have been faster
                     rows: list[tuple[object, ...]] = [
                         (name, str(value)) for name, value in asdict(self).items()
                     ]
                     database.execute_many("insert into setting values (?, ?)", rows)
-        return self.read(database)
+        return self.load(database)
 
 
-def _are_in(database: Database) -> bool:
+def _has_settings(database: Database) -> bool:
     return database.row("select 1 from setting where name = 'model'") is not None
+
+
+@dataclass(frozen=True)
+class RequestedSettings:
+    """What the caller of `Store.open` asks for.
+
+    None means the default for a new store, and whatever an existing store has.
+    """
+
+    vectors: VectorType | None = None
+    chunk_tokens: int | None = None
+    states: StateTypeOrNone | None = None
+    states_budget: int | None = None
+
+    def check(self, model: GritLM, *, is_new: bool) -> None:
+        """Raise UsageError for settings that no store, or no new store, can have."""
+        if self.vectors is not None:
+            check_vector_type(self.vectors)
+        if self.states is not None and self.states not in (*get_args(StateType), "none"):
+            raise UsageError(f"states is {self.states!r}: expected none, f16, q8_0 or q4_0")
+        if self.states_budget is not None and self.states_budget < 1:
+            raise UsageError(f"states_budget is {self.states_budget}: expected 1 byte or more")
+        most = model.max_length // 2
+        if self.chunk_tokens is not None and not _MIN_CHUNK_TOKENS <= self.chunk_tokens <= most:
+            raise UsageError(
+                f"chunk_tokens is {self.chunk_tokens}: expected {_MIN_CHUNK_TOKENS} to {most}"
+            )
+        if is_new and self.states_budget is not None and self.states in (None, "none"):
+            raise UsageError("states_budget is set, but no states are kept: choose their type")
+
+    def for_new_store(self, model: GritLM) -> Settings:
+        """The settings of a new store."""
+        return Settings(
+            model=str(model.path),
+            fingerprint=model.fingerprint,
+            vectors=self.vectors or "float32",
+            chunk_tokens=self.chunk_tokens or min(DEFAULT_CHUNK_TOKENS, model.max_length // 2),
+            states=self.states or "none",
+            states_budget=self.states_budget or 0,
+        )
+
+    def check_against(self, settings: Settings, model: GritLM, path: Path) -> None:
+        """Raise UsageError where a store has another model or other settings."""
+        if settings.fingerprint != model.fingerprint:
+            raise UsageError(
+                f"{path} was made with another model ({settings.model}): use that one, or index "
+                "into a new store"
+            )
+        for name, requested in asdict(self).items():
+            kept = getattr(settings, name)
+            if requested is not None and requested != kept:
+                raise UsageError(
+                    f"{path} was made with {name} {kept}, which cannot be changed: index into a "
+                    f"new store for {requested}"
+                )

@@ -1,8 +1,8 @@
-"""Which states a store has: their files in a folder beside it, and the ledger in its database.
+"""The states of a store: files in a folder beside it, and a table in its database.
 
-A file is written before the transaction that enters it, and removed after the
-one that strikes it out, so a process that is killed leaves at most a file that
-the ledger does not know: it is written over, or swept. Knows nothing of models.
+A file is written before the transaction that records it, and deleted after the one that
+deletes its row. So a process that is killed leaves at most an orphan, a file without a
+row, which is overwritten or removed later. Knows nothing of models.
 """
 
 import contextlib
@@ -18,42 +18,42 @@ from gritlite.rag.database import Database
 from gritlite.rag.layouts import StateKind
 from gritlite.system.files import DISK_FULL
 
-_TOGETHER = 1000  # files in one folder
-_SUFFIX, _UNFINISHED = ".kv", ".part"
-_NAME = re.compile(rf"(?P<chunk>\d+)\.(?P<kind>[a-z]+)({_SUFFIX}|(?P<unfinished>{_UNFINISHED}))")
+_FILES_PER_FOLDER = 1000
+_SUFFIX, _PART_SUFFIX = ".kv", ".part"
+_NAME = re.compile(rf"(?P<chunk>\d+)\.(?P<kind>[a-z]+)({_SUFFIX}|(?P<part>{_PART_SUFFIX}))")
 
 
 @dataclass(frozen=True)
 class StateUsage:
-    """How many states the ledger knows, and the bytes of their files."""
+    """How many states a store has, and the bytes of their files."""
 
     states: int
     bytes: int
 
 
 class StateFiles:
-    """The states of the store at `path`, by the ids of their chunks and kinds. Not thread-safe."""
+    """The states of the store at `path`, by chunk id and kind. Not thread-safe."""
 
     def __init__(self, path: Path, database: Database) -> None:
         self.folder = Path(f"{path}.states")
         self._database = database
 
     def write(self, chunk: int, kind: StateKind, parts: Iterable[bytes]) -> int:
-        """Write a file, not yet in the ledger; return its bytes.
+        """Write a file without recording it; return its bytes.
 
-        Raises FileError when that fails, then without a trace.
+        Raises FileError when that fails, and then leaves no file behind.
         """
         path = self._path(chunk, kind)
-        pending = path.with_suffix(_UNFINISHED)
+        part = path.with_suffix(_PART_SUFFIX)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with pending.open("wb") as file:
+                with part.open("wb") as file:
                     file.writelines(parts)
                     size = file.tell()
-                pending.replace(path)
+                part.replace(path)
             except BaseException:
-                pending.unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
                 raise
         except OSError as error:
             if error.errno not in DISK_FULL:
@@ -64,78 +64,78 @@ class StateFiles:
             ) from error
         return size
 
-    def enter(self, chunk: int, kind: StateKind, size: int) -> None:
-        """Put a file that was written into the ledger."""
+    def record(self, chunk: int, kind: StateKind, size: int) -> None:
+        """Record a file of `size` bytes that was written."""
         self._database.execute(
             "insert or replace into state values (?, ?, ?, ?)",
             (chunk, kind, size, time.time_ns()),
         )
 
     def read(self, chunk: int, kind: StateKind) -> bytes | None:
-        """A file of the ledger, which then was used last; None if it is not there."""
-        if not self.knows(chunk, kind):
+        """A recorded file, which becomes the most recently used; None if there is none."""
+        if not self.has(chunk, kind):
             return None
         try:
             data = self._path(chunk, kind).read_bytes()
         except OSError:
             return None
-        with contextlib.suppress(FileError):  # while another process writes it is not noted
+        with contextlib.suppress(FileError):  # another process is writing: skip this one
             self._database.execute(
                 "update state set used_ns = ? where chunk = ? and kind = ?",
                 (time.time_ns(), chunk, kind),
             )
         return data
 
-    def knows(self, chunk: int, kind: str) -> bool:
-        """Whether the ledger has a state of that kind."""
+    def has(self, chunk: int, kind: str) -> bool:
+        """Whether a chunk's state of that kind is recorded."""
         sql = "select 1 from state where chunk = ? and kind = ?"
         return self._database.row(sql, (chunk, kind)) is not None
 
     def usage(self, kind: StateKind | None = None) -> StateUsage:
-        """What the states of a kind, or all, add up to."""
+        """How many states of a kind there are, or of all kinds, and their bytes."""
         of_kind = "from state where kind = coalesce(?, kind)"
         return StateUsage(
             self._database.number(f"select count(*) {of_kind}", (kind,)),
             self._database.number(f"select coalesce(sum(bytes), 0) {of_kind}", (kind,)),
         )
 
-    def shrink(self, most: int) -> int:
-        """Remove the states used longest ago until `most` bytes are left; return their number."""
+    def shrink(self, max_bytes: int) -> int:
+        """Remove the least recently used states until `max_bytes` are left; return how many."""
         oldest = "select chunk, kind, bytes from state order by used_ns, chunk"
         with self._database.transaction():
-            excess = self.usage().bytes - most
-            gone: list[tuple[int, StateKind]] = []
+            excess = self.usage().bytes - max_bytes
+            removed: list[tuple[int, StateKind]] = []
             for chunk, kind, size in self._database.rows(oldest):
                 if excess <= 0:
                     break
-                gone.append((chunk, kind))
+                removed.append((chunk, kind))
                 excess -= size
-            for state in gone:
-                self._strike(*state)
-        for state in gone:
+            for state in removed:
+                self._delete_row(*state)
+        for state in removed:
             self._path(*state).unlink(missing_ok=True)
-        return len(gone)
+        return len(removed)
 
     def remove(self, chunk: int, kind: StateKind) -> None:
-        """Remove a state, entered or not."""
-        self._strike(chunk, kind)
+        """Remove a state, recorded or not."""
+        self._delete_row(chunk, kind)
         self._path(chunk, kind).unlink(missing_ok=True)
 
-    def _strike(self, chunk: int, kind: StateKind) -> None:
+    def _delete_row(self, chunk: int, kind: StateKind) -> None:
         self._database.execute("delete from state where chunk = ? and kind = ?", (chunk, kind))
 
-    def sweep(self) -> int:
-        """Remove the files that the ledger does not know; return their number."""
+    def remove_orphans(self) -> int:
+        """Remove the files that are not recorded; return how many."""
         removed = 0
         for path in self._files():
             name = _NAME.fullmatch(path.name)
-            if name and (name["unfinished"] or not self.knows(int(name["chunk"]), name["kind"])):
+            if name and (name["part"] or not self.has(int(name["chunk"]), name["kind"])):
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
 
     def problems(self) -> Iterator[str]:
-        """The states of the ledger that are not whole, a line each."""
+        """What is wrong with recorded states, one line each."""
         for state in self._database.rows("select chunk, kind from state order by chunk"):
             path = self._path(*state)
             try:
@@ -143,7 +143,7 @@ class StateFiles:
             except FileNotFoundError:
                 yield f"{path}: missing"
             except OSError as error:
-                yield f"{path}: cannot be read: {error.strerror}"
+                yield f"{path}: cannot read it: {error.strerror}"
             except FormatError as error:
                 yield f"{path}: {error}"
 
@@ -153,4 +153,4 @@ class StateFiles:
                 yield from folder.iterdir()
 
     def _path(self, chunk: int, kind: StateKind) -> Path:
-        return self.folder / str(chunk // _TOGETHER) / f"{chunk}.{kind}{_SUFFIX}"
+        return self.folder / str(chunk // _FILES_PER_FOLDER) / f"{chunk}.{kind}{_SUFFIX}"

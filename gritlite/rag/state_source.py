@@ -1,6 +1,7 @@
-"""Where the states of an answer's passages come from: the store, or a pass."""
+"""The states of an answer's passages: loaded from the store, or computed."""
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from gritlite.rag.cost_model import CostModel
@@ -12,49 +13,58 @@ from gritlite.runtime.state import DocumentState
 
 
 class StateSource:
-    """The states of passages, loaded where they are stored and computed where not.
+    """Loads the states of passages, and computes and stores those that are missing.
 
-    `turn` is held while the store is used; `loaded` and `computed` count. What they take
-    goes into `costs`.
+    `loaded` and `computed` count them, and `cost_model` records the time they take. `lock`
+    is held while the store is used, not while a state is computed.
     """
 
     def __init__(
         self,
         model: GritLM,
         states: States | None,
-        costs: CostModel,
-        turn: AbstractContextManager[object],
-        passages: list[Passage],
+        cost_model: CostModel,
+        lock: AbstractContextManager[object],
+        passages: Sequence[Passage],
     ) -> None:
         self.loaded = self.computed = 0
         self._model = model
         self._states = states
-        self._costs = costs
-        self._turn = turn
+        self._cost_model = cost_model
+        self._lock = lock
         self._passages = passages
 
     def states(self, kind: StateKind) -> list[DocumentState]:
-        """Those of a kind, in the passages' order."""
+        """The states of a kind, in the order of the passages."""
         return [self._state(passage, kind) for passage in self._passages]
 
     def _state(self, passage: Passage, kind: StateKind) -> DocumentState:
-        if self._states is not None:
-            with self._turn:
-                begun = time.perf_counter()
-                stored = self._states.load(passage.chunk, kind, passage.embedded)
-                if stored is not None:
-                    self._costs.note("load", stored.tokens, time.perf_counter() - begun)
-            if stored is not None:
-                self.loaded += 1
-                return stored
+        state = self._load(passage, kind)
+        if state is not None:
+            self.loaded += 1
+            return state
         self.computed += 1
+        return self._compute(passage, kind)
+
+    def _load(self, passage: Passage, kind: StateKind) -> DocumentState | None:
+        if self._states is None:
+            return None
+        with self._lock:
+            start = time.perf_counter()
+            state = self._states.load(passage.chunk, kind, passage.embedded)
+            if state is not None:
+                self._cost_model.record("load", state.tokens, time.perf_counter() - start)
+        return state
+
+    def _compute(self, passage: Passage, kind: StateKind) -> DocumentState:
         compute = self._model.prefix_state if kind == "exact" else self._model.document_state
-        begun, before = time.perf_counter(), self._model.evaluated
+        start, evaluated_before = time.perf_counter(), self._model.evaluated
         state = compute(passage.embedded)
-        spent, read = time.perf_counter() - begun, self._model.evaluated - before
-        with self._turn:
+        seconds = time.perf_counter() - start
+        evaluated = self._model.evaluated - evaluated_before
+        with self._lock:
             if kind == "exact":
-                self._costs.note("read", read, spent)
+                self._cost_model.record("read", evaluated, seconds)
             if self._states is not None:
-                self._states.keep(passage.chunk, kind, state)
+                self._states.store(passage.chunk, kind, state)
         return state

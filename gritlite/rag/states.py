@@ -1,7 +1,7 @@
-"""The states of chunks, as a model makes and uses them.
+"""The states of chunks, as a model computes and uses them.
 
-What the ledger knows may be damaged, or made by another build of llama.cpp;
-then there is no state, and whoever asked computes it again.
+A stored state may be damaged, or made by another build of llama.cpp. It then counts as
+missing, and the caller computes it again.
 """
 
 import contextlib
@@ -18,51 +18,48 @@ from gritlite.runtime.state import DocumentState
 
 
 class States:
-    """Keeps and loads states. Not thread-safe.
+    """Stores and loads states. Not thread-safe.
 
-    `budget` limits the bytes of all files together, and may be infinite.
+    `budget` is the most bytes of all files together, and may be infinite.
     """
 
     def __init__(
-        self, ledger: StateFiles, model: GritLM, numbers: StateType, budget: float
+        self, files: StateFiles, model: GritLM, state_type: StateType, budget: float
     ) -> None:
-        self.ledger = ledger
+        self.files = files
         self.budget = budget
         self._model = model
-        self._numbers = numbers
+        self._state_type = state_type
         self._library = capabilities().build
         sizes = read_hyperparameters(model.file)
         self._head_dims = (sizes.key_width, sizes.value_width)
 
     def write(self, chunk: int, kind: StateKind, state: DocumentState) -> int:
-        """Write the state of a chunk, not yet into the ledger; return its bytes.
+        """Write a chunk's state without recording it; return its bytes. Raises FileError."""
+        return self.files.write(chunk, kind, encode(state, self._identity(kind)))
 
-        Raises FileError when that fails.
-        """
-        return self.ledger.write(chunk, kind, encode(state, self._identity(kind)))
+    def store(self, chunk: int, kind: StateKind, state: DocumentState) -> None:
+        """Write and record a state, and evict the least recently used ones to make room.
 
-    def keep(self, chunk: int, kind: StateKind, state: DocumentState) -> None:
-        """Write a state and enter it; those used longest ago make room for it.
-
-        One that cannot be kept is computed again: neither a full disk nor a state larger
-        than the whole budget is an error here.
+        A state that cannot be stored is computed again: a full disk is not an error here,
+        nor is a state larger than the whole budget.
         """
         with contextlib.suppress(FileError):
             size = self.write(chunk, kind, state)
             if size > self.budget:
-                self.ledger.remove(chunk, kind)
+                self.files.remove(chunk, kind)
             else:
-                self.ledger.enter(chunk, kind, size)
-                self.fit()
+                self.files.record(chunk, kind, size)
+                self.fit_budget()
 
-    def fit(self) -> None:
-        """Remove those used longest ago until the budget holds. Raises FileError."""
-        if self.ledger.usage().bytes > self.budget:
-            self.ledger.shrink(int(self.budget))
+    def fit_budget(self) -> None:
+        """Evict the least recently used states until the budget holds. Raises FileError."""
+        if self.files.usage().bytes > self.budget:
+            self.files.shrink(int(self.budget))
 
     def load(self, chunk: int, kind: StateKind, embedded: str) -> DocumentState | None:
-        """The state of a chunk, None if there is none that is whole and of that text."""
-        data = self.ledger.read(chunk, kind)
+        """A chunk's state, None unless there is one that is intact and of that text."""
+        data = self.files.read(chunk, kind)
         if data is None:
             return None
         try:
@@ -71,18 +68,18 @@ class States:
             return None
 
     def _ids(self, kind: StateKind, embedded: str) -> list[int]:
-        """The tokens that a state of a text has."""
+        """The tokens that a text's state has."""
         if kind == "exact":
             return self._model.prefix_tokens(embedded)
         return self._model.embed_tokens(embedded)[0]
 
     def _identity(self, kind: StateKind) -> Identity:
-        """What a state of a kind must be."""
-        opens = kind == "exact"
+        """What a state of a kind must match."""
+        opens_message = kind == "exact"
         return Identity(
             model=self._model.fingerprint,
             library=self._library,
-            numbers=self._numbers,
-            attention="causal" if opens else self._model.format.attention,
-            opens_message=opens,
+            numbers=self._state_type,
+            attention="causal" if opens_message else self._model.format.attention,
+            opens_message=opens_message,
         )

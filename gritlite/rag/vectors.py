@@ -1,12 +1,12 @@
-"""The forms in which a store keeps vectors, and the search among them.
+"""The types in which a store keeps vectors, and the search among them.
 
-    float32  as `encode` gives them: 4 bytes a number, exact
-    int8     each vector scaled to its largest number: 1 byte, cosines to about 0.001
-    binary   the signs, 1 bit a number, are searched for candidates, which the int8
-             form re-scores; searching reads an eighth of int8's bytes
+    float32  as `encode` returns them: 4 bytes per dimension, exact
+    int8     each vector scaled by its largest absolute value: 1 byte, cosines to about 0.001
+    binary   the signs, 1 bit per dimension, find candidates, which the int8 vectors re-score;
+             a search reads an eighth of the bytes of int8
 
-The search compares with every vector (usearch's exact search), so it needs no
-index that could be lost, rebuilt or out of date. docs/rag.md has the times.
+The search compares the query with every vector (usearch's exact search), so no index can be
+lost, rebuilt or outdated. docs/rag.md has the times.
 """
 
 from collections.abc import Callable
@@ -20,23 +20,23 @@ from gritlite.errors import UsageError
 from gritlite.runtime.embed import Vectors
 
 VectorType = Literal["float32", "int8", "binary"]
-Ranked = list[tuple[int, float]]  # ids of chunks and their cosines, highest first
+Ranked = list[tuple[int, float]]  # ids of chunks and their scores, highest first
 Fetch = Callable[[list[int]], list[bytes]]  # the stored vectors of chunks
 
-_CANDIDATES = 200  # that the bits find at least
-_OVERSAMPLING = 10  # or so many times what is asked for
+_MIN_CANDIDATES = 200  # to find by their bits
+_OVERSAMPLING = 10  # candidates for each wanted vector
 
 
 def check_vector_type(vector_type: str) -> None:
-    """Raise UsageError for a form that does not exist."""
+    """Raise UsageError for a type that does not exist."""
     if vector_type not in get_args(VectorType):
         raise UsageError(
-            f"vectors are {vector_type!r}: expected one of {', '.join(get_args(VectorType))}"
+            f"vectors is {vector_type!r}: expected one of {', '.join(get_args(VectorType))}"
         )
 
 
 def packed(vector: Vectors, vector_type: VectorType) -> tuple[bytes, bytes | None]:
-    """What a store keeps of a vector [d]: its numbers, and its bits in the binary form."""
+    """The stored bytes of a vector [d], and its packed signs if the type is binary."""
     if vector_type == "float32":
         return vector.astype("<f4").tobytes(), None
     bits = np.packbits(vector > 0).tobytes() if vector_type == "binary" else None
@@ -50,7 +50,7 @@ def _int8(vector: Vectors) -> NDArray[np.int8]:
 
 @dataclass(frozen=True)
 class Matrix:
-    """The searched part of every vector: `codes` [n, bytes of one], of the chunks `ids` [n]."""
+    """The searched bytes of every vector: `codes` [n, bytes per vector] of the chunks `ids` [n]."""
 
     vector_type: VectorType
     ids: NDArray[np.int64]
@@ -59,7 +59,7 @@ class Matrix:
     def nearest(self, query: Vectors, count: int, fetch: Fetch) -> Ranked:
         """The chunks whose vectors have the highest cosines with `query` [d].
 
-        `fetch` gives the stored vectors of chunks, in the order of their ids.
+        `fetch` returns the stored vectors of chunks, in the order of their ids.
         """
         if not len(self.ids) or count < 1:
             return []
@@ -77,7 +77,7 @@ class Matrix:
         ]
 
     def _rescored(self, query: Vectors, count: int, fetch: Fetch) -> Ranked:
-        candidates = max(_CANDIDATES, count * _OVERSAMPLING)
+        candidates = max(_MIN_CANDIDATES, count * _OVERSAMPLING)
         rows, _ = _search(self.codes, np.packbits(query > 0), candidates, "hamming")
         ids = np.sort(self.ids[rows])
         codes = np.frombuffer(b"".join(fetch(ids.tolist())), np.uint8)
@@ -87,9 +87,9 @@ class Matrix:
 def _search(
     vectors: NDArray[np.generic], query: NDArray[np.generic], count: int, metric: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Rows of the nearest vectors and their distances, nearest first."""
+    """The rows of the nearest vectors and their distances, nearest first."""
     from usearch.index import MetricKind, search
 
     kind = MetricKind.Cos if metric == "cos" else MetricKind.Hamming
-    found = search(vectors, query, min(count, len(vectors)), kind, exact=True)
-    return found.keys.astype(np.int64), found.distances
+    matches = search(vectors, query, min(count, len(vectors)), kind, exact=True)
+    return matches.keys.astype(np.int64), matches.distances

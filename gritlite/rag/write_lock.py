@@ -1,4 +1,4 @@
-"""One process at a time adds to a store: a lock in a file, which ends with its process."""
+"""One writer at a time: a lock file beside the store, which ends with its process."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,15 +8,15 @@ from gritlite.errors import FileError
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Be the one that adds to the store at `path`. Raises FileError while somebody else is."""
+def write_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of the store at `path`. Raises FileError while another writer holds it."""
     from filelock import FileLock, Timeout
 
     try:
         lock = FileLock(f"{path}.lock", timeout=0).acquire()
     except Timeout as error:
         raise FileError(
-            f"somebody else is adding to {path}: try again when that has ended"
+            f"another writer is adding to {path}: try again when it has finished"
         ) from error
     with lock:
         yield

@@ -5,7 +5,7 @@ import pytest
 from gritlite import GritLM, InputTooLongError, UsageError
 from gritlite.convert import convert
 from gritlite.prompt import cached_question
-from gritlite.rag.layouts import LAYOUTS, Prompt, Sources, prompt
+from gritlite.rag.layouts import LAYOUTS, Prompt, PromptParts, prompt
 from gritlite.rag.store import Store
 from tests.rag.documents import notes
 from tests.tiny import make_checkpoint
@@ -172,11 +172,11 @@ def test_a_state_that_cannot_be_kept_is_no_error(tmp_path, tiny_model, folder):
 
 def test_the_states_of_an_answer_make_room_for_each_other(tmp_path, tiny_model, folder):
     with opened(tmp_path, tiny_model, folder, states="f16") as store:
-        whole = store._states.ledger.usage().bytes
+        whole = store._states.files.usage().bytes
     with Store.open(tmp_path / "b.grit", tiny_model, states="f16", states_budget=whole) as store:
         store.add(folder)
         "".join(store.ask(QUESTION, 4, layout="exact", **SHORT))
-        assert 0 < store._states.ledger.usage().bytes <= whole
+        assert 0 < store._states.files.usage().bytes <= whole
         kinds = store._database.execute("select distinct kind from state").fetchall()
         assert ("exact",) in kinds
 
@@ -184,7 +184,7 @@ def test_the_states_of_an_answer_make_room_for_each_other(tmp_path, tiny_model, 
 def test_the_order_of_states_is_that_of_the_layout(tiny_model):
     states = {"one": tiny_model.document_state("one"), "two": tiny_model.document_state("two")}
     query = tiny_model.document_state(QUESTION)
-    sources = Sources(QUESTION, ["one", "two"], lambda _: [*states.values()], query, tuple)
+    sources = PromptParts(QUESTION, ["one", "two"], lambda _: [*states.values()], query, tuple)
     assert prompt("query-doc", sources).document == (query, *states.values())
     assert prompt("doc-query", sources).document == (*states.values(), query)
     assert prompt("document-then-query", sources) == Prompt(
@@ -211,7 +211,7 @@ def test_questions_that_cannot_be_answered(tmp_path, tiny_path, tiny_model, fold
             store.ask(QUESTION, layout="best")
         with pytest.raises(InputTooLongError):
             store.ask("word " * 2000)
-        with pytest.raises(UsageError, match="exact has no place behind a chat's past"):
+        with pytest.raises(UsageError, match="exact cannot follow earlier messages of a chat"):
             store.ask(QUESTION, layout="exact", history=[{"role": "user", "content": "Hello"}])
     with (
         GritLM(tiny_path, threads=1, context_length=64) as small,

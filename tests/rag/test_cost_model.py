@@ -20,11 +20,11 @@ def database(tmp_path):
 def test_a_cost_follows_what_is_measured(database):
     costs = CostModel(database)
     assert costs.seconds("read", 100) is None
-    costs.note("read", 31, 5.0)  # too few to tell
+    costs.record("read", 31, 5.0)  # too few to tell
     assert costs.seconds("read", 100) is None
-    costs.note("read", 200, 1.0)
+    costs.record("read", 200, 1.0)
     assert costs.seconds("read", 100) == pytest.approx(0.5)
-    costs.note("read", 100, 1.0)
+    costs.record("read", 100, 1.0)
     assert costs.seconds("read", 100) == pytest.approx(0.75)
     assert costs.seconds("load", 100) is None
     assert CostModel(database).seconds("read", 100) == pytest.approx(0.75)
@@ -53,14 +53,14 @@ def test_the_cheapest(database, load, read, passages, recompute, layout):
     costs = CostModel(database)
     for work, seconds in (("load", load), ("read", read)):
         if seconds is not None:
-            costs.note(work, 1000, seconds)
+            costs.record(work, 1000, seconds)
     assert cheapest(costs, passages, recompute) == layout
 
 
 def test_what_was_too_slow_is_tried_again(database):
     costs = CostModel(database)
-    costs.note("read", 1000, 1.0)
-    costs.note("load", 1000, 1.5)
+    costs.record("read", 1000, 1.0)
+    costs.record("load", 1000, 1.5)
     chosen = [cheapest(costs, TWO, 0) for _ in range(10)]
     assert chosen[0] == "document-then-query"
     assert chosen[-1] == "exact"
@@ -79,11 +79,11 @@ def test_auto_keeps_states_and_measures_until_it_knows(tmp_path, tiny_model):
         first, second = asked(store), asked(store)
         assert (first.layout, first.states_computed) == ("exact", 2)
         assert (second.layout, second.states_loaded) == ("exact", 2)
-        costs = store._costs
+        costs = store._cost_model
         assert costs.seconds("read", 1) > 0
         assert costs.seconds("load", 1) > 0
         for work, seconds in (("load", 1e6), ("read", 1e-6)):  # a disk slower than any
-            costs.note(work, 1000, seconds)
+            costs.record(work, 1000, seconds)
         assert asked(store).layout == "document-then-query"
 
 
@@ -101,7 +101,7 @@ def test_what_the_cells_hold_costs_nothing_and_tells_nothing(tmp_path, tiny_mode
         store.add(tmp_path / "long.txt")
         store.ask(QUESTION, 1, layout="document-then-query", max_tokens=1)
         store.ask(QUESTION, 1, layout="exact", max_tokens=1)
-        assert store._costs.seconds("read", 1) is None
+        assert store._cost_model.seconds("read", 1) is None
 
 
 def asked(store):

@@ -124,7 +124,7 @@ def test_two_writers_at_once(tmp_path, folder, tiny_path, tiny_model):
     with Store.open(path, tiny_model, chunk_tokens=32, states="q8_0") as store:
         with store._writing():
             _, errors = adding(tiny_path, path, folder).communicate(timeout=60)
-        assert f"somebody else is adding to {path}" in errors
+        assert f"another writer is adding to {path}" in errors
         store.add(folder)
         assert len(writings(store)) == FILES
 
@@ -143,7 +143,7 @@ def test_a_thread_searches_while_another_adds(tmp_path, folder, tiny_model):
         store.add(folder / "0.md")
         with ThreadPoolExecutor() as pool, store._writing():
             found = pool.submit(store.search, "writing", 4, mode="words").result(timeout=30)
-            with pytest.raises(FileError, match="somebody else is adding"):
+            with pytest.raises(FileError, match="another writer is adding"):
                 pool.submit(store.add, folder).result(timeout=30)
         assert len(found) == 4
 
@@ -154,7 +154,7 @@ def test_the_lock_ends_with_its_process(tmp_path, folder, tiny_model):
         with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
-            with pytest.raises(FileError, match="somebody else is adding"):
+            with pytest.raises(FileError, match="another writer is adding"):
                 store.add(folder)
             holder.kill()
         store.add(folder)

@@ -118,7 +118,7 @@ def chunks(store):
 
 
 def files(store):
-    return sorted(store._states.ledger.folder.rglob("*.*"))
+    return sorted(store._states.files.folder.rglob("*.*"))
 
 
 def test_states_are_kept_of_the_passes_that_embed(store, tiny_model):
@@ -152,7 +152,7 @@ def test_states_go_with_their_chunks(store, folder):
     ],
 )
 def test_a_harmed_state_is_told_and_not_used(store, harm, problem):
-    harm(store._states.ledger._path(1, "doc"))
+    harm(store._states.files._path(1, "doc"))
     (line,) = maintenance.verify(store.path)
     assert problem in line
     assert store._states.load(1, "doc", chunks(store)[0][1]) is None
@@ -165,8 +165,8 @@ def flipped(data):
 
 def test_the_state_of_another_text_is_not_used(store):
     (_, first), (_, second), *_ = chunks(store)
-    ledger = store._states.ledger
-    ledger._path(1, "doc").write_bytes(ledger._path(2, "doc").read_bytes())
+    files = store._states.files
+    files._path(1, "doc").write_bytes(files._path(2, "doc").read_bytes())
     assert store._states.load(1, "doc", first) is None
     assert store._states.load(1, "doc", second) is not None
 
@@ -216,9 +216,9 @@ def test_a_state_larger_than_the_budget_makes_none_go(store, tiny_model):
     before = files(store)
     state = tiny_model.prefix_state("a long walk " * 60)
     store._states.budget = maintenance.info(store.path).states.bytes
-    store._states.keep(1, "exact", state)
+    store._states.store(1, "exact", state)
     assert files(store) == before
-    assert not store._states.ledger.knows(1, "exact")
+    assert not store._states.files.has(1, "exact")
 
 
 def test_what_was_used_longest_ago_goes_first(store):
@@ -233,7 +233,7 @@ def test_what_was_used_longest_ago_goes_first(store):
 
 
 def test_files_that_no_ledger_knows_are_swept(store):
-    folder = store._states.ledger.folder / "0"
+    folder = store._states.files.folder / "0"
     (folder / "99.doc.kv").write_bytes(b"of a chunk that was never entered")
     (folder / "1.doc.part").write_bytes(b"of a write that was killed")
     (folder / "1 (copy).doc.kv").write_bytes(b"somebody else's")

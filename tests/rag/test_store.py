@@ -114,7 +114,7 @@ def test_a_change_that_keeps_size_and_time_of_a_fresh_file_is_noticed(store, fol
 def test_a_settled_file_is_not_read_again(store, folder, monkeypatch):
     touch(folder / "boats.txt", "The ferry.")
     store.add(folder)
-    monkeypatch.setattr("gritlite.rag.indexing.snapshot", None)  # a read would fail
+    monkeypatch.setattr("gritlite.rag.scanning.snapshot", None)  # a read would fail
     assert counts(store.add(folder / "boats.txt")) == (0, 0, 1, 0)
 
 
@@ -165,7 +165,7 @@ def test_files_of_other_kinds_and_empty_ones_are_told(store, folder):
 
 @pytest.mark.parametrize(
     ("name", "error", "problem"),
-    [("none", FileError, "does not exist"), ("a.png", FormatError, "of no kind that is read")],
+    [("none", FileError, "does not exist"), ("a.png", FormatError, "has no supported format")],
 )
 def test_paths_that_cannot_be_added(store, tmp_path, name, error, problem):
     (tmp_path / "a.png").write_bytes(b"x")
@@ -264,18 +264,18 @@ def test_files_that_are_no_stores(tmp_path, tiny_model):
     path = tmp_path / "b.grit"
     with pytest.raises(FileError, match="does not exist: make it"):
         Store.open(path, tiny_model, create=False)
-    with pytest.raises(FileError, match="is no file"):
+    with pytest.raises(FileError, match="is not a file"):
         Store.open(tmp_path, tiny_model)
     with pytest.raises(FileError, match=r"the folder .* does not exist"):
         Store.open(tmp_path / "none" / "b.grit", tiny_model)
     path.write_bytes(b"not a database" * 100)
-    with pytest.raises(FormatError, match="is no store, or damaged"):
+    with pytest.raises(FormatError, match="is not a store, or is damaged"):
         Store.open(path, tiny_model)
     path.unlink()
     with sqlite3.connect(path) as other:
         other.execute("create table t (x)")
     other.close()
-    with pytest.raises(FormatError, match="no store of gritlite"):
+    with pytest.raises(FormatError, match="not a store of gritlite"):
         Store.open(path, tiny_model)
 
 
@@ -284,7 +284,7 @@ def test_a_newer_format_is_refused(store, tiny_model):
     with sqlite3.connect(store.path) as connection:
         connection.execute("pragma user_version = 99")
     connection.close()
-    with pytest.raises(FormatError, match="format 99, and this gritlite reads 1: update"):
+    with pytest.raises(FormatError, match="format 99, but this gritlite reads 1: update"):
         Store.open(store.path, tiny_model)
 
 
@@ -314,13 +314,13 @@ def test_a_full_disk_is_told_and_loses_nothing(store, folder, monkeypatch):
 def test_vectors_are_read_anew_only_when_they_changed(store, folder):
     store.add(folder)
     store.search("inn")
-    matrix = store._searching._matrix
+    matrix = store._searcher._matrix
     store.search("inn")
     store.ask("inn?", layout="doc", max_tokens=2)
-    assert store._searching._matrix is matrix
+    assert store._searcher._matrix is matrix
     store.add(folder)
     store.search("inn")
-    assert store._searching._matrix is matrix
+    assert store._searcher._matrix is matrix
     (folder / "new.txt").write_text("A new text.")
     store.add(folder)
     assert len(store.search("inn", 9)) == 5
@@ -352,7 +352,7 @@ def test_a_search_sees_one_moment(tmp_path, tiny_model, folder, monkeypatch, for
 
 def test_opening_and_searching_wait_for_nobody(store, folder, tiny_model, monkeypatch):
     store.add(folder)
-    monkeypatch.setattr(database, "_WAIT", 0.0)
+    monkeypatch.setattr(database, "_TIMEOUT", 0.0)
     with Database(store.path).transaction(), Store.open(store.path, tiny_model) as other:
         assert len(other.search("ferry", 100)) == 4
 
@@ -426,9 +426,9 @@ def test_pages_without_text_are_told(store, folder):
 def test_an_empty_file_is_no_store_but_can_become_one(tmp_path, tiny_model):
     path = tmp_path / "b.grit"
     path.touch()
-    with pytest.raises(FormatError, match="is empty, and no store"):
+    with pytest.raises(FormatError, match="is empty, not a store"):
         maintenance.info(path)
-    with pytest.raises(FormatError, match="is empty, and no store"):
+    with pytest.raises(FormatError, match="is empty, not a store"):
         Store.open(path, tiny_model, create=False)
     assert path.stat().st_size == 0
     Store.open(path, tiny_model).close()
@@ -447,7 +447,7 @@ def test_chunks_suit_a_small_context(tmp_path, folder):
 
 
 def test_a_budget_needs_states(tmp_path, tiny_model):
-    with pytest.raises(UsageError, match="a budget for states, and none are kept"):
+    with pytest.raises(UsageError, match="states_budget is set, but no states are kept"):
         Store.open(tmp_path / "b.grit", tiny_model, states_budget=1000)
     assert not (tmp_path / "b.grit").exists()
 

@@ -12,8 +12,9 @@ from gritlite.cli.shared.store_options import store_option
 from gritlite.cli.shared.tables import size
 
 if TYPE_CHECKING:
-    from gritlite.rag.indexing import Changes
-    from gritlite.rag.store import Plan, Update
+    from gritlite.rag.planning import Plan
+    from gritlite.rag.scanning import Changes
+    from gritlite.rag.store import Update
 
 _VECTOR_FORMATS = ("float32", "int8", "binary")
 

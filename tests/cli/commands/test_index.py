@@ -4,8 +4,8 @@ import pytest
 
 from gritlite.cli.commands.index import describe
 from gritlite.errors import FileError, UsageError
-from gritlite.rag.indexing import Pending
-from gritlite.rag.store import Plan
+from gritlite.rag.embedding import Pending
+from gritlite.rag.planning import Plan
 from tests.cli.in_process import index
 
 

@@ -1,0 +1,162 @@
+"""Indexing, step two: embed the chunks that have no vector yet.
+
+The vectors of a few passes are written in one transaction; the one that completes a
+document deletes its old rows. A process may be killed at any moment: the next run
+embeds what is left.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gritlite.rag.database import Database
+from gritlite.rag.progress import ProgressCallback
+from gritlite.rag.sources import complete_sources
+from gritlite.rag.states import States
+from gritlite.rag.vectors import VectorType, packed
+from gritlite.runtime.embed import Vectors
+from gritlite.runtime.model import GritLM
+from gritlite.runtime.state import DocumentState
+
+_PAGE = 512  # chunks that are fetched at once
+
+
+@dataclass(frozen=True)
+class Pending:
+    """How many chunks are left to embed, and their tokens together."""
+
+    chunks: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class PendingChunk:
+    """A chunk without a vector; `source` is the id of its document's row."""
+
+    id: int
+    source: int
+    embedded: str
+    tokens: int
+
+
+def count_pending(database: Database) -> Pending:
+    """What is left to embed, of this and earlier runs."""
+    pending = (
+        "from chunk join source on source.id = source where not complete"
+        " and chunk.id not in (select chunk from vector)"
+    )
+    return Pending(
+        database.number(f"select count(*) {pending}"),
+        database.number(f"select coalesce(sum(tokens), 0) {pending}"),
+    )
+
+
+def first_pending(database: Database, tokens: int) -> list[PendingChunk]:
+    """The chunks that will be embedded first, up to the one that reaches so many tokens."""
+    chunks: list[PendingChunk] = []
+    for chunk in _pending_chunks(database):
+        chunks.append(chunk)
+        tokens -= chunk.tokens
+        if tokens <= 0:
+            break
+    return chunks
+
+
+def _pending_chunks(database: Database) -> Iterator[PendingChunk]:
+    """The pending chunks, a page at a time, since rows are written meanwhile."""
+    last = 0
+    while True:
+        rows = database.rows(
+            "select chunk.id, source, embedded, tokens from chunk"
+            " join source on source.id = source where not complete and chunk.id > ?"
+            " and chunk.id not in (select chunk from vector) order by chunk.id limit ?",
+            (last, _PAGE),
+        )
+        page = [PendingChunk(*row) for row in rows]
+        if not page:
+            return
+        yield from page
+        last = page[-1].id
+
+
+def embed_pending(
+    database: Database,
+    model: GritLM,
+    vector_type: VectorType,
+    states: States | None,
+    progress: ProgressCallback,
+) -> None:
+    """Embed what is pending; a document's chunks are searched once all are embedded.
+
+    States are kept from the same passes while their budget lasts; those of earlier runs
+    make room for them, the least recently used first. `progress` counts tokens.
+    """
+    total, done = count_pending(database).tokens, 0
+    progress(done, total)
+    in_flight: deque[PendingChunk] = deque()
+    first = 0  # the number of the first text in flight
+    writer = _StateWriter(states) if states is not None else None
+
+    def texts() -> Iterator[str]:
+        for chunk in _pending_chunks(database):
+            in_flight.append(chunk)
+            yield chunk.embedded
+
+    def keep(number: int, state: DocumentState) -> None:
+        if writer is not None:
+            writer.write(in_flight[number - first], state)
+
+    for vectors in model.encode_stream(texts(), keep=keep if writer else None):
+        chunks = [in_flight.popleft() for _ in vectors]
+        first += len(chunks)
+        with database.transaction():
+            _insert_vectors(database, chunks, vectors, vector_type)
+            if writer is not None:
+                writer.record()
+            complete_sources(database, {chunk.source for chunk in chunks})
+        if states is not None:
+            states.fit_budget()
+        done += sum(chunk.tokens for chunk in chunks)
+        progress(done, total)
+
+
+def _insert_vectors(
+    database: Database, chunks: Sequence[PendingChunk], vectors: Vectors, vector_type: VectorType
+) -> None:
+    """Insert the vectors [n, d] of n chunks."""
+    database.execute_many(
+        "insert into vector (chunk, vector, bits) values (?, ?, ?)",
+        [
+            (chunk.id, *packed(vector, vector_type))
+            for chunk, vector in zip(chunks, vectors, strict=True)
+        ],
+    )
+
+
+class _StateWriter:
+    """Writes states as they are computed, and records them together with their vectors.
+
+    States of this run evict those of earlier runs, but not each other.
+    """
+
+    def __init__(self, states: States) -> None:
+        self._states = states
+        self._room = states.budget
+        self._written: dict[int, int] = {}  # bytes by chunk
+
+    def write(self, chunk: PendingChunk, state: DocumentState) -> None:
+        """Write a state's file, if the budget has room for it."""
+        if self._room <= 0:
+            return
+        size = self._states.write(chunk.id, "doc", state)
+        self._room -= size
+        if self._room >= 0:
+            self._written[chunk.id] = size
+        else:
+            self._states.files.remove(chunk.id, "doc")
+
+    def record(self) -> None:
+        """Record the states that were written since the last call."""
+        for chunk, size in self._written.items():
+            self._states.files.record(chunk, "doc", size)
+        self._written.clear()

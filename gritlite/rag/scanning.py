@@ -1,0 +1,194 @@
+"""Indexing, step one: read the documents that changed and cut them into chunks.
+
+Each document is one transaction. A process may be killed at any moment: the database
+alone says what the next scan has to do.
+"""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gritlite.errors import DocumentError
+from gritlite.rag.chunking import Chunk, cut
+from gritlite.rag.database import Database
+from gritlite.rag.document import Document
+from gritlite.rag.document_reader import DocumentReader, Snapshot, snapshot
+from gritlite.rag.folder import Listing
+from gritlite.rag.paths import StorePaths
+from gritlite.rag.progress import ProgressCallback
+from gritlite.rag.sources import SourceRow, complete_sources, find_source
+from gritlite.runtime.model import GritLM
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How many documents a scan found added, changed, unchanged and removed.
+
+    `empty` names documents without text, and `warnings` says which parts could not be
+    read; both are among `added` and `changed`. `failed` says which documents could not be
+    read and why; the store keeps what it has of these.
+    """
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    empty: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
+@dataclass
+class _Counts:
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    empty: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def changes(self, removed: int) -> Changes:
+        return Changes(
+            self.added,
+            self.changed,
+            self.unchanged,
+            removed,
+            tuple(self.empty),
+            tuple(self.warnings),
+            tuple(self.failed),
+        )
+
+
+class Scanner:
+    """One scan. Nobody else may write to the database meanwhile.
+
+    Chunks have about `chunk_tokens` tokens at most.
+    """
+
+    def __init__(
+        self, database: Database, paths: StorePaths, model: GritLM, chunk_tokens: int
+    ) -> None:
+        self._database = database
+        self._paths = paths
+        self._model = model
+        self._chunk_tokens = chunk_tokens
+        self._counts = _Counts()
+
+    def scan(
+        self, listing: Listing, removed: Collection[Path], progress: ProgressCallback
+    ) -> Changes:
+        """Cut new and changed documents into chunks; remove documents that no longer exist.
+
+        These are the `removed`, and those that are missing from the listed folders.
+        """
+        total = len(listing.files)
+        with DocumentReader() as reader:
+            for number, path in enumerate(listing.files):
+                progress(number, total)
+                try:
+                    self._update(path, reader)
+                except DocumentError as error:
+                    self._counts.failed.append(str(error))
+        progress(total, total)
+        return self._counts.changes(self._remove_missing(listing, removed))
+
+    def _update(self, path: Path, reader: DocumentReader) -> None:
+        """Bring the rows of one document up to date with its file."""
+        name = self._stored_name(path)
+        complete = find_source(self._database, name, complete=True)
+        pending = find_source(self._database, name, complete=False)
+        newest = pending or complete
+        if newest is not None and newest.is_current(path):
+            self._counts.unchanged += 1
+            return
+        read_ns = time.time_ns()
+        file = snapshot(path)
+        for known in (pending, complete):
+            if known is not None and known.digest == file.digest:
+                self._confirm(known, pending if known is complete else None, file, read_ns)
+                self._counts.unchanged += 1
+                return
+        document = reader.read(file.data, path)
+        chunks = list(cut(document, self._count_tokens, self._chunk_tokens))
+        self._insert(name, pending, file, read_ns, chunks)
+        self._count(path, document, chunks, is_new=newest is None)
+
+    def _stored_name(self, path: Path) -> str:
+        name = self._paths.name(path)
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise DocumentError(f"the name of {path} is not UTF-8: rename the file") from error
+        return name
+
+    def _count_tokens(self, text: str) -> int:
+        return len(self._model.tokenize(text))
+
+    def _count(self, path: Path, document: Document, chunks: list[Chunk], *, is_new: bool) -> None:
+        if is_new:
+            self._counts.added += 1
+        else:
+            self._counts.changed += 1
+        if not chunks:
+            self._counts.empty.append(path)
+        if document.warning:
+            self._counts.warnings.append(f"{path}: {document.warning}")
+
+    def _confirm(
+        self, known: SourceRow, outdated: SourceRow | None, file: Snapshot, read_ns: int
+    ) -> None:
+        """Record the new times of a file whose bytes are those of `known`."""
+        with self._database.transaction():
+            self._delete(outdated)
+            self._database.execute(
+                "update source set mtime_ns = ?, read_ns = ? where id = ?",
+                (file.mtime_ns, read_ns, known.id),
+            )
+
+    def _insert(
+        self,
+        name: str,
+        outdated: SourceRow | None,
+        file: Snapshot,
+        read_ns: int,
+        chunks: list[Chunk],
+    ) -> None:
+        """Insert an incomplete source with its chunks; the complete one is searched meanwhile."""
+        tokens = [self._count_tokens(chunk.embedded) for chunk in chunks]
+        with self._database.transaction():
+            self._delete(outdated)
+            source = self._database.execute(
+                "insert into source (path, digest, size, mtime_ns, read_ns) values (?, ?, ?, ?, ?)",
+                (name, file.digest, len(file.data), file.mtime_ns, read_ns),
+            ).lastrowid
+            assert source is not None
+            self._database.execute_many(
+                "insert into chunk (source, heading, place, text, embedded, tokens)"
+                " values (?, ?, ?, ?, ?, ?)",
+                [
+                    (source, chunk.heading, chunk.place, chunk.text, chunk.embedded, count)
+                    for chunk, count in zip(chunks, tokens, strict=True)
+                ],
+            )
+            if not chunks:
+                complete_sources(self._database, [source])
+
+    def _delete(self, source: SourceRow | None) -> None:
+        if source is not None:
+            self._database.execute("delete from source where id = ?", (source.id,))
+
+    def _remove_missing(self, listing: Listing, removed: Collection[Path]) -> int:
+        """Delete the sources of documents that no longer exist; return their number."""
+        present = {self._paths.name(path) for path in listing.files}
+        stored = [name for (name,) in self._database.rows("select distinct path from source")]
+        missing = {self._paths.name(path) for path in removed}
+        missing.update(
+            name
+            for name in stored
+            if name not in present and self._paths.is_inside(name, listing.folders)
+        )
+        with self._database.transaction():
+            for name in missing:
+                self._database.execute("delete from source where path = ?", (name,))
+        return len(missing)
