@@ -18,7 +18,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gritlite import GritLM
-from gritlite.calibrate.auto_types import fit_size, measure, read_meter
+from gritlite.calibrate.auto_types import (
+    allocate_for_size,
+    measure_sensitivities,
+    sensitivity_meter,
+)
 from gritlite.calibrate.calibration import Calibrator
 from gritlite.calibrate.default_texts import COMPARISON_TEXTS, DEFAULT_TEXTS
 from gritlite.convert import convert
@@ -142,10 +146,10 @@ def chosen(model: Path, output: Path, target: str, imatrix: Path) -> Path:
     if not path.exists():
         print(path.name, file=sys.stderr)
         with GritLM(model, editable=True) as loaded:
-            meter = read_meter(loaded, DEFAULT_TEXTS, imatrix)
-            sensitivities = measure(meter, lambda *_: None)
+            meter = sensitivity_meter(loaded, DEFAULT_TEXTS, imatrix)
+            sensitivities = measure_sensitivities(meter, lambda *_: None)
             size = (output / f"{target}.dual.gguf").stat().st_size
-            choice = fit_size(meter, sensitivities, size, lambda *_: None)
+            choice = allocate_for_size(meter, sensitivities, size, lambda *_: None)
         convert(model, path, choice.target, types=choice.types, imatrix=imatrix)
     return path
 

@@ -108,7 +108,7 @@ class Flip:
         self._context = Context.__new__(Context)
         self._context.options = ContextOptions(n_ctx, PASS_TOKENS, default_threads())
         self._context.weights = weights
-        self._context._tap = None
+        self._context._hidden_states = None
         self._context._context = C.llama_init_from_model(weights.model, params)
         self._context._memory = C.llama_get_memory(self._context._context)
 

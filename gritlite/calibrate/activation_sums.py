@@ -21,7 +21,7 @@ class ActivationSums:
     sums: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
-    def take(self, other: "ActivationSums") -> None:
+    def move_from(self, other: "ActivationSums") -> None:
         """Add another's sums, and empty it."""
         for name, sums in other.sums.items():
             self.sums[name] = self.sums.get(name, 0) + sums
@@ -43,7 +43,7 @@ class ActivationSums:
         self.counts[seen.tensor] += np.bincount(seen.matrices, minlength=seen.count)
 
 
-def activations(sums: ActivationSums) -> dict[str, Activations]:
+def to_activations(sums: ActivationSums) -> dict[str, Activations]:
     """One mode's sums as they stand."""
     return {
         name: Activations(total.astype(np.float32), sums.counts[name].astype(np.float32))
@@ -51,7 +51,7 @@ def activations(sums: ActivationSums) -> dict[str, Activations]:
     }
 
 
-def mixed(
+def mix_modes(
     embed: ActivationSums, generate: ActivationSums, embed_weight: float
 ) -> Mapping[str, Activations]:
     """Activations whose mean squares are the weighted mean of the two modes' mean squares.
@@ -60,7 +60,7 @@ def mixed(
     expert may be, keeps that mode's mean.
     """
     if not embed.sums or not generate.sums:
-        return activations(embed if embed.sums else generate)
+        return to_activations(embed if embed.sums else generate)
     found = {}
     for name, embed_sums in embed.sums.items():
         counts = np.stack([embed.counts[name], generate.counts[name]])  # [2, matrices]

@@ -14,7 +14,13 @@ from gguf.constants import GGMLQuantizationType
 
 from gritlite.calibrate.measures import GOOD_COSINE, GOOD_KL
 from gritlite.calibrate.sample import read_sample
-from gritlite.calibrate.sensitivity import TYPES, Importances, Losses, Sensitivity, SensitivityMeter
+from gritlite.calibrate.sensitivity import (
+    CANDIDATE_TYPES,
+    ImportanceByTensor,
+    Losses,
+    Sensitivity,
+    SensitivityMeter,
+)
 from gritlite.errors import UsageError
 from gritlite.modelfile.header import GGUFFile
 from gritlite.quant.bit_allocation import TypeOption, minimize_loss, minimize_size
@@ -39,32 +45,34 @@ _ADDED_KEYS = 4096  # bytes: the importance matrix's name and texts, in the meta
 
 
 @dataclass(frozen=True)
-class Rival:
+class Baseline:
     """One of llama.cpp's mixtures, and what it loses on the same sample."""
 
     target: str
     losses: Losses
 
-    def loses_less(self, losses: Losses) -> bool:
+    def beats(self, losses: Losses) -> bool:
         """Whether either task loses less in it."""
         return self.losses.embed < losses.embed or self.losses.generate < losses.generate
 
 
 @dataclass(frozen=True)
-class Choice:
+class TypeAllocation:
     """The type of every tensor that is quantized, and what they lose together on the sample.
 
-    `target` is the file type that comes nearest, for the file's metadata. `rival` is the
+    `target` is the file type that comes nearest, for the file's metadata. `baseline` is the
     largest of llama.cpp's mixtures in the size that was asked for, if there is one.
     """
 
     types: Types
     target: str
     losses: Losses
-    rival: Rival | None = None
+    baseline: Baseline | None = None
 
 
-def read_meter(model: GritLM, texts: Sequence[Path], imatrix: Path | None) -> SensitivityMeter:
+def sensitivity_meter(
+    model: GritLM, texts: Sequence[Path], imatrix: Path | None
+) -> SensitivityMeter:
     """What measures an `editable` model on a sample of texts, weighed as an importance matrix says.
 
     Raises as `read_sample` and `read_imatrix`, and FormatError for a matrix of another model.
@@ -73,7 +81,7 @@ def read_meter(model: GritLM, texts: Sequence[Path], imatrix: Path | None) -> Se
     return SensitivityMeter(model, read_sample(model, texts, limit=1), importances)
 
 
-def _importances(path: Path, file: GGUFFile) -> Importances:
+def _importances(path: Path, file: GGUFFile) -> ImportanceByTensor:
     read = read_imatrix(path)
     with errors_name_file(path):
         check_layers(read, [info.name for info in file.tensors])
@@ -89,8 +97,8 @@ def _importances(path: Path, file: GGUFFile) -> Importances:
         }
 
 
-def measure(meter: SensitivityMeter, progress: Progress) -> Sensitivities:
-    """The sensitivity of every tensor that can be quantized. Raises as `SensitivityMeter.run`.
+def measure_sensitivities(meter: SensitivityMeter, progress: Progress) -> Sensitivities:
+    """The sensitivity of every tensor that can be quantized. Raises as `SensitivityMeter.measure`.
 
     Losses add up while errors have nothing to do with each other. Where they have, all tensors
     in one type lose more together than the sum of what each does, and that type's losses
@@ -98,12 +106,12 @@ def measure(meter: SensitivityMeter, progress: Progress) -> Sensitivities:
     is rounded away again by Q4_1, in all tensors alike.
     """
     names = [info.name for info in quantizable(meter.file)]
-    steps = len(names) + len(TYPES)
+    steps = len(names) + len(CANDIDATE_TYPES)
     found: dict[str, Sensitivity] = {}
-    for name, sensitivity in meter.run(names):
+    for name, sensitivity in meter.measure(names):
         found[name] = sensitivity
         progress(len(found), steps)
-    for number, type in enumerate(TYPES, 1):
+    for number, type in enumerate(CANDIDATE_TYPES, 1):
         _scale(found, type, meter)
         progress(len(names) + number, steps)
     return found
@@ -116,7 +124,7 @@ def _scale(
     names = [name for name, each in found.items() if type in each.embed]
     if not names:
         return
-    losses = meter.together(dict.fromkeys(names, type))
+    losses = meter.combined_losses(dict.fromkeys(names, type))
     embed = losses.embed / (sum(found[name].embed[type] for name in names) or 1.0)
     generate = losses.generate / (sum(found[name].generate[type] for name in names) or 1.0)
     for name in names:
@@ -127,10 +135,10 @@ def _scale(
         )
 
 
-def check_size(meter: SensitivityMeter, max_bytes: int) -> None:
+def check_max_size(meter: SensitivityMeter, max_bytes: int) -> None:
     """Raise UsageError if no choice of types makes a file of `max_bytes`. Measures nothing."""
     smallest = sum(
-        min(tensor_bytes(meter.file, info, type) for type in meter.fitting(info))
+        min(tensor_bytes(meter.file, info, type) for type in meter.possible_types(info))
         for info in quantizable(meter.file)
     )
     if smallest > _room(meter.file, max_bytes):
@@ -140,26 +148,26 @@ def check_size(meter: SensitivityMeter, max_bytes: int) -> None:
         )
 
 
-def fit_size(
+def allocate_for_size(
     meter: SensitivityMeter, found: Sensitivities, max_bytes: int, progress: Progress
-) -> Choice:
-    """What loses least in a file of `max_bytes`, and in neither task more than its rival.
+) -> TypeAllocation:
+    """What loses least in a file of `max_bytes`, and in neither task more than its baseline.
 
-    The two tasks weigh the same, unless one then loses more than in the rival: then the
+    The two tasks weigh the same, unless one then loses more than in the baseline: then the
     weights nearest to equal ones are looked for, by halving, with which neither does. If
-    there are none, those do whose worse task loses least. Raises as `check_size`.
+    there are none, those do whose worse task loses least. Raises as `check_max_size`.
     """
-    check_size(meter, max_bytes)
+    check_max_size(meter, max_bytes)
     room = _room(meter.file, max_bytes)
-    rival = _rival(meter, room)
-    tried: dict[float, Choice] = {}
+    baseline = _baseline(meter, room)
+    tried: dict[float, TypeAllocation] = {}
 
     def worse(weight: float) -> tuple[str, float]:
         """What comes of a weight of embedding: see `_worse`."""
         progress(len(tried) + 1, _HALVINGS + 2)
         chosen = minimize_loss(_options(meter.file, found, weight), room)
         known = (each for each in tried.values() if each.types == _types(chosen))
-        tried[weight] = next(known, None) or _choice(meter, chosen, rival)
+        tried[weight] = next(known, None) or _choice(meter, chosen, baseline)
         return _worse(tried[weight])
 
     losing, ratio = worse(_EQUAL)
@@ -178,7 +186,9 @@ def fit_size(
     return tried[best]
 
 
-def fit_loss(meter: SensitivityMeter, found: Sensitivities, max_loss: float) -> Choice:
+def allocate_for_loss(
+    meter: SensitivityMeter, found: Sensitivities, max_loss: float
+) -> TypeAllocation:
     """The smallest that loses at most `max_loss`, all tensors together.
 
     Where they lose more than the sum of what each does, the sum is held so much lower.
@@ -211,21 +221,21 @@ def _room(file: GGUFFile, max_bytes: int) -> int:
     return max_bytes - file.data_offset - kept - _ADDED_KEYS
 
 
-def _rival(meter: SensitivityMeter, room: int) -> Rival | None:
+def _baseline(meter: SensitivityMeter, room: int) -> Baseline | None:
     """The largest mixture that takes no more, measured; its own keys are not counted."""
-    all = mixtures(meter.file, meter.weighed)
+    all = mixtures(meter.file, meter.weighted_tensors)
     fitting = [each for each in all if each.bytes <= room + _ADDED_KEYS]
     if not fitting:
         return None
     largest = max(fitting, key=lambda each: each.bytes)
-    return Rival(largest.target, meter.together(largest.types))
+    return Baseline(largest.target, meter.combined_losses(largest.types))
 
 
-def _worse(choice: Choice) -> tuple[str, float]:
-    """The task that loses more beside the rival, and how many times as much as in that."""
-    if choice.rival is None:
+def _worse(choice: TypeAllocation) -> tuple[str, float]:
+    """The task that loses more beside the baseline, and how many times as much as in that."""
+    if choice.baseline is None:
         return "", 0.0
-    ours, theirs = choice.losses, choice.rival.losses
+    ours, theirs = choice.losses, choice.baseline.losses
     ratios = {
         "embed": ours.embed / max(theirs.embed, _NOTHING),
         "generate": ours.generate / max(theirs.generate, _NOTHING),
@@ -253,15 +263,17 @@ def _options(file: GGUFFile, found: Sensitivities, weight: float) -> dict[str, l
 
 
 def _choice(
-    meter: SensitivityMeter, chosen: Mapping[str, TypeOption], rival: Rival | None = None
-) -> Choice:
+    meter: SensitivityMeter, chosen: Mapping[str, TypeOption], baseline: Baseline | None = None
+) -> TypeAllocation:
     sizes: Counter[GGMLQuantizationType] = Counter()
     for option in chosen.values():
         sizes[option.type] += option.bytes
     targets = {target.default_type: name for name, target in reversed(list(TARGETS.items()))}
     known = [targets[type] for type, _ in sizes.most_common() if type in targets]
     types = _types(chosen)
-    return Choice(types, known[0] if known else "q4_0", meter.together(types), rival)
+    return TypeAllocation(
+        types, known[0] if known else "q4_0", meter.combined_losses(types), baseline
+    )
 
 
 def _types(chosen: Mapping[str, TypeOption]) -> Types:

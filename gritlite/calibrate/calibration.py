@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gritlite.calibrate import checkpoint
-from gritlite.calibrate.activation_sums import ActivationSums, mixed
+from gritlite.calibrate.activation_sums import ActivationSums, mix_modes
 from gritlite.calibrate.texts import (
     Pass,
     embed_passes,
@@ -94,7 +94,7 @@ class Calibrator:
             ) as observer:
                 for each in passes:
                     observer.run(each.sequences)
-                    self._sums[causal].take(seen)  # so that only whole passes count
+                    self._sums[causal].move_from(seen)  # so that only whole passes count
                     self._done += 1
                     done += each.tokens
                     yield done
@@ -105,7 +105,7 @@ class Calibrator:
         embedded, read = tokens_by_mode(done)
         return Calibration(
             Imatrix(
-                mixed(self._sums[False], self._sums[True], self._embed_weight),
+                mix_modes(self._sums[False], self._sums[True], self._embed_weight),
                 self._datasets,
                 chunks=len(done),
                 chunk_size=pass_tokens(self._model),

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.calibrate.sample import Document, Sample, Tokens
+from gritlite.calibrate.sample import Sample, Tokens
+from gritlite.calibrate.texts import InstructedText
 from gritlite.prompt import Attention
 from gritlite.runtime.instruments import Observer
 from gritlite.runtime.llama import MatrixInput
@@ -41,10 +42,10 @@ class Outputs:
     generate_speed: float | None
 
 
-def outputs(model: GritLM, sample: Sample, advance: Advance) -> Outputs:
+def measure_outputs(model: GritLM, sample: Sample, advance: Advance) -> Outputs:
     """Everything but the probabilities, which take much more room: see `log_probabilities`."""
     start = time.perf_counter()
-    found = vectors(model, sample.documents)
+    found = document_vectors(model, sample.documents)
     embed_speed = sample.document_tokens / (time.perf_counter() - start)
     advance(sample.document_tokens)
     return Outputs(
@@ -56,7 +57,7 @@ def outputs(model: GritLM, sample: Sample, advance: Advance) -> Outputs:
     )
 
 
-def first_predicted(chunk: Tokens) -> int:
+def first_scored(chunk: Tokens) -> int:
     """The place of the first token that is predicted: it has half of the chunk before it."""
     return len(chunk) // 2 + 1 if len(chunk) > 2 else 1
 
@@ -67,17 +68,17 @@ def chunk_logits(
     """Of each chunk the tokens that are predicted, [n], and their logits, [n, vocabulary]."""
     with Scorer(model) as scorer:
         for chunk in sample.chunks:
-            first = first_predicted(chunk)
+            first = first_scored(chunk)
             yield chunk[first:], scorer.logits(chunk, first)
             advance(len(chunk))
 
 
-def vectors(model: GritLM, documents: Sequence[Document]) -> NDArray[np.float32]:
+def document_vectors(model: GritLM, documents: Sequence[InstructedText]) -> NDArray[np.float32]:
     """The vectors of documents behind their instructions, float32 [n, d]."""
     parts: list[NDArray[np.float32]] = []
-    for asked, group in groupby(documents, key=itemgetter(0)):
-        prompt = model.format.with_instruction(asked)
-        texts = [text for _, text in group]
+    for instruction, group in groupby(documents, key=attrgetter("instruction")):
+        prompt = model.format.with_instruction(instruction)
+        texts = [document.text for document in group]
         parts += model.encode_stream(texts, instruction=prompt, too_long="chunk")
     return np.concatenate(parts)
 
@@ -99,7 +100,7 @@ def _layers(
 
 def _generate_speed(model: GritLM, sample: Sample) -> float | None:
     """Tokens a second of greedy decoding; the prefill, up to the first piece, is left out."""
-    prompt = sample.documents[0][1][:_PROMPT_LETTERS]
+    prompt = sample.documents[0].text[:_PROMPT_LETTERS]
     answer = model.generate(prompt, stream=True, temperature=0.0, max_tokens=_ANSWER_TOKENS)
     next(answer, "")
     begun, start = len(answer.generated), time.perf_counter()

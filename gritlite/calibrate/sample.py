@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gritlite.calibrate.texts import embed_passes, generate_passes, read_texts
+from gritlite.calibrate.texts import InstructedText, embed_passes, generate_passes, read_texts
 from gritlite.runtime.model import GritLM
 
 Tokens = tuple[int, ...]
-Document = tuple[str, str]  # an instruction, "" for none, and a text
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Sample:
     layer. Of each chunk what follows its first half is predicted.
     """
 
-    documents: tuple[Document, ...]
+    documents: tuple[InstructedText, ...]
     document_tokens: int
     embed_pass: tuple[Tokens, ...]
     chunks: tuple[Tokens, ...]

@@ -14,8 +14,9 @@ from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
 from gritlite.calibrate.measures import cosines, divergence, log_softmax
-from gritlite.calibrate.outputs import first_predicted, vectors
-from gritlite.calibrate.sample import Document, Sample
+from gritlite.calibrate.outputs import document_vectors, first_scored
+from gritlite.calibrate.sample import Sample
+from gritlite.calibrate.texts import InstructedText
 from gritlite.errors import UsageError
 from gritlite.modelfile.header import GGUFFile, TensorInfo
 from gritlite.modelfile.tensor_data import open_file, read_into
@@ -31,12 +32,12 @@ _MEASURED_ROWS = 256  # of a tensor, spread evenly, whose rounding is measured i
 
 # the first that rounds the tensor at all: rounded enough to be seen, not enough to break the model
 _PROBES = (_Q.Q3_K, _Q.Q4_0)
-TYPES = (
+CANDIDATE_TYPES = (
     *(_Q.Q2_K, _Q.IQ3_XXS, _Q.Q3_K, _Q.IQ4_XS, _Q.Q4_K, _Q.Q5_K, _Q.Q6_K),
     *(_Q.Q4_0, _Q.Q4_1, _Q.Q5_0, _Q.Q5_1, _Q.Q8_0),
 )
 
-Importances = Mapping[str, NDArray[np.float32]]  # float32 [matrices, k] by tensor
+ImportanceByTensor = Mapping[str, NDArray[np.float32]]  # float32 [matrices, k] by tensor
 _Part = tuple[NDArray[np.float32], NDArray[np.float32] | None]
 
 
@@ -68,9 +69,9 @@ class SensitivityMeter:
     `importances` are those of a calibration, for types that weigh columns by them.
     """
 
-    def __init__(self, model: GritLM, sample: Sample, importances: Importances) -> None:
+    def __init__(self, model: GritLM, sample: Sample, importances: ImportanceByTensor) -> None:
         self.file = model.file
-        self.weighed = importances.keys()
+        self.weighted_tensors = importances.keys()
         self._model = model
         self._weights = WeightEditor(model)
         self._scorer = Scorer(model)
@@ -79,12 +80,12 @@ class SensitivityMeter:
         self._importances = importances
         self._before = self._outputs()
 
-    def run(self, tensors: Sequence[str]) -> Iterator[tuple[str, Sensitivity]]:
+    def measure(self, tensors: Sequence[str]) -> Iterator[tuple[str, Sensitivity]]:
         """Measure tensor after tensor. Raises UsageError for one that is quantized."""
         for name in tensors:
-            yield name, self._measure(self._info(name))
+            yield name, self._measure_tensor(self._info(name))
 
-    def together(self, types: Mapping[str, GGMLQuantizationType]) -> Losses:
+    def combined_losses(self, types: Mapping[str, GGMLQuantizationType]) -> Losses:
         """What it costs when all of these tensors are rounded, each to its type."""
         for name, type in types.items():
             info = self._info(name)
@@ -94,20 +95,20 @@ class SensitivityMeter:
             self._weights.replace(name, _stored(self.file, self._info(name)))
         return losses
 
-    def fitting(self, info: TensorInfo) -> list[GGMLQuantizationType]:
+    def possible_types(self, info: TensorInfo) -> list[GGMLQuantizationType]:
         """The types that a tensor can have: its rows are whole blocks, an iq type is weighed."""
-        return [type for type in TYPES if self._can_be(type, info)]
+        return [type for type in CANDIDATE_TYPES if self._can_be(type, info)]
 
     def _info(self, name: str) -> TensorInfo:
         return next(info for info in self.file.tensors if info.name == name)
 
-    def _measure(self, info: TensorInfo) -> Sensitivity:
+    def _measure_tensor(self, info: TensorInfo) -> Sensitivity:
         if block_size(_Q(info.type)) > 1:
             raise UsageError(
                 f"{self._model.path} is quantized already ({info.name} is {info.type.name}): "
                 "take its f32, f16 or bf16 weights"
             )
-        fitting = self.fitting(info)
+        fitting = self.possible_types(info)
         stored = _stored(self.file, info)
         parts = self._parts(info, stored)
         every = max(1, info.elements // info.shape[-1] // _MEASURED_ROWS)
@@ -168,11 +169,11 @@ class SensitivityMeter:
         return is_weighed and info.shape[-1] % block_size(type) == 0
 
     def _outputs(self) -> _Outputs:
-        logits = self._scorer.logits(self._chunk, first_predicted(self._chunk))
-        return _Outputs(vectors(self._model, self._documents), log_softmax(logits))
+        logits = self._scorer.logits(self._chunk, first_scored(self._chunk))
+        return _Outputs(document_vectors(self._model, self._documents), log_softmax(logits))
 
 
-def _some_documents(sample: Sample) -> list[Document]:
+def _some_documents(sample: Sample) -> list[InstructedText]:
     """Documents of about `_EMBED_TOKENS` together, spread evenly over the sample."""
     share = min(1.0, _EMBED_TOKENS / sample.document_tokens)
     count = max(1, round(share * len(sample.documents)))

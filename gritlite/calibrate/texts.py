@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gritlite.errors import FormatError, InputError, UsageError
 from gritlite.modelfile.memory import PASS_TOKENS
@@ -68,15 +68,18 @@ def tokens_by_mode(passes: Iterable[Pass]) -> tuple[int, int]:
     return found[False], found[True]
 
 
+class InstructedText(NamedTuple):
+    """A text to embed and its instruction in plain words, "" for none."""
+
+    instruction: str
+    text: str
+
+
 @dataclass(frozen=True)
 class CalibrationText:
-    """What the files hold.
+    """The contents of calibration files: `streams` has one text per file, `chats` messages."""
 
-    `documents` are pairs of an instruction ("" for none) and a text, `streams`
-    one text a file, `chats` lists of messages.
-    """
-
-    documents: tuple[tuple[str, str], ...]
+    documents: tuple[InstructedText, ...]
     streams: tuple[str, ...]
     chats: tuple[tuple[Message, ...], ...]
 
@@ -87,7 +90,7 @@ def read_texts(files: Sequence[Path]) -> CalibrationText:
     Raises FileError, and FormatError that names file and line, also for a file
     that holds nothing.
     """
-    documents: list[tuple[str, str]] = []
+    documents: list[InstructedText] = []
     streams: list[str] = []
     chats: list[tuple[Message, ...]] = []
     for path in files:
@@ -99,7 +102,9 @@ def read_texts(files: Sequence[Path]) -> CalibrationText:
             rows = [{"text": paragraph} for paragraph in _paragraphs(stream)]
         if not rows:
             raise FormatError(f"{path} holds no text to calibrate with")
-        documents += [(row.get("instruction", ""), row["text"]) for row in rows if "text" in row]
+        documents += [
+            InstructedText(row.get("instruction", ""), row["text"]) for row in rows if "text" in row
+        ]
         chats += [tuple(row["messages"]) for row in rows if "messages" in row]
         if stream:
             streams.append(stream)
@@ -122,8 +127,8 @@ def embed_passes(model: TokenSource, texts: CalibrationText) -> list[Pass]:
         )
     size = pass_tokens(model)
     sequences: list[Tokens] = []
-    for asked, text in texts.documents:
-        prompt = model.format.with_instruction(asked)
+    for instruction, text in texts.documents:
+        prompt = model.format.with_instruction(instruction)
         pieces = model.embed_tokens(text, instruction=prompt, max_length=size)
         sequences += map(tuple, pieces)
     return _packed(sequences, size, causal=False)

@@ -46,7 +46,7 @@ class Chat:
         self._generator = generator
         self._template = template
         vocabulary = generator.engine.vocabulary
-        self._document_bos = vocabulary.spelling(vocabulary.bos) if vocabulary.adds_bos else ""
+        self._document_bos = vocabulary.token_text(vocabulary.bos) if vocabulary.adds_bos else ""
         self._lock = threading.Lock()
         self._said: deque[_Said] = deque(maxlen=_REMEMBERED)
 

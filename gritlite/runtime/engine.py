@@ -93,7 +93,7 @@ class Vocabulary(Protocol):
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes of a token; none for a control token unless `special`."""
 
-    def spelling(self, token: int) -> str:
+    def token_text(self, token: int) -> str:
         """The text of a token, control tokens included; empty for -1."""
 
     def is_end(self, token: int) -> bool:

@@ -36,7 +36,7 @@ _ITEM = re.compile(
 )
 
 # keywords of JSON Schema 2020-12 that say what is valid, and that the converter does not read
-_UNHELD = frozenset(
+_UNSUPPORTED = frozenset(
     [
         "minimum",
         "maximum",
@@ -158,7 +158,7 @@ def from_json_schema(schema: Mapping[str, Any] | str) -> str:
         content = json.loads(text)
         if not isinstance(content, dict):
             raise UsageError("the JSON schema is not an object")
-        _refuse_unheld(content)
+        _refuse_unsupported(content)
         grammar = str(json_schema_to_gbnf(text))
     except UsageError:
         raise
@@ -168,16 +168,16 @@ def from_json_schema(schema: Mapping[str, Any] | str) -> str:
     return grammar.replace('char ::= [^"\\\\] ', 'char ::= [^"\\\\\\x00-\\x1F\\x7F] ')
 
 
-def _refuse_unheld(schema: Any) -> None:
+def _refuse_unsupported(schema: Any) -> None:
     """Raise UsageError for a keyword that the converter would pass over in silence."""
     if not isinstance(schema, Mapping):
         return
-    for keyword in _UNHELD & schema.keys():
+    for keyword in _UNSUPPORTED & schema.keys():
         raise UsageError(f"the JSON schema's {keyword!r} cannot be held to: leave it out")
     parts = [schema[keyword] for keyword in _WITH_SCHEMA if keyword in schema]
     parts += [part for keyword in _WITH_SCHEMAS for part in _values(schema.get(keyword))]
     for part in parts:
-        _refuse_unheld(part)
+        _refuse_unsupported(part)
 
 
 def _values(schemas: Any) -> list[Any]:

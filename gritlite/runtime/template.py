@@ -18,7 +18,7 @@ from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from gritlite.errors import FormatError, UsageError
-from gritlite.runtime.tokens import Tokenizer, control_spelling, control_spellings
+from gritlite.runtime.tokens import Tokenizer, control_token_text, control_token_texts
 
 Message = Mapping[str, str]
 ROLES = ("system", "user", "assistant")
@@ -46,11 +46,11 @@ class ChatTemplate:
     def __init__(self, tokenizer: Tokenizer, source: str | None) -> None:
         self._tokenizer = tokenizer
         vocabulary = tokenizer.vocabulary
-        bos = control_spelling(vocabulary, vocabulary.bos)
-        eos = control_spelling(vocabulary, vocabulary.eos)
+        bos = control_token_text(vocabulary, vocabulary.bos)
+        eos = control_token_text(vocabulary, vocabulary.eos)
         # transformers passes these too; templates ask whether they are none
         self._context = {"bos_token": bos, "eos_token": eos, "tools": None, "documents": None}
-        controls = control_spellings(vocabulary)
+        controls = control_token_texts(vocabulary)
         self._control = re.compile("|".join(map(re.escape, controls)) or r"(?!)")
         # a spelling's marker stays the same from turn to turn, so rendered chats extend each
         # other; nobody outside can know it

@@ -59,7 +59,7 @@ class Tokenizer:
         head, tail = np.empty(0, np.int32), text
         control = np.flatnonzero(vocabulary.control[whole])
         if len(control):
-            spelled = vocabulary.spelling(int(whole[control[-1]]))
+            spelled = vocabulary.token_text(int(whole[control[-1]]))
             cut = text.rindex(spelled) + len(spelled)
             head = vocabulary.tokenize(text[:cut], parse_control=True)
             tail = text[cut:]
@@ -81,7 +81,9 @@ class Tokenizer:
         vocabulary = self.vocabulary
         text = vocabulary.normalize(text)
         tokens = self.ids(text, parse_control=False, continues=continues)
-        spelled = {vocabulary.spelling(int(token)) for token in tokens[vocabulary.control[tokens]]}
+        spelled = {
+            vocabulary.token_text(int(token)) for token in tokens[vocabulary.control[tokens]]
+        }
         if not spelled:
             return tokens
         # SentencePiece merges may spell a control token from plain pieces ("<s" + ">"): such
@@ -102,15 +104,15 @@ class Tokenizer:
         return behind[self._newline_length :]
 
 
-def control_spellings(vocabulary: Vocabulary) -> list[str]:
+def control_token_texts(vocabulary: Vocabulary) -> list[str]:
     """How the control tokens are spelled, the longest first."""
-    texts = {vocabulary.spelling(int(token)) for token in np.flatnonzero(vocabulary.control)}
+    texts = {vocabulary.token_text(int(token)) for token in np.flatnonzero(vocabulary.control)}
     return sorted(texts - {""}, key=len, reverse=True)
 
 
-def control_spelling(vocabulary: Vocabulary, token: int) -> str:
+def control_token_text(vocabulary: Vocabulary, token: int) -> str:
     """How a BOS or EOS token is written in a template, "" where the vocabulary has none.
 
     llama.cpp then names a token all the same: 11 in byte-level BPE, whatever that is.
     """
-    return vocabulary.spelling(token) if token >= 0 and vocabulary.control[token] else ""
+    return vocabulary.token_text(token) if token >= 0 and vocabulary.control[token] else ""

@@ -9,17 +9,17 @@ from gguf import GGMLQuantizationType as Q
 
 from gritlite.calibrate import auto_types
 from gritlite.calibrate.auto_types import (
-    Rival,
-    check_size,
-    fit_loss,
-    fit_size,
-    measure,
-    read_meter,
+    Baseline,
+    allocate_for_loss,
+    allocate_for_size,
+    check_max_size,
+    measure_sensitivities,
+    sensitivity_meter,
 )
 from gritlite.calibrate.measures import divergence, log_softmax
-from gritlite.calibrate.outputs import first_predicted
+from gritlite.calibrate.outputs import first_scored
 from gritlite.calibrate.sample import Sample, read_sample
-from gritlite.calibrate.sensitivity import TYPES, Losses, Sensitivity, SensitivityMeter
+from gritlite.calibrate.sensitivity import CANDIDATE_TYPES, Losses, Sensitivity, SensitivityMeter
 from gritlite.convert import convert
 from gritlite.errors import FormatError, UsageError
 from gritlite.modelfile.header import GGUFFile, TensorInfo, read_header
@@ -97,14 +97,14 @@ def test_a_sensitivity_is_what_a_rounded_file_shows(
     name: str, model: GritLM, sample: Sample, tmp_path: Path
 ) -> None:
     """Q3_K is the type that is tried out, so its loss is measured, not reckoned."""
-    ((_, found),) = SensitivityMeter(model, sample, {}).run([name])
+    ((_, found),) = SensitivityMeter(model, sample, {}).measure([name])
     data = model.path.read_bytes()
     values = stored(model.path, name)
     rounded = dequantize_rows(quantize_rows(values, Q.Q3_K, threads=1), Q.Q3_K)
     assert data.count(values.tobytes()) == 1
     (tmp_path / "rounded.gguf").write_bytes(data.replace(values.tobytes(), rounded.tobytes()))
     chunk = sample.chunks[0]
-    first = first_predicted(chunk)
+    first = first_scored(chunk)
     with GritLM(tmp_path / "rounded.gguf", threads=1) as other:
         one, two = (log_softmax(Scorer(each).logits(chunk, first)) for each in (model, other))
         before, after = (each.encode(TEXTS).astype(np.float64) for each in (model, other))
@@ -120,7 +120,7 @@ def test_other_types_cost_as_their_squared_errors_say(
     name = "blk.1.attn_q.weight"
     weights = np.random.default_rng(0).random((1, 256), np.float32) if weighed else None
     meter = SensitivityMeter(model, sample, {} if weights is None else {name: weights})
-    ((_, found),) = meter.run([name])
+    ((_, found),) = meter.measure([name])
     values = stored(model.path, name)
 
     def error(type: Q) -> float:
@@ -145,22 +145,22 @@ def test_a_tensor_that_its_first_type_holds_exactly(text: Path, tmp_path: Path) 
     (tmp_path / "exact.gguf").write_bytes(data.replace(zeros.tobytes(), bytes(zeros.nbytes)))
     with GritLM(tmp_path / "exact.gguf", threads=1, editable=True) as model:
         meter = SensitivityMeter(model, read_sample(model, [text], limit=1), {})
-        (_, found), (_, nothing) = meter.run(["blk.0.attn_q.weight", "blk.1.attn_q.weight"])
+        (_, found), (_, nothing) = meter.measure(["blk.0.attn_q.weight", "blk.1.attn_q.weight"])
     assert found.embed[Q.Q4_0] == found.generate[Q.Q4_0] == 0
     assert found.embed[Q.Q4_1] > 0 < found.generate[Q.Q4_1]
     assert set(nothing.embed.values()) == set(nothing.generate.values()) == {0}
 
 
 def test_a_matrix_that_lacks_a_tensor(model: GritLM, sample: Sample, tmp_path: Path) -> None:
-    """Mixtures that cannot be made without it are no rivals."""
+    """Mixtures that cannot be made without it are no baselines."""
     infos = quantizable(model.file)
     weights = {info.name: np.ones((1, info.shape[-1]), np.float32) for info in infos}
     assert any(each.target == "iq2_xs" for each in mixtures(model.file, weights))
     del weights["blk.0.ffn_up.weight"]
     assert not any("iq2" in each.target for each in mixtures(model.file, weights))
     meter = SensitivityMeter(model, sample, weights)
-    found = measure(meter, lambda *_: None)
-    assert fit_size(meter, found, model.file.size // 8, lambda *_: None).types
+    found = measure_sensitivities(meter, lambda *_: None)
+    assert allocate_for_size(meter, found, model.file.size // 8, lambda *_: None).types
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_matrix_of_another_model(
     tensors = {f"blk.{n}.attn_q.weight": Activations(ones, ones[0, :1]) for n in range(layers)}
     write_imatrix(Imatrix(tensors), tmp_path / "other.gguf")
     with pytest.raises(FormatError, match=f"other.gguf: the importance matrix .*: {said}"):
-        read_meter(model, [text], tmp_path / "other.gguf")
+        sensitivity_meter(model, [text], tmp_path / "other.gguf")
 
 
 def test_all_tensors_together(model: GritLM, sample: Sample, tmp_path: Path) -> None:
@@ -188,9 +188,9 @@ def test_all_tensors_together(model: GritLM, sample: Sample, tmp_path: Path) -> 
         "output.weight": Q.Q2_K,
     }
     chunk = sample.chunks[0]
-    first = first_predicted(chunk)
+    first = first_scored(chunk)
     before = Scorer(model).logits(chunk, first)
-    losses = SensitivityMeter(model, sample, {}).together(types)
+    losses = SensitivityMeter(model, sample, {}).combined_losses(types)
     assert np.array_equal(Scorer(model).logits(chunk, first), before)
     data = model.path.read_bytes()
     for name, type in types.items():
@@ -214,10 +214,10 @@ def test_errors_that_go_together_count_as_they_do_together(
         sample = read_sample(model, [text], limit=1)
         meter = SensitivityMeter(model, sample, {})
         names = [tensor.name for tensor in model.file.tensors if len(tensor.shape) > 1]
-        alone = dict(meter.run(names))
-        found = measure(meter, lambda *_: None)
+        alone = dict(meter.measure(names))
+        found = measure_sensitivities(meter, lambda *_: None)
         for type in (Q.Q4_0, Q.Q4_1, Q.Q6_K):
-            losses = meter.together(dict.fromkeys(names, type))
+            losses = meter.combined_losses(dict.fromkeys(names, type))
             assert sum(found[name].embed[type] for name in names) == pytest.approx(
                 max(losses.embed, sum(alone[name].embed[type] for name in names)), rel=0.01
             )
@@ -227,7 +227,7 @@ def test_errors_that_go_together_count_as_they_do_together(
 
 
 def test_more_bits_cost_less(model: GritLM, sample: Sample) -> None:
-    for _, found in SensitivityMeter(model, sample, {}).run(NAMES[:2]):
+    for _, found in SensitivityMeter(model, sample, {}).measure(NAMES[:2]):
         for losses in (found.embed, found.generate):
             values = [losses[type] for type in (Q.Q2_K, Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K, Q.Q8_0)]
             assert values == sorted(values, reverse=True)
@@ -240,10 +240,10 @@ def unit(losses: Losses) -> float:
 
 def test_files_are_as_large_as_they_may_be(model: GritLM, sample: Sample, tmp_path: Path) -> None:
     meter = SensitivityMeter(model, sample, {})
-    found = measure(meter, lambda *_: None)
+    found = measure_sensitivities(meter, lambda *_: None)
     losses = []
     for size in (model.file.size // part for part in (9, 6, 4)):
-        choice = fit_size(meter, found, size, lambda *_: None)
+        choice = allocate_for_size(meter, found, size, lambda *_: None)
         convert(model.path, tmp_path / "m.gguf", choice.target, types=choice.types, force=True)
         written = read_header(tmp_path / "m.gguf")
         assert 0.8 * size < written.size <= size
@@ -251,37 +251,37 @@ def test_files_are_as_large_as_they_may_be(model: GritLM, sample: Sample, tmp_pa
             name: type.name for name, type in choice.types.items()
         }
         losses.append(unit(choice.losses))
-        assert unit(fit_loss(meter, found, losses[-1]).losses) <= losses[-1]
+        assert unit(allocate_for_loss(meter, found, losses[-1]).losses) <= losses[-1]
     assert losses == sorted(losses, reverse=True)
     with pytest.raises(UsageError, match="a loss of 1e-12 cannot be reached: the largest types"):
-        fit_loss(meter, found, 1e-12)
+        allocate_for_loss(meter, found, 1e-12)
 
 
 def test_a_size_that_cannot_be_reached(model: GritLM, sample: Sample, tmp_path: Path) -> None:
     """What the message names can be reached."""
     meter = SensitivityMeter(model, sample, {})
     with pytest.raises(UsageError, match="1,000 bytes cannot be reached: the smallest") as raised:
-        check_size(meter, 1000)
+        check_max_size(meter, 1000)
     smallest = int(str(raised.value).split()[-1].replace(",", ""))
-    check_size(meter, smallest)
+    check_max_size(meter, smallest)
     with pytest.raises(UsageError, match="cannot be reached"):
-        check_size(meter, smallest - 1)
+        check_max_size(meter, smallest - 1)
 
 
 class SummingMeter:
     """Stands for a SensitivityMeter whose tensors' losses are known and add up exactly."""
 
-    weighed: tuple[str, ...] = ()
+    weighted_tensors: tuple[str, ...] = ()
 
     def __init__(self, file: GGUFFile, found: dict[str, Sensitivity]) -> None:
         self.file = file
         self.measured: list[dict[str, Q]] = []
         self.found = found
 
-    def fitting(self, info: TensorInfo) -> list[Q]:
+    def possible_types(self, info: TensorInfo) -> list[Q]:
         return list(self.found[info.name].embed)
 
-    def together(self, types: dict[str, Q]) -> Losses:
+    def combined_losses(self, types: dict[str, Q]) -> Losses:
         self.measured.append(types)
         return Losses(
             sum(self.found[name].embed[type] for name, type in types.items()),
@@ -294,14 +294,14 @@ def test_what_was_measured_is_not_measured_again(
 ) -> None:
     """Where both tasks lose alike, every weight chooses the same types."""
     file = read_header(files["mistral"])
-    losses = {type: 4.0 ** -(row_bytes(type, 256) / 32) for type in TYPES}
+    losses = {type: 4.0 ** -(row_bytes(type, 256) / 32) for type in CANDIDATE_TYPES}
     alike = {type: 5 * loss for type, loss in losses.items()}  # 0.05 counts as 0.01 does
     meter = SummingMeter(file, {i.name: Sensitivity(losses, alike) for i in quantizable(file)})
     monkeypatch.setattr(auto_types, "_MARGIN", 0.0)  # no weight is good enough
     tries = []
-    fit_size(meter, meter.found, file.size // 5, lambda done, _: tries.append(done))
+    allocate_for_size(meter, meter.found, file.size // 5, lambda done, _: tries.append(done))
     assert len(tries) > 5
-    assert len(meter.measured) == 2  # the rival, and what was chosen
+    assert len(meter.measured) == 2  # the baseline, and what was chosen
 
 
 def test_rows_that_no_block_fits_stay_in_floats(text: Path, tmp_path: Path) -> None:
@@ -309,9 +309,9 @@ def test_rows_that_no_block_fits_stay_in_floats(text: Path, tmp_path: Path) -> N
     convert(checkpoint, tmp_path / "f16.gguf", "f16")
     with GritLM(tmp_path / "f16.gguf", threads=1, editable=True) as model:
         meter = SensitivityMeter(model, read_sample(model, [text], limit=1), {})
-        found = measure(meter, lambda *_: None)
+        found = measure_sensitivities(meter, lambda *_: None)
         size = model.file.size * 2 // 3
-        choice = fit_size(meter, found, size, lambda *_: None)
+        choice = allocate_for_size(meter, found, size, lambda *_: None)
     assert "blk.0.ffn_up.weight" in choice.types
     assert "blk.0.ffn_down.weight" not in choice.types
     convert(tmp_path / "f16.gguf", tmp_path / "m.gguf", choice.target, types=choice.types)
@@ -324,7 +324,9 @@ def test_neither_task_loses_more_than_in_the_mixture(
 ) -> None:
     """One task matters in attention, a hundred times as much as the other does elsewhere."""
     file = read_header(files["mistral"])
-    rounding = {type: 4.0 ** -(row_bytes(type, 256) / 32) for type in TYPES if type != Q.IQ3_XXS}
+    rounding = {
+        type: 4.0 ** -(row_bytes(type, 256) / 32) for type in CANDIDATE_TYPES if type != Q.IQ3_XXS
+    }
     found = {}
     for info in quantizable(file):
         both = {"embed": 1e-3, "generate": 5e-3}
@@ -338,11 +340,11 @@ def test_neither_task_loses_more_than_in_the_mixture(
     size = file.size - sum(info.size for info in quantizable(file)) + mixture.bytes
 
     def ratios() -> tuple[float, float]:
-        choice = fit_size(meter, found, size, lambda *_: None)
-        assert choice.rival == Rival("q4_k_m", meter.together(mixture.types))
+        choice = allocate_for_size(meter, found, size, lambda *_: None)
+        assert choice.baseline == Baseline("q4_k_m", meter.combined_losses(mixture.types))
         return (
-            choice.losses.embed / choice.rival.losses.embed,
-            choice.losses.generate / choice.rival.losses.generate,
+            choice.losses.embed / choice.baseline.losses.embed,
+            choice.losses.generate / choice.baseline.losses.generate,
         )
 
     assert max(ratios()) < 1
@@ -369,8 +371,8 @@ def test_experts_are_rounded_matrix_by_matrix(
     weights = np.random.default_rng(0).random((4, 256), np.float32)
     with GritLM(files["mixtral"], threads=1, editable=True) as model:
         sample = read_sample(model, [text], limit=1)
-        ((_, plain),) = SensitivityMeter(model, sample, {}).run([name])
-        ((_, weighed),) = SensitivityMeter(model, sample, {name: weights}).run([name])
+        ((_, plain),) = SensitivityMeter(model, sample, {}).measure([name])
+        ((_, weighed),) = SensitivityMeter(model, sample, {name: weights}).measure([name])
         assert Q.IQ3_XXS in weighed.generate
         assert weighed.generate[Q.Q3_K] != plain.generate[Q.Q3_K]
         ones = np.ones((3, 256), np.float32)
@@ -378,7 +380,7 @@ def test_experts_are_rounded_matrix_by_matrix(
         imatrix = Imatrix({each: Activations(ones, ones[:, 0]) for each in names})
         write_imatrix(imatrix, tmp_path / "three.gguf")
         with pytest.raises(FormatError, match="is of another model: it has 768 columns"):
-            read_meter(model, [text], tmp_path / "three.gguf")
+            sensitivity_meter(model, [text], tmp_path / "three.gguf")
 
 
 def test_a_quantized_source_is_refused(files: dict[str, Path], text: Path, tmp_path: Path) -> None:
@@ -386,4 +388,4 @@ def test_a_quantized_source_is_refused(files: dict[str, Path], text: Path, tmp_p
     with GritLM(tmp_path / "q8_0.gguf", threads=1, editable=True) as model:
         meter = SensitivityMeter(model, read_sample(model, [text], limit=1), {})
         with pytest.raises(UsageError, match=r"quantized already \(blk\.0\.attn_q\.weight is Q8_0"):
-            next(meter.run(["blk.0.attn_q.weight"]))
+            next(meter.measure(["blk.0.attn_q.weight"]))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gritlite.calibrate.activation_sums import ActivationSums, activations, mixed
+from gritlite.calibrate.activation_sums import ActivationSums, mix_modes, to_activations
 from gritlite.calibrate.calibration import Calibration, Calibrator
 from gritlite.calibrate.default_texts import DEFAULT_TEXTS
 from gritlite.calibrate.texts import embed_passes, generate_passes, read_texts
@@ -51,7 +51,7 @@ def test_squares_are_summed_by_column() -> None:
     sums = ActivationSums()
     sums.add(seen("a", [[1, 2], [3, -4]]))
     sums.add(seen("a", [[0, 1]]))
-    found = activations(sums)["a"]
+    found = to_activations(sums)["a"]
     assert found.sums.tolist() == [[10, 21]]
     assert found.counts.tolist() == [3]
 
@@ -59,7 +59,7 @@ def test_squares_are_summed_by_column() -> None:
 def test_experts_are_counted_one_by_one() -> None:
     sums = ActivationSums()
     sums.add(seen("a", [[1, 2], [3, 4], [5, 6]], 4, [2, 0, 2]))
-    found = activations(sums)["a"]
+    found = to_activations(sums)["a"]
     assert found.sums.tolist() == [[9, 16], [0, 0], [26, 40], [0, 0]]
     assert found.counts.tolist() == [1, 0, 2, 0]
 
@@ -68,7 +68,7 @@ def test_means_are_mixed_however_many_tokens_each_mode_saw() -> None:
     embed, generate = ActivationSums(), ActivationSums()
     embed.add(seen("a", [[1, 0]]))
     generate.add(seen("a", [[2, 1], [2, 1], [2, 1]]))
-    found = mixed(embed, generate, 0.25)["a"]
+    found = mix_modes(embed, generate, 0.25)["a"]
     assert found.counts.tolist() == [4]
     assert found.importance.tolist() == [[0.25 * 1 + 0.75 * 4, 0.75 * 1]]
 
@@ -77,7 +77,7 @@ def test_an_expert_of_one_mode_keeps_its_mean() -> None:
     embed, generate = ActivationSums(), ActivationSums()
     embed.add(seen("a", [[1, 2], [3, 4]], 3, [0, 1]))
     generate.add(seen("a", [[5, 6]], 3, [1]))
-    importance = mixed(embed, generate, 0.5)["a"].importance
+    importance = mix_modes(embed, generate, 0.5)["a"].importance
     assert importance.tolist() == [[1, 4], [17, 26], [1, 1]]
 
 

@@ -26,9 +26,9 @@ class FakeVocabulary:
         return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
-        return bytes([token]) if token < BOS else self.spelling(token).encode() * special
+        return bytes([token]) if token < BOS else self.token_text(token).encode() * special
 
-    def spelling(self, token: int) -> str:
+    def token_text(self, token: int) -> str:
         return {BOS: "<s>", EOS: "</s>", -1: ""}.get(token) or chr(token)
 
     def is_end(self, token: int) -> bool:

@@ -143,7 +143,7 @@ def test_the_grit_format_where_a_file_has_no_template(
         shown = b"".join(
             model.engine.vocabulary.piece(t, special=True) for t in answer.tokens
         ).decode()
-        eos = model.engine.vocabulary.spelling(model.engine.vocabulary.eos)
+        eos = model.engine.vocabulary.token_text(model.engine.vocabulary.eos)
     assert shown.endswith(f"<|user|>\nu\n<|assistant|>\na{eos}\n<|user|>\nv\n<|assistant|>\n")
 
 

@@ -55,7 +55,7 @@ def test_pieces_spell_the_text(engine: Engine) -> None:
     assert len(vocabulary.control) == vocabulary.size
     control = int(np.flatnonzero(vocabulary.control)[0])
     assert vocabulary.piece(control) == b""
-    assert vocabulary.piece(control, special=True).decode() == vocabulary.spelling(control)
+    assert vocabulary.piece(control, special=True).decode() == vocabulary.token_text(control)
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)

@@ -12,7 +12,7 @@ from gritlite.cli.shared.options import parse_size, texts_option
 from gritlite.errors import UsageError
 
 if TYPE_CHECKING:
-    from gritlite.calibrate.auto_types import Choice
+    from gritlite.calibrate.auto_types import TypeAllocation
     from gritlite.calibrate.sensitivity import Losses
 
 
@@ -58,11 +58,11 @@ def command(
     _check_auto_options(max_size, max_loss, options["requantize"])
     choice = _choose_types(source, output, max_size, max_loss, files, options)
     print_notice(_losses("measured", choice.losses))
-    if choice.rival is not None:
-        rival = choice.rival
-        print_notice(_losses(rival.target, rival.losses))
-        if rival.loses_less(choice.losses):
-            print_notice(f"{rival.target} of this size loses less in a task")
+    if choice.baseline is not None:
+        baseline = choice.baseline
+        print_notice(_losses(baseline.target, baseline.losses))
+        if baseline.beats(choice.losses):
+            print_notice(f"{baseline.target} of this size loses less in a task")
     run_conversion(source, output, choice.target, types=choice.types, **options)
 
 
@@ -82,9 +82,15 @@ def _choose_types(
     max_loss: float | None,
     files: tuple[Path, ...],
     options: dict[str, Any],
-) -> "Choice":
+) -> "TypeAllocation":
     """Measure every tensor of the source, and choose a type for each."""
-    from gritlite.calibrate.auto_types import check_size, fit_loss, fit_size, measure, read_meter
+    from gritlite.calibrate.auto_types import (
+        allocate_for_loss,
+        allocate_for_size,
+        check_max_size,
+        measure_sensitivities,
+        sensitivity_meter,
+    )
     from gritlite.calibrate.default_texts import DEFAULT_TEXTS
     from gritlite.cli.shared.progress import progress_callback
     from gritlite.runtime.model import GritLM
@@ -92,16 +98,16 @@ def _choose_types(
 
     check_output(output, force=options["force"])
     with GritLM(source, threads=options["threads"], editable=True) as model:
-        meter = read_meter(model, files or DEFAULT_TEXTS, options["imatrix"])
+        meter = sensitivity_meter(model, files or DEFAULT_TEXTS, options["imatrix"])
         if max_size is not None:
-            check_size(meter, max_size)
+            check_max_size(meter, max_size)
         with progress_callback("measuring", unit="tensor") as on_progress:
-            found = measure(meter, on_progress)
+            found = measure_sensitivities(meter, on_progress)
         if max_size is None:
             assert max_loss is not None
-            return fit_loss(meter, found, max_loss)
+            return allocate_for_loss(meter, found, max_loss)
         with progress_callback("choosing", unit="attempt") as on_progress:
-            return fit_size(meter, found, max_size, on_progress)
+            return allocate_for_size(meter, found, max_size, on_progress)
 
 
 def _losses(name: str, losses: "Losses") -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.calibrate import measures
-from gritlite.calibrate.outputs import Advance, Outputs, chunk_logits, outputs
+from gritlite.calibrate.outputs import Advance, Outputs, chunk_logits, measure_outputs
 from gritlite.calibrate.sample import Sample, read_sample
 from gritlite.errors import UsageError
 from gritlite.eval.fidelity.results import Comparison, Row
@@ -86,7 +86,7 @@ class _Kept:
     def of(
         cls, model: GritLM, sample: Sample, open_file: Callable[[], IO[bytes]], advance: Advance
     ) -> "_Kept":
-        found = outputs(model, sample, advance)
+        found = measure_outputs(model, sample, advance)
         all_targets, likeliest, files, losses = [], [], [], []
         for targets, logits in chunk_logits(model, sample, advance):
             log_probabilities = measures.log_softmax(logits)
@@ -121,7 +121,7 @@ def _candidate(model: GritLM, sample: Sample, kept: _Kept, advance: Advance, sco
             f"{model.path} has vectors of {model.dimension} numbers, the reference of "
             f"{kept.outputs.vectors.shape[1]}: only files of one model can be compared"
         )
-    found = outputs(model, sample, advance)
+    found = measure_outputs(model, sample, advance)
     if len(found.embed_layers) != len(kept.outputs.embed_layers):
         raise UsageError(
             f"{model.path} has {len(found.embed_layers) - 1} layers, the reference "

@@ -25,7 +25,7 @@ from gritlite.errors import (
     UsageError,
 )
 from gritlite.runtime.llama.hidden_states import HiddenStates, Watch
-from gritlite.runtime.llama.library import C, forget_messages, last_message
+from gritlite.runtime.llama.library import C, clear_messages, last_message
 from gritlite.runtime.llama.signals import signals_deferred
 from gritlite.runtime.llama.weights import Weights
 
@@ -99,9 +99,9 @@ class Context:
             raise UsageError(f"n_seq_max is {options.n_seq_max}: expected 1 to {MAX_SEQUENCES}")
         self.options = options
         self.weights = weights
-        self._tap = HiddenStates(weights.n_embd, watch) if options.hidden else None
+        self._hidden_states = HiddenStates(weights.n_embd, watch) if options.hidden else None
         self._show_nodes = _ask_callback(show_nodes) if show_nodes else None
-        forget_messages()
+        clear_messages()
         with signals_deferred():  # llama.cpp's log calls back
             self._context = C.llama_init_from_model(weights.model, self._params())
         if not self._context:
@@ -124,8 +124,8 @@ class Context:
         params.pooling_type = _POOLING_NONE
         params.kv_unified = True
         params.no_perf = True
-        if self._tap is not None:
-            params.cb_eval = self._tap.callback
+        if self._hidden_states is not None:
+            params.cb_eval = self._hidden_states.callback
         elif self._show_nodes is not None:
             params.cb_eval = self._show_nodes
         return params
@@ -145,13 +145,13 @@ class Context:
         LibraryError when llama.cpp fails.
         """
         struct, _keep_alive = _batch_struct(batch)
-        if self._tap is not None:
-            self._tap.begin()
-        forget_messages()
-        with signals_deferred() if self._tap is not None else contextlib.nullcontext():
+        if self._hidden_states is not None:
+            self._hidden_states.begin()
+        clear_messages()
+        with signals_deferred() if self._hidden_states is not None else contextlib.nullcontext():
             status = C.llama_decode(self.pointer, struct)
-        if self._tap is not None and self._tap.error is not None:
-            raise self._tap.error
+        if self._hidden_states is not None and self._hidden_states.error is not None:
+            raise self._hidden_states.error
         if status == 1:
             raise InputTooLongError(
                 f"{len(batch.tokens)} more tokens do not fit the context of "
@@ -159,9 +159,9 @@ class Context:
             )
         if status != 0:
             raise LibraryError(f"llama.cpp failed with status {status}: {last_message()}")
-        if self._tap is None:
+        if self._hidden_states is None:
             return np.empty((0, self.weights.n_embd), np.float32)
-        hidden = self._tap.hidden
+        hidden = self._hidden_states.hidden
         if hidden is None or len(hidden) != np.count_nonzero(batch.outputs):
             raise LibraryError(
                 "llama.cpp split a bidirectional pass or named its final hidden state otherwise: "
@@ -196,7 +196,7 @@ class Context:
         """
         buffer = np.frombuffer(state, np.uint8)
         address = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        forget_messages()
+        clear_messages()
         with signals_deferred():  # llama.cpp's log calls back
             read = C.llama_state_seq_set_data(self.pointer, address, len(buffer), sequence)
         if not read or read != len(buffer):

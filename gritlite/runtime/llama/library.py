@@ -61,13 +61,13 @@ def set_verbose(verbose: bool) -> None:
     _verbose = verbose
 
 
-def forget_messages() -> None:
+def clear_messages() -> None:
     """Start collecting llama.cpp's complaints anew, before a call that may fail."""
     _recent.clear()
 
 
 def last_message() -> str:
-    """What llama.cpp complained of since `forget_messages`, for an error message."""
+    """What llama.cpp complained of since `clear_messages`, for an error message."""
     return "; ".join(_recent) or "llama.cpp gave no reason"
 
 

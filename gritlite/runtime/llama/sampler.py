@@ -12,7 +12,7 @@ import numpy as np
 
 from gritlite.errors import UsageError
 from gritlite.runtime.engine import Logits
-from gritlite.runtime.llama.library import C, forget_messages, last_message
+from gritlite.runtime.llama.library import C, clear_messages, last_message
 from gritlite.runtime.llama.weights import Weights
 from gritlite.runtime.options import SamplingOptions
 
@@ -79,7 +79,7 @@ def _penalties(weights: Weights, penalty: float, seen: Iterable[int]) -> ctypes.
 
 
 def _grammar(weights: Weights, grammar: str) -> ctypes.c_void_p:
-    forget_messages()
+    clear_messages()
     with weights.vocabulary() as vocab:
         sampler = C.llama_sampler_init_grammar(vocab, grammar.encode(), b"root")
     if not sampler:

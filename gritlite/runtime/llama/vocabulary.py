@@ -80,7 +80,7 @@ class LlamaVocabulary:
         with self._weights.vocabulary() as vocab:
             return np.fromiter((C.llama_vocab_is_control(vocab, i) for i in ids), np.bool_)
 
-    def spelling(self, token: int) -> str:
+    def token_text(self, token: int) -> str:
         """The text that stands for a token, control tokens included; empty for id -1."""
         return self.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
 

@@ -17,7 +17,7 @@ from gritlite.errors import (
     FormatError,
     UsageError,
 )
-from gritlite.runtime.llama.library import C, forget_messages, last_message
+from gritlite.runtime.llama.library import C, clear_messages, last_message
 from gritlite.runtime.llama.signals import signals_deferred
 
 _LOAD_INTO_MEMORY = 0  # LLAMA_LOAD_MODE_NONE: not mapped
@@ -52,7 +52,7 @@ class Weights:
         params.n_gpu_layers = _layer_count(gpu_layers)
         params.use_extra_bufts = repack and not editable
         params.vocab_only = vocab_only
-        forget_messages()
+        clear_messages()
         self._lock = threading.Lock()  # held while the vocabulary is used, so `close` can wait
         with signals_deferred():  # llama.cpp's log calls back
             self._model = C.llama_model_load_from_file(os.fsencode(path), params)

@@ -44,7 +44,7 @@ def test_an_output_that_exists_can_be_replaced():
 
 
 def test_the_log_is_offered_where_llama_cpp_gave_no_reason():
-    library.forget_messages()
+    library.clear_messages()
     message = raised(running_options, FormatError(f"cannot load a: {library.last_message()}"))
     assert message == "cannot load a: llama.cpp gave no reason; --verbose shows its log"
     assert raised(running_options, FormatError("a is empty")) == "a is empty"
