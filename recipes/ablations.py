@@ -26,7 +26,7 @@ from gritlite.eval.perplexity import Perplexity
 from gritlite.eval.retrieval import Retrieval
 from gritlite.eval.sts import STS
 from gritlite.eval.task import Score
-from gritlite.system.files import replacing
+from gritlite.system.files import atomic_write
 from gritlite.system.locate import locate
 from gritlite.train.recipe import Generate, Recipe
 from gritlite.train.run import save_adapter
@@ -131,7 +131,7 @@ def measured(model_path: Path, tests: Path, result: Path) -> Figures:
             ):
                 scores += generation.run(model, _quietly)
         figures = {f"{score.task}: {score.measure}": score.value for score in scores}
-        with replacing(result) as file:
+        with atomic_write(result) as file:
             file.write(json.dumps(figures, indent=2).encode())
     return dict(json.loads(result.read_text(encoding="utf-8")))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gritlite.calibrate.activation_sums import ActivationSums
 from gritlite.errors import FormatError
-from gritlite.system.files import replacing
+from gritlite.system.files import atomic_write
 
 
 def save(path: Path, run: str, done: int, embed: ActivationSums, generate: ActivationSums) -> None:
@@ -20,7 +20,7 @@ def save(path: Path, run: str, done: int, embed: ActivationSums, generate: Activ
         for name in sums.sums:
             arrays[f"{mode} sums {name}"] = sums.sums[name]
             arrays[f"{mode} counts {name}"] = sums.counts[name]
-    with replacing(path, force=True) as file:
+    with atomic_write(path, force=True) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub
 
 

@@ -16,7 +16,7 @@ from gritlite.convert.source_loader import open_model_source
 from gritlite.modelfile.header import DEFAULT_ALIGNMENT
 from gritlite.modelfile.header_writer import TensorFormat, encode_header, encode_metadata, padding
 from gritlite.quant.rows import quantize_rows
-from gritlite.system.files import check_output, replacing
+from gritlite.system.files import atomic_write, check_output
 
 
 def write_adapter(adapter: Path, base: Path, output: Path, *, force: bool = False) -> None:
@@ -45,7 +45,7 @@ def write_adapter(adapter: Path, base: Path, output: Path, *, force: bool = Fals
         formats = [
             format for name, pair in opened.pairs.items() for format in _formats(name, pair, alpha)
         ]
-        with replacing(output, force=force) as file:
+        with atomic_write(output, force=force) as file:
             file.write(encode_header(keys, formats, DEFAULT_ALIGNMENT))
             for format, values in zip(formats, _values(opened, alpha), strict=True):
                 file.write(quantize_rows(values, format.type, threads=1).data)

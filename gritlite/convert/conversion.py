@@ -28,7 +28,7 @@ from gritlite.quant.imatrix import read_imatrix
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.type_selection import SelectedType, TensorSpec, select_types
 from gritlite.quant.types import TARGETS, Target, block_size
-from gritlite.system.files import check_output, replacing
+from gritlite.system.files import atomic_write, check_output
 
 _KEPT_TARGET = "q4_0"  # what a file of GPTQ weights is
 BLOCK_VALUES = 1 << 24  # 64 MiB of float32: long enough for all threads, small beside a model
@@ -150,7 +150,7 @@ def convert(
                 "twice; use its f32, f16 or bf16 weights, or allow requantization"
             )
         header = _header(job, TARGETS[target])
-        with replacing(output, force=force) as file:
+        with atomic_write(output, force=force) as file:
             file.write(header)
             _write_tensors(job, file, on_progress or (lambda _: None))
             size = file.tell()

@@ -12,7 +12,7 @@ from gritlite.errors import FileError
 from gritlite.modelfile.header import MAGIC, GGUFFile, read_header
 from gritlite.modelfile.header_writer import copy_metadata, encode_metadata
 from gritlite.prompt import EmbedFormat
-from gritlite.system.files import check_output, replacing
+from gritlite.system.files import atomic_write, check_output
 
 COPY_BYTES = 1 << 22
 
@@ -31,7 +31,7 @@ def add_grit_metadata(source: Path, output: Path, *, force: bool = False) -> Non
     try:
         with open(source, "rb") as old:
             old_header = old.read(header.data_offset)
-            with replacing(output, force=force) as new:
+            with atomic_write(output, force=force) as new:
                 new.write(_stamped(header, old_header))
                 if header.tensors:
                     new.write(bytes(-new.tell() % header.alignment))

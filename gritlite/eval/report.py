@@ -13,7 +13,7 @@ from typing import Any
 
 from gritlite.errors import FileError, FormatError, UsageError
 from gritlite.eval.task import Score
-from gritlite.system.files import replacing, sha256
+from gritlite.system.files import atomic_write, sha256
 from gritlite.system.textfiles import parse_json, read_text
 from gritlite.version import __version__
 
@@ -57,8 +57,8 @@ def versions() -> dict[str, str]:
 
 
 def write_report(report: EvaluationReport, path: Path, *, force: bool = False) -> None:
-    """Write a report as indented JSON. Raises as `gritlite.system.files.replacing`."""
-    with replacing(path, force=force) as file:
+    """Write a report as indented JSON. Raises as `gritlite.system.files.atomic_write`."""
+    with atomic_write(path, force=force) as file:
         file.write(json.dumps(asdict(report), indent=2, ensure_ascii=False).encode() + b"\n")
 
 

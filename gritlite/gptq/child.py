@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from gritlite.calibrate.texts import Pass
 from gritlite.convert.pretrained import load_model, load_tokenizer
 from gritlite.gptq.batches import model_inputs
-from gritlite.system.cleanup import end_with_parent
+from gritlite.system.cleanup import exit_with_parent
 
 # searches each group's scale for the least error to this power; 2.4 is that of the GPTQ authors
 _ERROR_NORM = 2.4
@@ -32,7 +32,7 @@ _LEAST_SHARE = 0.005  # of the tokens; a matrix that sees less, as an expert may
 
 def main() -> None:
     """Do the job."""
-    end_with_parent()
+    exit_with_parent()
     with os.fdopen(os.dup(1), "w", buffering=1) as reports:
         os.dup2(2, 1)  # GPTQModel writes its log there, the first line as it is imported
         if (os.cpu_count() or 1) <= 2:  # it would give itself one worker there, and miss a second

@@ -31,14 +31,14 @@ from gritlite.modelfile.header import read_header
 from gritlite.prompt import EmbedFormat
 from gritlite.quant.types import block_size
 from gritlite.system import processes
-from gritlite.system.files import check_folder, replacing_folder
+from gritlite.system.files import atomic_folder, check_output_folder
 
 _FLOATS = {
     GGMLQuantizationType.F32: "float32",
     GGMLQuantizationType.F16: "float16",
     GGMLQuantizationType.BF16: "bfloat16",
 }
-CHILD = processes.module("gritlite.gptq.child")
+CHILD = processes.module_command("gritlite.gptq.child")
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ def convert_to_gptq(
     for package in ("gptqmodel", "transformers"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "gptq", "GPTQ")
-    check_folder(output, force=force)
+    check_output_folder(output, force=force)
     floats = _floats_of(source)
     passes = _passes(source, files)
     with (
-        replacing_folder(output, force=force) as folder,
+        atomic_folder(output, force=force) as folder,
         tempfile.TemporaryDirectory(dir=folder.parent) as scratch,
     ):
         job = {
@@ -132,7 +132,7 @@ def _run(job: dict[str, Any], scratch: Path, on_progress: Callable[[int, int], N
         subprocess.Popen(
             [*CHILD, "job.json"],
             cwd=scratch,
-            env=processes.environment(),
+            env=processes.child_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from gritlite.errors import FileError
 from gritlite.system import cache
-from gritlite.system.cleanup import removed_on_exit
+from gritlite.system.cleanup import remove_on_exit
 from gritlite.system.files import DISK_FULL
 
 if sys.platform != "win32":
@@ -41,7 +41,7 @@ def download_folder() -> Iterator[Path]:
         with (
             tempfile.TemporaryDirectory(dir=pending, ignore_cleanup_errors=True) as name,
             _locked(Path(name)),
-            removed_on_exit(Path(name)),
+            remove_on_exit(Path(name)),
         ):
             yield Path(name)
     except OSError as error:

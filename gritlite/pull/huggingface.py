@@ -53,7 +53,7 @@ def fetch(name: str, *, revision: str | None = None, force: bool = False) -> tup
         _fetch_file(repository, remote.commit, remote.files[file], home, force) for file in chosen
     ]
     path = home / chosen[0] if chosen[0].endswith(".gguf") else home
-    cache.assign(name, path)
+    cache.register(name, path)
     return path, any(fetched)
 
 

@@ -36,7 +36,7 @@ def merge(
     with download_folder() as folder:
         merged = folder / "merged.gguf"
         convert(base, merged, source.type, adapter=ADAPTERS / source.adapter)
-        cache.place(merged, target)
+        cache.add_file(merged, target)
 
 
 def digest(adapter: str) -> str:

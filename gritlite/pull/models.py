@@ -44,7 +44,7 @@ def _pull_from_catalog(name: str, force: bool, notify: Callable[[str], None]) ->
     model = CATALOG[name]
     target = cache.folder("models") / model.source.file
     if target.exists() and not force:
-        if cache.is_sound(target):
+        if cache.is_intact(target):
             notify(f"{name} was here already, and is whole")
             return target
         notify(f"{target} is damaged: fetching it again")

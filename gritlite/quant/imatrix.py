@@ -22,7 +22,7 @@ from gritlite.modelfile.header import DEFAULT_ALIGNMENT, MAGIC, GGUFFile, read_h
 from gritlite.modelfile.header_writer import TensorFormat, encode_header, encode_metadata, padding
 from gritlite.modelfile.tensor_data import open_file, read_into
 from gritlite.modelfile.types import GGMLType
-from gritlite.system.files import replacing
+from gritlite.system.files import atomic_write
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 _DATASETS = "imatrix.datasets"
@@ -116,7 +116,7 @@ def write_imatrix(imatrix: Imatrix, path: Path, *, force: bool = False) -> None:
         counts = activations.counts[:, None]
         for suffix, values in ((_SUMS, activations.sums), (_COUNTS, counts)):
             stored.append((TensorFormat(name + suffix, values.shape, GGMLType.F32), values))
-    with replacing(path, force=force) as file:
+    with atomic_write(path, force=force) as file:
         formats = [format for format, _ in stored]
         file.write(encode_header(keys, formats, DEFAULT_ALIGNMENT))
         for _, values in stored:

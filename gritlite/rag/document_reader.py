@@ -120,8 +120,8 @@ class DocumentReader:
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._child is None:
             self._child = subprocess.Popen(
-                processes.module("gritlite.rag.reader_child"),
-                env=processes.environment(),
+                processes.module_command("gritlite.rag.reader_child"),
+                env=processes.child_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

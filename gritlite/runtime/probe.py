@@ -21,10 +21,10 @@ from pathlib import Path
 
 from gritlite.errors import FileError, LibraryError
 from gritlite.system import cache, processes
-from gritlite.system.files import replacing
+from gritlite.system.files import atomic_write
 from gritlite.system.ggml_library import library_folder
 
-CHILD = processes.module("gritlite.runtime.probe_child")
+CHILD = processes.module_command("gritlite.runtime.probe_child")
 REBUILD = (
     'CMAKE_ARGS="-DCMAKE_CXX_FLAGS=-fno-dse" '
     "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
@@ -112,7 +112,7 @@ def _try(command: Sequence[str]) -> str:
                 command,
                 capture_output=True,
                 stdin=subprocess.DEVNULL,
-                env=processes.environment(TMPDIR=folder),
+                env=processes.child_environment(TMPDIR=folder),
                 timeout=_TIMEOUT,
                 check=False,
             )
@@ -178,7 +178,7 @@ def _save(key: str, verdict: Verdict) -> None:
     # only this build's verdict is kept; a cache that cannot be written costs a probe each time
     try:
         _verdict_file().parent.mkdir(parents=True, exist_ok=True)
-        with replacing(_verdict_file(), force=True) as file:
+        with atomic_write(_verdict_file(), force=True) as file:
             file.write(json.dumps({key: asdict(verdict)}).encode())
     except (OSError, FileError):
         return

@@ -3,7 +3,7 @@
     models/FILE             a model of the catalog, with FILE.sha256 beside it
     hub/ORG--NAME/COMMIT/   files of a Hugging Face repository at one commit
     names/NAME              a text file with the path, within the cache, of the model NAME
-    pending/                downloads in progress (see `gritlite.pull.workspace`)
+    pending/                downloads in progress (see `gritlite.pull.download_folder`)
 
 A name is written last, so it never refers to an incomplete model. The module does not
 know where models come from.
@@ -15,7 +15,7 @@ import urllib.parse
 from pathlib import Path
 
 from gritlite.errors import FileError
-from gritlite.system.files import replacing, sha256
+from gritlite.system.files import atomic_write, sha256
 
 VARIABLE = "GRITLITE_CACHE"
 
@@ -59,15 +59,15 @@ def folder(*parts: str) -> Path:
     return path
 
 
-def place(source: Path, target: Path) -> None:
+def add_file(source: Path, target: Path) -> None:
     """Move `source` to `target` in one step, and write its digest beside it, as sha256sum does."""
-    with replacing(_digest_file(target), force=True) as file:
+    with atomic_write(_digest_file(target), force=True) as file:
         file.write(f"{sha256(source)}  {target.name}\n".encode())
     source.replace(target)
 
 
-def is_sound(path: Path) -> bool:
-    """Whether a file that `place` moved there still has its digest."""
+def is_intact(path: Path) -> bool:
+    """Whether a file that `add_file` moved there still has its digest."""
     try:
         stated = _digest_file(path).read_text(encoding="utf-8").split()[0]
         return sha256(path) == stated
@@ -79,13 +79,13 @@ def _digest_file(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def assign(name: str, path: Path) -> None:
+def register(name: str, path: Path) -> None:
     """Give a file or folder of the cache a name."""
-    with replacing(folder("names") / _quoted(name), force=True) as file:
+    with atomic_write(folder("names") / _quoted(name), force=True) as file:
         file.write(path.relative_to(root()).as_posix().encode())
 
 
-def assigned(name: str) -> Path | None:
+def find(name: str) -> Path | None:
     """The file or folder with this name; None if there is none, or it was deleted."""
     try:
         path = root() / (root() / "names" / _quoted(name)).read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def assigned(name: str) -> Path | None:
     return path if path.exists() else None
 
 
-def assigned_names() -> list[str]:
+def registered_names() -> list[str]:
     """All names, sorted."""
     try:
         files = [path.name for path in (root() / "names").iterdir()]

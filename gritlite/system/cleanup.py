@@ -18,7 +18,7 @@ _REMOVE_AT_END = 'read -r _; rm -rf "$0" || { sleep 1; rm -rf "$0"; }'
 
 
 @contextlib.contextmanager
-def removed_on_exit(folder: Path) -> Iterator[None]:
+def remove_on_exit(folder: Path) -> Iterator[None]:
     """Remove the folder when the block ends, or when this process dies in it."""
     with contextlib.ExitStack() as stack:
         if os.name == "posix":
@@ -35,7 +35,7 @@ def removed_on_exit(folder: Path) -> Iterator[None]:
         yield
 
 
-def end_with_parent() -> None:
+def exit_with_parent() -> None:
     """Exit when standard input ends.
 
     It is a pipe to which the parent never writes, so it ends when the parent dies, for

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gritlite.errors import FileError, OutputExistsError
-from gritlite.system.cleanup import removed_on_exit
+from gritlite.system.cleanup import remove_on_exit
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _WRITE_ERRORS = (errno.EFBIG, errno.EROFS, errno.EPERM, *DISK_FULL)
@@ -46,7 +46,7 @@ def check_output(path: Path, *, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
     """Open a file for writing that appears as `path` when the block ends without an exception.
 
     Raises what `check_output` raises, and FileError if the disk is full or a write fails.
@@ -64,13 +64,13 @@ def replacing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
+def atomic_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     """A new folder to fill, which appears as `path` when the block ends without an exception.
 
     With `force` it replaces a folder of that name, but never a file. Raises
     OutputExistsError, and FileError if it cannot be written.
     """
-    check_folder(path, force=force)
+    check_output_folder(path, force=force)
     with _caller_file_errors(path):
         with _file_errors(path):
             hidden = tempfile.TemporaryDirectory(
@@ -79,7 +79,7 @@ def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
                 suffix=".part",
                 ignore_cleanup_errors=True,
             )
-        with hidden as name, removed_on_exit(Path(name)):
+        with hidden as name, remove_on_exit(Path(name)):
             new, old = Path(name) / "new", Path(name) / "old"
             new.mkdir()
             yield new
@@ -94,8 +94,8 @@ def replacing_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
                     raise
 
 
-def check_folder(path: Path, *, force: bool) -> None:
-    """Fail early if the folder `path` cannot be written. Raises what `replacing_folder` raises."""
+def check_output_folder(path: Path, *, force: bool) -> None:
+    """Fail early if the folder `path` cannot be written. Raises what `atomic_folder` raises."""
     if path.is_dir():
         if not force:
             raise OutputExistsError(f"{path} exists already")

@@ -33,7 +33,7 @@ def locate(name: str) -> Path:
 
 def pulled_models() -> dict[str, Path]:
     """The pulled models: their names and paths."""
-    names = [*CATALOG, *cache.assigned_names()]
+    names = [*CATALOG, *cache.registered_names()]
     return {name: path for name in names if (path := _pulled(name)) is not None}
 
 
@@ -54,4 +54,4 @@ def _pulled(name: str) -> Path | None:
     if name in CATALOG:
         path = cache.root() / "models" / CATALOG[name].source.file
         return path if path.exists() else None
-    return cache.assigned(name)
+    return cache.find(name)

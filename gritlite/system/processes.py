@@ -8,12 +8,12 @@ import os
 import sys
 
 
-def module(name: str) -> tuple[str, ...]:
-    """The command line that runs a module in the environment from `environment`."""
+def module_command(name: str) -> tuple[str, ...]:
+    """The command line that runs a module in the environment from `child_environment`."""
     return (sys.executable, "-P", "-m", name)
 
 
-def environment(**added: str) -> dict[str, str]:
+def child_environment(**added: str) -> dict[str, str]:
     """This process's environment with its module path, and the variables `added`."""
     path = os.pathsep.join(map(os.path.abspath, sys.path))
     return {**os.environ, "PYTHONPATH": path, **added}

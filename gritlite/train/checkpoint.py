@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from gritlite.errors import FormatError
-from gritlite.system.files import replacing, sha256
+from gritlite.system.files import atomic_write, sha256
 from gritlite.train.loss_log import Step
 from gritlite.train.recipe import Recipe
 
@@ -44,7 +44,7 @@ def save(
         "optimizer": optimizer.state_dict(),
         "steps": [asdict(step) for step in steps],
     }
-    with replacing(path, force=True) as file:
+    with atomic_write(path, force=True) as file:
         torch.save(state, file)
 
 

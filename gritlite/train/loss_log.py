@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gritlite.system.files import replacing
+from gritlite.system.files import atomic_write
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Step:
 
 def write_log(path: Path, steps: Sequence[Step]) -> None:
     """All steps as JSON Lines."""
-    with replacing(path, force=True) as file:
+    with atomic_write(path, force=True) as file:
         file.writelines(f"{step.to_json()}\n".encode() for step in steps)
 
 
@@ -46,7 +46,7 @@ def write_curve(path: Path, steps: Sequence[Step]) -> None:
         panel.set_ylabel(name)
         panel.grid(alpha=0.3)
     panels[-1].set_xlabel("step")
-    with replacing(path, force=True) as file:
+    with atomic_write(path, force=True) as file:
         figure.savefig(file, format="png", dpi=120)
 
 

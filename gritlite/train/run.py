@@ -16,7 +16,7 @@ from safetensors.torch import save as to_safetensors
 
 from gritlite.convert.adapter_gguf import write_adapter
 from gritlite.errors import FileError, OutputExistsError, UsageError
-from gritlite.system.files import replacing
+from gritlite.system.files import atomic_write
 from gritlite.system.locate import locate
 from gritlite.train import checkpoint
 from gritlite.train.loss_log import Step, write_curve, write_log
@@ -91,7 +91,7 @@ def save_adapter(trainer: Trainer, folder: Path) -> None:
     config.save_pretrained(folder)
     state = get_peft_model_state_dict(trainer.model.peft)
     halves = {name: tensor.to(torch.float16).contiguous().cpu() for name, tensor in state.items()}
-    with replacing(folder / "adapter_model.safetensors", force=True) as file:
+    with atomic_write(folder / "adapter_model.safetensors", force=True) as file:
         file.write(to_safetensors(halves, {"format": "pt"}))
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.errors import GritLiteError
-from gritlite.system.files import replacing
+from gritlite.system.files import atomic_write
 from gritlite.train.rows import PairRow, read_rows
 
 RANKS = (1, 4, 16, 64, 256)
@@ -41,7 +41,7 @@ def main() -> None:
     try:
         texts = read_texts(options.rows)
         vectors = Teacher(options.teacher, best_device()).vectors(texts).cpu().numpy()
-        with replacing(options.rows / "neighbours.jsonl", force=True) as file:
+        with atomic_write(options.rows / "neighbours.jsonl", force=True) as file:
             for text, others in grouped(texts, vectors):
                 row = {"query": text, "pos": others}
                 file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")

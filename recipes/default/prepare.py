@@ -23,7 +23,7 @@ from packages import fetch_all
 from sources import SOURCES, Source
 
 from gritlite.errors import GritLiteError
-from gritlite.system.files import replacing
+from gritlite.system.files import atomic_write
 
 SEED = 3
 BYTES_A_TOKEN = 4.3  # English under SmolLM2's tokenizer, about
@@ -87,7 +87,7 @@ def write(source: Source, inputs: Inputs, evaluated: Evaluated, path: Path) -> C
     counts = Counts()
     rows = list(permitted(source.rows(inputs, draw), evaluated, counts))
     draw.shuffle(rows)
-    with replacing(path, force=True) as file:
+    with atomic_write(path, force=True) as file:
         for row in rows[: source.limit]:
             line = json.dumps(row, ensure_ascii=False)
             file.write(line.encode() + b"\n")

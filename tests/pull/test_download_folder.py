@@ -15,11 +15,11 @@ from gritlite.system import cache
 
 OWNER = """
 import sys, time
-from gritlite import afterwards
+from gritlite.system import cleanup
 from gritlite.pull.download_folder import download_folder
 if sys.argv[1] == "alone":  # as if the shell that waits were killed too
-    assert afterwards._REMOVE_AFTERWARDS  # still its name
-    afterwards._REMOVE_AFTERWARDS = "exit"
+    assert cleanup._REMOVE_AT_END  # still its name
+    cleanup._REMOVE_AT_END = "exit"
 with download_folder() as own:
     (own / "half").write_bytes(b"half")
     print(own, flush=True)

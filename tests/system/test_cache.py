@@ -1,12 +1,12 @@
+"""The folder of pulled models."""
+
 import sys
 from pathlib import Path
 
 import pytest
 
-from gritlite.errors import FileError, UsageError
-from gritlite.pull.models import pull
+from gritlite.errors import FileError
 from gritlite.system import cache
-from gritlite.system.locate import is_repository, locate
 
 
 @pytest.mark.parametrize(
@@ -52,41 +52,3 @@ def test_a_folder_that_cannot_be(tmp_path, monkeypatch):
     monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "file"))
     with pytest.raises(FileError, match="set GRITLITE_CACHE"):
         cache.folder("models")
-
-
-def test_a_name_whose_model_was_deleted_stands_for_nothing(cache_folder):
-    path = cache.folder("hub") / "model.gguf"
-    path.write_bytes(b"")
-    cache.assign("org/name:model.gguf", path)
-    assert locate("org/name:model.gguf") == path
-    path.unlink()
-    with pytest.raises(FileError, match=r"gritlite pull org/name:model\.gguf"):
-        locate("org/name:model.gguf")
-
-
-def test_an_existing_path_wins(cache_folder, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("default").write_bytes(b"")
-    assert locate("default") == Path("default")
-
-
-def test_a_name_that_is_nothing(cache_folder):
-    with pytest.raises(FileError, match="nothing does not exist"):
-        locate("nothing")
-    with pytest.raises(UsageError, match="nothing is no model to pull"):
-        pull("nothing")
-
-
-def test_a_model_of_the_catalog_has_no_revision(cache_folder):
-    with pytest.raises(UsageError, match="the model default has only one revision"):
-        pull("default", revision="main")
-
-
-@pytest.mark.parametrize("name", ["a/b", "GritLM/GritLM-7B", "a/b:c.gguf", "a_1/b.c-d"])
-def test_names_of_repositories(name):
-    assert is_repository(name)
-
-
-@pytest.mark.parametrize("name", ["", "a", "/a", "a/", "a/b/c", "../b", "./b", "a/b c", "a/-b"])
-def test_other_names(name):
-    assert not is_repository(name)

@@ -17,7 +17,7 @@ import pytest
 
 from gritlite.errors import FileError, OutputExistsError
 from gritlite.system import files
-from gritlite.system.files import check_output, replacing, replacing_folder
+from gritlite.system.files import atomic_folder, atomic_write, check_output
 
 
 @pytest.fixture(params=["unnamed", "hidden"])
@@ -34,7 +34,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_appears_when_complete(output: Path) -> None:
-    with replacing(output) as file:
+    with atomic_write(output) as file:
         file.write(b"half")
         file.flush()
         assert not output.exists()
@@ -46,7 +46,7 @@ def test_appears_when_complete(output: Path) -> None:
 def test_permissions_follow_the_umask(output: Path) -> None:
     before = os.umask(0o027)
     try:
-        with replacing(output) as file:
+        with atomic_write(output) as file:
             file.write(b"x")
     finally:
         os.umask(before)
@@ -62,7 +62,7 @@ def test_an_exception_leaves_things_as_they_were(
         output.write_bytes(before)
 
     def write() -> None:
-        with replacing(output, force=True) as file:
+        with atomic_write(output, force=True) as file:
             file.write(b"new")
             raise error
 
@@ -74,10 +74,13 @@ def test_an_exception_leaves_things_as_they_were(
 
 def test_what_stands_is_kept_unless_forced(output: Path) -> None:
     output.write_bytes(b"old")
-    with pytest.raises(OutputExistsError, match=r"output\.bin exists already"), replacing(output):
+    with (
+        pytest.raises(OutputExistsError, match=r"output\.bin exists already"),
+        atomic_write(output),
+    ):
         pytest.fail("the block must not start")
     assert output.read_bytes() == b"old"
-    with replacing(output, force=True) as file:
+    with atomic_write(output, force=True) as file:
         file.write(b"new")
     assert output.read_bytes() == b"new"
     assert names(output.parent) == ["output.bin"]
@@ -87,9 +90,9 @@ def test_what_stands_is_kept_unless_forced(output: Path) -> None:
 def test_two_writers(output: Path, force: bool) -> None:
     """With `force` the last to finish replaces the first; without it, it fails."""
     refused = pytest.raises(OutputExistsError, match="meanwhile")
-    with contextlib.nullcontext() if force else refused, replacing(output, force=force) as slow:
+    with contextlib.nullcontext() if force else refused, atomic_write(output, force=force) as slow:
         slow.write(b"slow")
-        with replacing(output, force=force) as quick:
+        with atomic_write(output, force=force) as quick:
             quick.write(b"quick")
         assert output.read_bytes() == b"quick"
     assert output.read_bytes() == (b"slow" if force else b"quick")
@@ -103,7 +106,7 @@ def test_many_writers_at_once(output: Path) -> None:
     def write(number: int) -> None:
         together.wait()
         try:
-            with replacing(output) as file:
+            with atomic_write(output) as file:
                 file.write(bytes([number]) * 100_000)
             outcomes.append("written")
         except OutputExistsError:
@@ -135,20 +138,20 @@ def test_places_that_cannot_be(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FileError, match=message):
         check_output(tmp_path / name, force=True)
-    with pytest.raises(FileError, match=message), replacing(tmp_path / name, force=True):
+    with pytest.raises(FileError, match=message), atomic_write(tmp_path / name, force=True):
         pytest.fail("the block must not start")
 
 
 def test_a_name_as_long_as_can_be(output: Path) -> None:
     output = output.with_name("x" * 255)
     for content in (b"one", b"two"):
-        with replacing(output, force=True) as file:
+        with atomic_write(output, force=True) as file:
             file.write(content)
         assert output.read_bytes() == content
 
 
 def test_other_errors_of_the_block_stay_what_they_are(output: Path) -> None:
-    with pytest.raises(ConnectionResetError), replacing(output):
+    with pytest.raises(ConnectionResetError), atomic_write(output):
         raise ConnectionResetError(errno.ECONNRESET, "reset")
 
 
@@ -165,7 +168,7 @@ def small_files() -> Iterator[int]:
 
 
 def write_parts(output: Path, sizes: list[int]) -> None:
-    with replacing(output) as file:
+    with atomic_write(output) as file:
         for size in sizes:
             file.write(b"x" * size)
 
@@ -184,7 +187,7 @@ def test_a_refusal_when_the_last_bytes_are_flushed(output: Path, small_files: in
 
 def test_a_full_disk(output: Path) -> None:
     """/dev/full fails like a full disk; mounting a tiny tmpfs would need privileges."""
-    with pytest.raises(FileError, match="disk is full"), replacing(output):
+    with pytest.raises(FileError, match="disk is full"), atomic_write(output):
         Path("/dev/full").write_bytes(b"x")
     assert names(output.parent) == []
 
@@ -206,16 +209,16 @@ def test_a_refusal_of_the_steps_around_the_block(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, name, refuse)
-        with pytest.raises(FileError, match=words) as caught, replacing(tmp_path / "output.bin"):
+        with pytest.raises(FileError, match=words) as caught, atomic_write(tmp_path / "output.bin"):
             pass
     assert isinstance(caught.value.__cause__, OSError)
     assert names(tmp_path) == []
 
 
 def test_a_file_that_the_block_cannot_open_is_not_the_output(output: Path) -> None:
-    with pytest.raises(FileNotFoundError), replacing(output):
+    with pytest.raises(FileNotFoundError), atomic_write(output):
         (output.parent / "missing").read_bytes()
-    with pytest.raises(PermissionError, match="input"), replacing(output):
+    with pytest.raises(PermissionError, match="input"), atomic_write(output):
         raise PermissionError(errno.EPERM, "refused", "input.bin")
     assert names(output.parent) == []
 
@@ -223,8 +226,8 @@ def test_a_file_that_the_block_cannot_open_is_not_the_output(output: Path) -> No
 CHILD = """
 import sys, time
 from pathlib import Path
-from gritlite.system.files import replacing
-with replacing(Path(sys.argv[1]), force=True) as file:
+from gritlite.system.files import atomic_write
+with atomic_write(Path(sys.argv[1]), force=True) as file:
     file.write(b"half")
     file.flush()
     print("writing", flush=True)
@@ -272,11 +275,11 @@ def test_no_permission(open_folder: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path\n"
         "from gritlite.errors import FileError\n"
-        "from gritlite.system.files import replacing\n"
+        "from gritlite.system.files import atomic_write\n"
         "if os.getuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "for name in sys.argv[1:]:\n"
         "    try:\n"
-        "        with replacing(Path(name)): print('written')\n"
+        "        with atomic_write(Path(name)): print('written')\n"
         "    except FileError as error: print(error)\n"
     )
     places = [str(sealed / "output.bin"), str(hidden / "inner" / "output.bin")]
@@ -304,7 +307,7 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_appears_when_it_is_filled(tmp_path: Path) -> None:
-    with replacing_folder(tmp_path / "model") as folder:
+    with atomic_folder(tmp_path / "model") as folder:
         (folder / "part").write_text("whole")
         assert not (tmp_path / "model").exists()
     assert (tmp_path / "model" / "part").read_text() == "whole"
@@ -316,10 +319,10 @@ def test_a_folder_is_replaced_with_force_only(tmp_path: Path) -> None:
     (tmp_path / "model" / "old").touch()
     with (
         pytest.raises(OutputExistsError, match="model exists already"),
-        replacing_folder(tmp_path / "model"),
+        atomic_folder(tmp_path / "model"),
     ):
         pass
-    with replacing_folder(tmp_path / "model", force=True) as folder:
+    with atomic_folder(tmp_path / "model", force=True) as folder:
         (folder / "new").touch()
     assert names(tmp_path / "model") == ["new"]
     assert names(tmp_path) == ["model"]
@@ -327,7 +330,7 @@ def test_a_folder_is_replaced_with_force_only(tmp_path: Path) -> None:
 
 def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
     (tmp_path / "model").write_text("mine")
-    with pytest.raises(OutputExistsError), replacing_folder(tmp_path / "model", force=True):
+    with pytest.raises(OutputExistsError), atomic_folder(tmp_path / "model", force=True):
         pass
     assert (tmp_path / "model").read_text() == "mine"
 
@@ -335,7 +338,7 @@ def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
 def test_a_failure_leaves_no_folder_and_keeps_the_old(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     with contextlib.suppress(ZeroDivisionError):
-        with replacing_folder(tmp_path / "model", force=True) as folder:
+        with atomic_folder(tmp_path / "model", force=True) as folder:
             (folder / "half").touch()
             1 / 0  # noqa: B018
         pytest.fail("the error is swallowed")
@@ -350,7 +353,7 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(
     (tmp_path / "model" / "old").touch()
     with (
         pytest.raises(FileError, match="cannot write"),
-        replacing_folder(tmp_path / "model", force=True) as folder,
+        atomic_folder(tmp_path / "model", force=True) as folder,
     ):
         folder.rmdir()  # what cannot be renamed
     assert names(tmp_path) == ["model"]
@@ -361,8 +364,8 @@ def test_a_killed_process_leaves_no_folder(tmp_path: Path) -> None:
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from gritlite.system.files import replacing_folder\n"
-        "with replacing_folder(Path(sys.argv[1])) as folder:\n"
+        "from gritlite.system.files import atomic_folder\n"
+        "with atomic_folder(Path(sys.argv[1])) as folder:\n"
         "    (folder / 'half').touch(); print(flush=True); time.sleep(60)\n"
     )
     child = subprocess.Popen(

@@ -18,7 +18,7 @@ from gritlite.cli.shared.console import describe_os_error
 from gritlite.cli.shared.interrupts import cancel_on_interrupt
 from gritlite.cli.shared.notices import print_notice
 from gritlite.errors import GritLiteError, OutputExistsError, UsageError
-from gritlite.system.files import replacing
+from gritlite.system.files import atomic_write
 from gritlite.system.textfiles import read_text
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Terminal:
     def _save(self, name: str, *, force: bool = False) -> None:
         path = _path(name)
         try:
-            with replacing(path, force=force) as file:
+            with atomic_write(path, force=force) as file:
                 file.write(self._session.to_json().encode())
         except OutputExistsError as error:
             raise UsageError(f"{path} exists already: /save! replaces it") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from gritlite.errors import MissingExtraError, UsageError
-from gritlite.system.files import check_output, replacing
+from gritlite.system.files import atomic_write, check_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,14 +43,14 @@ def check_destination(path: Path | None, *, force: bool) -> None:
 def open_writer(path: Path | None, dimension: int, *, force: bool) -> "Iterator[Write]":
     """A function that writes float32 [k, dimension] and can be called repeatedly.
 
-    The file appears when the block ends without an exception. Raises what `replacing`
+    The file appears when the block ends without an exception. Raises what `atomic_write`
     raises.
     """
     if path is None:
         with _jsonl(sys.stdout.buffer, dimension) as write:
             yield write
         return
-    with replacing(path, force=force) as file, FORMATS[path.suffix](file, dimension) as write:
+    with atomic_write(path, force=force) as file, FORMATS[path.suffix](file, dimension) as write:
         yield write
 
 

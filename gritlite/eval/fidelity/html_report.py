@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gritlite.eval.fidelity.results import MEASURES, Comparison
-from gritlite.system.files import replacing
+from gritlite.system.files import atomic_write
 from gritlite.version import __version__
 
 _WIDTH, _HEIGHT = 460, 300
@@ -27,7 +27,7 @@ svg text { font: 12px system-ui, sans-serif; fill: #444 }
 
 def write_html(comparison: Comparison, path: Path, *, force: bool) -> None:
     """Write the page. Raises FileError if it cannot be written, OutputExistsError."""
-    with replacing(path, force=force) as file:
+    with atomic_write(path, force=force) as file:
         file.write(_page(comparison).encode("utf-8"))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gritlite.calibrate.measures import GOOD_COSINE, GOOD_KL
 from gritlite.errors import UsageError
-from gritlite.system.files import replacing
+from gritlite.system.files import atomic_write
 from gritlite.version import __version__
 
 
@@ -136,5 +136,5 @@ def write_json(comparison: Comparison, path: Path, *, force: bool) -> None:
         comparison.rows, [document["reference"], *document["candidates"]], strict=True
     ):
         facts["verdict"] = {"embed": row.embed_verdict, "generate": row.generate_verdict}
-    with replacing(path, force=force) as file:
+    with atomic_write(path, force=force) as file:
         file.write(json.dumps(document, indent=2).encode() + b"\n")

@@ -95,7 +95,7 @@ def test_a_pulled_name_will_do(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "cache"))
     home = cache.folder("hub") / "tiny"
     home.symlink_to(checkpoint)
-    cache.assign("org/tiny", home)
+    cache.register("org/tiny", home)
     assert run("org/tiny", "-o", tmp_path / "model.gguf", "--type", "f32")[0] == 0
 
 

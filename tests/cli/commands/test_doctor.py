@@ -99,7 +99,7 @@ def test_pulled_models_are_listed(child, tmp_path):
 
     path = cache.folder("hub", "org--name", "abc") / "m.gguf"
     path.touch()
-    cache.assign("org/name:m.gguf", path)
+    cache.register("org/name:m.gguf", path)
     found = json.loads(doctor("--json").stdout)
     assert found["pulled_models"] == {"org/name:m.gguf": str(path)}
     assert found["cache_folder"] == str(tmp_path / "cache")

@@ -155,8 +155,8 @@ def test_no_command_shows_the_help():
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_signals_unwind_with_blocks(tmp_path, name, status):
     what = (
-        "from pathlib import Path; from gritlite.system.files import replacing\n"
-        f"with replacing(Path({str(tmp_path / 'out')!r})) as file:\n"
+        "from pathlib import Path; from gritlite.system.files import atomic_write\n"
+        f"with atomic_write(Path({str(tmp_path / 'out')!r})) as file:\n"
         "    try:\n"
         "        print('ready', flush=True); time.sleep(30)\n"
         "    finally:\n"
