@@ -102,7 +102,8 @@ def test_answers_of_tiny_models(
     model = AutoModelForCausalLM.from_pretrained(pair.folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(pair.folder)
     total = decided = 0
-    with GritLM(pair.file) as ours:
+    # interrupted conversations are kept in f16 only
+    with GritLM(pair.file, conversation_bytes=0) as ours:
         for prompt in PROMPTS:
             steps.clear()
             answer = ours.generate(prompt, stream=True, **GREEDY)
