@@ -1,1 +1,1 @@
-"""What a GGUF file says of itself: its header, its facts, and whether its parts fit together."""
+"""GGUF headers: read, check, describe and write them. Tensor data is never interpreted."""

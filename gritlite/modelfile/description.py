@@ -1,4 +1,4 @@
-"""What a GGUF model is, told from its header alone: the facts behind `gritlite inspect`."""
+"""Describe a GGUF model from its header alone, as `gritlite inspect` shows it."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ USUAL_CONTEXT = 4096
 
 @dataclass(frozen=True)
 class TypeShare:
-    """How much of a file is of one tensor type."""
+    """How many tensors, parameters and bytes of a file have one tensor type."""
 
     type: str
     tensors: int
@@ -27,7 +27,7 @@ class TypeShare:
 
 @dataclass(frozen=True)
 class TokenizerDescription:
-    """A vocabulary. `special` maps a role ("bos") to the token's number and text."""
+    """A tokenizer. `special` maps a role ("bos") to the token's id and text."""
 
     model: str | None
     pre: str | None
@@ -38,9 +38,9 @@ class TokenizerDescription:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """A model file. `grit` is None if it holds no GRIT metadata and GritLM's prompts apply.
+    """A model file. `grit` is None without GRIT metadata: GritLM's prompts apply then.
 
-    `memory_generate` maps a context length to the need of generating in it.
+    `memory_generate` maps a context length in tokens to the memory needed to generate in it.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class ModelDescription:
 
 
 def describe(file: GGUFFile) -> ModelDescription:
-    """Tell what a model file holds; `check_model` tells whether it can be used.
+    """Describe a model file, without checking that it can be used (see `check_model`).
 
     Raises ArchitectureError or FormatError if its dimensions or its GRIT metadata
     cannot be read.
@@ -94,7 +94,7 @@ def describe(file: GGUFFile) -> ModelDescription:
 
 
 def _type_shares(file: GGUFFile) -> tuple[TypeShare, ...]:
-    """One share a tensor type, the largest first."""
+    """Return one share per tensor type, the largest first."""
     tensors: Counter[str] = Counter()
     parameters: Counter[str] = Counter()
     sizes: Counter[str] = Counter()

@@ -1,8 +1,8 @@
-"""Telling whether two files hold the same model, without reading them whole.
+"""Fingerprints that tell whether two files hold the same model, without reading them whole.
 
-Hashed are the header and a few kilobytes from the middle of every tensor:
-another quantization, vocabulary or training changes them. It does not notice
-single weights changed by hand.
+The fingerprint is a hash of the header and of a few kilobytes from the middle of
+every tensor, which differ for another quantization, vocabulary or training. It
+does not notice single weights changed by hand.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ _SAMPLE_BYTES = 4096
 
 
 def fingerprint(file: GGUFFile) -> str:
-    """Hexadecimal SHA-256 of the header and of samples of the tensors.
+    """Return the hexadecimal SHA-256 of the header and of samples of the tensors.
 
     Raises FileError if the file cannot be read.
     """

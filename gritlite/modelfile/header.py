@@ -1,75 +1,41 @@
-"""A strict reader of GGUF headers: metadata and the tensors' names, shapes and places.
+"""A strict reader of GGUF headers: metadata and the tensors' names, shapes and offsets.
 
 Format: ggml's docs/gguf.md, with the rules llama.cpp enforces (ggml/src/gguf.cpp,
-llama-model-loader.cpp). Every count, length and offset is held against the file's
-size before anything is allocated. The module does not know what a key or a
-tensor means (`check` does) and never reads tensor data.
+llama-model-loader.cpp). Every count and offset is checked against the file's size
+before anything is allocated. The module does not know what a key or a tensor means
+(`check` does) and never reads tensor data.
 """
 
-import stat
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gritlite.errors import FileError, FormatError
+from gritlite.errors import FormatError
+from gritlite.modelfile.byte_reader import ADVICE, ByteReader, open_reader
+from gritlite.modelfile.metadata_values import Value, read_value
 from gritlite.modelfile.types import BLOCKS, GGMLType
-
-Value = bool | int | float | str | list[str] | NDArray[Any]
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
 ALIGNMENT_KEY = "general.alignment"
 
-# llama.cpp allows 2**30 of each; no tokenizer or template comes near these
-MAX_STRING_BYTES = 1 << 26
-MAX_ARRAY_ITEMS = 1 << 24
 MAX_KEY_BYTES = (1 << 16) - 1  # docs/gguf.md
 MAX_TENSOR_NAME_BYTES = 63  # GGML_MAX_NAME with its closing zero
 MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 MAX_ELEMENTS = (1 << 63) - 1
 
-U32_TYPE = 4
-F32_TYPE = 6
-BOOL_TYPE = 7
-STRING_TYPE = 8
-ARRAY_TYPE = 9
-# number: (name, struct and numpy code); strings and arrays have no code
-VALUE_TYPES: Mapping[int, tuple[str, str]] = MappingProxyType(
-    {
-        0: ("u8", "<u1"),
-        1: ("i8", "<i1"),
-        2: ("u16", "<u2"),
-        3: ("i16", "<i2"),
-        U32_TYPE: ("u32", "<u4"),
-        5: ("i32", "<i4"),
-        F32_TYPE: ("f32", "<f4"),
-        BOOL_TYPE: ("bool", "<u1"),
-        STRING_TYPE: ("str", ""),
-        ARRAY_TYPE: ("arr", ""),
-        10: ("u64", "<u8"),
-        11: ("i64", "<i8"),
-        12: ("f64", "<f8"),
-    }
-)
 SMALLEST_ENTRY = 8 + 1 + 4 + 1  # key length, key, type, value
 SMALLEST_TENSOR = 8 + 4 + 4 + 8  # name length, dimensions, type, offset
-
-ADVICE = "download or convert the model again"
 
 
 @dataclass(frozen=True)
 class MetadataEntry:
-    """Where a metadata key stands: bytes `start` to `end` of the file, and its type.
+    """Where a metadata key lies: bytes `start` to `end` of the file, and its value's type.
 
-    `type` is a name of docs/gguf.md in short: "u32", "str", "arr[str]".
+    `type` is a short name of a type in docs/gguf.md: "u32", "str", "arr[str]".
     """
 
     type: str
@@ -79,7 +45,7 @@ class MetadataEntry:
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One tensor: `shape` in numpy's order (rows, row length), data at `offset` of the file."""
+    """One tensor: `shape` in numpy's order (rows, row length), `size` bytes at `offset`."""
 
     name: str
     type: GGMLType
@@ -89,7 +55,7 @@ class TensorInfo:
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """The number of values."""
         count = 1
         for length in self.shape:
             count *= length
@@ -100,11 +66,11 @@ class TensorInfo:
 class GGUFFile:
     """A file's header.
 
-    `metadata` holds Python scalars, strings, lists of strings and numpy arrays;
-    bytes of a listed string that are not UTF-8 stand as surrogate escapes, so that
-    `text.encode("utf-8", "surrogateescape")` gives the file's own bytes. `entries`
-    has the same keys. Tensor descriptions begin at byte `tensors_offset` and end at
-    `tensors_end`; data begins at `data_offset`.
+    `metadata` holds Python scalars, strings, lists of strings and numpy arrays. Bytes
+    that are not UTF-8 in a list of strings are surrogate escapes:
+    `text.encode("utf-8", "surrogateescape")` restores them. `entries` has the same
+    keys. Tensor descriptions lie in bytes `tensors_offset` to `tensors_end`; tensor
+    data starts at `data_offset`.
     """
 
     path: Path
@@ -122,102 +88,14 @@ class GGUFFile:
 def read_header(path: Path) -> GGUFFile:
     """Read and check the header of a GGUF file, version 2 or 3, little endian.
 
-    Raises FileError if the file cannot be read, FormatError if it is cut short or
-    anything in its header contradicts the format.
+    Raises FileError if the file cannot be read, FormatError if it is truncated or
+    its header contradicts the format.
     """
-    with _opened(path) as (file, size):
-        return _read(_Reader(path, file, size))
+    with open_reader(path) as reader:
+        return _read(reader)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    if "\0" in str(path):
-        raise FileError(f"{str(path)!r} holds a zero byte, which no file name can")
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise FileError(f"{path} is a folder: name a GGUF file")
-        if not stat.S_ISREG(status.st_mode):
-            raise FileError(f"{path} is not a regular file: name a GGUF file")
-        with open(path, "rb", buffering=1 << 18) as file:
-            yield file, status.st_size
-    except FileNotFoundError:
-        raise FileError(f"{path} does not exist") from None
-    except PermissionError:
-        raise FileError(f"no permission to read {path}") from None
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error}") from None
-
-
-class _Reader:
-    """The file, the position in it, and what is said when they disagree."""
-
-    def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
-        self.path = path
-        self.size = size
-        self.position = 0
-        self._file = file
-
-    def fail(self, what: str, position: int | None = None) -> NoReturn:
-        at = self.position if position is None else position
-        raise FormatError(f"{self.path}: {what} (at byte {at}): {ADVICE}")
-
-    def bytes(self, count: int, what: str) -> bytes:
-        if count > self.size - self.position:
-            self.cut_short(self.position + count, what)
-        data = self._file.read(count)
-        if len(data) != count:
-            self.cut_short(self.position + count, what)
-        self.position += count
-        return data
-
-    def cut_short(self, needed: int, what: str) -> NoReturn:
-        raise FormatError(
-            f"{self.path} is cut short or damaged: {what} needs {needed:,} bytes, "
-            f"the file has {self.size:,}: {ADVICE}"
-        )
-
-    def u32(self, what: str) -> int:
-        return int.from_bytes(self.bytes(4, what), "little")
-
-    def u64(self, what: str) -> int:
-        return int.from_bytes(self.bytes(8, what), "little")
-
-    def string(self, what: str, limit: int) -> str:
-        start = self.position
-        length = self.u64(what)
-        if length > limit:
-            self.fail(f"{what} is said to be {length:,} bytes long, more than {limit:,}", start)
-        try:
-            return self.bytes(length, what).decode("utf-8")
-        except UnicodeDecodeError:
-            self.fail(f"{what} is not UTF-8", start)
-
-    def name(self, what: str, limit: int) -> str:
-        start = self.position
-        name = self.string(what, limit)
-        if not name or "\0" in name:
-            self.fail(f"{what} is empty or holds a zero byte", start)
-        return name
-
-    def strings(self, count: int, what: str) -> list[str]:
-        """`count` strings, 100,000 in about 0.05 s: one look-up per name, checks in line."""
-        read, from_bytes, size = self._file.read, int.from_bytes, self.size
-        position = self.position
-        result = []
-        for _ in range(count):
-            length = from_bytes(read(8), "little")
-            position += 8 + length
-            if length > MAX_STRING_BYTES or position > size:
-                self.cut_short(position, what)
-            result.append(read(length).decode("utf-8", "surrogateescape"))
-        if self._file.tell() != position:  # the file shrank meanwhile
-            self.cut_short(position, what)
-        self.position = position
-        return result
-
-
-def _read(reader: _Reader) -> GGUFFile:
+def _read(reader: ByteReader) -> GGUFFile:
     version = _read_version(reader)
     tensor_count = reader.u64("the tensor count")
     entry_count = reader.u64("the metadata count")
@@ -229,8 +107,8 @@ def _read(reader: _Reader) -> GGUFFile:
         start = reader.position
         key = reader.name("a metadata key", MAX_KEY_BYTES)
         if key in metadata:
-            reader.fail(f"the metadata key {key!r} stands twice", start)
-        type_name, metadata[key] = _read_value(reader, key)
+            reader.fail(f"the metadata key {key!r} appears twice", start)
+        type_name, metadata[key] = read_value(reader, key)
         entries[key] = MetadataEntry(type_name, start, reader.position)
 
     alignment = _alignment(reader, metadata, entries)
@@ -245,18 +123,18 @@ def _read(reader: _Reader) -> GGUFFile:
         alignment=alignment,
         metadata=MappingProxyType(metadata),
         entries=MappingProxyType(entries),
-        tensors=_placed(reader, relative, data_offset, alignment),
+        tensors=_locate_tensors(reader, relative, data_offset, alignment),
         tensors_offset=tensors_offset,
         tensors_end=tensors_end,
         data_offset=data_offset,
     )
 
 
-def _read_version(reader: _Reader) -> int:
+def _read_version(reader: ByteReader) -> int:
     magic = reader.bytes(min(4, reader.size), "the magic number")
     if magic != MAGIC:
         raise FormatError(
-            f"{reader.path} is not a GGUF file (it begins with {magic!r}): name a GGUF file, "
+            f"{reader.path} is not a GGUF file (it starts with {magic!r}): name a GGUF file, "
             "or make one with  gritlite convert"
         )
     version = reader.u32("the version")
@@ -268,71 +146,21 @@ def _read_version(reader: _Reader) -> int:
             "gguf-convert-endian, or convert the model again on this kind of machine"
         )
     raise FormatError(
-        f"{reader.path} is of GGUF version {version}; this program reads versions 2 and 3: "
+        f"{reader.path} has GGUF version {version}, but only versions 2 and 3 can be read: "
         "convert the model again"
     )
 
 
-def _check_counts(reader: _Reader, tensor_count: int, entry_count: int) -> None:
+def _check_counts(reader: ByteReader, tensor_count: int, entry_count: int) -> None:
     for count, smallest, what in (
         (entry_count, SMALLEST_ENTRY, "metadata keys"),
         (tensor_count, SMALLEST_TENSOR, "tensors"),
     ):
-        if count * smallest > reader.size - reader.position:
-            reader.cut_short(reader.position + count * smallest, f"a header of {count:,} {what}")
-
-
-def _read_value(reader: _Reader, key: str) -> tuple[str, Value]:
-    """The type's name and the value that stand at the reader's position."""
-    what = f"the value of {key!r}"
-    start = reader.position
-    number = reader.u32(what)
-    if number == STRING_TYPE:
-        return "str", reader.string(what, MAX_STRING_BYTES)
-    if number == ARRAY_TYPE:
-        return _read_array(reader, key)
-    name, code = _value_type(reader, number, key, start)
-    value = np.frombuffer(reader.bytes(int(code[2]), what), code)
-    if number == BOOL_TYPE:
-        return name, _booleans(reader, value, key).item()
-    return name, value.item()
-
-
-def _read_array(reader: _Reader, key: str) -> tuple[str, Value]:
-    what = f"the array {key!r}"
-    start = reader.position
-    number = reader.u32(what)
-    name, code = _value_type(reader, number, key, start)
-    if number == ARRAY_TYPE:
-        reader.fail(f"{what} holds arrays, which llama.cpp does not read", start)
-    count = reader.u64(what)
-    smallest = int(code[2]) if code else 8
-    if count > MAX_ARRAY_ITEMS:
-        reader.fail(f"{what} is said to hold {count:,} items, more than {MAX_ARRAY_ITEMS:,}", start)
-    if count * smallest > reader.size - reader.position:
-        reader.cut_short(reader.position + count * smallest, what)
-    if number == STRING_TYPE:
-        return "arr[str]", reader.strings(count, what)
-    values = np.frombuffer(reader.bytes(count * smallest, what), code)
-    if number == BOOL_TYPE:
-        values = _booleans(reader, values, key)
-    return f"arr[{name}]", values
-
-
-def _value_type(reader: _Reader, number: int, key: str, start: int) -> tuple[str, str]:
-    if number not in VALUE_TYPES:
-        reader.fail(f"metadata key {key!r} has the unknown value type {number}", start)
-    return VALUE_TYPES[number]
-
-
-def _booleans(reader: _Reader, values: NDArray[Any], key: str) -> NDArray[np.bool_]:
-    if values.size and values.max() > 1:
-        reader.fail(f"metadata key {key!r} holds a truth value that is neither 0 nor 1")
-    return values.astype(np.bool_)
+        reader.require(count * smallest, f"a header of {count:,} {what}")
 
 
 def _alignment(
-    reader: _Reader, metadata: Mapping[str, Value], entries: Mapping[str, MetadataEntry]
+    reader: ByteReader, metadata: Mapping[str, Value], entries: Mapping[str, MetadataEntry]
 ) -> int:
     alignment = metadata.get(ALIGNMENT_KEY, DEFAULT_ALIGNMENT)
     entry = entries.get(ALIGNMENT_KEY)
@@ -342,25 +170,27 @@ def _alignment(
     if entry.type != "u32" or not isinstance(alignment, int):
         reader.fail(f"{ALIGNMENT_KEY} is of type {entry.type}, not u32", entry.start)
     if alignment < 8 or alignment & (alignment - 1):
-        reader.fail(f"{ALIGNMENT_KEY} is {alignment}, not a power of two from 8 up", entry.start)
+        reader.fail(
+            f"{ALIGNMENT_KEY} is {alignment}, not a power of two of at least 8", entry.start
+        )
     return alignment
 
 
-def _read_tensors(reader: _Reader, count: int) -> list[TensorInfo]:
-    """Tensor descriptions with offsets as they stand in the file: from the data's begin."""
+def _read_tensors(reader: ByteReader, count: int) -> list[TensorInfo]:
+    """Read the tensor descriptions; their offsets count from the start of the data."""
     tensors: list[TensorInfo] = []
     seen: set[str] = set()
     for _ in range(count):
         start = reader.position
         name = reader.name("a tensor's name", MAX_TENSOR_NAME_BYTES)
         if name in seen:
-            reader.fail(f"the tensor {name!r} stands twice", start)
+            reader.fail(f"the tensor {name!r} appears twice", start)
         seen.add(name)
         tensors.append(_read_tensor(reader, name, start))
     return tensors
 
 
-def _read_tensor(reader: _Reader, name: str, start: int) -> TensorInfo:
+def _read_tensor(reader: ByteReader, name: str, start: int) -> TensorInfo:
     what = f"the description of tensor {name!r}"
     dimensions = reader.u32(what)
     if dimensions > MAX_DIMENSIONS:
@@ -375,8 +205,8 @@ def _read_tensor(reader: _Reader, name: str, start: int) -> TensorInfo:
     row = lengths[0] if lengths else 1
     if row % block:
         reader.fail(
-            f"tensor {name!r} has rows of {row:,} numbers, which {tensor_type.name} cannot hold "
-            f"(a multiple of {block} is needed)",
+            f"tensor {name!r} has rows of {row:,} values, but {tensor_type.name} needs "
+            f"a multiple of {block}",
             start,
         )
     elements = 1
@@ -388,14 +218,15 @@ def _read_tensor(reader: _Reader, name: str, start: int) -> TensorInfo:
     return TensorInfo(name, tensor_type, lengths[::-1], offset, size)
 
 
-def _placed(
-    reader: _Reader, relative: list[TensorInfo], data_offset: int, alignment: int
+def _locate_tensors(
+    reader: ByteReader, relative: list[TensorInfo], data_offset: int, alignment: int
 ) -> tuple[TensorInfo, ...]:
-    """The tensors with offsets in the file, each directly behind the one before it.
+    """Turn offsets in the data into offsets in the file.
 
-    llama.cpp demands exactly that order; padding after the last tensor may be absent.
+    llama.cpp requires each tensor to follow the one before it without a gap; padding
+    after the last one may be absent.
     """
-    placed = []
+    located = []
     expected = 0
     for info in relative:
         if info.offset != expected:
@@ -405,12 +236,12 @@ def _placed(
             )
         end = data_offset + expected + info.size
         if end > reader.size:
-            reader.cut_short(end, f"tensor {info.name!r}")
-        placed.append(
+            reader.fail_truncated(end, f"tensor {info.name!r}")
+        located.append(
             TensorInfo(info.name, info.type, info.shape, data_offset + expected, info.size)
         )
         expected = _padded(expected + info.size, alignment)
-    return tuple(placed)
+    return tuple(located)
 
 
 def _padded(offset: int, alignment: int) -> int:

@@ -1,4 +1,4 @@
-"""The header of a GGUF file as bytes: keys that are encoded already, and tensor descriptions.
+"""Encode GGUF headers: metadata, copied or new, and tensor descriptions.
 
 Format: ggml's docs/gguf.md, version 3, little endian. The module does not know
 what a key or a tensor means, and never sees tensor data.
@@ -10,14 +10,13 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gritlite.modelfile.header import (
+from gritlite.modelfile.header import MAGIC, GGUFFile
+from gritlite.modelfile.metadata_values import (
     ARRAY_TYPE,
     BOOL_TYPE,
     F32_TYPE,
-    MAGIC,
     STRING_TYPE,
     U32_TYPE,
-    GGUFFile,
 )
 from gritlite.modelfile.types import BLOCKS, GGMLType
 
@@ -26,13 +25,12 @@ if TYPE_CHECKING:
 
 VERSION = 3
 
-
 MetadataValue = str | bool | int | float | Sequence[str]
 
 
 @dataclass(frozen=True)
 class EncodedMetadata:
-    """Metadata keys with their values, as they stand in a file."""
+    """`count` metadata keys and their values, encoded as in a file."""
 
     count: int
     data: bytes
@@ -43,7 +41,7 @@ class EncodedMetadata:
 
 @dataclass(frozen=True)
 class TensorFormat:
-    """A tensor of a file: its name, shape in numpy's order, and number format."""
+    """What a header says about a tensor: name, shape in numpy's order, and type."""
 
     name: str
     shape: tuple[int, ...]
@@ -51,26 +49,32 @@ class TensorFormat:
 
     @property
     def size(self) -> int:
-        """Bytes of its data, whose rows are whole blocks."""
+        """Bytes of its data. Rows must be whole blocks."""
         values, size = BLOCKS[GGMLType(self.type)]
         return math.prod(self.shape) // values * size
 
 
 def encode_metadata(values: Mapping[str, MetadataValue]) -> EncodedMetadata:
-    """Strings, booleans, numbers as u32 and f32, and lists of strings."""
+    """Encode strings, booleans, integers as u32, floats as f32, and lists of strings."""
     return EncodedMetadata(len(values), b"".join(_key(key, value) for key, value in values.items()))
 
 
 def copy_metadata(header: GGUFFile, old: bytes, without: Container[str]) -> EncodedMetadata:
-    """The keys of a file as they stand in `old`, the bytes before its tensors."""
-    kept = [
+    """Copy a file's metadata byte for byte, except the keys in `without`.
+
+    `old` are the file's bytes up to its tensor descriptions or further.
+    """
+    copied = [
         old[entry.start : entry.end] for key, entry in header.entries.items() if key not in without
     ]
-    return EncodedMetadata(len(kept), b"".join(kept))
+    return EncodedMetadata(len(copied), b"".join(copied))
 
 
 def encode_header(keys: EncodedMetadata, tensors: Sequence[TensorFormat], alignment: int) -> bytes:
-    """Everything before the tensors' data, which follow in order, each padded to `alignment`."""
+    """Encode everything before the tensor data.
+
+    The caller writes the data of `tensors` in order, each padded to `alignment` bytes.
+    """
     parts = [MAGIC, struct.pack("<IQQ", VERSION, len(tensors), keys.count), keys.data]
     offset = 0
     for tensor in tensors:
@@ -83,7 +87,7 @@ def encode_header(keys: EncodedMetadata, tensors: Sequence[TensorFormat], alignm
 
 
 def padding(size: int, alignment: int) -> int:
-    """Bytes that are missing at `size` to a multiple of `alignment`."""
+    """Return how many bytes to add to `size` for a multiple of `alignment`."""
     return -size % alignment
 
 

@@ -1,4 +1,4 @@
-"""A model's dimensions, read from a GGUF header and held within llama.cpp's limits.
+"""A model's dimensions, read from a GGUF header and checked against llama.cpp's limits.
 
 Key names: ggml's docs/gguf.md; limits and defaults: llama.cpp's
 `llama_model_base::load_hparams`. The module does not look at tensors or tokens.
@@ -11,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 
 from gritlite.errors import ArchitectureError, FormatError
-from gritlite.modelfile.header import ADVICE, GGUFFile
+from gritlite.modelfile.byte_reader import ADVICE
+from gritlite.modelfile.header import GGUFFile
 
 _T = TypeVar("_T")
 
@@ -20,7 +21,7 @@ TOKENS_KEY = "tokenizer.ggml.tokens"
 
 MAX_LAYERS = 512  # LLAMA_MAX_LAYERS
 MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS
-# beyond any model there is, and small enough that no product of two overflows in C
+# above any existing model, and small enough that no product of two overflows in C
 MAX_WIDTH = 1 << 20
 MAX_FEED_FORWARD = 1 << 24
 MAX_HEADS = 1 << 14
@@ -32,8 +33,8 @@ MAX_CONTEXT = 1 << 28
 class Hyperparameters:
     """Dimensions of a transformer.
 
-    `heads`, `kv_heads` and `feed_forward` have one number a layer. `width` is the
-    embedding length; `key_width` and `value_width` are those of one head.
+    `heads`, `kv_heads` and `feed_forward` have one number per layer. `width` is the
+    embedding length; `key_width`, `value_width` and `rope_width` are sizes of one head.
     """
 
     architecture: str
@@ -52,10 +53,10 @@ class Hyperparameters:
 
 
 def read_hyperparameters(file: GGUFFile) -> Hyperparameters:
-    """The dimensions a header states, with llama.cpp's defaults where a key is absent.
+    """Read the dimensions from a header, with llama.cpp's defaults for absent keys.
 
-    Raises ArchitectureError where a key is missing or its value impossible, and
-    FormatError where it has the wrong type.
+    Raises ArchitectureError if a required key is missing or a value is out of range,
+    and FormatError for a value of the wrong type.
     """
     reader = _Keys(file, architecture(file))
     layers = reader.number("block_count", 1, MAX_LAYERS)
@@ -87,7 +88,7 @@ def read_hyperparameters(file: GGUFFile) -> Hyperparameters:
 
 
 def architecture(file: GGUFFile) -> str:
-    """The architecture's name, as "llama"."""
+    """Return the architecture's name, such as "llama". Raises FormatError if it is missing."""
     name = file.metadata.get(ARCHITECTURE_KEY)
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
         raise FormatError(f"{file.path}: {ARCHITECTURE_KEY} is missing or not a name: {ADVICE}")
@@ -100,14 +101,14 @@ def _vocabulary_size(file: GGUFFile) -> int:
 
 
 class _Keys:
-    """The keys of one architecture."""
+    """Typed, checked access to the metadata keys of one architecture."""
 
     def __init__(self, file: GGUFFile, architecture: str) -> None:
         self.architecture = architecture
         self._file = file
 
     def number(self, name: str, low: int, high: int, default: int | None = None) -> int:
-        """A u32 from `low` to `high`."""
+        """Return a u32 from `low` to `high`."""
         key = f"{self.architecture}.{name}"
         if key not in self._file.metadata:
             return self._absent(key, default)
@@ -121,7 +122,7 @@ class _Keys:
     def per_layer(
         self, name: str, layers: int, low: int, high: int, default: tuple[int, ...] | None = None
     ) -> tuple[int, ...]:
-        """One number for every layer: a u32 for all of them, or an array of as many."""
+        """Return a number for each layer, stored as one u32 for all or an array of `layers`."""
         key = f"{self.architecture}.{name}"
         value = self._file.metadata.get(key)
         if value is None:
@@ -140,8 +141,8 @@ class _Keys:
     def _absent(self, key: str, default: _T | None) -> _T:
         if default is None:
             raise ArchitectureError(
-                f"{self._file.path}: the metadata key {key} is missing, without which "
-                f"no {self.architecture} model can be run: {ADVICE}"
+                f"{self._file.path}: the metadata key {key} is missing, which every "
+                f"{self.architecture} model needs: {ADVICE}"
             )
         return default
 

@@ -1,15 +1,15 @@
-"""How much memory a model needs in each mode: arithmetic on its header.
+"""Estimate from a header how much memory a model needs in each mode.
 
 The compute formula was fitted to the buffers llama.cpp (llama-cpp-python 0.3.36)
 reserves on a CPU with flash attention, for Llama, Qwen2 and Mixtral shapes of 576
-to 4,096 dimensions, 300 to 152,000 tokens of vocabulary, 512 to 32,768 cells:
+to 4,096 dimensions, 300 to 152,000 tokens of vocabulary, 512 to 32,768 KV cells:
 within 1% where one output is reserved (generate), within 5% where all are (embed).
-It does not know architectures with other layers than attention and a gated
+It does not cover architectures with other layers than attention and a gated
 feed-forward network, a GPU's buffers, or a KV cache that is not f16.
 
-`weights` are the file's tensor bytes. They are mapped: the system may drop and
-read again what it needs not. Where llama.cpp repacks a type for the processor the
-repacked copy takes their place in use, and the mapped pages are the ones dropped.
+`weights` are the file's tensor bytes. They are memory-mapped: the system may drop
+pages and read them again. Where llama.cpp repacks a type for the processor, the
+repacked copy is used instead and the mapped pages can be dropped.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.hyperparameters import Hyperparameters, read_hyperparameters
 
-PASS_TOKENS = 512  # of a packed embedding pass by default; benchmarks/passes.py measures it
+PASS_TOKENS = 512  # default size of a packed embedding pass; see benchmarks/passes.py
 
 _F16 = 2
 _F32 = 4
@@ -26,7 +26,7 @@ _CELL_BLOCK = 256  # llama.cpp rounds a context up to a multiple of it
 
 @dataclass(frozen=True)
 class MemoryNeed:
-    """Bytes: the weights, the key-value cache, the buffers of one pass, and its outputs.
+    """Bytes needed for the weights, the KV cache, and the buffers and outputs of one pass.
 
     `outputs` are the logits that llama.cpp copies out for every token marked as
     output (llama_context::output_reserve), in embedding passes too.
@@ -39,20 +39,20 @@ class MemoryNeed:
 
     @property
     def without_weights(self) -> int:
-        """What is needed on top of the weights."""
+        """Bytes needed in addition to the weights."""
         return self.kv_cache + self.compute + self.outputs
 
     @property
     def total(self) -> int:
-        """The sum of all."""
+        """Bytes in total."""
         return self.weights + self.without_weights
 
 
 def embed_memory(file: GGUFFile, pass_tokens: int = PASS_TOKENS) -> MemoryNeed:
-    """The need of embedding passes of up to `pass_tokens` tokens.
+    """Estimate the memory for embedding passes of up to `pass_tokens` tokens.
 
-    llama.cpp reserves the output head's room for every token, used or not.
-    Raises as `read_hyperparameters`.
+    llama.cpp reserves space for the output head of every token, used or not.
+    Raises what `read_hyperparameters` raises.
     """
     model = read_hyperparameters(file)
     cells = _padded(pass_tokens)
@@ -69,9 +69,9 @@ def embed_memory(file: GGUFFile, pass_tokens: int = PASS_TOKENS) -> MemoryNeed:
 def generate_memory(
     file: GGUFFile, context_length: int, pass_tokens: int = PASS_TOKENS
 ) -> MemoryNeed:
-    """The need of generating in a context of `context_length` tokens, prefilled by passes.
+    """Estimate the memory to generate in a context of `context_length` tokens.
 
-    Raises as `read_hyperparameters`.
+    Prefill runs in passes of `pass_tokens`. Raises what `read_hyperparameters` raises.
     """
     model = read_hyperparameters(file)
     cells = _padded(context_length)
@@ -86,7 +86,10 @@ def generate_memory(
 
 
 def kv_bytes_per_token(file: GGUFFile) -> int:
-    """Bytes of one token's keys and values in f16. Raises as `read_hyperparameters`."""
+    """Return the bytes of one token's keys and values in f16.
+
+    Raises what `read_hyperparameters` raises.
+    """
     return _kv_bytes(read_hyperparameters(file), 1)
 
 
@@ -99,7 +102,7 @@ def _kv_bytes(model: Hyperparameters, cells: int) -> int:
 
 
 def _layer_numbers(model: Hyperparameters, cells: int) -> int:
-    """f32 numbers a token that the largest layer keeps at once; the f16 mask counts half."""
+    """Return the f32 values per token of the largest layer; the f16 mask counts half."""
     inner = max(model.feed_forward) * max(model.experts_used, 1)
     return 3 * inner + 4 * model.width + cells // 2
 

@@ -1,6 +1,6 @@
-"""Reading tensor data from open files into memory of its own, never mapped.
+"""Read tensor data from open files into buffers, without memory-mapping.
 
-What is resident is then what is in use. The module does not know formats.
+Resident memory is then what is in use. The module does not know file formats.
 """
 
 from io import FileIO
@@ -13,7 +13,7 @@ from gritlite.errors import FileError, FormatError
 
 
 def open_file(path: Path) -> FileIO:
-    """A file open for reading; raises FileError if it cannot be."""
+    """Open a file for unbuffered reading. Raises FileError if that fails."""
     try:
         return FileIO(path)
     except OSError as error:
@@ -21,21 +21,21 @@ def open_file(path: Path) -> FileIO:
 
 
 def read_into(file: FileIO, start: int, buffer: NDArray[Any], what: str) -> None:
-    """Fill a contiguous `buffer` from byte `start` on.
+    """Fill a contiguous `buffer` from the file's byte `start` onwards.
 
-    `what` is read, for the message. Raises FileError if the file cannot be read,
+    `what` names the data in messages. Raises FileError if the file cannot be read,
     FormatError if it ends too early.
     """
-    wanted = buffer.reshape(-1).view("u1").data
+    remaining = buffer.reshape(-1).view("u1").data
     try:
         file.seek(start)
-        while wanted:
-            got = file.readinto(wanted)
-            if not got:
+        while remaining:
+            count = file.readinto(remaining)
+            if not count:
                 raise FormatError(
-                    f"{file.name} ended while {what!r} was read: it was changed "
-                    "meanwhile; download or make it again"
+                    f"{file.name} ended while {what!r} was read: it has changed since it was "
+                    "opened; download or convert it again"
                 )
-            wanted = wanted[got:]
+            remaining = remaining[count:]
     except OSError as error:
         raise FileError(f"cannot read {file.name}: {error.strerror}") from error

@@ -1,8 +1,8 @@
-"""The number formats a GGUF file may hold: ggml's type numbers, block lengths and block bytes.
+"""Tables of ggml's tensor types: type numbers, values per block and bytes per block.
 
 Source: `enum ggml_type` in ggml.h, `type_traits` in ggml.c and `enum llama_ftype` in
-llama.h, as of llama-cpp-python 0.3.36. Tables only; kept here so that a header can be read
-without importing gguf, whose enumerations it equals (both are IntEnum).
+llama.h, as of llama-cpp-python 0.3.36. They are here so that a header can be read
+without importing gguf; the members equal those of gguf's enumerations (both are IntEnum).
 """
 
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ class GGMLType(IntEnum):
     Q2_0 = 42
 
 
-# type: (numbers in a block, bytes of a block)
+# type: (values per block, bytes per block)
 BLOCKS: Mapping[GGMLType, tuple[int, int]] = MappingProxyType(
     {
         GGMLType.F32: (1, 4),
@@ -91,7 +91,7 @@ BLOCKS: Mapping[GGMLType, tuple[int, int]] = MappingProxyType(
     }
 )
 
-# general.file_type: what a file's quantizer called its mixture of types
+# general.file_type: the quantizer's name for the file's mixture of types
 FILE_TYPES: Mapping[int, str] = MappingProxyType(
     {
         0: "F32",

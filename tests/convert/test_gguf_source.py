@@ -159,7 +159,7 @@ def test_a_nan_is_named_and_leaves_no_file(plain: Path, tmp_path: Path) -> None:
 
 def test_a_file_that_ends_too_early(plain: Path, tmp_path: Path) -> None:
     plain.write_bytes(plain.read_bytes()[:-1000])
-    with pytest.raises(FormatError, match="cut short"):
+    with pytest.raises(FormatError, match="truncated"):
         convert(plain, tmp_path / "model.gguf", "q8_0")
 
 

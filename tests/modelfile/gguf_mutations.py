@@ -1,4 +1,4 @@
-"""Damaged copies of a GGUF file, endless and repeatable: what a fuzz test feeds on."""
+"""An endless, reproducible stream of damaged copies of a GGUF file, for fuzz tests."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ def _random_run(rng: random.Random, data: bytearray, file: GGUFFile) -> None:
 
 
 def _splice(rng: random.Random, data: bytearray, file: GGUFFile) -> None:
-    """Put one piece of the header in the place of another, of the same or another length."""
+    """Replace one piece of the header by another, of the same or another length."""
     header = file.data_offset
     start, at = rng.randrange(header), rng.randrange(header)
     piece = data[start : start + rng.randrange(64)]

@@ -16,7 +16,7 @@ TEXT = "hello a é\n\x00".encode()
 
 
 def outcomes(files: list[Path]) -> list[str]:
-    """What became of each file: "refused", "no context" or "decoded: STATUS".
+    """Return each file's outcome: "refused", "no context" or "decoded: STATUS".
 
     Raises AssertionError if the process died.
     """

@@ -10,7 +10,7 @@ import llama_cpp
 
 
 def main(path: str, cells: int, tokens: int, outputs: int) -> None:
-    """Make a context with flash attention, and read what llama.cpp logs of it."""
+    """Make a context with flash attention, and read what llama.cpp logs about it."""
     log: list[str] = []
     listener = llama_cpp.llama_log_callback(lambda level, text, data: log.append(text.decode()))  # noqa: ARG005
     llama_cpp.llama_log_set(listener, None)

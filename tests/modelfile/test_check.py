@@ -1,4 +1,4 @@
-"""Parts of a model that do not fit together are named before llama.cpp sees them."""
+"""Inconsistent models are refused, with the cause named, before llama.cpp sees them."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ from tests.sample_gguf import BPE, SPM, write_model
 
 
 def with_key(file: GGUFFile, key: str, value: object, kind: str | None = None) -> GGUFFile:
-    """The file with a metadata key of another value, and of another type if `kind` is given."""
+    """Return the file with another value for a key, and another type if `kind` is given."""
     old = file.entries.get(key, MetadataEntry("u32", 0, 0))
     entry = dataclasses.replace(old, type=kind or old.type)
     return dataclasses.replace(
@@ -104,17 +104,17 @@ KEYS = {
     "no kv heads": ("attention.head_count_kv", 0, None, "head_count_kv is"),
     "unequal heads": ("attention.head_count_kv", 3, None, "4 attention heads cannot share 3"),
     "heads of two kinds": (
-        "attention.head_count", np.array([4, 2], np.uint32), "arr[u32]", "one number above 0"
+        "attention.head_count", np.array([4, 2], np.uint32), "arr[u32]", "same number above 0"
     ),
-    "odd heads": ("attention.head_count", 32, None, "which must be the same"),
-    "another rotation": ("rope.dimension_count", 4, None, "which must be the same"),
-    "another key width": ("attention.key_length", 16, None, "which must be the same"),
-    "another value width": ("attention.value_length", 16, None, "which must be the same"),
+    "odd heads": ("attention.head_count", 32, None, "must be equal"),
+    "another rotation": ("rope.dimension_count", 4, None, "must be equal"),
+    "another key width": ("attention.key_length", 16, None, "must be equal"),
+    "another value width": ("attention.value_length", 16, None, "must be equal"),
     "another inner width": ("feed_forward_length", 63, None, "'blk.0.ffn_gate.weight' has shape"),
     "a mixture without experts": ("expert_count", 8, None, "8 experts, of which 0 are used"),
     "too many experts used": ("expert_used_count", 2, None, "outside 0 to 0"),
-    "experts grouped": ("expert_group_count", 2, None, "which these models lack"),
-    "more predicted layers": ("nextn_predict_layers", 9, None, "which these models lack"),
+    "experts grouped": ("expert_group_count", 2, None, "must be 0 or absent"),
+    "more predicted layers": ("nextn_predict_layers", 9, None, "must be 0 or absent"),
     "an unknown rope scaling": ("rope.scaling.type", "spiral", "str", "'spiral'"),
     "an unknown pooling": ("pooling_type", 77, None, "pooling_type is 77"),
     "a negative epsilon": ("attention.layer_norm_rms_epsilon", -1.0, "f32", "below 0"),
@@ -172,8 +172,8 @@ def test_every_shape_is_checked(spm):
     ("name", "kind", "message"),
     [
         ("output_norm.weight", GGMLType.F16, "is F16 where llama.cpp needs F32"),
-        ("blk.1.attn_q.weight", GGMLType.Q8_K, "is Q8_K, which no weight can be"),
-        ("token_embd.weight", GGMLType.I32, "is I32, which no weight can be"),
+        ("blk.1.attn_q.weight", GGMLType.Q8_K, "is Q8_K, which is not a weight type"),
+        ("token_embd.weight", GGMLType.I32, "is I32, which is not a weight type"),
     ],
 )
 def test_types_llama_cpp_cannot_compute_with(spm, name, kind, message):
@@ -182,9 +182,9 @@ def test_types_llama_cpp_cannot_compute_with(spm, name, kind, message):
 
 
 TOKENIZERS = {
-    "no tokens": ("tokens", [], None, "holds no vocabulary"),
-    "tokens not text": ("tokens", np.zeros(262), "arr[f64]", "holds no vocabulary"),
-    "no model": ("model", 7, "u32", "holds no vocabulary"),
+    "no tokens": ("tokens", [], None, "has no vocabulary"),
+    "tokens not text": ("tokens", np.zeros(262), "arr[f64]", "has no vocabulary"),
+    "no model": ("model", 7, "u32", "has no vocabulary"),
     "few scores": ("scores", np.zeros(261, np.float32), None, "261 items for 262 tokens"),
     "many types": ("token_type", np.zeros(263, np.int32), None, "263 items for 262 tokens"),
     "types of u32": ("token_type", np.zeros(262, np.uint32), "arr[u32]", r"arr\[u32\], not arr"),

@@ -1,4 +1,4 @@
-"""Fingerprints: the same for copies, another for another model."""
+"""Fingerprints are equal for copies and different for other models."""
 
 from pathlib import Path
 

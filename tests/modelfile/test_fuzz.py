@@ -48,7 +48,7 @@ def test_damaged_headers(tmp_path, tokenizer, seed):
 
 
 def test_the_loader_reports_a_death(tmp_path):
-    """The check above can fail: a model that our checks refuse does kill llama.cpp."""
+    """Show that the test above can fail: a model that our checks refuse does kill llama.cpp."""
     path = write_model(tmp_path / "m.gguf", BPE)
     entry = read_header(path).entries["llama.block_count"]
     data = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The header reader: it reads what gguf writes, and refuses what contradicts the format."""
+"""The header reader reads what gguf writes, and refuses what contradicts the format."""
 
 import os
 import struct
@@ -136,27 +136,27 @@ BAD = {
     "version 1": (header(version=1), "version 1"),
     "version 4": (header(version=4), "version 4"),
     "big endian": (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "big-endian"),
-    "counts missing": (b"GGUF" + struct.pack("<I", 3), "cut short.*needs 16 bytes.*has 8"),
-    "too many keys": (header(entries=2**60), "cut short"),
-    "too many tensors": (header(tensors=2**63), "cut short"),
+    "counts missing": (b"GGUF" + struct.pack("<I", 3), "truncated.*needs 16 bytes.*has 8"),
+    "too many keys": (header(entries=2**60), "truncated"),
+    "too many tensors": (header(tensors=2**63), "truncated"),
     "a long key": (one_key(struct.pack("<QQ", 2**62, 0)), "more than 65,535"),
     "an empty key": (one_key(entry("", U32, bytes(4))), "is empty"),
     "a key with a zero byte": (one_key(entry("a\0b", U32, bytes(4))), "zero byte"),
     "a key not UTF-8": (one_key(entry(b"\xff", U32, bytes(4))), "not UTF-8"),
-    "a key twice": (header(entries=2) + 2 * entry("k", U32, bytes(4)), "'k' stands twice"),
+    "a key twice": (header(entries=2) + 2 * entry("k", U32, bytes(4)), "'k' appears twice"),
     "an unknown value type": (one_key(entry("k", 13, bytes(4))), "'k' has .* value type 13"),
     "a string not UTF-8": (one_key(entry("k", STRING, text(b"\xff"))), "'k' is not UTF-8"),
     "a long string": (one_key(entry("k", STRING, struct.pack("<Q", 2**40))), "more than 67,1"),
-    "a string past the end": (one_key(entry("k", STRING, struct.pack("<Q", 999))), "cut short"),
+    "a string past the end": (one_key(entry("k", STRING, struct.pack("<Q", 999))), "truncated"),
     "a bool of 2": (one_key(entry("k", 7, b"\x02")), "neither 0 nor 1"),
     "bools of 2": (one_key(entry("k", ARRAY, array(7, 1, b"\x02"))), "neither 0 nor 1"),
-    "arrays in arrays": (one_key(entry("k", ARRAY, array(ARRAY, 1, bytes(16)))), "holds arrays"),
+    "arrays in arrays": (one_key(entry("k", ARRAY, array(ARRAY, 1, bytes(16)))), "contains arrays"),
     "an array of unknowns": (one_key(entry("k", ARRAY, array(77, 1, bytes(16)))), "value type 77"),
     "an endless array": (one_key(entry("k", ARRAY, array(U32, 2**61, b""))), "more than 16,7"),
-    "an array past the end": (one_key(entry("k", ARRAY, array(U32, 9, b""))), "cut short"),
+    "an array past the end": (one_key(entry("k", ARRAY, array(U32, 9, b""))), "truncated"),
     "strings past the end": (
         one_key(entry("k", ARRAY, array(STRING, 2, text("a") + struct.pack("<Q", 50)))),
-        "cut short",
+        "truncated",
     ),
     "alignment 0": (one_key(entry("general.alignment", U32, bytes(4))), "power of two"),
     "alignment 48": (
@@ -164,7 +164,7 @@ BAD = {
     ),
     "alignment of u64": (one_key(entry("general.alignment", 10, bytes(8))), "type u64, not u32"),
     "five dimensions": (tensors(tensor("a", (1,) * 5), data=64), "5 dimensions"),
-    "a tensor twice": (tensors(tensor("a", (8,)), tensor("a", (8,)), data=64), "stands twice"),
+    "a tensor twice": (tensors(tensor("a", (8,)), tensor("a", (8,)), data=64), "appears twice"),
     "a long tensor name": (tensors(tensor("a" * 64, (8,)), data=64), "more than 63"),
     "an unknown tensor type": (tensors(tensor("a", (8,), 4), data=64), "unknown type 4"),
     "rows no block fits": (tensors(tensor("a", (48,), Q8_0), data=99), "multiple of 32"),

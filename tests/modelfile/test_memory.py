@@ -1,4 +1,4 @@
-"""The estimates of memory, against the buffers that llama.cpp reserves."""
+"""Memory estimates, compared with the buffers that llama.cpp reserves."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ SHAPES = {
 
 
 def write_hollow(path: Path, shape: tuple[int, ...]) -> GGUFFile:
-    """A model of two layers whose weights are a hole in the file: nothing reads them."""
+    """Write a model of two layers whose weights are a hole in the file: nothing reads them."""
     vocabulary, width, heads, kv_heads, inner, experts = shape
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(LAYERS)
@@ -84,7 +84,7 @@ def hollow_tensors(shape: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def reserved(file: GGUFFile, cells: int, tokens: int, outputs: int) -> tuple[float, float]:
-    """Bytes of KV cache and compute buffer."""
+    """Return the bytes of the KV cache and of the compute buffer."""
     arguments = [str(file.path), str(cells), str(tokens), str(outputs)]
     report = subprocess.run(
         [sys.executable, str(REPORTER), *arguments], capture_output=True, text=True, check=True

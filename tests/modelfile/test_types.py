@@ -1,4 +1,4 @@
-"""The table of tensor types, against ggml's own."""
+"""The table of tensor types, compared with ggml's own."""
 
 import ctypes
 
