@@ -158,7 +158,7 @@ class GPTQCheckpoint:
         Raises FormatError for zero points where config.json says there are none.
         """
         weight = self._read(name.removesuffix(".weight"))
-        if (weight.zeros != q4_0.MIDDLE).any():
+        if (weight.zeros != q4_0.ZERO_POINT).any():
             raise FormatError(
                 f"{self.path}: {name} has zero points, though config.json says sym: the folder is "
                 "damaged"
@@ -166,7 +166,7 @@ class GPTQCheckpoint:
         rows = slice(first, first + count)
         numbers = weight.numbers[:, rows].T.reshape(count, -1, q4_0.BLOCK)
         starts = weight.groups[:: q4_0.BLOCK]  # the group of each block
-        return q4_0.blocks(weight.scales[starts, rows].T, numbers).reshape(count, -1)
+        return q4_0.pack(weight.scales[starts, rows].T, numbers).reshape(count, -1)
 
     def _scales(self, base: str) -> NDArray[np.float32]:
         name = f"{base}.scales"

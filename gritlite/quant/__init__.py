@@ -1,6 +1,5 @@
-"""Number formats: which type each tensor gets, and its rows in that type.
+"""Quantization: which type each tensor gets, and its rows in that type. No model runs here.
 
-`types` names the targets, `choices` picks a type for every tensor of a model,
-`rows` turns float32 rows into a type's bytes. None of them knows checkpoints
-or files.
+`types` lists the targets, `type_selection` selects a type for every tensor of a
+model, `rows` quantizes float32 rows, `imatrix` reads and writes importance matrices.
 """

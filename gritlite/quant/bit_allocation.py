@@ -1,8 +1,8 @@
-"""Bits where they matter: of each tensor's possible types, those that lose least in a given size.
+"""Allocate bits to tensors: choose each one's type for the least loss in a given size.
 
-Losses of tensors add up, which holds while each is small: an error in the weights
-moves vectors and probabilities to first order, and both losses are of second.
-The module does not know how a loss was measured.
+The losses of tensors are added, which is accurate while each is small: an error in
+the weights moves vectors and probabilities to first order, and both losses are of
+second order. The module does not know how a loss was measured.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from gguf.constants import GGMLQuantizationType
 
 @dataclass(frozen=True)
 class TypeOption:
-    """A type that a tensor could have: its bytes then, and what that would cost the model."""
+    """A type that a tensor could have, its size in bytes, and the model's loss from it."""
 
     type: GGMLQuantizationType
     bytes: int
@@ -23,23 +23,23 @@ class TypeOption:
 
 @dataclass(frozen=True)
 class _Step:
-    """From one option of a tensor to a larger one, worth so much a byte."""
+    """A step from one option of a tensor to a larger one; `gain` is the loss saved per byte."""
 
     tensor: str
     option: TypeOption
     bytes: int
-    worth: float
+    gain: float
 
 
 def minimize_loss(
     options: Mapping[str, Sequence[TypeOption]], max_bytes: int
 ) -> dict[str, TypeOption]:
-    """The options that lose least in `max_bytes` together.
+    """Return each tensor's option for the least total loss in `max_bytes`.
 
-    Steps along each tensor's convex hull are taken by their worth a byte, the
-    greedy answer to the knapsack problem's relaxation; it is exact at every size
-    that the steps reach, and at others loses less than one step. Where not
-    even the smallest options fit, they are returned.
+    Takes steps along each tensor's convex hull in the order of their gain per byte,
+    the greedy solution of the relaxed knapsack problem. It is exact at every size
+    that the steps reach, and off by less than one step at others. If even the
+    smallest options do not fit, they are returned.
     """
     chosen = {tensor: _hull(each)[0] for tensor, each in options.items()}
     total = sum(option.bytes for option in chosen.values())
@@ -56,7 +56,10 @@ def minimize_loss(
 def minimize_size(
     options: Mapping[str, Sequence[TypeOption]], max_loss: float
 ) -> dict[str, TypeOption]:
-    """The smallest options that lose at most `max_loss` together, or those that lose least."""
+    """Return each tensor's option for the least size with a total loss of at most `max_loss`.
+
+    If `max_loss` cannot be reached, the options with the least loss are returned.
+    """
     chosen = {tensor: _hull(each)[0] for tensor, each in options.items()}
     for step in _steps(options):
         if _loss(chosen) <= max_loss:
@@ -70,7 +73,7 @@ def _loss(chosen: Mapping[str, TypeOption]) -> float:
 
 
 def _steps(options: Mapping[str, Sequence[TypeOption]]) -> list[_Step]:
-    """All steps, the worthiest first; a tensor's own come in order, for its hull is convex."""
+    """Return all steps, highest gain first; a convex hull keeps each tensor's own in order."""
     steps = [
         _Step(
             tensor,
@@ -81,11 +84,11 @@ def _steps(options: Mapping[str, Sequence[TypeOption]]) -> list[_Step]:
         for tensor, each in options.items()
         for before, after in pairwise(_hull(each))
     ]
-    return sorted(steps, key=lambda step: -step.worth)
+    return sorted(steps, key=lambda step: -step.gain)
 
 
 def _hull(options: Sequence[TypeOption]) -> list[TypeOption]:
-    """The options on the lower convex hull of loss over bytes, from the smallest to the best."""
+    """Return the options on the lower convex hull of loss over bytes, smallest first."""
     hull: list[TypeOption] = []
     for option in sorted(options, key=lambda each: (each.bytes, each.loss)):
         if hull and option.loss >= hull[-1].loss:

@@ -1,4 +1,4 @@
-"""ggml's quantizer and its inverse, called in libggml-base."""
+"""Bindings to ggml's quantizer and dequantizer in libggml-base, through ctypes."""
 
 import functools
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from gritlite.system.ggml_library import function
 
 
 def prepare(type: GGMLQuantizationType) -> None:
-    """Build the tables that `type` needs, before threads share them.
+    """Build the lookup tables that `type` needs, before several threads use them.
 
     Raises LibraryError if the library cannot be loaded.
     """
@@ -38,11 +38,11 @@ def quantize_chunk(
     output: NDArray[np.uint8],
     importance: NDArray[np.float32] | None,
 ) -> None:
-    """Fill `output` [n, bytes per row] with `rows` [n, k] in `type`; all C-contiguous.
+    """Quantize `rows` [n, k] into `output` [n, bytes per row]; all arrays C-contiguous.
 
-    `importance` [k] weighs the columns. ggml aborts the process on wrong shapes:
-    the caller has checked that k is a whole number of blocks, that the sizes agree
-    and that `prepare` was called.
+    `importance` [k] weights the columns. ggml aborts the process on wrong shapes, so
+    the caller must ensure that k is a whole number of blocks, that the sizes agree and
+    that `prepare` was called.
     """
     count, length = rows.shape
     weights = None if importance is None else importance.ctypes.data
@@ -67,10 +67,10 @@ def _quantize_chunk() -> Callable[..., Any]:
 def dequantize_chunk(
     type: GGMLQuantizationType, stored: NDArray[np.uint8], output: NDArray[np.float32]
 ) -> None:
-    """Fill `output` [n, k] with the values of `stored` [n, bytes per row]; both C-contiguous.
+    """Dequantize `stored` [n, bytes per row] into `output` [n, k]; both C-contiguous.
 
-    The caller has checked that the sizes agree. Raises LibraryError for a type
-    that ggml does not turn into floats.
+    The caller must ensure that the sizes agree. Raises LibraryError for a type that
+    ggml cannot dequantize.
     """
     _to_float(type)(stored.ctypes.data, output.ctypes.data, output.size)
 
@@ -94,8 +94,10 @@ def _to_float(type: GGMLQuantizationType) -> Callable[[int, int, int], None]:
     traits = function("ggml_get_type_traits", POINTER(_TypeTraits), c_int)(type).contents
     # a library with another layout of the struct would be called at a wild address
     if (traits.blck_size, traits.type_size) != (block_size(type), block_bytes(type)):
-        raise LibraryError(f"this ggml stores {type.name} otherwise: reinstall llama-cpp-python")
+        raise LibraryError(
+            f"this ggml stores {type.name} in another layout: reinstall llama-cpp-python"
+        )
     if not traits.to_float:
-        raise LibraryError(f"ggml does not turn {type.name} into floats")
+        raise LibraryError(f"ggml cannot dequantize {type.name}")
     to_float: Callable[[int, int, int], None] = traits.to_float
     return to_float

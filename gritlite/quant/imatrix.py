@@ -1,9 +1,9 @@
-"""Importance matrices: how strongly each column of a tensor is used, and the files that say it.
+"""Importance matrices: how much each column of a tensor matters, and their files.
 
 For a matrix W and its inputs x, the importance of column j is the mean of x_j^2
-over the tokens seen: an error in that column of W does so much harm. Written and
-read is llama.cpp's GGUF form (tools/imatrix/imatrix.cpp; two tensors each,
-`<name>.in_sum2` and `<name>.counts`); its older binary form is read too. The
+over the tokens seen, by which an error in that column is weighted. Files are in
+llama.cpp's GGUF format (tools/imatrix/imatrix.cpp; two tensors for each matrix,
+`<name>.in_sum2` and `<name>.counts`); its older binary format can be read too. The
 module does not know how activations are observed.
 """
 
@@ -28,14 +28,14 @@ _SUMS, _COUNTS = ".in_sum2", ".counts"
 _DATASETS = "imatrix.datasets"
 _CHUNK_COUNT = "imatrix.chunk_count"
 _CHUNK_SIZE = "imatrix.chunk_size"
-_AGAIN = "make it again with  gritlite calibrate"
+_ADVICE = "make it again with  gritlite calibrate"
 
 
 @dataclass(frozen=True)
 class Activations:
     """Sums of the squared inputs of a tensor's matrices, float32 [n, k], over `counts` [n] tokens.
 
-    n is 1, or the number of experts, of which some may never have been chosen.
+    n is 1, or the number of experts. An expert that was never selected has a count of 0.
     """
 
     sums: NDArray[np.float32]
@@ -43,7 +43,7 @@ class Activations:
 
     @property
     def importance(self) -> NDArray[np.float32]:
-        """The mean squares, float32 [n, k]; all ones for an expert that was never chosen."""
+        """The mean squares, float32 [n, k]; all ones for an expert that was never selected."""
         means = np.divide(self.sums, np.maximum(self.counts, 1)[:, None], dtype=np.float32)
         means[self.counts == 0] = 1
         return means
@@ -51,9 +51,9 @@ class Activations:
 
 @dataclass(frozen=True)
 class Imatrix:
-    """The activations of a model's tensors by name, and what they were gathered from.
+    """The activations of a model's tensors by name, and the texts they come from.
 
-    `datasets` names the texts; `chunks` of `chunk_size` tokens were evaluated.
+    `datasets` names the texts, of which `chunks` chunks of `chunk_size` tokens were evaluated.
     """
 
     tensors: Mapping[str, Activations]
@@ -64,7 +64,7 @@ class Imatrix:
 
 @contextmanager
 def errors_name_file(path: Path | None) -> Iterator[None]:
-    """Put a matrix's file before what is wrong with it."""
+    """Prefix the message of a FormatError raised in the block with the file's path."""
     try:
         yield
     except FormatError as error:
@@ -72,12 +72,12 @@ def errors_name_file(path: Path | None) -> Iterator[None]:
 
 
 def check_layers(imatrix: Imatrix, tensors: Iterable[str]) -> None:
-    """Raise FormatError if a matrix is of a model of other layers than one of these tensors."""
+    """Raise FormatError if the matrix has other layers than the model with these tensors."""
     theirs, ours = _layers(imatrix.tensors), _layers(tensors)
     if theirs != ours:
         raise FormatError(
-            f"the importance matrix is of another model: it is on {len(theirs)} layers, the model "
-            f"has {len(ours)}"
+            f"the importance matrix belongs to another model: it has {len(theirs)} layers, the "
+            f"model {len(ours)}"
         )
 
 
@@ -88,20 +88,23 @@ def _layers(tensors: Iterable[str]) -> set[str]:
 def importance_by_matrix(
     importance: NDArray[np.float32], name: str, matrices: int, columns: int
 ) -> NDArray[np.float32]:
-    """A tensor's importance as float32 [matrices, columns]; FormatError if it has not so many."""
+    """Reshape a tensor's importance to float32 [matrices, columns].
+
+    Raises FormatError, naming the tensor, if the sizes differ.
+    """
     if importance.size != matrices * columns:
         raise FormatError(
-            f"the importance matrix is of another model: it has {importance.size:,} columns for "
-            f"{name}, the model has {matrices * columns:,}"
+            f"the importance matrix belongs to another model: it has {importance.size:,} columns "
+            f"for {name}, the model {matrices * columns:,}"
         )
     return importance.reshape(matrices, columns)
 
 
 def write_imatrix(imatrix: Imatrix, path: Path, *, force: bool = False) -> None:
-    """Write a file that llama.cpp's llama-quantize and `read_imatrix` read.
+    """Write a file that llama.cpp's llama-quantize and `read_imatrix` can read.
 
     Raises FileError if it cannot be written, OutputExistsError if it exists and
-    is not to be replaced.
+    `force` is False.
     """
     keys = encode_metadata(
         {
@@ -125,18 +128,20 @@ def write_imatrix(imatrix: Imatrix, path: Path, *, force: bool = False) -> None:
 
 
 def read_imatrix(path: Path) -> Imatrix:
-    """Read an importance matrix in either of llama.cpp's forms.
+    """Read an importance matrix in either of llama.cpp's formats.
 
-    Raises FileError if it cannot be read and FormatError if it is damaged, is
-    something else, or holds a number that no sum of squares can be.
+    Raises FileError if it cannot be read and FormatError if it is damaged, is another
+    kind of file, or holds a sum of squares that is negative or not finite.
     """
     with open_file(path) as file:
         magic = file.read(len(MAGIC))
-        imatrix = _from_gguf(read_header(path), file) if magic == MAGIC else _from_old(path)
+        imatrix = _from_gguf(read_header(path), file) if magic == MAGIC else _from_legacy(path)
     for name, activations in imatrix.tensors.items():
         for numbers in (activations.sums, activations.counts):
             if not (np.isfinite(numbers) & (numbers >= 0)).all():
-                raise FormatError(f"{path}: {name} holds what is no sum of squares: {_AGAIN}")
+                raise FormatError(
+                    f"{path}: {name} has a sum of squares that is negative or not finite: {_ADVICE}"
+                )
     return imatrix
 
 
@@ -145,16 +150,16 @@ def _from_gguf(header: GGUFFile, file: FileIO) -> Imatrix:
     stored = {info.name: info for info in header.tensors}
     names = [name.removesuffix(_SUMS) for name in stored if name.endswith(_SUMS)]
     if kind != "imatrix" or not names:
-        raise FormatError(f"{header.path} holds no importance matrix: {_AGAIN}")
+        raise FormatError(f"{header.path} is not an importance matrix: {_ADVICE}")
     datasets = header.metadata.get(_DATASETS, [])
     chunks, chunk_size = (header.metadata.get(key, 0) for key in (_CHUNK_COUNT, _CHUNK_SIZE))
     if not (isinstance(datasets, list) and isinstance(chunks, int) and isinstance(chunk_size, int)):
-        raise FormatError(f"{header.path} has metadata that are none of a matrix: {_AGAIN}")
+        raise FormatError(f"{header.path} has imatrix metadata of the wrong type: {_ADVICE}")
 
     def values(name: str) -> NDArray[np.float32]:
         info = stored.get(name)
         if info is None or info.type is not GGMLType.F32 or not info.elements:
-            raise FormatError(f"{header.path}: {name} is missing, empty or not F32: {_AGAIN}")
+            raise FormatError(f"{header.path}: {name} is missing, empty or not F32: {_ADVICE}")
         buffer = np.empty(info.elements, "<f4")
         read_into(file, info.offset, buffer, name)
         return buffer
@@ -163,40 +168,43 @@ def _from_gguf(header: GGUFFile, file: FileIO) -> Imatrix:
     for name in names:
         sums, counts = values(name + _SUMS), values(name + _COUNTS)
         if len(sums) % len(counts):
-            raise FormatError(f"{header.path}: {name} has sums and counts that differ: {_AGAIN}")
+            raise FormatError(f"{header.path}: {name} has sums and counts that differ: {_ADVICE}")
         tensors[name] = Activations(sums.reshape(len(counts), -1), counts)
     return Imatrix(tensors, tuple(datasets), chunks, chunk_size)
 
 
-def _from_old(path: Path) -> Imatrix:
-    """llama.cpp's form until 2025: names, calls, means times calls; at the end calls and text."""
+def _from_legacy(path: Path) -> Imatrix:
+    """Read llama.cpp's format until 2025.
+
+    For each matrix: name, calls, and means times calls. At the end: chunks and dataset.
+    """
     data = path.read_bytes()
-    place = 0
+    position = 0
 
     def number() -> int:
-        nonlocal place
-        (value,) = struct.unpack_from("<i", data, place)
-        place += 4
+        nonlocal position
+        (value,) = struct.unpack_from("<i", data, position)
+        position += 4
         if not 0 <= value <= len(data):
             raise ValueError
         return int(value)
 
     def text() -> str:
-        nonlocal place
+        nonlocal position
         length = number()
-        place += length
-        return data[place - length : place].decode("utf-8")
+        position += length
+        return data[position - length : position].decode("utf-8")
 
     tensors = {}
     try:
         for _ in range(number()):
             name, calls = text(), number()
-            sums = np.frombuffer(data, "<f4", number(), place)
-            place += sums.nbytes
+            sums = np.frombuffer(data, "<f4", number(), position)
+            position += sums.nbytes
             tensors[name] = Activations(sums[None], np.array([max(calls, 1)], np.float32))
-        chunks, datasets = (number(), (text(),)) if place < len(data) else (0, ())
+        chunks, datasets = (number(), (text(),)) if position < len(data) else (0, ())
     except (ValueError, struct.error) as error:
-        raise FormatError(f"{path} is neither form of importance matrix: {_AGAIN}") from error
-    if not tensors or place != len(data):
-        raise FormatError(f"{path} is neither form of importance matrix: {_AGAIN}")
+        raise FormatError(f"{path} is not an importance matrix: {_ADVICE}") from error
+    if not tensors or position != len(data):
+        raise FormatError(f"{path} is not an importance matrix: {_ADVICE}")
     return Imatrix(tensors, datasets, chunks)

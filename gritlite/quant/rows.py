@@ -1,8 +1,8 @@
-"""Float32 rows to the bytes of a quantization type and back, with ggml's own code.
+"""Quantize and dequantize float32 rows with ggml's own code.
 
-A row's bytes depend on that row alone, so neither the threads nor the way a
-tensor is cut into row ranges (a mixtral tensor into experts) changes them.
-The module does not know tensor names: callers add them to its errors.
+A row's bytes depend on that row alone, so neither the number of threads nor the way
+a tensor is split into row ranges (a Mixtral tensor into experts) changes them. The
+module does not know tensor names: callers add them to its errors.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +16,10 @@ from gritlite.errors import FormatError, UsageError
 from gritlite.quant import ggml
 from gritlite.quant.types import block_bytes, block_size, needs_imatrix, row_bytes
 
-# 1 MiB of float32: long enough to hide Python, short enough to share out evenly and stay in cache
+# 1 MiB of float32: large enough to hide Python's overhead, small enough for caches and threads
 _CHUNK_VALUES = 1 << 18
 
-# no scale of any type overflows half precision while the values themselves do not
+# while the values fit float16, so do the scales of every type
 _SAFE_MAGNITUDE = float(np.finfo(np.float16).max)
 
 
@@ -29,17 +29,15 @@ def quantize_rows(
     threads: int,
     importance: NDArray[np.float32] | None = None,
 ) -> NDArray[np.uint8]:
-    """`rows` [n, k] in `type`, as uint8 [n, bytes per row].
+    """Quantize `rows` [n, k] to `type`, uint8 [n, bytes per row].
 
-    `importance` [k], finite, says how much an error in each column matters.
+    `importance` [k], finite, says how much an error in each column matters. Every type,
+    F16 and BF16 included, goes through ggml_quantize_chunk, so the bytes equal those of
+    llama.cpp's llama_model_quantize. As there, rows must be finite before and after.
 
-    Every type goes through ggml_quantize_chunk, F16 and BF16 included, so the
-    bytes are those that llama.cpp's llama_model_quantize writes. As there, rows
-    must be finite before and after.
-
-    Raises UsageError if k is not a whole number of blocks of `type` or if the
-    type needs an importance and there is none, and FormatError naming the first row with a
-    NaN, an infinity or a value too large for the type.
+    Raises UsageError if k is not a whole number of blocks of `type` or if the type needs
+    an importance and there is none, and FormatError with the number of the first row
+    that has a NaN, an infinity or a value too large for the type.
     """
     count, length = rows.shape
     if importance is None and needs_imatrix(type):
@@ -66,10 +64,10 @@ def quantize_rows(
 
 
 def dequantize_rows(stored: NDArray[np.uint8], type: GGMLQuantizationType) -> NDArray[np.float32]:
-    """The values of `stored` [n, bytes per row] in `type`, as float32 [n, k].
+    """Dequantize `stored` [n, bytes per row] of `type` to float32 [n, k].
 
-    F32 is a view, not a copy. Raises LibraryError for a type that ggml does not
-    turn into floats.
+    For F32 the result is a view, not a copy. Raises LibraryError for a type that ggml
+    cannot dequantize.
     """
     if type is GGMLQuantizationType.F32:
         return stored.view(np.float32)
@@ -88,15 +86,15 @@ def _quantize_range(
     importance: NDArray[np.float32] | None,
 ) -> None:
     source, result = rows[start:stop], output[start:stop]
-    # NaN fails the comparison too
-    harmless = max(source.max(), -source.min()) <= _SAFE_MAGNITUDE
-    if not harmless:
-        _refuse_non_finite(source, start, "holds a NaN or an infinity")
+    # false for NaN too
+    is_safe = max(source.max(), -source.min()) <= _SAFE_MAGNITUDE
+    if not is_safe:
+        _refuse_non_finite(source, start, "has a NaN or an infinity")
     ggml.quantize_chunk(type, source, result, importance)
-    if not harmless:
+    if not is_safe:
         with np.errstate(all="ignore"):
             read_back = quants.dequantize(result, type)
-        _refuse_non_finite(read_back, start, f"holds values too large for {type.name}")
+        _refuse_non_finite(read_back, start, f"has values too large for {type.name}")
 
 
 def _refuse_non_finite(rows: NDArray[np.float32], first_row: int, complaint: str) -> None:

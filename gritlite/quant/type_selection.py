@@ -1,10 +1,10 @@
-"""Which quantization type each tensor of a model gets: llama.cpp's choices, as tables.
+"""Select a quantization type for each tensor of a model, by llama.cpp's rules, as tables.
 
-The mixed targets (`q4_k_m`, ...) give more bits to the tensors that suffer
-most from rounding. The rules are those of llama_model_quantize, with and without
-an importance matrix, in src/llama-quant.cpp of the llama.cpp that llama-cpp-python
-0.3.36 carries (commit 0c1e570), for the architectures gritlite writes; the
-tests hold them against that library. The module does not know bytes.
+The mixed targets (`q4_k_m`, ...) give more bits to the tensors that lose most from
+rounding. The rules are those of llama_model_quantize, with and without an importance
+matrix, in src/llama-quant.cpp of the llama.cpp in llama-cpp-python 0.3.36 (commit
+0c1e570), for the architectures gritlite writes; the tests compare the two. The
+module does not know how a type stores its values.
 """
 
 import re
@@ -25,7 +25,7 @@ _Q = GGMLQuantizationType
 class TensorSpec:
     """One tensor of a model: its GGUF name, and its shape in numpy's order (..., row length).
 
-    `unquantized_type` is the type it keeps where it must not be quantized.
+    `unquantized_type` is the type it gets if it must not be quantized.
     """
 
     name: str
@@ -35,7 +35,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What the rules ask about a model: the GGUF metadata keys of the same meaning.
+    """The hyperparameters that the rules depend on, named as in llama.cpp.
 
     `n_expert` is 0 for a dense model.
     """
@@ -48,7 +48,7 @@ class ModelSpec:
 
     @classmethod
     def of(cls, model: Hyperparameters) -> "ModelSpec":
-        """Those of a GGUF file's model."""
+        """Take them from a GGUF file's hyperparameters."""
         return cls(
             model.architecture, model.layers, model.heads[0], model.kv_heads[0], model.experts
         )
@@ -56,7 +56,7 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class SelectedType:
-    """The type of a tensor; `fallback` says why it is not the one the target asks for."""
+    """The type of a tensor; `fallback` says why it is not the type that the target's rules give."""
 
     type: GGMLQuantizationType
     fallback: str | None = None
@@ -69,14 +69,14 @@ def select_types(
     *,
     has_imatrix: bool = False,
 ) -> dict[str, SelectedType]:
-    """The type of every tensor by name, in the order given.
+    """Select the type of every tensor by name, in the order given.
 
-    All tensors of the model must be there: without an `output.weight` the token
-    embeddings count as the output. Some choices differ where there is an
-    importance matrix to quantize with.
+    `tensors` must be all tensors of the model: without an `output.weight` the token
+    embeddings count as the output. `has_imatrix` tells whether an importance matrix
+    will be used, which changes some types.
 
-    Raises ArchitectureError if no rules are known for `model.arch`, or if a
-    tensor belongs to a layer that the model does not have.
+    Raises ArchitectureError if there are no rules for `model.arch`, or if a tensor
+    belongs to a layer that the model does not have.
     """
     if model.arch not in _ARCHITECTURES:
         raise ArchitectureError(
@@ -86,7 +86,7 @@ def select_types(
     for tensor in tensors:
         if _layer(tensor.name) >= model.n_layer:
             raise ArchitectureError(
-                f"{tensor.name} belongs to no layer: the model has {model.n_layer}"
+                f"{tensor.name} is in no layer of the model, which has {model.n_layer}"
             )
     roles = {tensor.name: _role(tensor.name) for tensor in tensors}
     if _Role.OUTPUT not in roles.values():
@@ -94,12 +94,13 @@ def select_types(
             name: _Role.OUTPUT if role is _Role.TOKEN_EMBEDDING else role
             for name, role in roles.items()
         }
-    choices = {}
+    selected = {}
     for tensor in tensors:
-        place = _Place(_layer(tensor.name), model, has_imatrix)
+        layer = _Layer(_layer(tensor.name), model, has_imatrix)
         role = roles[tensor.name]
-        choices[tensor.name] = _fitted(tensor, role, _wanted_type(tensor, role, place, target))
-    return choices
+        preferred = _preferred_type(tensor, role, layer, target)
+        selected[tensor.name] = _with_fallback(tensor, role, preferred)
+    return selected
 
 
 _ARCHITECTURES = ("llama", "qwen2")
@@ -136,7 +137,7 @@ def _role(name: str) -> _Role:
 
 
 def is_quantizable(tensor: TensorSpec) -> bool:
-    """Whether llama.cpp quantizes it: matrices and stacks of experts, not norms nor routers."""
+    """Return whether llama.cpp quantizes it: matrices and stacked experts, not norms or routers."""
     rows = tensor.shape[:-1]
     return (
         any(size > 1 for size in rows)
@@ -149,48 +150,48 @@ def is_quantizable(tensor: TensorSpec) -> bool:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Layer `layer` of a model.
+class _Layer:
+    """Layer `index` of a model.
 
-    llama.cpp numbers the tensors of a role from the first layer to the last.
-    These architectures have one in each layer, so the layer is the number.
+    llama.cpp numbers the tensors of a role from the first layer to the last. These
+    architectures have one of each role per layer, so that number is the layer's index.
     """
 
-    layer: int
+    index: int
     model: ModelSpec
     has_imatrix: bool
 
     def is_in_first(self, divisor: int) -> bool:
-        """In the first 1/`divisor` of the layers, rounded down."""
-        return self.layer < self.model.n_layer // divisor
+        """Whether it is in the first 1/`divisor` of the layers, rounded down."""
+        return self.index < self.model.n_layer // divisor
 
     @property
     def needs_more_bits(self) -> bool:
-        """In the first or the last eighth, or one of every three layers between."""
+        """Whether it is in the first or last eighth, or every third layer in between."""
         return (
             self.is_in_first(8)
-            or self.layer >= 7 * self.model.n_layer // 8
-            or (self.layer - self.model.n_layer // 8) % 3 == 2
+            or self.index >= 7 * self.model.n_layer // 8
+            or (self.index - self.model.n_layer // 8) % 3 == 2
         )
 
     @property
     def heads_share_values(self) -> bool:
-        """At least four query heads share a value head, which makes its tensor small."""
+        """Whether at least four query heads share a value head, which makes its tensor small."""
         return self.model.n_head_kv > 0 and self.model.n_head // self.model.n_head_kv >= 4
 
     @property
     def has_small_values(self) -> bool:
-        """Its value tensor is small beside the rest: many heads share it, or experts dwarf it."""
+        """Whether its value tensor is relatively small, by shared heads or beside experts."""
         return self.heads_share_values or self.model.n_expert >= 4
 
 
-# None leaves the target's default type
-_Rule = Callable[[_Place], GGMLQuantizationType | None]
+# None stands for the target's default type
+_Rule = Callable[[_Layer], GGMLQuantizationType | None]
 
 
 @dataclass(frozen=True)
 class _Mixture:
-    """Where a mixed target departs from its default type."""
+    """Where a mixed target deviates from its default type."""
 
     value: _Rule
     ffn_down: _Rule
@@ -204,22 +205,22 @@ class _Mixture:
     has_more_for_70b: bool = True  # for value tensors in 3 or 4 bits
 
 
-def _more_bits(place: _Place) -> GGMLQuantizationType | None:
-    return _Q.Q6_K if place.needs_more_bits else None
+def _more_bits(layer: _Layer) -> GGMLQuantizationType | None:
+    return _Q.Q6_K if layer.needs_more_bits else None
 
 
 def _below_3_bits(
-    kept: GGMLQuantizationType, attention_output: GGMLQuantizationType | None
+    protected: GGMLQuantizationType, attention_output: GGMLQuantizationType | None
 ) -> _Mixture:
-    """The mixtures of iq1_* and iq2_*: what must not suffer gets `kept`, or Q4_K if it is small."""
+    """The mixtures of iq1_* and iq2_*: sensitive tensors get `protected`, small ones Q4_K."""
     return _Mixture(
-        value=lambda place: _Q.Q4_K if place.has_small_values else kept,
-        ffn_down=lambda place: kept if place.is_in_first(8) else None,
+        value=lambda layer: _Q.Q4_K if layer.has_small_values else protected,
+        ffn_down=lambda layer: protected if layer.is_in_first(8) else None,
         attention_output=attention_output,
         attention_output_of_8_experts=_Q.Q5_K,
         key_of_8_experts=_Q.Q4_K,
         value_of_8_experts=_Q.Q4_K,
-        token_embedding=kept,
+        token_embedding=protected,
         output=_Q.Q5_K,
         has_more_for_70b=False,
     )
@@ -233,28 +234,28 @@ _MIXTURES: Mapping[str, _Mixture] = {
         attention_output_of_8_experts=_Q.Q5_K,
     ),
     "iq4_xs": _Mixture(
-        value=lambda place: _Q.Q5_K if place.heads_share_values else None,
-        ffn_down=lambda place: _Q.Q5_K if place.is_in_first(8) and not place.has_imatrix else None,
+        value=lambda layer: _Q.Q5_K if layer.heads_share_values else None,
+        ffn_down=lambda layer: _Q.Q5_K if layer.is_in_first(8) and not layer.has_imatrix else None,
         attention_output_of_8_experts=_Q.Q5_K,
     ),
     "q4_0": _Mixture(
         value=lambda _: None,
-        ffn_down=lambda place: _Q.Q4_1 if place.is_in_first(8) and place.has_imatrix else None,
+        ffn_down=lambda layer: _Q.Q4_1 if layer.is_in_first(8) and layer.has_imatrix else None,
     ),
     "q3_k_m": _Mixture(
-        value=lambda place: _Q.Q5_K if place.layer < 2 else _Q.Q4_K,
-        ffn_down=lambda place: _Q.Q5_K if place.is_in_first(16) else _Q.Q4_K,
+        value=lambda layer: _Q.Q5_K if layer.index < 2 else _Q.Q4_K,
+        ffn_down=lambda layer: _Q.Q5_K if layer.is_in_first(16) else _Q.Q4_K,
         attention_output=_Q.Q4_K,
         attention_output_of_8_experts=_Q.Q5_K,
     ),
     "q2_k": _Mixture(
-        value=lambda place: _Q.Q4_K if place.heads_share_values else _Q.Q3_K,
+        value=lambda layer: _Q.Q4_K if layer.heads_share_values else _Q.Q3_K,
         ffn_down=lambda _: _Q.Q3_K,
         attention_output=_Q.Q3_K,
         attention_output_of_8_experts=_Q.Q5_K,
     ),
     "iq3_xxs": _Mixture(
-        value=lambda place: _Q.Q4_K if place.heads_share_values else None,
+        value=lambda layer: _Q.Q4_K if layer.heads_share_values else None,
         ffn_down=lambda _: None,
         attention_output=_Q.IQ3_S,
         attention_output_of_8_experts=_Q.Q5_K,
@@ -272,20 +273,20 @@ _MIXTURES: Mapping[str, _Mixture] = {
 _UNIFORM = _Mixture(value=lambda _: None, ffn_down=lambda _: None)
 
 
-# Choosing
+# Selection
 
 
-def _wanted_type(
-    tensor: TensorSpec, role: _Role, place: _Place, target: Target
+def _preferred_type(
+    tensor: TensorSpec, role: _Role, layer: _Layer, target: Target
 ) -> GGMLQuantizationType:
-    """What the rules say, before looking whether the rows fit."""
+    """Return the type by the rules, whether or not the rows are whole blocks of it."""
     if not is_quantizable(tensor):
         return tensor.unquantized_type
     default = target.default_type
     if not target.quantized:
         return default
     mixture = _MIXTURES.get(target.name, _UNIFORM)
-    has_8_experts = place.model.n_expert == 8
+    has_8_experts = layer.model.n_expert == 8
     match role:
         case _Role.OUTPUT:
             return _Q.Q8_0 if default is _Q.Q8_0 else mixture.output
@@ -294,7 +295,7 @@ def _wanted_type(
         case _Role.VALUE if has_8_experts:
             return mixture.value_of_8_experts
         case _Role.VALUE:
-            return _value_type(mixture.value(place) or default, place.model, mixture)
+            return _value_type(mixture.value(layer) or default, layer.model, mixture)
         case _Role.KEY if has_8_experts:
             return mixture.key_of_8_experts
         case _Role.QUERY | _Role.KEY:
@@ -304,7 +305,7 @@ def _wanted_type(
         case _Role.ATTENTION_OUTPUT:
             return mixture.attention_output or default
         case _Role.FFN_DOWN:
-            return mixture.ffn_down(place) or default
+            return mixture.ffn_down(layer) or default
         case _:
             return default
 
@@ -317,7 +318,7 @@ def _layer(name: str) -> int:
 def _value_type(
     chosen: GGMLQuantizationType, model: ModelSpec, mixture: _Mixture
 ) -> GGMLQuantizationType:
-    """The 70B models, whose value tensors are small beside the rest, get them in more bits."""
+    """Give the value tensors of 70B models, which are relatively small, more bits."""
     if _is_70b(model) and chosen in (_Q.Q3_K, _Q.Q4_K) and mixture.has_more_for_70b:
         return _Q.Q5_K
     return chosen
@@ -327,7 +328,7 @@ def _is_70b(model: ModelSpec) -> bool:
     return model.n_layer == 80 and (model.arch == "qwen2" or model.n_head != model.n_head_kv)
 
 
-# Falling back where rows are not whole blocks
+# Fallbacks for rows that are not whole blocks
 
 _SMALLER_BLOCKS = {
     **dict.fromkeys(
@@ -342,15 +343,17 @@ _SMALLER_BLOCKS = {
 }
 
 
-def _fitted(tensor: TensorSpec, role: _Role, wanted: GGMLQuantizationType) -> SelectedType:
+def _with_fallback(
+    tensor: TensorSpec, role: _Role, preferred: GGMLQuantizationType
+) -> SelectedType:
     length = tensor.shape[-1] if tensor.shape else 1
-    if length % block_size(wanted) == 0:
-        return SelectedType(wanted)
-    used = _Q.Q8_0 if role is _Role.OUTPUT else _SMALLER_BLOCKS.get(wanted, wanted)
+    if length % block_size(preferred) == 0:
+        return SelectedType(preferred)
+    used = _Q.Q8_0 if role is _Role.OUTPUT else _SMALLER_BLOCKS.get(preferred, preferred)
     if length % block_size(used):
         used = _Q.F16
     return SelectedType(
         used,
-        f"{tensor.name}: rows of {length} are not a multiple of {block_size(wanted)} "
-        f"as {wanted.name} needs, stored as {used.name}",
+        f"{tensor.name}: stored as {used.name}, because {preferred.name} needs rows of a "
+        f"multiple of {block_size(preferred)} values and these have {length}",
     )

@@ -1,8 +1,7 @@
-"""The targets a model can be converted to, as a table.
+"""The target types a model can be converted to, as a table, and the sizes of their blocks.
 
-A target is what a person asks for (`q4_k_m`); the quantization types of the
-single tensors follow from it in `gritlite.quant.type_selection`. The module does not
-know tensors.
+A target is what a user asks for (`q4_k_m`); `type_selection` derives each tensor's
+quantization type from it. The module does not know tensors.
 """
 
 from collections.abc import Mapping
@@ -16,11 +15,10 @@ from gritlite.errors import UsageError
 
 @dataclass(frozen=True)
 class Target:
-    """A file type that llama.cpp knows.
+    """A file type of llama.cpp.
 
-    `file_type` is the value of the metadata key `general.file_type` (llama.h's
-    enum llama_ftype); `default_type` is the type of every tensor that no rule
-    treats otherwise.
+    `file_type` is the value of the metadata key `general.file_type` (llama.h's enum
+    llama_ftype); `default_type` is the type of every tensor without a special rule.
     """
 
     name: str
@@ -35,35 +33,35 @@ class Target:
 
     @property
     def needs_imatrix(self) -> bool:
-        """Whether it cannot be made without an importance matrix."""
+        """Whether it can only be made with an importance matrix."""
         return needs_imatrix(self.default_type)
 
 
 def block_size(type: GGMLQuantizationType) -> int:
-    """Values in one block of `type`: rows must be a multiple of it."""
+    """Return the values per block of `type`; rows must be a multiple of it."""
     return int(GGML_QUANT_SIZES[type][0])
 
 
 def block_bytes(type: GGMLQuantizationType) -> int:
-    """Bytes of one block of `type`."""
+    """Return the bytes per block of `type`."""
     return int(GGML_QUANT_SIZES[type][1])
 
 
 def needs_imatrix(type: GGMLQuantizationType) -> bool:
-    """Whether rows in `type` are garbage without an importance matrix."""
+    """Return whether rows of `type` are garbage without an importance matrix."""
     return type in _NEED_IMATRIX
 
 
 def row_bytes(type: GGMLQuantizationType, row_length: int) -> int:
-    """Bytes that a row of `row_length` values takes in `type`.
+    """Return the bytes of a row of `row_length` values in `type`.
 
     Raises UsageError if the row is not a whole number of blocks.
     """
     values, size = GGML_QUANT_SIZES[type]
     if row_length % values:
         raise UsageError(
-            f"rows of {row_length} values do not fit {type.name}: "
-            f"it stores blocks of {values}; choose another type"
+            f"rows of {row_length} values do not fit {type.name}, which stores blocks of {values}: "
+            "choose another type"
         )
     return int(row_length // values * size)
 

@@ -379,7 +379,7 @@ def test_experts_are_rounded_matrix_by_matrix(
         names = (name, name.replace("blk.0", "blk.1"))
         imatrix = Imatrix({each: Activations(ones, ones[:, 0]) for each in names})
         write_imatrix(imatrix, tmp_path / "three.gguf")
-        with pytest.raises(FormatError, match="is of another model: it has 768 columns"):
+        with pytest.raises(FormatError, match="belongs to another model: it has 768 columns"):
             sensitivity_meter(model, [text], tmp_path / "three.gguf")
 
 

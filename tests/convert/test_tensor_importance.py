@@ -84,7 +84,7 @@ def test_tensors_that_the_matrix_lacks_are_told(model: Path, tmp_path: Path) -> 
 
 def test_a_matrix_of_another_model(model: Path, tmp_path: Path) -> None:
     other = make_checkpoint(tmp_path / "other")
-    with pytest.raises(FormatError, match=r"is of another model: it has .* columns for blk"):
+    with pytest.raises(FormatError, match=r"belongs to another model: it has .* columns for blk"):
         convert(other, tmp_path / "m.gguf", "q8_0", imatrix=model.parent / "matrix.gguf")
     ones = np.ones((1, 4), np.float32)
     write_imatrix(Imatrix({"x.weight": Activations(ones, ones[0, :1])}), tmp_path / "strange.gguf")

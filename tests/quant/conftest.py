@@ -1,4 +1,4 @@
-"""llama.cpp's own log stays silent while it quantizes for comparison."""
+"""Silence llama.cpp's log while it quantizes for comparison."""
 
 import llama_cpp
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @llama_cpp.llama_log_callback
 def _ignore(level: int, text: bytes, user_data: object) -> None:
-    """Module level, since llama.cpp keeps calling it."""
+    """At module level, because llama.cpp keeps calling it."""
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,4 +1,4 @@
-"""Allocation of types, against trying out every combination."""
+"""Bit allocation, compared with trying every combination."""
 
 import itertools
 import random
@@ -33,7 +33,7 @@ def every_way(options: dict[str, list[TypeOption]]) -> list[tuple[int, float]]:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_no_way_of_the_same_size_or_less_loses_less(seed: int) -> None:
-    """At sizes that steps in order reach; at others the best loses at most one step less."""
+    """Exact at sizes that the steps reach; off by at most one step at others."""
     options = random_options(seed)
     ways = every_way(options)
     smallest, largest = min(ways)[0], max(size for size, _ in ways)

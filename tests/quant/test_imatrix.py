@@ -1,4 +1,4 @@
-"""Importance matrices in files: ours as llama.cpp writes them, theirs as they are."""
+"""Importance matrix files: ours have llama.cpp's format, and llama.cpp's can be read."""
 
 import struct
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_the_file_is_as_llama_cpp_lays_it_out(tmp_path: Path) -> None:
-    """Names, shapes, types and keys of IMatrixCollector::save_imatrix, by gguf's own reader."""
+    """Read with gguf: the names, shapes, types and keys of IMatrixCollector::save_imatrix."""
     write_imatrix(MATRIX, tmp_path / "m.gguf")
     reader = gguf.GGUFReader(tmp_path / "m.gguf")
     keys = {name: field for name, field in reader.fields.items() if not name.startswith("GGUF.")}
@@ -55,7 +55,7 @@ def test_importance_is_the_mean_square_and_one_for_what_was_never_used() -> None
 
 
 def old_form() -> bytes:
-    """As IMatrixCollector::save_imatrix_legacy writes it."""
+    """Encode as IMatrixCollector::save_imatrix_legacy does."""
     data = struct.pack("<i", 2)
     for name in (b"a.weight", b"b.weight"):
         data += struct.pack("<i", len(name)) + name
@@ -74,17 +74,17 @@ def test_the_older_form(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut", [0, 3, 5, 20, 100, 300, -1, -9])
 def test_an_older_form_cut_short(cut: int, tmp_path: Path) -> None:
     (tmp_path / "m.dat").write_bytes(old_form()[:cut])
-    with pytest.raises(FormatError, match="neither form of importance matrix"):
+    with pytest.raises(FormatError, match="is not an importance matrix"):
         read_imatrix(tmp_path / "m.dat")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (b"\0\0imatrix\x10", b"\0\0adapter\x10", "holds no importance matrix"),
+        (b"\0\0imatrix\x10", b"\0\0adapter\x10", "is not an importance matrix"),
         (b"b.weight.counts", b"b.weight.count2", "b.weight.counts is missing"),
         (b"imatrix.chunk_size\x04", b"imatrix.chunk_size\x06", "metadata that are none"),
-        (b"GGUF", b"FUGG", "neither form of importance matrix"),
+        (b"GGUF", b"FUGG", "is not an importance matrix"),
     ],
 )
 def test_damage_and_other_files(old: bytes, new: bytes, said: str, tmp_path: Path) -> None:
@@ -106,7 +106,9 @@ def test_what_no_sum_of_squares_can_be(value: float, tmp_path: Path) -> None:
     sums = DENSE.sums.copy()
     sums[0, 9] = value
     write_imatrix(Imatrix({"a.weight": Activations(sums, DENSE.counts)}), tmp_path / "m.gguf")
-    with pytest.raises(FormatError, match=r"a\.weight holds what is no sum of squares"):
+    with pytest.raises(
+        FormatError, match=r"a\.weight has a sum of squares that is negative or not finite"
+    ):
         read_imatrix(tmp_path / "m.gguf")
 
 

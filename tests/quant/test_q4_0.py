@@ -1,4 +1,4 @@
-"""q4_0 blocks of our own, as gguf's reader has them and beside ggml's rounding."""
+"""Our Q4_0 blocks, read with gguf and compared with ggml's rounding."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ TYPE = GGMLQuantizationType.Q4_0
 
 
 def block_errors(stored, values):
-    """The squared error of each block."""
+    """Return the squared error of each block."""
     found = quants.dequantize(stored, TYPE)
     return ((found.astype(float) - values) ** 2).reshape(-1, 32).sum(axis=1)
 
@@ -22,13 +22,13 @@ def test_numbers_and_scales_are_those_given():
     rng = np.random.default_rng(0)
     numbers = rng.integers(0, 16, (5, 3, 32), dtype=np.uint8)
     scales = rng.normal(size=(3, 5)).astype(np.float16).T  # not in C's order
-    found = quants.dequantize(q4_0.blocks(scales, numbers).reshape(5, -1), TYPE)
+    found = quants.dequantize(q4_0.pack(scales, numbers).reshape(5, -1), TYPE)
     wanted = scales.astype(np.float32)[..., None] * (numbers.astype(np.float32) - 8)
     np.testing.assert_array_equal(found, wanted.reshape(5, -1))
 
 
 @pytest.mark.parametrize("kind", ["normal", "uniform", "heavy tails", "one sign", "few"])
-def test_no_block_is_further_off_than_ggmls(kind):
+def test_no_block_has_a_larger_error_than_ggmls(kind):
     rng = np.random.default_rng(0)
     values = {
         "normal": lambda shape: rng.normal(size=shape),

@@ -94,14 +94,14 @@ def test_a_type_that_needs_an_importance_matrix_is_refused() -> None:
 def test_a_bad_value_is_found_in_a_later_chunk(value: float, threads: int) -> None:
     rows = normal(700, 1024)
     rows[613, 5] = value
-    with pytest.raises(FormatError, match=r"^row 613 holds a NaN or an infinity$"):
+    with pytest.raises(FormatError, match=r"^row 613 has a NaN or an infinity$"):
         quantize_rows(rows, Q.Q8_0, threads)
 
 
 def test_a_value_too_large_for_the_type(capfd: pytest.CaptureFixture[str]) -> None:
     rows = normal(4, 256)
     rows[2, 7] = 1e6
-    with pytest.raises(FormatError, match=r"^row 2 holds values too large for F16$"):
+    with pytest.raises(FormatError, match=r"^row 2 has values too large for F16$"):
         quantize_rows(rows, Q.F16, threads=1)
     assert capfd.readouterr() == ("", "")
 

@@ -1,4 +1,4 @@
-"""Types and bytes are those of llama.cpp's own llama_model_quantize, tensor for tensor."""
+"""Types and bytes equal those of llama.cpp's llama_model_quantize, tensor by tensor."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -70,7 +70,7 @@ def quantize(
 
 
 def random_importances(weights: Mapping[str, np.ndarray]) -> dict[str, NDArray[np.float32]]:
-    """Of the layers' tensors, [matrices, columns]; a few columns matter much, some nothing."""
+    """For the layers' tensors, [matrices, columns]; a few columns matter a lot, some not at all."""
     random = np.random.default_rng(3)
     importances = {}
     for name, values in weights.items():
@@ -99,7 +99,7 @@ def test_every_target_from_bf16(model: TinyModel, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", MODELS_OF_80_LAYERS.values(), ids=MODELS_OF_80_LAYERS)
 def test_models_of_80_layers(model: TinyModel, tmp_path: Path) -> None:
-    """They have a rule of their own for the value tensors."""
+    """70B models have their own rule for value tensors."""
     targets = [TARGETS[name] for name in ("q4_k_m", "q3_k_m", "q2_k", "q4_0")]
     assert_the_same(model, F32, targets, tmp_path)
     targets = [TARGETS[name] for name in ("iq3_xxs", "iq2_s", "iq2_xs", "iq1_s")]

@@ -1,4 +1,4 @@
-"""What the comparison with llama.cpp cannot show: refusals and reasons."""
+"""Errors and fallback messages, which the comparison with llama.cpp does not cover."""
 
 import pytest
 from gguf import GGMLQuantizationType as Q
@@ -30,12 +30,13 @@ def test_a_fallback_says_what_did_not_fit_and_what_is_used() -> None:
     assert choices == {
         "blk.0.attn_q.weight": SelectedType(
             Q.Q5_0,
-            "blk.0.attn_q.weight: rows of 96 are not a multiple of 256 as Q4_K needs, "
-            "stored as Q5_0",
+            "blk.0.attn_q.weight: stored as Q5_0, because Q4_K needs rows of a multiple of 256 "
+            "values and these have 96",
         ),
         "output.weight": SelectedType(
             Q.F16,
-            "output.weight: rows of 40 are not a multiple of 256 as Q6_K needs, stored as F16",
+            "output.weight: stored as F16, because Q6_K needs rows of a multiple of 256 values "
+            "and these have 40",
         ),
     }
 

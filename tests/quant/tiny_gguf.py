@@ -1,4 +1,4 @@
-"""Tiny GGUF files with random weights, for llama.cpp's quantizer to chew on.
+"""Tiny GGUF files with random weights, as input for llama.cpp's quantizer.
 
 Every matrix has only `rows` rows: the quantizer looks at names, metadata and
 row lengths, not at whether the matrices fit together, so many layers stay cheap.
@@ -70,14 +70,14 @@ class TinyModel:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor as a GGUF file holds it."""
+    """A tensor as a GGUF file stores it."""
 
     type: GGMLQuantizationType
     data: bytes
 
 
 def random_weights(model: TinyModel, seed: int = 0) -> dict[str, np.ndarray]:
-    """Normal weights with what real ones have too: outliers, tiny values, blocks of zeros."""
+    """Normal weights with outliers, tiny values and blocks of zeros, as real ones have."""
     random = np.random.default_rng(seed)
     weights = {}
     for name, shape in model.shapes.items():
