@@ -88,7 +88,7 @@ def test_a_matrix_of_another_model(model: Path, tmp_path: Path) -> None:
         convert(other, tmp_path / "m.gguf", "q8_0", imatrix=model.parent / "matrix.gguf")
     ones = np.ones((1, 4), np.float32)
     write_imatrix(Imatrix({"x.weight": Activations(ones, ones[0, :1])}), tmp_path / "strange.gguf")
-    with pytest.raises(FormatError, match="another model: it is on 0 layers, the model has 2"):
+    with pytest.raises(FormatError, match="another model: it has 0 layers, the model 2"):
         convert(model, tmp_path / "m.gguf", "q8_0", imatrix=tmp_path / "strange.gguf")
 
 

@@ -157,7 +157,7 @@ def test_the_same_values_are_refused(value: float, target: Target, tmp_path: Pat
         stored = quantize(weights["blk.0.ffn_up.weight"], type)
         assert stored == theirs["blk.0.ffn_up.weight"]
     else:
-        with pytest.raises(FormatError, match=r"^row 1 holds"):
+        with pytest.raises(FormatError, match=r"^row 1 has"):
             quantize(weights["blk.0.ffn_up.weight"], type)
 
 
