@@ -1,4 +1,4 @@
-"""Trained weights in, one file out: checkpoints and GGUF files become GGUF of any type."""
+"""Convert checkpoints and GGUF files to GGUF files of any type, with LoRA adapters merged."""
 
 from gritlite.convert.adapter_gguf import write_adapter
 from gritlite.convert.conversion import ConversionProgress, ConversionReport, convert

@@ -1,7 +1,7 @@
-"""A PEFT LoRA adapter as what it adds to a model's tensors, under their GGUF names.
+"""Read PEFT LoRA adapters: the update of each of a model's tensors, by GGUF name.
 
 An adapted tensor is W + alpha / rank * B @ A (LoRA, arXiv 2106.09685). The rows
-of B are those of W, so they are reordered with them (`interleaved`).
+of B correspond to those of W, so they are permuted like them (`permute_heads`).
 """
 
 import contextlib
@@ -38,22 +38,22 @@ PARTS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class LowRankUpdate:
-    """What is added to one tensor: scale * b @ a, of `a` [rank, in] and `b` [out, rank]."""
+    """The update of one tensor: scale * b @ a, with `a` [rank, in] and `b` [out, rank]."""
 
     a: NDArray[np.float32]
     b: NDArray[np.float32]
     scale: float
 
     def add_to(self, rows: NDArray[np.float32], first: int) -> None:
-        """Add to `rows` [n, in], which are the tensor's from row `first` on, in place."""
-        added = self.b[first : first + len(rows)] @ self.a
-        added *= np.float32(self.scale)
-        rows += added
+        """Add the update in place to `rows` [n, in], the tensor's rows starting at `first`."""
+        update = self.b[first : first + len(rows)] @ self.a
+        update *= np.float32(self.scale)
+        rows += update
 
 
 @dataclass(frozen=True)
 class LoraPair:
-    """Where one tensor's two matrices stand, and how many rows a head to interleave has."""
+    """Where one tensor's two matrices lie; `head_rows` is None if no heads are permuted."""
 
     a: TensorEntry
     b: TensorEntry
@@ -68,15 +68,15 @@ class LoraPair:
 
 @dataclass(frozen=True)
 class _Module:
-    """What was found of a module: its name in transformers, its tensor, its matrices A and B."""
+    """An adapted module: its name in transformers, the tensor, and the matrices "A" and "B"."""
 
     name: str
     target: SourceTensor
-    sides: dict[str, TensorEntry]
+    matrices: dict[str, TensorEntry]
 
 
 class Adapter:
-    """`pairs` are by the GGUF names of the tensors they adapt."""
+    """An open adapter. `pairs` maps the GGUF names of the adapted tensors to their matrices."""
 
     def __init__(self, checkpoint: Checkpoint, pairs: Mapping[str, LoraPair]) -> None:
         self.pairs = pairs
@@ -86,8 +86,8 @@ class Adapter:
     def __contains__(self, name: str) -> bool:
         return name in self.pairs
 
-    def read(self, name: str) -> LowRankUpdate:
-        """What is added to a tensor, with its rows in GGUF's order; the last one is remembered.
+    def update(self, name: str) -> LowRankUpdate:
+        """Read the update of a tensor, with rows in GGUF's order. The last one is cached.
 
         Raises FileError if it cannot be read, FormatError for a NaN or an infinity.
         """
@@ -104,17 +104,17 @@ class Adapter:
     def _matrix(self, entry: TensorEntry) -> NDArray[np.float32]:
         values = self._checkpoint.read_rows(entry.name, 0, entry.shape[0])
         if not np.isfinite(values).all():
-            raise FormatError(f"{entry.path}: {entry.name!r} holds a NaN or an infinity")
+            raise FormatError(f"{entry.path}: {entry.name!r} has a NaN or an infinity")
         return values
 
 
 @contextlib.contextmanager
 def open_adapter(folder: Path, base: ModelSource) -> Iterator[Adapter]:
-    """The adapter in a folder that PEFT's save_pretrained wrote, held against its base.
+    """Open an adapter folder written by PEFT's save_pretrained, and check it against its base.
 
-    Raises FileError if a file is missing; FormatError, which names the tensor, if
-    one is not of an attention or feed-forward projection that the base has, lacks
-    its partner or has another shape; and what `read_lora_config` raises.
+    Raises FileError if a file is missing; FormatError, naming the tensor, if one does
+    not adapt an attention or feed-forward projection of the base, has the wrong shape
+    or lacks the other matrix of its pair; and what `read_lora_config` raises.
     """
     config = read_lora_config(folder)
     path = folder / WEIGHTS
@@ -132,7 +132,7 @@ def _pairs(checkpoint: Checkpoint, config: LoraConfig, base: ModelSource) -> dic
         target = _gguf_name(match) if match else None
         if not match or target is None:
             raise FormatError(
-                f"{checkpoint.path}: {name!r} is no LoRA matrix of an attention or feed-forward "
+                f"{checkpoint.path}: {name!r} is not a LoRA matrix of an attention or feed-forward "
                 "projection: adapters of experts, embeddings or other parts cannot be merged"
             )
         if target not in tensors:
@@ -141,11 +141,11 @@ def _pairs(checkpoint: Checkpoint, config: LoraConfig, base: ModelSource) -> dic
                 "the adapter belongs to another model"
             )
         module = found.setdefault(target, _Module(match["module"], tensors[target], {}))
-        if match["side"] in module.sides:
+        if match["side"] in module.matrices:
             raise FormatError(f"{checkpoint.path}: {name!r} adapts {target!r} a second time")
-        module.sides[match["side"]] = entry
+        module.matrices[match["side"]] = entry
     if not found:
-        raise FormatError(f"{checkpoint.path} holds no tensors")
+        raise FormatError(f"{checkpoint.path} has no tensors")
     return {target: _pair(module, config, base.spec) for target, module in found.items()}
 
 
@@ -157,22 +157,23 @@ def _gguf_name(match: re.Match[str]) -> str | None:
     return f"blk.{int(match['layer'])}.{PARTS[match['part']]}.weight"
 
 
-def _pair(module: _Module, config: LoraConfig, facts: ModelSpec) -> LoraPair:
+def _pair(module: _Module, config: LoraConfig, spec: ModelSpec) -> LoraPair:
     target, rank = module.target, config.rank_of(module.name)
     shapes = {"A": (rank, target.shape[-1]), "B": (target.rows, rank)}
-    for side, entry in module.sides.items():
+    for side, entry in module.matrices.items():
         if entry.shape != shapes[side]:
             raise FormatError(
                 f"{entry.path}: {entry.name!r} has shape {list(entry.shape)}, but rank {rank} and "
                 f"{target.name!r} of shape {list(target.shape)} need {list(shapes[side])}: "
                 "the adapter belongs to another model"
             )
-        if len(module.sides) == 1:
-            raise FormatError(f"{entry.path}: {entry.name!r} stands without its partner")
-    heads = heads_to_permute(target.name.split(".")[-2], facts.arch, facts.n_head, facts.n_head_kv)
+        if len(module.matrices) == 1:
+            other = "B" if side == "A" else "A"
+            raise FormatError(f"{entry.path}: {entry.name!r} has no lora_{other} to go with it")
+    heads = heads_to_permute(target.name.split(".")[-2], spec.arch, spec.n_head, spec.n_head_kv)
     return LoraPair(
-        module.sides["A"],
-        module.sides["B"],
+        module.matrices["A"],
+        module.matrices["B"],
         config.alpha_of(module.name),
         target.rows // heads if heads else None,
     )

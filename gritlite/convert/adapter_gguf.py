@@ -1,4 +1,4 @@
-"""A PEFT LoRA adapter as a GGUF adapter, which llama.cpp puts beside a model it has loaded.
+"""Convert a PEFT LoRA adapter to a GGUF adapter, which llama.cpp applies to a loaded model.
 
 Format: llama.cpp's convert_lora_to_gguf.py and src/llama-adapter.cpp.
 """
@@ -22,16 +22,16 @@ from gritlite.system.files import atomic_write, check_output
 def write_adapter(adapter: Path, base: Path, output: Path, *, force: bool = False) -> None:
     """Write the PEFT adapter in the folder `adapter` as the GGUF adapter `output`.
 
-    `base` is the model it was trained for: a Hugging Face folder, or a GGUF file of
-    any type. Matrices stored as f16 stay f16, others become f32. An `output` that
-    exists is replaced only with `force`.
+    `base` is the model it was trained for: a Hugging Face folder or a GGUF file of any
+    type. Matrices stored as f16 stay f16, others become f32. An existing `output` is
+    replaced only with `force`.
 
     Raises what `open_model_source` and `open_adapter` raise, OutputExistsError, and
     FileError if the output cannot be written.
     """
     check_output(output, force=force)
     with open_model_source(base) as model, open_adapter(adapter, model) as opened:
-        # llama.cpp has one alpha for all
+        # a GGUF adapter has one alpha for all tensors
         alpha = next(iter(opened.pairs.values())).alpha
         keys = encode_metadata(
             {
@@ -63,8 +63,8 @@ def _type(entry: TensorEntry) -> GGMLQuantizationType:
 
 
 def _values(adapter: Adapter, alpha: float) -> Iterator[NDArray[np.float32]]:
-    """The matrices A and B in turn, B brought to the common `alpha`."""
+    """Yield each pair's matrices A and B, with B scaled to the common `alpha`."""
     for name, pair in adapter.pairs.items():
-        matrices = adapter.read(name)
-        yield matrices.a
-        yield matrices.b * np.float32(pair.alpha / alpha)
+        update = adapter.update(name)
+        yield update.a
+        yield update.b * np.float32(pair.alpha / alpha)

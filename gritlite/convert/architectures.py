@@ -1,7 +1,7 @@
-"""Which tensors a model is made of: the checkpoint's names, GGUF's names, and shapes.
+"""The tensors of each architecture: names in the checkpoint, names in GGUF, and shapes.
 
 Source: llama.cpp's conversion/llama.py and conversion/qwen.py, and gguf's
-tensor_mapping.py. The module does not know bytes.
+tensor_mapping.py. The module does not know how tensors are stored.
 """
 
 import re
@@ -15,11 +15,10 @@ from gritlite.errors import ArchitectureError
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """A GGUF tensor and where it comes from.
+    """A GGUF tensor and the checkpoint tensors it is made of.
 
-    `shape` is in numpy's order. `sources` has one checkpoint tensor, or one per
-    expert, stacked. With `heads`, its rows are those of so many heads, to be
-    interleaved.
+    `shape` is in numpy's order. `sources` is one checkpoint tensor, or one per expert
+    to be stacked. If `heads` is set, the rows belong to that many heads and are permuted.
     """
 
     name: str
@@ -29,11 +28,11 @@ class PlannedTensor:
 
     @property
     def source_shape(self) -> tuple[int, ...]:
-        """The shape of each of the sources."""
+        """The shape of each source."""
         return self.shape[1:] if len(self.shape) == 3 else self.shape
 
 
-# computed from the config, and stored by old versions of transformers all the same
+# computed from the config; old versions of transformers store it anyway
 COMPUTED = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq")
 
 PROJECTIONS = {"q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output"}
@@ -44,13 +43,13 @@ EXPERTS = {"w1": "ffn_gate_exps", "w2": "ffn_down_exps", "w3": "ffn_up_exps"}
 def plan_tensors(
     config: ModelConfig, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[PlannedTensor, ...]:
-    """Every tensor of the GGUF file, in the order they are written.
+    """Return every tensor of the GGUF file, in the order they are written.
 
-    `shapes` are the checkpoint's tensors. A tied model's own output matrix is
-    not in the plan: transformers does not use it either.
+    `shapes` are those of the checkpoint's tensors. The output matrix of a tied model
+    is left out: transformers does not use it either.
 
-    Raises ArchitectureError, naming the tensors, if one is missing, is not part
-    of this model type, or has another shape than config.json implies.
+    Raises ArchitectureError, naming the tensors, if one is missing, is not part of
+    this model type, or does not have the shape that config.json implies.
     """
     plan = tuple(_model(config))
     needed = {source: tensor for tensor in plan for source in tensor.sources}
@@ -63,7 +62,7 @@ def plan_tensors(
     unknown = [name for name in shapes if name not in needed and not _is_redundant(name, config)]
     if unknown:
         raise ArchitectureError(
-            f"the checkpoint holds {_listed(unknown)}, which a {config.model_type} model "
+            f"the checkpoint contains {_listed(unknown)}, which a {config.model_type} model "
             f"of {config.layers} layers does not have"
         )
     for name, tensor in needed.items():

@@ -1,4 +1,4 @@
-"""A Hugging Face checkpoint folder as tensors: single or sharded safetensors.
+"""Read the tensors of a Hugging Face checkpoint: one safetensors file, or shards.
 
 The module does not know what a tensor is for.
 """
@@ -29,16 +29,16 @@ STORAGE: Mapping[str, np.dtype[Any]] = {
 
 
 class Checkpoint:
-    """The tensors of a folder, or of one safetensors file, by name, and a way to read them.
+    """The tensors of a folder or of one safetensors file.
 
-    `dtypes` are those that it may hold. A context manager: it keeps the files open
-    that it has read from. `read_rows` is for one thread at a time.
+    `dtypes` are those it may have. A context manager, because it keeps files open.
+    Only one thread may read at a time.
 
-    Raises FileError if the folder holds no safetensors, FormatError if a file is
-    damaged, or if a shard or a tensor is missing or stands twice.
+    Raises FileError if the folder has no safetensors, FormatError if a file is damaged
+    or if a shard or tensor is missing or appears twice.
     """
 
-    quantized: frozenset[str] = frozenset()  # none: all are floats
+    quantized: frozenset[str] = frozenset()  # all tensors are floats
 
     def __init__(self, path: Path, dtypes: Collection[str] = FLOATS) -> None:
         self.path = path
@@ -58,10 +58,10 @@ class Checkpoint:
         self._stack.close()
 
     def read_rows(self, name: str, first: int, count: int) -> NDArray[np.float32]:
-        """Rows `first` to `first + count` of a tensor, widened to float32 [count, row length].
+        """Read rows `first` to `first + count` as float32 [count, row length], exactly.
 
-        A tensor of one dimension is one row. Widening is exact.
-        Raises FileError if the file cannot be read, FormatError if it ends too early.
+        A one-dimensional tensor is one row. Raises FileError if the file cannot be read,
+        FormatError if it ends too early.
         """
         entry = self.tensors[name]
         length = entry.shape[-1]
@@ -71,7 +71,7 @@ class Checkpoint:
         return _widen(stored)
 
     def read(self, name: str) -> NDArray[Any]:
-        """A whole tensor as it is stored. Raises as `read_rows`."""
+        """Read a whole tensor as it is stored. Raises what `read_rows` raises."""
         entry = self.tensors[name]
         stored = np.empty(entry.shape, STORAGE[entry.dtype])
         read_into(self._open(entry.path), entry.start, stored, name)
@@ -95,40 +95,38 @@ def _widen(stored: NDArray[Any]) -> NDArray[np.float32]:
 def _find_tensors(folder: Path, dtypes: Collection[str]) -> dict[str, TensorEntry]:
     if folder.is_file():
         return read_header(folder, dtypes)
-    # transformers looks for them in this order
+    # the order in which transformers looks for them
     if (folder / SINGLE).exists():
         return read_header(folder / SINGLE, dtypes)
     if (folder / INDEX).exists():
         return _read_shards(folder, dtypes)
     if any(folder.glob("pytorch_model*.bin")):
         raise FileError(
-            f"{folder} holds PyTorch .bin files: load the model with transformers and "
+            f"{folder} has PyTorch .bin files: load the model with transformers and "
             "save_pretrained() it as safetensors"
         )
-    raise FileError(f"{folder} holds neither {SINGLE} nor {INDEX}: name a checkpoint's folder")
+    raise FileError(f"{folder} has neither {SINGLE} nor {INDEX}: name a checkpoint folder")
 
 
 def _read_shards(folder: Path, dtypes: Collection[str]) -> dict[str, TensorEntry]:
     index = folder / INDEX
     weight_map = read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(map(_is_file_name, weight_map.values())):
-        raise FormatError(f"{index} has no weight_map from tensors to file names beside it")
+        raise FormatError(f"{index} has no weight_map from tensors to files in the same folder")
     found: dict[str, TensorEntry] = {}
     for shard in sorted(set(weight_map.values())):
         if not (folder / shard).exists():
             raise FormatError(f"{folder / shard} is missing, which {index} names: download it")
         for name, entry in read_header(folder / shard, dtypes).items():
             if name in found:
-                raise FormatError(
-                    f"tensor {name!r} stands in both {found[name].path} and {entry.path}"
-                )
+                raise FormatError(f"tensor {name!r} is in both {found[name].path} and {entry.path}")
             if name not in weight_map:
-                raise FormatError(f"{entry.path} holds {name!r}, which {index} does not list")
+                raise FormatError(f"{entry.path} contains {name!r}, which {index} does not list")
             found[name] = entry
     for name, shard in weight_map.items():
         if name not in found or found[name].path != folder / shard:
             raise FormatError(
-                f"{folder / shard} lacks tensor {name!r}, which {index} says it holds: "
+                f"{folder / shard} lacks tensor {name!r}, which {index} lists: "
                 "download the checkpoint again"
             )
     return found

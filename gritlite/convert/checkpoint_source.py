@@ -1,4 +1,8 @@
-"""A Hugging Face checkpoint folder as the source of a conversion."""
+"""A Hugging Face checkpoint folder as the source of a conversion.
+
+It maps the checkpoint's names, row order and tokenizer to GGUF's. The module does
+not know how safetensors are laid out (`checkpoint`) or how types are selected.
+"""
 
 import contextlib
 import io
@@ -28,18 +32,18 @@ from gritlite.quant.type_selection import ModelSpec, TensorSpec, is_quantizable
 from gritlite.quant.types import Target
 
 _F32, _Q4_0 = GGMLQuantizationType.F32, GGMLQuantizationType.Q4_0
-_HALVES = {"F16": GGMLQuantizationType.F16, "BF16": GGMLQuantizationType.BF16}
+_HALF_TYPES = {"F16": GGMLQuantizationType.F16, "BF16": GGMLQuantizationType.BF16}
 
 ROPE_FACTORS = "rope_freqs.weight"
-COMPARED_VALUES = 1 << 24  # at once, of the two matrices of a tied model
+COMPARED_VALUES = 1 << 24  # values per step in the comparison of a tied model's matrices
 
 
 @contextlib.contextmanager
 def open_checkpoint(folder: Path) -> Iterator["CheckpointSource"]:
-    """The model in a folder with config.json, a tokenizer and safetensors.
+    """Open the model in a folder with config.json, a tokenizer and safetensors.
 
-    Raises FileError, FormatError for damaged files, and ArchitectureError for a
-    model that cannot be carried over; `keys` raises TokenizerError as well.
+    Raises FileError, FormatError for damaged files, and ArchitectureError for a model
+    that cannot be converted. `metadata` can raise TokenizerError as well.
     """
     config = read_config(folder)
     gptq = GPTQFormat.from_config(config.raw)
@@ -48,9 +52,9 @@ def open_checkpoint(folder: Path) -> Iterator["CheckpointSource"]:
 
 
 class CheckpointSource:
-    """A ModelSource. The values of a checkpoint are floats, which F32 holds exactly.
+    """A ModelSource. Tensors are given as F32, which represents any checkpoint value exactly.
 
-    Weights that GPTQ has quantized are Q4_0 where that holds them exactly.
+    GPTQ weights are given as Q4_0 if that represents them exactly.
     """
 
     alignment = DEFAULT_ALIGNMENT
@@ -85,9 +89,9 @@ class CheckpointSource:
 
     @property
     def lossless_types(self) -> Mapping[str, GGMLQuantizationType]:
-        """See ModelSource: Q4_0, and what is not quantized in the floats that it is stored in."""
-        was_quantized = [tensor.type for tensor in self.tensors if tensor.was_quantized]
-        if not was_quantized or any(type != _Q4_0 for type in was_quantized):
+        """See ModelSource: Q4_0 for GPTQ weights, else the float type they are stored in."""
+        quantized = [tensor.type for tensor in self.tensors if tensor.was_quantized]
+        if not quantized or any(type != _Q4_0 for type in quantized):
             return {}
         types = {}
         for tensor in self.tensors:
@@ -102,13 +106,13 @@ class CheckpointSource:
         return self._stored_type(found)
 
     def _stored_type(self, tensor: SourceTensor) -> GGMLQuantizationType:
-        """The halves that a tensor is stored in, else the type that it is read in."""
+        """Return F16 or BF16 for a tensor stored so, else the type in which it is given."""
         entry = self._checkpoint.tensors.get(tensor.parts[0])
         dtype = entry.dtype if isinstance(entry, TensorEntry) else ""
-        return _HALVES.get(dtype, tensor.type)
+        return _HALF_TYPES.get(dtype, tensor.type)
 
-    def keys(self, target: Target, added: Mapping[str, MetadataValue]) -> EncodedMetadata:
-        """See ModelSource; raises what `read_tokenizer` raises."""
+    def metadata(self, target: Target, added: Mapping[str, MetadataValue]) -> EncodedMetadata:
+        """See ModelSource. Raises what `read_tokenizer` raises."""
         writer = GGUFWriter(None, self._config.architecture)
         add_general(writer, self.path, self._config, target)
         add_model(writer, self._config)
@@ -125,13 +129,13 @@ class CheckpointSource:
         planned = self._plan[tensor.name]
         if planned.heads is None:
             return rows.view(np.uint8)
-        # a bias is one row, with the heads along it
+        # a bias is one row that runs over all heads
         matrix = rows.reshape(-1, *(rows.shape[1:] if len(planned.shape) > 1 else ()))
         ordered = permute_heads(matrix, planned.shape[0] // planned.heads)
         return ordered.reshape(rows.shape).view(np.uint8)
 
     def _stored(self, tensor: SourceTensor, first: int, count: int) -> NDArray[Any]:
-        """Rows as the checkpoint has them, float32 or blocks of Q4_0."""
+        """Read rows in the checkpoint's order, as float32 or blocks of Q4_0."""
         part, row = divmod(first, tensor.part_rows)
         if tensor.type is _Q4_0 and isinstance(self._checkpoint, GPTQCheckpoint):
             return self._checkpoint.read_blocks(tensor.parts[part], row, count)
@@ -139,7 +143,7 @@ class CheckpointSource:
 
 
 def _encoded(writer: GGUFWriter) -> EncodedMetadata:
-    # the writer only knows how to open files by name; it takes one that is open as well
+    # GGUFWriter opens files by name only, so it is handed an open buffer
     buffer = io.BytesIO()
     writer.fout = [buffer]
     writer.state = type(writer.state).HEADER
@@ -148,7 +152,7 @@ def _encoded(writer: GGUFWriter) -> EncodedMetadata:
 
 
 def _check_tied(checkpoint: Checkpoint | GPTQCheckpoint, config: ModelConfig) -> None:
-    """A tied model may store its output matrix all the same, if it is the embeddings'."""
+    """Check that the output matrix of a tied model, if stored, equals the embeddings."""
     output, embeddings = "lm_head.weight", "model.embed_tokens.weight"
     if not config.tied or output not in checkpoint.tensors:
         return
@@ -163,5 +167,5 @@ def _check_tied(checkpoint: Checkpoint | GPTQCheckpoint, config: ModelConfig) ->
     if not is_same:
         raise ArchitectureError(
             f"config.json ties the output to the embeddings, but {output!r} differs from "
-            f"{embeddings!r}: set tie_word_embeddings to false if the output is its own"
+            f"{embeddings!r}: set tie_word_embeddings to false to use the output matrix"
         )

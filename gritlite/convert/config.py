@@ -1,6 +1,6 @@
-"""What config.json says about a model, checked and in one shape for all model types.
+"""Read and check config.json, with the same fields for all model types.
 
-The module does not know GGUF keys (`metadata`) nor tensors (`architectures`).
+The module does not know GGUF keys (`metadata`) or tensors (`architectures`).
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from gritlite.errors import ArchitectureError, FileError
 
 @dataclass(frozen=True)
 class ModelType:
-    """What a model type of transformers implies: llama.cpp's name and transformers' defaults.
+    """llama.cpp's name for a model type of transformers, and transformers' defaults for it.
 
-    `attention_biases` names the projections that always have one.
+    `attention_biases` names the projections that always have a bias.
     """
 
     architecture: str
@@ -40,9 +40,10 @@ MODEL_TYPES: Mapping[str, ModelType] = MappingProxyType(
 class ModelConfig:
     """A model's dimensions and constants.
 
-    `head_dim` is set always; `states_head_dim` says whether config.json did.
-    `experts` is 0 for a dense model. `attention_biases` names the projections
-    (q, k, v, o) that have a bias, `mlp_bias` is about gate, up and down.
+    `head_dim` is always set; `has_explicit_head_dim` says whether config.json gives it.
+    `experts` is 0 for a dense model. `attention_biases` names the projections (q, k, v,
+    o) with a bias; `mlp_bias` tells whether gate, up and down have one. `raw` is the
+    parsed JSON.
     """
 
     model_type: str
@@ -53,7 +54,7 @@ class ModelConfig:
     heads: int
     kv_heads: int
     head_dim: int
-    states_head_dim: bool
+    has_explicit_head_dim: bool
     vocabulary: int
     context: int
     rms_epsilon: float
@@ -67,10 +68,10 @@ class ModelConfig:
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """The config of a checkpoint folder.
+    """Read the config of a checkpoint folder.
 
     Raises FileError if it is missing, FormatError if it is not JSON, and
-    ArchitectureError if the model type is not known or a value cannot be right.
+    ArchitectureError if the model type is not supported or a value is invalid.
     """
     path = folder / "config.json"
     if not path.exists():
@@ -79,7 +80,8 @@ def read_config(folder: Path) -> ModelConfig:
     model_type = raw.get("model_type")
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
         raise ArchitectureError(
-            f"{path}: model type {model_type!r} is not known; known are {', '.join(MODEL_TYPES)}"
+            f"{path}: model type {model_type!r} is not supported; use one of "
+            f"{', '.join(MODEL_TYPES)}"
         )
     _refuse_variants(path, raw)
     fields = _Fields(path, raw)
@@ -96,7 +98,7 @@ def read_config(folder: Path) -> ModelConfig:
         heads=heads,
         kv_heads=fields.count("num_key_value_heads", heads),
         head_dim=fields.count("head_dim", hidden // heads),
-        states_head_dim=raw.get("head_dim") is not None,
+        has_explicit_head_dim=raw.get("head_dim") is not None,
         vocabulary=fields.count("vocab_size"),
         context=context,
         rms_epsilon=fields.positive("rms_norm_eps"),
@@ -115,7 +117,7 @@ def read_config(folder: Path) -> ModelConfig:
 def _refuse_variants(path: Path, raw: Mapping[str, Any]) -> None:
     if raw.get("hidden_act", "silu") != "silu":
         raise ArchitectureError(
-            f"{path}: activation {raw['hidden_act']!r} is not known; known is silu"
+            f"{path}: activation {raw['hidden_act']!r} is not supported, only silu"
         )
 
 
@@ -131,10 +133,11 @@ def _check_heads(path: Path, config: ModelConfig) -> None:
             f"{path}: {config.heads} heads cannot share {config.kv_heads} key-value heads"
         )
     if config.head_dim % 2:
-        raise ArchitectureError(f"{path}: heads of {config.head_dim} values cannot be rotated")
+        raise ArchitectureError(f"{path}: head_dim is {config.head_dim}, but rope needs it even")
     if config.experts_used > config.experts:
         raise ArchitectureError(
-            f"{path}: {config.experts_used} experts are to be used, but there are {config.experts}"
+            f"{path}: num_experts_per_tok is {config.experts_used}, but there are only "
+            f"{config.experts} experts"
         )
 
 

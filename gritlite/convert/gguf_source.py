@@ -1,7 +1,8 @@
-"""A GGUF file as the source of a conversion: its keys stay as they are, byte for byte.
+"""A GGUF file as the source of a conversion.
 
-The keys that change are those that llama.cpp's llama_model_quantize changes (in
-src/llama-quant.cpp), and `grit.*` keys are added where the file has none.
+Its metadata is copied byte for byte, except for the keys that llama.cpp's
+llama_model_quantize changes (src/llama-quant.cpp). `grit.*` keys are added if the
+file has none.
 """
 
 import contextlib
@@ -37,10 +38,10 @@ SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
 
 @contextlib.contextmanager
 def open_gguf(path: Path) -> Iterator["GGUFSource"]:
-    """The model in a GGUF file.
+    """Open the model in a GGUF file.
 
     Raises FileError if it cannot be read, FormatError if it is damaged, and
-    ArchitectureError or TokenizerError if its parts do not fit together.
+    ArchitectureError or TokenizerError if its parts are inconsistent.
     """
     header = read_header(path)
     check_model(header)
@@ -83,7 +84,7 @@ class GGUFSource:
         """See ModelSource."""
         return next(each.type for each in self.tensors if each.name == TOKEN_EMBEDDINGS)
 
-    def keys(self, target: Target, added: Mapping[str, MetadataValue]) -> EncodedMetadata:
+    def metadata(self, target: Target, added: Mapping[str, MetadataValue]) -> EncodedMetadata:
         """See ModelSource."""
         changed = {
             QUANTIZATION_KEY: GGML_QUANT_VERSION,
@@ -91,13 +92,13 @@ class GGUFSource:
             **added,
         }
         entries = self._header.entries
-        lacking = {
+        missing = {
             key: value for key, value in EmbedFormat().to_metadata().items() if key not in entries
         }
         old = np.empty(self._header.tensors_offset, np.uint8)
         read_into(self._file, 0, old, "the header")
-        kept = copy_metadata(self._header, old.tobytes(), without={*changed, *SPLIT_KEYS})
-        return kept + encode_metadata(changed) + encode_metadata(lacking)
+        copied = copy_metadata(self._header, old.tobytes(), without={*changed, *SPLIT_KEYS})
+        return copied + encode_metadata(changed) + encode_metadata(missing)
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
         """See ModelSource."""

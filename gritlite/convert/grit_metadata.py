@@ -1,7 +1,7 @@
-"""Giving a GGUF file the GRIT metadata, with everything else left as it is.
+"""Add GRIT metadata to a GGUF file.
 
-The source's keys, tensor descriptions and tensor data are copied byte for byte,
-in blocks; only the `grit.*` keys are written anew.
+The other keys, the tensor descriptions and the tensor data are copied byte for byte,
+in blocks.
 """
 
 import shutil
@@ -18,13 +18,13 @@ COPY_BYTES = 1 << 22
 
 
 def add_grit_metadata(source: Path, output: Path, *, force: bool = False) -> None:
-    """Write `output` as the GGUF file `source` with the `grit.*` keys of GritLM's format.
+    """Copy the GGUF file `source` to `output` with the `grit.*` keys of GritLM's prompt format.
 
-    Keys of the same names in the source are replaced, all others and the tensors
-    are the same bytes. An `output` that exists is replaced only with `force`.
+    `grit.*` keys in the source are replaced; all other keys and the tensors stay the
+    same bytes. An existing `output` is replaced only with `force`.
 
     Raises FileError if a file cannot be read or written, OutputExistsError, and
-    FormatError if the source is not a sound GGUF file.
+    FormatError if the source is not a valid GGUF file.
     """
     check_output(output, force=force)
     header = read_header(source)
@@ -32,7 +32,7 @@ def add_grit_metadata(source: Path, output: Path, *, force: bool = False) -> Non
         with open(source, "rb") as old:
             old_header = old.read(header.data_offset)
             with atomic_write(output, force=force) as new:
-                new.write(_stamped(header, old_header))
+                new.write(_with_grit_keys(header, old_header))
                 if header.tensors:
                     new.write(bytes(-new.tell() % header.alignment))
                 old.seek(header.data_offset)
@@ -41,7 +41,7 @@ def add_grit_metadata(source: Path, output: Path, *, force: bool = False) -> Non
         raise FileError(f"cannot copy {source} to {output}: {error.strerror}") from error
 
 
-def _stamped(header: GGUFFile, old: bytes) -> bytes:
+def _with_grit_keys(header: GGUFFile, old: bytes) -> bytes:
     added = EmbedFormat().to_metadata()
     keys = copy_metadata(header, old, without=added) + encode_metadata(added)
     counts = struct.pack("<IQQ", header.version, len(header.tensors), keys.count)

@@ -1,4 +1,4 @@
-"""Reading the JSON files of a checkpoint folder, and their fields, with errors that name both."""
+"""Read the JSON files of a checkpoint folder."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from gritlite.errors import FileError, FormatError
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read the JSON object in a file.
 
     Raises FileError if it cannot be read and FormatError if it is not a JSON object.
     """
@@ -19,10 +19,10 @@ def read_json_object(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path} is not JSON: download it again") from error
     if not isinstance(parsed, dict):
-        raise FormatError(f"{path} does not hold a JSON object: download it again")
+        raise FormatError(f"{path} is not a JSON object: download it again")
     return parsed
 
 
 def read_optional_json_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a file, empty if there is no file; errors as `read_json_object`."""
+    """Read the JSON object in a file, empty if there is no file; raises as `read_json_object`."""
     return read_json_object(path) if path.exists() else {}

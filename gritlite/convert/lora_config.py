@@ -1,4 +1,4 @@
-"""What an adapter_config.json says about a LoRA adapter: ranks and scales.
+"""Read the ranks and scales of a LoRA adapter from adapter_config.json.
 
 Source: PEFT's LoraConfig (peft/tuners/lora/config.py and model.py, version 0.21).
 The module does not know tensors.
@@ -19,7 +19,7 @@ _Number = TypeVar("_Number", int, float)
 
 CONFIG = "adapter_config.json"
 
-# what was, or belongs to, training: the trained matrices mean the same whatever it says
+# about training only: these do not change what the trained matrices mean
 WITHOUT_EFFECT = frozenset(
     {
         "auto_mapping",
@@ -58,7 +58,7 @@ PLAIN_INITIALIZATIONS = ("true", "false", "gaussian", "eva", "orthogonal")
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """The numbers of an adapter. The patterns are regular expressions of module names."""
+    """The ranks and scales of an adapter. Pattern keys are regular expressions of module names."""
 
     path: Path
     rank: int
@@ -68,11 +68,11 @@ class LoraConfig:
     alpha_pattern: Mapping[str, float]
 
     def rank_of(self, module: str) -> int:
-        """The rank of a module's matrices."""
+        """Return the rank of a module's matrices."""
         return self._matching(self.rank_pattern, module, self.rank)
 
     def alpha_of(self, module: str) -> float:
-        """The number that, divided by the rank, scales the matrices' product."""
+        """Return a module's alpha: the product of its matrices is scaled by alpha / rank."""
         alpha = self._matching(self.alpha_pattern, module, self.alpha)
         # rank-stabilized LoRA (arXiv 2312.03732) divides by the rank's square root
         return alpha * math.sqrt(self.rank_of(module)) if self.rank_stabilized else alpha
@@ -84,16 +84,18 @@ class LoraConfig:
                 if re.match(rf"(.*\.)?({pattern})$", module):
                     return value
             except re.error as error:
-                raise FormatError(f"{self.path}: {pattern!r} is no pattern: {error}") from error
+                raise FormatError(
+                    f"{self.path}: {pattern!r} is not a regular expression: {error}"
+                ) from error
         return default
 
 
 def read_lora_config(folder: Path) -> LoraConfig:
-    """The config of an adapter's folder.
+    """Read the config of an adapter folder.
 
     Raises FileError if there is none, FormatError if it is malformed, and
-    ArchitectureError, which names the field, for an adapter that is more than
-    low-rank matrices beside linear layers.
+    ArchitectureError, naming the field, for an adapter that is not plain low-rank
+    matrices on linear layers.
     """
     path = folder / CONFIG
     if not path.exists():
@@ -125,19 +127,19 @@ def _refuse_others(path: Path, raw: Mapping[str, Any]) -> None:
     for key, is_plain in plain.items():
         if not is_plain:
             raise ArchitectureError(
-                f"{path}: {key} is {raw[key]!r}: only low-rank matrices beside linear layers "
-                "can be merged; merge it with PEFT, or train it without"
+                f"{path}: {key} is {raw[key]!r}: only plain low-rank matrices on linear layers "
+                "can be merged; merge the adapter with PEFT, or train it without this option"
             )
 
 
 def _pattern(
     path: Path, raw: Mapping[str, Any], key: str, check: Callable[[Path, str, Any], _Number]
 ) -> Mapping[str, _Number]:
-    stated = raw.get(key) or {}
-    if not isinstance(stated, dict):
-        raise FormatError(f"{path}: {key} is {stated!r}, not an object")
+    patterns = raw.get(key) or {}
+    if not isinstance(patterns, dict):
+        raise FormatError(f"{path}: {key} is {patterns!r}, not an object")
     return MappingProxyType(
-        {module: check(path, f"{key} of {module}", value) for module, value in stated.items()}
+        {module: check(path, f"{key} of {module}", value) for module, value in patterns.items()}
     )
 
 

@@ -1,8 +1,8 @@
-"""A model's facts as GGUF keys, as llama.cpp's convert_hf_to_gguf.py writes them.
+"""Write a model's GGUF metadata keys as llama.cpp's convert_hf_to_gguf.py does.
 
-Source: conversion/base.py, llama.py and qwen.py of the llama.cpp that
-llama-cpp-python 0.3.36 carries, and gguf-py/gguf/vocab.py. The module does not
-know tensors nor files.
+Source: conversion/base.py, llama.py and qwen.py of the llama.cpp in
+llama-cpp-python 0.3.36, and gguf-py/gguf/vocab.py. The module does not know
+tensors or files.
 """
 
 import math
@@ -18,7 +18,7 @@ from gritlite.quant.types import Target
 
 
 def add_general(writer: GGUFWriter, folder: Path, config: ModelConfig, target: Target) -> None:
-    """What the file is: its name and number format."""
+    """Add the keys about the file: its name and file type."""
     writer.add_type(GGUFType.MODEL)
     writer.add_name(_name(folder, config))
     writer.add_file_type(target.file_type)
@@ -26,17 +26,17 @@ def add_general(writer: GGUFWriter, folder: Path, config: ModelConfig, target: T
 
 
 def _name(folder: Path, config: ModelConfig) -> str:
-    stated = config.raw.get("_name_or_path")
-    if isinstance(stated, str) and stated and stated.count("/") == 1:
-        return stated.split("/")[1]
+    repository = config.raw.get("_name_or_path")
+    if isinstance(repository, str) and repository.count("/") == 1:
+        return repository.split("/")[1]
     return folder.resolve().name
 
 
 def add_model(writer: GGUFWriter, config: ModelConfig) -> None:
-    """The architecture's dimensions and constants.
+    """Add the architecture's dimensions and constants.
 
-    A sliding window is left out, as llama.cpp's converter does for these models;
-    `attention.causal` too, since the file serves both modes.
+    A sliding window is left out, as in llama.cpp's converter for these models, and so
+    is `attention.causal`, because the file serves both modes.
     """
     writer.add_block_count(config.layers)
     writer.add_context_length(config.context)
@@ -49,7 +49,7 @@ def add_model(writer: GGUFWriter, config: ModelConfig) -> None:
     if config.experts:
         writer.add_expert_count(config.experts)
         writer.add_expert_used_count(config.experts_used)
-    if config.states_head_dim:
+    if config.has_explicit_head_dim:
         writer.add_key_length(config.head_dim)
         writer.add_value_length(config.head_dim)
     if config.architecture == "llama":
@@ -67,7 +67,7 @@ def _add_rope(writer: GGUFWriter, rope: Rope) -> None:
         writer.add_rope_scaling_factor(rope.factor)
         writer.add_rope_scaling_orig_ctx_len(rope.original_context)
         if rope.attention_factor is not None:
-            # llama.cpp multiplies it with the one it computes itself, which transformers replaces;
+            # llama.cpp multiplies this by the factor it computes, where transformers replaces it;
             # the key that its converter writes (yarn_attn_factor) has no effect in 0.3.36
             computed = 1 + 0.1 * math.log(rope.factor)
             writer.add_rope_scaling_attn_factors(rope.attention_factor / computed)
@@ -78,7 +78,7 @@ def _add_rope(writer: GGUFWriter, rope: Rope) -> None:
 
 
 def add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
-    """The tokenizer."""
+    """Add the tokenizer."""
     writer.add_tokenizer_model(vocabulary.model)
     writer.add_tokenizer_pre(vocabulary.pre)
     writer.add_token_list([token.text for token in vocabulary.tokens])
@@ -99,7 +99,7 @@ def add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
 
 
 def add_embed_format(writer: GGUFWriter, embed_format: EmbedFormat) -> None:
-    """How the file wants its texts embedded: the `grit.*` keys."""
+    """Add the `grit.*` keys, which say how the file embeds texts."""
     for key, value in embed_format.to_metadata().items():
         if isinstance(value, bool):
             writer.add_bool(key, value)

@@ -1,8 +1,8 @@
-"""How text is cut up before merging: tokenizer.json's structures and llama.cpp's names for them.
+"""Map the `pre_tokenizer` of a tokenizer.json to llama.cpp's name for it.
 
-llama.cpp has each scheme built in under a name (llama-vocab.cpp, llm_tokenizer_bpe).
-Only schemes that the tests prove equal, token for token, stand in the table;
-anything else is refused rather than guessed.
+llama.cpp has each pre-tokenizer built in under a name (llama-vocab.cpp,
+llm_tokenizer_bpe). The table has only those that the tests prove equal, token for
+token; others are refused.
 """
 
 import json
@@ -31,7 +31,7 @@ def _key(steps: list[dict[str, Any]], ignore_merges: bool) -> str:
     return json.dumps([steps, ignore_merges], sort_keys=True)
 
 
-# llama.cpp ties to each name whether whole words skip merging (ignore_merges)
+# in llama.cpp the name also decides whether whole words skip merging (ignore_merges)
 NAMES: Mapping[str, str] = MappingProxyType(
     {
         _key([_byte_level(use_regex=True)], False): "gpt-2",
@@ -46,15 +46,15 @@ NAMES: Mapping[str, str] = MappingProxyType(
 
 
 def name_of(pre_tokenizer: Any, ignore_merges: bool) -> str:
-    """llama.cpp's name for the `pre_tokenizer` of a tokenizer.json.
+    """Return llama.cpp's name for the `pre_tokenizer` of a tokenizer.json.
 
-    Raises TokenizerError if it is not one of those known.
+    Raises TokenizerError if it is not supported.
     """
     key = _key([_plain(step) for step in _steps(pre_tokenizer)], ignore_merges)
     if key not in NAMES:
         raise TokenizerError(
-            "tokenizer.json: this way of cutting up text (pre_tokenizer) is not known; "
-            f"known are those that llama.cpp calls {', '.join(NAMES.values())}"
+            "tokenizer.json: this pre_tokenizer is not supported, only those that llama.cpp "
+            f"calls {', '.join(NAMES.values())}"
         )
     return NAMES[key]
 
@@ -69,10 +69,10 @@ def _steps(pre_tokenizer: Any) -> list[Any]:
 
 
 def _plain(step: Any) -> Any:
-    """Without what does not change tokens: `trim_offsets` is about character positions."""
+    """Drop `trim_offsets`, which changes character positions but no tokens."""
     if not isinstance(step, dict):
         return step
     plain = {key: value for key, value in step.items() if key != "trim_offsets"}
     if plain.get("type") == "ByteLevel":
-        plain.setdefault("use_regex", True)  # absent in files of old versions
+        plain.setdefault("use_regex", True)  # absent in files from old versions
     return plain

@@ -1,4 +1,4 @@
-"""Rotary position embedding: what a config says about it, checked.
+"""Read and check the parameters of rotary position embedding (RoPE) from a config.
 
 transformers 5 writes `rope_parameters`; older checkpoints have `rope_theta` and
 `rope_scaling`. Source of the scalings: transformers' modeling_rope_utils.py.
@@ -22,9 +22,9 @@ KINDS = ("default", "linear", "llama3", "yarn")
 class Rope:
     """One model's rotary embedding.
 
-    `kind` is one of KINDS; `factor` and `original_context` are 1 and 0 where the
-    kind has none. `low` and `high` are llama3's frequency factors. The rest is
-    yarn's: None where the checkpoint leaves it to the default.
+    `kind` is one of KINDS; `factor` and `original_context` are 1 and 0 if the kind has
+    none. `low` and `high` are llama3's frequency factors. The other fields are yarn's,
+    None for the default.
     """
 
     theta: float
@@ -38,7 +38,7 @@ class Rope:
     attention_factor: float | None = None
 
     def frequency_factors(self, head_dim: int) -> NDArray[np.float32] | None:
-        """What llama.cpp divides each frequency by, [head_dim / 2]; None if nothing.
+        """Return the divisors of the frequencies, float32 [head_dim / 2]; None if all are 1.
 
         Source: _compute_llama3_parameters in modeling_rope_utils.py.
         """
@@ -56,22 +56,22 @@ class Rope:
 
 
 def read_rope(config: Mapping[str, Any], default_theta: float, context: int) -> Rope:
-    """The rotary embedding of a config.json.
+    """Read the rotary embedding from a parsed config.json.
 
-    Raises ArchitectureError for a kind that llama.cpp does not compute the same
-    way, or a parameter that is missing or not a number.
+    Raises ArchitectureError for a kind that llama.cpp does not compute the same way, or
+    for a parameter that is missing or not a positive number.
     """
-    stated = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if not isinstance(stated, dict):
-        raise ArchitectureError(f"config.json: the rope parameters are {stated!r}, not an object")
-    parameters = {"rope_theta": config.get("rope_theta", default_theta), **stated}
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(scaling, dict):
+        raise ArchitectureError(f"config.json: the rope parameters are {scaling!r}, not an object")
+    parameters = {"rope_theta": config.get("rope_theta", default_theta), **scaling}
     kind = parameters.get("rope_type", parameters.get("type", "default"))
     if kind not in KINDS:
         raise ArchitectureError(
-            f"config.json: rope scaling {kind!r} is not known; known are {', '.join(KINDS)}"
+            f"config.json: rope scaling {kind!r} is not supported; use one of {', '.join(KINDS)}"
         )
     if parameters.get("partial_rotary_factor", config.get("partial_rotary_factor", 1)) != 1:
-        raise ArchitectureError("config.json: partial_rotary_factor other than 1 is not known")
+        raise ArchitectureError("config.json: partial_rotary_factor other than 1 is not supported")
     theta = _number(parameters, "rope_theta")
     match kind:
         case "linear":
@@ -102,9 +102,9 @@ def _yarn(
     parameters: Mapping[str, Any], theta: float, config: Mapping[str, Any], context: int
 ) -> Rope:
     if parameters.get("truncate", True) is not True:
-        raise ArchitectureError("config.json: yarn without truncate is not known")
+        raise ArchitectureError("config.json: yarn without truncate is not supported")
     if parameters.get("mscale") or parameters.get("mscale_all_dim"):
-        raise ArchitectureError("config.json: yarn with mscale is not known")
+        raise ArchitectureError("config.json: yarn with mscale is not supported")
     key = "original_max_position_embeddings"
     original = {key: parameters.get(key) or config.get(key) or context}
     return Rope(
@@ -122,7 +122,9 @@ def _number(parameters: Mapping[str, Any], key: str) -> float:
     value = parameters.get(key)
     # type() and not isinstance(): True is an int
     if value is None or type(value) not in (int, float) or not 0 < value < math.inf:
-        raise ArchitectureError(f"config.json: the rope parameter {key} is {value!r}")
+        raise ArchitectureError(
+            f"config.json: the rope parameter {key} is {value!r}, not a positive number"
+        )
     return float(value)
 
 

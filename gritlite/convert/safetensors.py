@@ -1,8 +1,8 @@
-"""A strict reader of safetensors headers: which tensors a file holds, and where.
+"""A strict reader of safetensors headers: a file's tensors and their offsets.
 
-Format: the safetensors README (github.com/huggingface/safetensors), with the
-checks of its own library: every byte of the data belongs to exactly one tensor.
-The module does not know models, and never reads tensor data.
+Format: the safetensors README (github.com/huggingface/safetensors), with the checks
+of the official library: every byte of the data belongs to exactly one tensor. The
+module does not know models and never reads tensor data.
 """
 
 import json
@@ -18,13 +18,13 @@ from gritlite.errors import FileError, FormatError
 MAX_HEADER_BYTES = 100_000_000  # the limit of the official library
 
 FLOATS = ("F32", "F16", "BF16")
-# dtype: bytes of one number
+# dtype: bytes per value
 DTYPES: Mapping[str, int] = MappingProxyType({"F32": 4, "F16": 2, "BF16": 2, "I32": 4})
 
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor of a file: `start` is the place of its first byte in the file."""
+    """One tensor of a file. `start` is the offset of its first byte in the file."""
 
     path: Path
     name: str
@@ -33,28 +33,28 @@ class TensorEntry:
     start: int
 
     @property
-    def width(self) -> int:
-        """Bytes of one number."""
+    def itemsize(self) -> int:
+        """Bytes per value."""
         return DTYPES[self.dtype]
 
     @property
     def size(self) -> int:
         """Bytes of its data."""
-        return math.prod(self.shape) * self.width
+        return math.prod(self.shape) * self.itemsize
 
 
 def read_header(path: Path, dtypes: Collection[str] = FLOATS) -> dict[str, TensorEntry]:
-    """The tensors of a safetensors file by name, of some of the DTYPES.
+    """Read the tensors of a safetensors file by name; `dtypes` are those it may have.
 
-    Raises FileError if the file cannot be read, and FormatError, which names the
-    tensor, if it is cut short or its header contradicts itself or the file's size.
+    Raises FileError if the file cannot be read, and FormatError, naming the tensor, if
+    it is truncated or its header contradicts itself or the file's size.
     """
     try:
         with open(path, "rb") as file:
             size = path.stat().st_size
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > size - 8:
-                _refuse(path, "is cut short: its header needs more bytes than the file has")
+                _refuse(path, "is truncated: its header needs more bytes than the file has")
             if length > MAX_HEADER_BYTES:
                 _refuse(path, f"has a header of {length} bytes, more than {MAX_HEADER_BYTES}")
             header = _parse(path, file.read(length))
@@ -63,10 +63,10 @@ def read_header(path: Path, dtypes: Collection[str] = FLOATS) -> dict[str, Tenso
     header.pop("__metadata__", None)
     data_start = 8 + length
     entries = {
-        name: _entry(path, name, facts, dtypes, data_start, size - data_start)
-        for name, facts in header.items()
+        name: _entry(path, name, fields, dtypes, data_start, size - data_start)
+        for name, fields in header.items()
     }
-    _check_places(path, entries, data_start, size)
+    _check_offsets(path, entries, data_start, size)
     return entries
 
 
@@ -91,29 +91,29 @@ def _parse(path: Path, header: bytes) -> dict[str, Any]:
 def _entry(
     path: Path,
     name: str,
-    facts: Any,
+    fields: Any,
     dtypes: Collection[str],
     data_start: int,
     data_size: int,
 ) -> TensorEntry:
-    if not isinstance(facts, dict):
-        _refuse(path, f"describes {name!r} by something else than a JSON object")
-    dtype = facts.get("dtype")
+    if not isinstance(fields, dict):
+        _refuse(path, f"describes {name!r} with something other than a JSON object")
+    dtype = fields.get("dtype")
     if not isinstance(dtype, str) or dtype not in dtypes:
         _refuse(
             path,
-            f"holds {name!r} as {dtype!r}: only {', '.join(dtypes)} can be converted",
-            mend="save the checkpoint unquantized in one of them",
+            f"stores {name!r} as {dtype!r}: only {', '.join(dtypes)} can be converted",
+            advice="save the checkpoint unquantized in one of them",
         )
-    shape = _sizes(path, name, facts.get("shape"))
-    offsets = _sizes(path, name, facts.get("data_offsets"))
+    shape = _sizes(path, name, fields.get("shape"))
+    offsets = _sizes(path, name, fields.get("data_offsets"))
     if len(offsets) != 2 or offsets[0] > offsets[1]:
-        _refuse(path, f"places {name!r} at {offsets}, which is no range of bytes")
+        _refuse(path, f"places {name!r} at {offsets}, which is not a range of bytes")
     start, end = offsets
     if end > data_size:
         _refuse(
             path,
-            f"is cut short: {name!r} ends at byte {data_start + end}, "
+            f"is truncated: {name!r} ends at byte {data_start + end}, "
             f"the file at {data_start + data_size}",
         )
     entry = TensorEntry(path, name, dtype, shape, data_start + start)
@@ -129,21 +129,21 @@ def _entry(
 def _sizes(path: Path, name: str, value: Any) -> tuple[int, ...]:
     # type() and not isinstance(): True is an int
     if not isinstance(value, list) or not all(type(item) is int and item >= 0 for item in value):
-        _refuse(path, f"describes {name!r} by {value!r} where numbers belong")
+        _refuse(path, f"describes {name!r} with {value!r} instead of a list of numbers")
     return tuple(value)
 
 
-def _check_places(path: Path, entries: Mapping[str, TensorEntry], start: int, end: int) -> None:
+def _check_offsets(path: Path, entries: Mapping[str, TensorEntry], start: int, end: int) -> None:
     position = start
     for entry in sorted(entries.values(), key=lambda entry: (entry.start, entry.size)):
         if entry.start < position:
-            _refuse(path, f"places {entry.name!r} over the tensor before it")
+            _refuse(path, f"places {entry.name!r} so that it overlaps the tensor before it")
         if entry.start > position:
-            _refuse(path, f"leaves a hole of bytes before {entry.name!r}")
+            _refuse(path, f"has unused bytes before {entry.name!r}")
         position += entry.size
     if position != end:
         _refuse(path, f"has {end - position} bytes that belong to no tensor")
 
 
-def _refuse(path: Path, complaint: str, mend: str = "download the checkpoint again") -> NoReturn:
-    raise FormatError(f"{path} {complaint}: {mend}")
+def _refuse(path: Path, problem: str, advice: str = "download the checkpoint again") -> NoReturn:
+    raise FormatError(f"{path} {problem}: {advice}")

@@ -1,8 +1,8 @@
-"""Reading SentencePiece's `tokenizer.model`.
+"""Read SentencePiece's `tokenizer.model`.
 
-Format: sentencepiece_model.proto (github.com/google/sentencepiece), a protocol
-buffer of which a few fields matter here, so that it is read without that library.
-The module does not know which tokens a model adds (`special_tokens`).
+Format: sentencepiece_model.proto (github.com/google/sentencepiece), a protocol buffer.
+Only a few of its fields matter here, so no protobuf library is needed. The module does
+not know which tokens a model adds (`special_tokens`).
 """
 
 import struct
@@ -26,10 +26,10 @@ Field = tuple[int, int | bytes]
 
 
 def read_sentencepiece(path: Path) -> BaseVocabulary:
-    """Read a SentencePiece model that merges pairs (BPE), as all Llama and Mistral ones do.
+    """Read a SentencePiece BPE model, the kind of all Llama and Mistral models.
 
     Raises FileError if it cannot be read, FormatError if it is damaged, and
-    TokenizerError if it works in a way that llama.cpp does not follow.
+    TokenizerError if it tokenizes in a way that llama.cpp does not support.
     """
     try:
         data = path.read_bytes()
@@ -43,8 +43,8 @@ def read_sentencepiece(path: Path) -> BaseVocabulary:
     except (ValueError, TypeError, struct.error) as error:
         raise FormatError(f"{path} is not a SentencePiece model: download it again") from error
     if not tokens:
-        raise FormatError(f"{path} holds no pieces: download it again")
-    _refuse_unlike(path, trainer, normalizer)
+        raise FormatError(f"{path} has no pieces: download it again")
+    _refuse_unsupported(path, trainer, normalizer)
     return BaseVocabulary(
         model="llama",
         pre="default",
@@ -55,13 +55,13 @@ def read_sentencepiece(path: Path) -> BaseVocabulary:
     )
 
 
-def _refuse_unlike(
+def _refuse_unsupported(
     path: Path, trainer: dict[int, int | bytes], normalizer: dict[int, int | bytes]
 ) -> None:
     if trainer.get(MODEL_TYPE) != BPE:
-        raise TokenizerError(f"{path} is not a BPE model: llama.cpp merges pairs only")
+        raise TokenizerError(f"{path} is not a BPE model: llama.cpp supports only BPE")
     if normalizer.get(CHARS_MAP):
-        raise TokenizerError(f"{path} normalises text: llama.cpp takes it as it is")
+        raise TokenizerError(f"{path} normalizes text: llama.cpp does not")
     if normalizer.get(REMOVE_EXTRA, True):
         raise TokenizerError(f"{path} removes extra spaces: llama.cpp keeps them")
     if not normalizer.get(ESCAPE, True):
@@ -75,22 +75,23 @@ def _token(piece: int | bytes) -> Token:
     return Token(text, TokenType(int(fields.get(PIECE_TYPE, TokenType.NORMAL))), score)
 
 
-def _message(fields: list[Field], wanted: int) -> dict[int, int | bytes]:
+def _message(fields: list[Field], number: int) -> dict[int, int | bytes]:
+    """Return the fields of the embedded message `number`."""
     merged: dict[int, int | bytes] = {}
-    for number, value in fields:
-        if number == wanted:
+    for found, value in fields:
+        if found == number:
             merged.update(_fields(_as_bytes(value)))
     return merged
 
 
 def _as_bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
-        raise TypeError("a number where bytes belong")
+        raise TypeError("a number instead of bytes")
     return value
 
 
 def _fields(data: bytes) -> Iterator[Field]:
-    """The fields of a message, numbered; ValueError if it is cut short or malformed."""
+    """Yield the numbers and values of a message's fields; ValueError if it is malformed."""
     position = 0
     while position < len(data):
         key, position = _varint(data, position)
@@ -103,7 +104,7 @@ def _fields(data: bytes) -> Iterator[Field]:
         if wire == BYTES:
             size, position = _varint(data, position)
         if size is None or size > len(data) - position:
-            raise ValueError("a field is cut short or of an unknown wire type")
+            raise ValueError("a field is truncated or has an unknown wire type")
         yield number, data[position : position + size]
         position += size
 
@@ -118,4 +119,4 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, position
-    raise ValueError("a number is cut short or too long")
+    raise ValueError("a number is truncated or too long")

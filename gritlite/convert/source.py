@@ -1,6 +1,6 @@
-"""What a conversion needs of a model, whatever it is stored as: GGUF's tensors, and its keys.
+"""The interface of a model to convert: its tensors by GGUF name, and its metadata.
 
-`checkpoint_source` and `gguf_source` are the two kinds there are.
+`checkpoint_source` and `gguf_source` implement it.
 """
 
 import math
@@ -22,13 +22,14 @@ TOKEN_EMBEDDINGS = "token_embd.weight"
 
 @dataclass(frozen=True)
 class SourceTensor:
-    """One tensor of a model, under the name and in the shape that GGUF has for it.
+    """One tensor of a model, with GGUF's name and shape.
 
-    `shape` is in numpy's order. `type` is the number format in which its rows are
-    given, and kept if they must not be quantized; `stored_bytes` are read for it. They come
-    from `parts`, the source's own names, as many from each, and are to be asked
-    for in multiples of `row_group` and from one part at a time. `rounded` values
-    were quantized once, though they may be given in floats.
+    `shape` is in numpy's order. `type` is the type in which its rows are given, and the
+    one it keeps if it must not be quantized. `stored_bytes` is its size in the source.
+    The rows come from `parts`, tensors of the source with equally many rows each; they
+    must be read in multiples of `row_group` and from one part at a time.
+    `was_quantized` tells whether its values were quantized before, even if given as
+    floats.
     """
 
     name: str
@@ -41,53 +42,53 @@ class SourceTensor:
 
     @property
     def rows(self) -> int:
-        """How many rows it has; a tensor of one dimension is one row."""
+        """The number of rows; a one-dimensional tensor is one row."""
         return math.prod(self.shape[:-1])
 
     @property
     def matrix_rows(self) -> int:
-        """How many rows each of its matrices has: the experts' are stacked."""
+        """The number of rows of each matrix: experts are stacked."""
         return self.shape[-2] if len(self.shape) > 1 else 1
 
     @property
     def part_rows(self) -> int:
-        """How many rows each of the parts has."""
+        """The number of rows of each part."""
         return self.rows // len(self.parts)
 
 
 class ModelSource(Protocol):
-    """A model to convert. `read_rows` is for one thread at a time."""
+    """A model to convert. Only one thread at a time may call `read_rows`."""
 
     @property
     def path(self) -> Path:
-        """The file or folder, for messages."""
+        """The file or folder, for error messages."""
 
     @property
     def spec(self) -> ModelSpec:
-        """What the choice of types depends on."""
+        """The hyperparameters that the selection of types depends on."""
 
     @property
     def tensors(self) -> Sequence[SourceTensor]:
-        """Every tensor, in the order to write them."""
+        """Every tensor, in the order in which they are written."""
 
     @property
     def alignment(self) -> int:
-        """What tensor data are to be aligned to, in bytes."""
+        """The alignment of tensor data in bytes."""
 
     @property
     def lossless_types(self) -> Mapping[str, GGMLQuantizationType]:
-        """The type of every tensor in which nothing is lost, if some are quantized; else empty."""
+        """Types that keep every tensor exactly, if some are quantized; otherwise empty."""
 
     @property
     def token_embedding_type(self) -> GGMLQuantizationType:
-        """The type of its token embeddings: F32, F16 or BF16, or a quantized one."""
+        """The type of the stored token embeddings: F32, F16, BF16 or a quantized one."""
 
-    def keys(self, target: Target, added: Mapping[str, MetadataValue]) -> EncodedMetadata:
-        """The metadata of the file to write, `added` in the place of what is called so."""
+    def metadata(self, target: Target, added: Mapping[str, MetadataValue]) -> EncodedMetadata:
+        """Return the metadata of the file to write; keys in `added` replace the source's."""
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
-        """Rows `first` to `first + count` in the tensor's `type`, [count, bytes per row].
+        """Read rows `first` to `first + count` in the tensor's `type`, [count, bytes per row].
 
-        They are in memory of their own. Raises FileError if the file cannot be
-        read, FormatError if it ends too early.
+        The result is a new array. Raises FileError if the file cannot be read,
+        FormatError if it ends too early.
         """

@@ -1,4 +1,4 @@
-"""From a path to the kind of source that stands there."""
+"""Open a path as a model source: a checkpoint folder or a GGUF file."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,9 +10,9 @@ from gritlite.errors import FileError
 
 
 def open_model_source(path: Path) -> AbstractContextManager[ModelSource]:
-    """A Hugging Face folder or a GGUF file, open for reading.
+    """Open a Hugging Face folder or a GGUF file, as a context manager.
 
-    Raises FileError if nothing is there; the block's begin raises what
+    Raises FileError if `path` does not exist. Entering the context raises what
     `open_checkpoint` and `open_gguf` raise.
     """
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Added tokens, the roles of special tokens, and the chat template of a checkpoint folder.
+"""Read the added tokens, special-token roles and chat template of a checkpoint folder.
 
 Sources: tokenizer.json, tokenizer_config.json, added_tokens.json, config.json and
 the chat_template files, as transformers 4 and 5 write them. The module does not
@@ -16,14 +16,14 @@ from gritlite.errors import FileError, FormatError, TokenizerError
 
 ROLES = ("bos", "eos", "unk", "pad")
 ADDED_SCORE = -1000.0  # as llama.cpp's converter
-# files of some models mark these as ordinary; llama.cpp's does_token_look_special
+# control tokens that some models' files do not mark; llama.cpp's does_token_look_special
 LOOK_SPECIAL = frozenset({"<pad>", "<mask>", "<2mass>", "[@BOS@]"})
 LOOK_SPECIAL_ENDS = (("<|", "|>"), ("<\uff5c", "\uff5c>"), ("<unused", ">"))
 
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """The JSON files of a folder that say something about tokens; empty where there is none."""
+    """The parsed JSON files of a folder that describe tokens; empty if there is no file."""
 
     folder: Path
     tokenizer: Mapping[str, Any]
@@ -32,7 +32,7 @@ class TokenizerFiles:
 
     @classmethod
     def read(cls, folder: Path, config: Mapping[str, Any]) -> "TokenizerFiles":
-        """Read them; FileError or FormatError as `read_json_object`."""
+        """Read the files. Raises FileError or FormatError like `read_json_object`."""
         return cls(
             folder,
             read_optional_json_object(folder / "tokenizer.json"),
@@ -42,16 +42,16 @@ class TokenizerFiles:
 
 
 def read_added_tokens(files: TokenizerFiles) -> dict[int, Token]:
-    """The tokens added to the base vocabulary, or given a special meaning in it, by id.
+    """Read the tokens that are added to the base vocabulary, or special in it, by id.
 
     Raises FormatError if a description is malformed, and TokenizerError if llama.cpp
-    would find a token elsewhere than transformers does.
+    would match a token differently from transformers.
     """
     added: dict[int, Token] = {}
-    for number, facts in _descriptions(files):
+    for number, fields in _descriptions(files):
         if type(number) is not int or not 0 <= number < 2**24:
-            raise FormatError(f"{files.folder}: an added token has the number {number!r}")
-        token = _added_token(files.folder, number, facts)
+            raise FormatError(f"{files.folder}: an added token has the id {number!r}")
+        token = _added_token(files.folder, number, fields)
         if number in added and added[number].text != token.text:
             raise TokenizerError(
                 f"{files.folder}: added token {number} is {added[number].text!r} in one file "
@@ -64,28 +64,28 @@ def read_added_tokens(files: TokenizerFiles) -> dict[int, Token]:
 def _descriptions(files: TokenizerFiles) -> Iterator[tuple[Any, Any]]:
     for name, number in read_optional_json_object(files.folder / "added_tokens.json").items():
         yield number, {"content": name}
-    for facts in files.tokenizer.get("added_tokens") or []:
-        yield facts.get("id") if isinstance(facts, dict) else None, facts
+    for fields in files.tokenizer.get("added_tokens") or []:
+        yield fields.get("id") if isinstance(fields, dict) else None, fields
     decoder = files.settings.get("added_tokens_decoder") or {}
     if not isinstance(decoder, dict):
         raise FormatError(f"{files.folder}: added_tokens_decoder is not a JSON object")
-    for number, facts in decoder.items():
-        yield int(number) if number.isdecimal() else number, facts
+    for number, fields in decoder.items():
+        yield int(number) if number.isdecimal() else number, fields
 
 
-def _added_token(folder: Path, number: int, facts: Any) -> Token:
-    text = facts.get("content") if isinstance(facts, dict) else None
+def _added_token(folder: Path, number: int, fields: Any) -> Token:
+    text = fields.get("content") if isinstance(fields, dict) else None
     if not isinstance(text, str):
         raise FormatError(f"{folder}: added token {number} has no text")
     for option in ("lstrip", "rstrip", "single_word"):
-        if facts.get(option):
+        if fields.get(option):
             raise TokenizerError(
-                f"{folder}: added token {text!r} is found with {option}, "
-                "which llama.cpp does not know"
+                f"{folder}: added token {text!r} has the option {option}, "
+                "which llama.cpp does not support"
             )
-    if facts.get("special") or _looks_special(text):
+    if fields.get("special") or _looks_special(text):
         return Token(text, TokenType.CONTROL, ADDED_SCORE)
-    # llama.cpp looks for it in text whose spaces are still spaces
+    # llama.cpp matches it before it replaces spaces
     return Token(text.replace("\u2581", " "), TokenType.USER_DEFINED, ADDED_SCORE)
 
 
@@ -96,9 +96,9 @@ def _looks_special(text: str) -> bool:
 
 
 def read_roles(files: TokenizerFiles, numbers: Mapping[str, int]) -> dict[str, int]:
-    """The ids of the bos, eos, unk and pad tokens, where named; `numbers` is id by text.
+    """Read the ids of the bos, eos, unk and pad tokens that the files name.
 
-    Raises TokenizerError if one is named that is not a token.
+    `numbers` maps token texts to ids. Raises TokenizerError for a name that is not a token.
     """
     roles = {}
     for role in ROLES:
@@ -128,16 +128,16 @@ def _role_by_number(config: Mapping[str, Any], role: str) -> int | None:
     number = config.get(f"{role}_token_id")
     if isinstance(number, list) and number:
         number = number[0]
-    # some configs say -1 for none
+    # some configs have -1 for none
     return number if type(number) is int and number >= 0 else None
 
 
 def read_additions(files: TokenizerFiles, roles: Mapping[str, int]) -> tuple[bool, bool]:
-    """Whether a text gets a bos token before it, and an eos token after it.
+    """Return whether a text gets a bos token before it, and an eos token after it.
 
-    transformers goes by tokenizer.json's post-processor; without the file by
-    the flags in tokenizer_config.json, of which add_bos_token is true unless stated.
-    Raises TokenizerError if something else is to be added.
+    transformers uses tokenizer.json's post-processor, or without that file the flags in
+    tokenizer_config.json, of which add_bos_token defaults to true. Raises TokenizerError
+    if other tokens are added.
     """
     if not files.tokenizer:
         return (
@@ -152,13 +152,13 @@ def read_additions(files: TokenizerFiles, roles: Mapping[str, int]) -> tuple[boo
         elif processor.get("type") != "ByteLevel":
             raise TokenizerError(
                 f"{files.folder}: tokenizer.json's post-processor {processor.get('type')!r} "
-                "is not known; known are TemplateProcessing and ByteLevel"
+                "is not supported, only TemplateProcessing and ByteLevel"
             )
-    for wanted, found in (("bos", before), ("eos", after)):
-        if found not in ([], [roles.get(wanted)]):
+    for role, found in (("bos", before), ("eos", after)):
+        if found not in ([], [roles.get(role)]):
             raise TokenizerError(
-                f"{files.folder}: tokenizer.json adds tokens {found} to a text, which are not "
-                f"the {wanted} token alone; llama.cpp cannot"
+                f"{files.folder}: tokenizer.json adds the tokens {found} to a text; llama.cpp can "
+                f"add only the {role} token there"
             )
     return bool(before), bool(after)
 
@@ -171,7 +171,7 @@ def _processors(post_processor: Any) -> list[dict[str, Any]]:
 
 
 def _template(folder: Path, processor: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    """The ids added before and after a single text."""
+    """Return the ids added before and after a single text."""
     sides: tuple[list[Any], list[Any]] = ([], [])
     try:
         after = 0
@@ -187,9 +187,9 @@ def _template(folder: Path, processor: Mapping[str, Any]) -> tuple[list[Any], li
 
 
 def read_chat_template(files: TokenizerFiles) -> str | None:
-    """The default chat template, from whichever place it stands in; None if there is none.
+    """Read the default chat template from whichever file has it; None if there is none.
 
-    Raises FileError or FormatError if a template's file cannot be read.
+    Raises FileError or FormatError if the file cannot be read.
     """
     jinja = files.folder / "chat_template.jinja"
     if jinja.exists():

@@ -1,4 +1,4 @@
-"""An importance matrix laid beside the tensors of the model that is converted."""
+"""Match an importance matrix with the tensors of the model being converted."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,16 +13,15 @@ from gritlite.quant.imatrix import Imatrix, check_layers, errors_name_file, impo
 from gritlite.quant.type_selection import SelectedType
 from gritlite.quant.types import block_size, needs_imatrix
 
-# no matrix is gathered for these: the first is only looked up, the other weighed by few
-_NEVER_WEIGHED = ("token_embd.weight", "output.weight")
+# calibration collects nothing for these: token embeddings are looked up, not multiplied
+_NOT_CALIBRATED = ("token_embd.weight", "output.weight")
 
 
 class TensorImportance:
-    """What each column of each tensor matters; nothing without a matrix.
+    """The importance of each tensor's columns; empty without a matrix.
 
-    `missing` names tensors that are quantized without, because the matrix does
-    not have them. Raises FormatError when the matrix is of another model, or
-    lacks a tensor that cannot do without.
+    `missing` names the quantized tensors that the matrix lacks. Raises FormatError if
+    the matrix belongs to another model, or lacks a tensor whose type needs it.
     """
 
     def __init__(
@@ -41,18 +40,18 @@ class TensorImportance:
         missing = []
         for tensor in tensors if imatrix else ():
             type = choices[tensor.name].type
-            if self._take(tensor) or block_size(type) == 1 or tensor.name in _NEVER_WEIGHED:
+            if self._add(tensor) or block_size(type) == 1 or tensor.name in _NOT_CALIBRATED:
                 continue
             missing.append(tensor.name)
             if needs_imatrix(type):
                 raise FormatError(
-                    f"{path} has nothing on {tensor.name}, which cannot be {type.name} without: "
+                    f"{path} lacks {tensor.name}, which {type.name} needs: "
                     "calibrate with more texts, or choose a larger type"
                 )
         self.missing = tuple(missing)
 
-    def _take(self, tensor: SourceTensor) -> bool:
-        """Take the tensor's importance [matrices, columns] from the matrix if it is there."""
+    def _add(self, tensor: SourceTensor) -> bool:
+        """Add the tensor's importance [matrices, columns]; return False if the matrix lacks it."""
         assert self._imatrix is not None
         if tensor.name not in self._imatrix.tensors:
             return False
@@ -64,13 +63,13 @@ class TensorImportance:
         return True
 
     def of(self, tensor: SourceTensor, row: int) -> NDArray[np.float32] | None:
-        """The importance of the columns of the matrix that `row` is in, float32 [k]."""
+        """Return the importance of the columns of the matrix that contains `row`, float32 [k]."""
         found = self._importances.get(tensor.name)
         return None if found is None else found[row // tensor.matrix_rows]
 
     @property
     def metadata(self) -> Mapping[str, MetadataValue]:
-        """The keys that llama.cpp's llama-quantize leaves in the file that it writes."""
+        """The metadata keys that llama.cpp's llama-quantize adds to its output."""
         if self._imatrix is None or self._path is None:
             return {}
         keys: dict[str, MetadataValue] = {

@@ -1,4 +1,4 @@
-"""The tokenizer of a checkpoint folder, from whichever files it stands in."""
+"""Read the tokenizer of a checkpoint folder, from tokenizer.model or tokenizer.json."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,14 +23,13 @@ from gritlite.errors import FileError, TokenizerError
 
 
 def read_tokenizer(folder: Path, config: Mapping[str, Any], size: int) -> Vocabulary:
-    """The tokenizer of `folder`, padded to the `size` rows of the embedding matrix.
+    """Read the tokenizer of `folder`, padded to the `size` rows of the embedding matrix.
 
-    `tokenizer.model` comes before `tokenizer.json`, as in llama.cpp's converter;
-    `config` is config.json.
+    `tokenizer.model` is preferred to `tokenizer.json`, as in llama.cpp's converter;
+    `config` is the parsed config.json.
 
-    Raises FileError or FormatError if a file cannot be read, TokenizerError if it
-    cannot be carried over faithfully, ArchitectureError if it has more tokens
-    than the model.
+    Raises FileError or FormatError if a file cannot be read, TokenizerError if it cannot
+    be converted faithfully, ArchitectureError if it has more tokens than the model.
     """
     files = TokenizerFiles.read(folder, config)
     base = _read_base(files)
@@ -63,7 +62,7 @@ def _read_base(files: TokenizerFiles) -> BaseVocabulary:
     if not files.tokenizer:
         return base
     _check_agreement(json, files.tokenizer, base)
-    # where both stand, transformers runs tokenizer.json
+    # if both exist, transformers uses tokenizer.json
     return replace(base, add_space_prefix=has_space_prefix(json, files.tokenizer))
 
 
@@ -72,7 +71,7 @@ def _check_agreement(path: Path, content: Mapping[str, Any], base: BaseVocabular
     vocabulary = read_vocabulary(path, content)
     if any(vocabulary.get(text) != number for text, number in numbers.items()):
         raise TokenizerError(
-            f"{path} and the tokenizer.model beside it have different vocabularies: "
+            f"{path} and the tokenizer.model next to it have different vocabularies: "
             "remove the one that does not belong to the model"
         )
 

@@ -1,10 +1,11 @@
-"""Reading the `tokenizer.json` of Hugging Face tokenizers: both kinds of BPE.
+"""Read the `tokenizer.json` of Hugging Face tokenizers, for two kinds of BPE.
 
-Byte-level BPE (GPT-2's way) carries over as it is. SentencePiece-like BPE with
-byte fallback has a list of merges where llama.cpp has a score per token: the
-scores are made from the merges, after proof that they say the same.
-Format: github.com/huggingface/tokenizers. The module does not know added tokens
-and special tokens' roles (`special_tokens`).
+Byte-level BPE, as in GPT-2, is converted directly. SentencePiece-like BPE with byte
+fallback has a list of merges, but llama.cpp needs a score per token: the scores are
+derived from the merges, after checking that they are equivalent.
+
+Format: github.com/huggingface/tokenizers. The module does not know added tokens or
+special-token roles (`special_tokens`).
 """
 
 from collections import defaultdict
@@ -25,15 +26,15 @@ Merge = tuple[str, str]
 
 
 def parse_tokenizer_json(path: Path, content: Mapping[str, Any]) -> BaseVocabulary:
-    """The model in a tokenizer.json's `content`; added tokens are left out.
+    """Parse the model in a tokenizer.json's `content`, without added tokens.
 
-    Raises FormatError if it is malformed, and TokenizerError if it works in a way
-    that llama.cpp does not follow. `path` is for the messages.
+    `path` is for error messages. Raises FormatError if it is malformed, and
+    TokenizerError if it tokenizes in a way that llama.cpp does not support.
     """
     model = _bpe(path, content)
     for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(option):
-            raise TokenizerError(f"{path}: BPE with {option} is not known")
+            raise TokenizerError(f"{path}: BPE with {option} is not supported")
     vocabulary = read_vocabulary(path, content)
     merges = _read_merges(path, model)
     if model.get("byte_fallback"):
@@ -47,25 +48,25 @@ def _bpe(path: Path, content: Mapping[str, Any]) -> Mapping[str, Any]:
         raise FormatError(f"{path} describes no model: download it again")
     if model.get("type", "BPE") != "BPE":
         raise TokenizerError(
-            f"{path}: tokenizers of type {model['type']!r} are not known; known is BPE"
+            f"{path}: tokenizers of type {model['type']!r} are not supported, only BPE"
         )
     return model
 
 
 def read_vocabulary(path: Path, content: Mapping[str, Any]) -> dict[str, int]:
-    """The ids of the base vocabulary by text; errors as `parse_tokenizer_json`."""
+    """Return the ids of the base vocabulary by text. Raises like `parse_tokenizer_json`."""
     vocabulary = _bpe(path, content).get("vocab")
     if not isinstance(vocabulary, dict) or not all(
         type(number) is int and 0 <= number < 2**24 for number in vocabulary.values()
     ):
-        raise FormatError(f"{path}: the vocabulary is not an object of token numbers")
+        raise FormatError(f"{path}: the vocabulary is not an object of token ids")
     if len(set(vocabulary.values())) != len(vocabulary):
-        raise FormatError(f"{path}: two tokens of the vocabulary have the same number")
+        raise FormatError(f"{path}: two tokens of the vocabulary have the same id")
     return vocabulary
 
 
 def _read_merges(path: Path, model: Mapping[str, Any]) -> list[Merge]:
-    """Merges as pairs, from either form: "a b", or ["a", "b"] since tokenizers 0.20."""
+    """Read merges in either format: "a b", or ["a", "b"] since tokenizers 0.20."""
     merges = []
     for merge in model.get("merges") or []:
         pair = merge.split(" ") if isinstance(merge, str) else merge
@@ -86,7 +87,7 @@ def _byte_level(
     path: Path, content: Mapping[str, Any], vocabulary: Mapping[str, int], merges: Sequence[Merge]
 ) -> BaseVocabulary:
     if any(" " in part for merge in merges for part in merge):
-        raise TokenizerError(f"{path}: merges with spaces are not those of byte-level BPE")
+        raise TokenizerError(f"{path}: byte-level BPE cannot have merges with spaces")
     ignore_merges = bool(content["model"].get("ignore_merges"))
     return BaseVocabulary(
         model="gpt2",
@@ -104,7 +105,7 @@ def _unicode_form(path: Path, normalizer: Any) -> str | None:
         return None
     if steps == [{"type": "NFC"}]:
         return "NFC"
-    raise TokenizerError(f"{path}: this normalisation of text is not known; known is NFC")
+    raise TokenizerError(f"{path}: this normalizer is not supported, only NFC")
 
 
 def _normalizer_steps(normalizer: Any) -> list[Any]:
@@ -126,7 +127,7 @@ def _byte_fallback(
     if missing:
         raise TokenizerError(f"{path}: byte fallback without the token {min(missing)}")
     if content["model"].get("ignore_merges"):
-        raise TokenizerError(f"{path}: byte fallback with ignore_merges is not known")
+        raise TokenizerError(f"{path}: byte fallback with ignore_merges is not supported")
     return BaseVocabulary(
         model="llama",
         pre="default",
@@ -138,12 +139,12 @@ def _byte_fallback(
 
 
 def has_space_prefix(path: Path, content: Mapping[str, Any]) -> bool:
-    """Whether a tokenizer.json with byte fallback puts a space before a text.
+    """Return whether a tokenizer.json with byte fallback prefixes a text with a space.
 
-    Metaspace does so only if there is none yet, llama.cpp always: for the same ids
-    of a text that begins with a space, give llama.cpp the text without it.
+    Metaspace adds one only if the text does not start with a space, llama.cpp always:
+    for the same ids, give llama.cpp the text without that space.
 
-    Raises TokenizerError for what llama.cpp would cut up otherwise.
+    Raises TokenizerError for a normalizer or pre-tokenizer that llama.cpp lacks.
     """
     steps = _normalizer_steps(content.get("normalizer"))
     pre = content.get("pre_tokenizer")
@@ -161,27 +162,27 @@ def has_space_prefix(path: Path, content: Mapping[str, Any]) -> bool:
     ):
         return bool(pre["prepend_scheme"] != "never")
     raise TokenizerError(
-        f"{path}: this way of writing spaces (normalizer, pre_tokenizer) is not known; "
-        "known are those of Llama and Mistral"
+        f"{path}: this combination of normalizer and pre_tokenizer is not supported, "
+        "only those of Llama and Mistral"
     )
 
 
 def _scores(
     path: Path, vocabulary: Mapping[str, int], merges: Sequence[Merge]
 ) -> Mapping[str, float]:
-    """Each merged token's score: minus the place of its first merge.
+    """Return each merged token's score: minus the rank of its first merge.
 
-    llama.cpp joins two neighbours whenever their text is a token, best score
-    first. That equals the list of merges if every pair that spells a token is
-    in it, and the pairs that spell one token stand together.
+    llama.cpp joins two neighbours whenever their text is a token, best score first.
+    That is equivalent to the list of merges if every pair that spells a token is in it
+    and the pairs that spell the same token have consecutive ranks.
     """
     ranks: dict[str, list[int]] = defaultdict(list)
     for rank, (left, right) in enumerate(merges):
         ranks[left + right].append(rank)
-    for token, places in ranks.items():
+    for token, own in ranks.items():
         if token not in vocabulary:
             raise FormatError(f"{path}: a merge makes {token!r}, which is not a token")
-        if places[-1] - places[0] != len(places) - 1:
+        if own[-1] - own[0] != len(own) - 1:
             raise _inexpressible(path, token)
     reachable = ranks.keys() | {text for text in vocabulary if len(text) == 1}
     listed = set(merges)
@@ -190,13 +191,13 @@ def _scores(
             pair = token[:cut], token[cut:]
             if reachable.issuperset(pair) and pair not in listed:
                 raise _inexpressible(path, token)
-    return {token: -float(places[0] + 1) for token, places in ranks.items()}
+    return {token: -float(own[0] + 1) for token, own in ranks.items()}
 
 
 def _inexpressible(path: Path, token: str) -> TokenizerError:
     return TokenizerError(
-        f"{path}: the merges that make {token!r} cannot be put into an order of tokens, "
-        "as llama.cpp needs; add the tokenizer.model it was made from"
+        f"{path}: the merges that make {token!r} cannot be expressed as token scores, "
+        "which llama.cpp needs: add the tokenizer.model it was made from"
     )
 
 

@@ -1,4 +1,4 @@
-"""A tokenizer in the shape GGUF stores, whatever files it came from.
+"""A tokenizer as GGUF stores it, independent of the files it was read from.
 
 The module does not read files. Keys: llama.cpp's gguf-py/gguf/constants.py.
 """
@@ -25,7 +25,7 @@ class TokenType(IntEnum):
 
 @dataclass(frozen=True)
 class Token:
-    """One entry of the vocabulary. The score orders merges where there is no merge list."""
+    """One entry of the vocabulary. Scores order merges if there is no merge list."""
 
     text: str
     type: TokenType = TokenType.NORMAL
@@ -34,7 +34,7 @@ class Token:
 
 @dataclass(frozen=True)
 class BaseVocabulary:
-    """A tokenizer before tokens are added: as Vocabulary, with None for an id not used."""
+    """A tokenizer before tokens are added, like Vocabulary; an unused id is None."""
 
     model: str
     pre: str
@@ -48,11 +48,11 @@ class BaseVocabulary:
 class Vocabulary:
     """A tokenizer.
 
-    `model` is "llama" (merges by score, unknown bytes as byte tokens) or "gpt2"
-    (merges by list, on bytes). `pre` is llama.cpp's name for how text is cut up
-    before merging. `tokens` is by id. `special_ids` has bos, eos, unk, pad where
-    the model has them. `normalizer` is a Unicode form ("NFC") that llama.cpp does
-    not apply by itself, or None.
+    `model` is "llama" (merges by score, unknown bytes as byte tokens) or "gpt2" (merges
+    by list, on bytes). `pre` is llama.cpp's name of the pre-tokenizer. `tokens` is
+    indexed by id. `special_ids` has the ids of those of bos, eos, unk and pad that
+    exist. `normalizer` is a Unicode normalization form ("NFC") that llama.cpp does not
+    apply itself, or None.
     """
 
     model: str
@@ -67,9 +67,10 @@ class Vocabulary:
     chat_template: str | None = None
 
     def padded(self, size: int) -> "Vocabulary":
-        """With unused tokens up to the embedding matrix's `size` rows, as llama.cpp's converter.
+        """Return a copy with unused tokens added up to `size`, as in llama.cpp's converter.
 
-        Raises ArchitectureError if there are more tokens than rows.
+        `size` is the number of rows of the embedding matrix. Raises ArchitectureError if
+        there are more tokens than rows.
         """
         if len(self.tokens) > size:
             raise ArchitectureError(
@@ -83,7 +84,7 @@ class Vocabulary:
         return replace(self, tokens=self.tokens + padding)
 
     def check(self) -> None:
-        """Raise TokenizerError for what llama.cpp would abort on, or get wrong."""
+        """Raise TokenizerError for anything llama.cpp would abort on or get wrong."""
         self._check_texts()
         self._check_roles()
         if self.model == "llama":
@@ -104,19 +105,19 @@ class Vocabulary:
     def _check_roles(self) -> None:
         for name, number in self.special_ids.items():
             if not 0 <= number < len(self.tokens):
-                raise TokenizerError(f"the {name} token is number {number}, which does not exist")
+                raise TokenizerError(f"the {name} token has the id {number}, which does not exist")
         for name, added in (("bos", self.add_bos), ("eos", self.add_eos)):
             if added and name not in self.special_ids:
-                raise TokenizerError(f"texts are to get a {name} token, but none is named")
+                raise TokenizerError(f"a {name} token must be added to texts, but there is none")
 
     def _check_control_tokens(self) -> None:
-        """llama.cpp joins any two tokens whose text together is a token, control ones too."""
+        """Check that no control token is joined from two others: llama.cpp would do that."""
         ordinary = {token.text for token in self.tokens if token.type == TokenType.NORMAL}
         for token in self.tokens:
             if token.type == TokenType.CONTROL:
                 text = token.text
                 if any({text[:cut], text[cut:]} <= ordinary for cut in range(1, len(text))):
                     raise TokenizerError(
-                        f"llama.cpp would find the control token {text!r} in plain text, "
-                        "since its parts are tokens too"
+                        f"llama.cpp would produce the control token {text!r} from plain text, "
+                        "because its parts are tokens too"
                     )

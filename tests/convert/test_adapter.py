@@ -283,7 +283,7 @@ def test_fields_of_training_have_no_effect(checkpoint: Path, adapter: Path, tmp_
 def test_tensors_that_are_something_else(name: str, checkpoint: Path, adapter: Path) -> None:
     edit_matrices(adapter, lambda tensors: tensors.update({name: np.ones((4, 64), np.float32)}))
     message = refused(checkpoint, adapter, FormatError)
-    assert f"{name!r} is no LoRA matrix" in message
+    assert f"{name!r} is not a LoRA matrix" in message
 
 
 def test_an_adapter_of_more_layers(checkpoint: Path, adapter: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_rank_that_the_config_does_not_state(checkpoint: Path, adapter: Path) 
 def test_a_matrix_without_its_partner(checkpoint: Path, adapter: Path) -> None:
     edit_matrices(adapter, lambda tensors: tensors.pop(f"{PREFIX}{Q}.lora_A.weight"))
     message = refused(checkpoint, adapter, FormatError)
-    assert f"'{PREFIX}{Q}.lora_B.weight' stands without its partner" in message
+    assert f"'{PREFIX}{Q}.lora_B.weight' has no lora_A to go with it" in message
 
 
 def test_a_tensor_adapted_twice(checkpoint: Path, adapter: Path) -> None:
@@ -320,11 +320,11 @@ def test_a_tensor_adapted_twice(checkpoint: Path, adapter: Path) -> None:
 
 def test_an_adapter_without_tensors(checkpoint: Path, adapter: Path) -> None:
     edit_matrices(adapter, lambda tensors: tensors.clear())
-    assert "holds no tensors" in refused(checkpoint, adapter, FormatError)
+    assert "has no tensors" in refused(checkpoint, adapter, FormatError)
 
 
 @pytest.mark.parametrize("side", "AB")
 def test_a_nan_is_named(side: str, checkpoint: Path, adapter: Path) -> None:
     name = f"{PREFIX}{Q}.lora_{side}.weight"
     edit_matrices(adapter, lambda tensors: tensors[name].__setitem__((2, 3), np.nan))
-    assert f"{name!r} holds a NaN" in refused(checkpoint, adapter, FormatError)
+    assert f"{name!r} has a NaN" in refused(checkpoint, adapter, FormatError)

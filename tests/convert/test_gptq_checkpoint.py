@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gritlite.convert import convert
-from gritlite.errors import ArchitectureError, FormatError, RequantizationError, UsageError
+from gritlite.errors import ArchitectureError, FormatError, UsageError
 from gritlite.modelfile.header import read_header
 from tests.reference import tensors
 from tests.tiny_gptq import Layout, make_gptq
@@ -80,14 +80,14 @@ def test_any_layout_is_read_exactly_and_can_be_quantized_anew(
 )
 def test_what_q4_0_does_not_hold_needs_a_type(layout: Layout, tmp_path: Path) -> None:
     gptq, _ = make_gptq(tmp_path, layout=layout)
-    with pytest.raises(RequantizationError, match="name a type to round them to, and allow"):
+    with pytest.raises(UsageError, match="name a type to round them to, and allow requantization"):
         convert(gptq, tmp_path / "m.gguf", None)
     assert not (tmp_path / "m.gguf").exists()
 
 
 def test_floats_need_a_type(tmp_path: Path) -> None:
     _, floats = make_gptq(tmp_path)
-    with pytest.raises(UsageError, match="has weights that GGUF has no type for"):
+    with pytest.raises(UsageError, match="has weights that no GGUF type holds exactly"):
         convert(floats, tmp_path / "m.gguf", None)
 
 
@@ -110,12 +110,12 @@ def change(folder: Path, **fields: object) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"quant_method": "awq"}, "quantized by 'awq', and only gptq can be read"),
+        ({"quant_method": "awq"}, "quantized by 'awq', but only gptq can be read"),
         ({"bits": 3}, "GPTQ weights of 3 bits in groups of 32"),
         ({"group_size": "all"}, "in groups of all"),
         ({"group_size": 0}, "in groups of 0"),
         ({"sym": "no"}, "symmetric 'no'"),
-        ({"checkpoint_format": "marlin"}, "as 'marlin', which is not known"),
+        ({"checkpoint_format": "marlin"}, "as 'marlin', which is not supported"),
     ],
 )
 def test_configs_that_are_not_known(fields: dict[str, object], said: str, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_configs_that_are_not_known(fields: dict[str, object], said: str, tmp_pa
 def test_zero_points_that_should_not_be_there(tmp_path: Path) -> None:
     gptq, _ = make_gptq(tmp_path, layout=Layout(symmetric=False))
     change(gptq, sym=True)
-    with pytest.raises(FormatError, match=r"has zero points, though config\.json says sym"):
+    with pytest.raises(FormatError, match=r"has zero points, although config\.json says sym"):
         convert(gptq, tmp_path / "m.gguf", None)
 
 
@@ -141,7 +141,7 @@ def test_one_weight_in_activation_order_needs_a_type(tmp_path: Path) -> None:
     start, end = (header_end + at for at in json.loads(data[8:header_end])[name]["data_offsets"])
     data[start:end] = np.frombuffer(data[start:end], np.int32)[::-1].tobytes()
     file.write_bytes(data)
-    with pytest.raises(UsageError, match="name the type to write"):
+    with pytest.raises(UsageError, match="name a type to round them to, and allow requantization"):
         convert(gptq, tmp_path / "m.gguf", None)
     assert convert(gptq, tmp_path / "m.gguf", "q8_0", requantize=True).requantized
 

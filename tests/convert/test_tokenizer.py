@@ -266,7 +266,7 @@ def test_tokenizer_larger_than_the_model(spm: Path) -> None:
     ("options", "complaint"),
     [
         ({"model_type": "unigram", "hard_vocab_limit": False}, "not a BPE model"),
-        ({"normalization_rule_name": "nmt_nfkc"}, "normalises"),
+        ({"normalization_rule_name": "nmt_nfkc"}, "normalizes"),
         ({"remove_extra_whitespaces": True}, "extra spaces"),
     ],
 )
@@ -334,7 +334,7 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
         (top(pre_tokenizer={"type": "Whitespace"}), "pre_tokenizer"),
         (top(pre_tokenizer={**BYTE_LEVEL, "add_prefix_space": True}), "pre_tokenizer"),
         (top(pre_tokenizer={"type": "Sequence", "pretokenizers": [7]}), "pre_tokenizer"),
-        (top(normalizer={"type": "Lowercase"}), "normalisation"),
+        (top(normalizer={"type": "Lowercase"}), "this normalizer"),
         (top(post_processor={"type": "BertProcessing"}), "BertProcessing"),
     ],
 )

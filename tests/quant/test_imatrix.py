@@ -83,7 +83,11 @@ def test_an_older_form_cut_short(cut: int, tmp_path: Path) -> None:
     [
         (b"\0\0imatrix\x10", b"\0\0adapter\x10", "is not an importance matrix"),
         (b"b.weight.counts", b"b.weight.count2", "b.weight.counts is missing"),
-        (b"imatrix.chunk_size\x04", b"imatrix.chunk_size\x06", "imatrix metadata of the wrong type"),
+        (
+            b"imatrix.chunk_size\x04",
+            b"imatrix.chunk_size\x06",
+            "imatrix metadata of the wrong type",
+        ),
         (b"GGUF", b"FUGG", "is not an importance matrix"),
     ],
 )
