@@ -18,7 +18,7 @@ passage has seen another, except for the tokens that are recomputed.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from gritlite.prompt import (
     BEHIND_TEXT,
@@ -28,7 +28,9 @@ from gritlite.prompt import (
     QUESTION_FIELD,
     cached_question,
 )
-from gritlite.runtime.state import DocumentState, State
+
+if TYPE_CHECKING:  # the command line's help imports this module, and must not wait for numpy
+    from gritlite.runtime.state import DocumentState, State
 
 Layout = Literal[
     "query-then-document",
@@ -58,7 +60,7 @@ class Prompt:
     """The arguments of `GritLM.chat`: the user's message, the state before it, its wording."""
 
     content: str
-    document: State | None
+    document: "State | None"
     wording: str
 
 
@@ -72,9 +74,9 @@ class PromptParts:
 
     question: str
     passages: Sequence[str]
-    states: Callable[[StateKind], list[DocumentState]]
-    query_state: DocumentState
-    join: Callable[[Sequence[DocumentState]], State]
+    states: "Callable[[StateKind], list[DocumentState]]"
+    query_state: "DocumentState"
+    join: "Callable[[Sequence[DocumentState]], State]"
 
 
 def prompt(layout: Layout, parts: PromptParts) -> Prompt:

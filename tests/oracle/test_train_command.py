@@ -52,7 +52,7 @@ def stopped_after(process: subprocess.Popen[str], recipe: Path, steps: int) -> i
     output, messages = process.communicate(timeout=60)
     done = len(log.read_text().splitlines())
     assert (process.returncode, output) == (130, "")
-    assert messages == f"gritlite: stopped after step {done:,}: go on with --resume\n"
+    assert messages == f"gritlite: stopped after step {done:,}: continue with --resume\n"
     return done
 
 

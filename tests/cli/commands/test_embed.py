@@ -270,7 +270,7 @@ def test_an_error_is_one_line(gritlite, tmp_path):
 
 def test_a_bad_line_of_a_file_is_reported_before_any_text_is_embedded(model, tmp_path, monkeypatch):
     passes = []
-    monkeypatch.setattr(Embedder, "_run_pass", lambda *_: passes.append(1))
+    monkeypatch.setattr(Embedder, "_pass_for", lambda *_: passes.append(1))
     path = tmp_path / "texts.txt"
     path.write_text("good\n" * 20_000 + "\n")
     with pytest.raises(EmptyTextError, match=r"texts\.txt, line 20001: empty"):
