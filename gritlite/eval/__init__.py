@@ -1,1 +1,1 @@
-"""Measuring a model on local test sets, always so that it can be compared with another."""
+"""Evaluate models on local test sets, with results that can be compared between models."""

@@ -1,7 +1,7 @@
-"""Retrieval collections in BEIR's form: corpus.jsonl, queries.jsonl and qrels/test.tsv.
+"""Read retrieval collections in BEIR's format: corpus.jsonl, queries.jsonl, qrels/test.tsv.
 
-Form: github.com/beir-cellar/beir, "Load your custom dataset". A document's text
-is its title, a space and its text.
+Format: github.com/beir-cellar/beir, "Load your custom dataset". A document's text is
+its title, a space and its text.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ JUDGEMENTS = "qrels/test.tsv"
 
 
 def read_beir(folder: Path) -> RetrievalCollection:
-    """The documents, and the queries that the test part judges.
+    """Read all documents, and the queries that have judgements in the test split.
 
     Raises FileError, and FormatError with the file and line that is wrong.
     """
@@ -46,7 +46,7 @@ def _read_texts(path: Path) -> dict[str, str]:
         if not (isinstance(title, str) and isinstance(text, str)):
             raise FormatError(f"{place}: the title or the text is not a string")
         if identity in texts:
-            raise FormatError(f"{place}: the _id {identity!r} is there twice")
+            raise FormatError(f"{place}: the _id {identity!r} appears twice")
         texts[identity] = f"{title} {text}".strip()
     return texts
 
@@ -64,5 +64,5 @@ def _read_judgements(path: Path) -> dict[str, dict[str, int]]:
                 f"{place}: expected query-id, corpus-id and a whole number, tab-separated"
             ) from error
     if not judgements:
-        raise FormatError(f"{path}: holds no judgement")
+        raise FormatError(f"{path}: has no judgements")
     return judgements

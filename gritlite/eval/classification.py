@@ -1,8 +1,8 @@
-"""Classification: how well does a logistic regression on few vectors know the categories?
+"""Classification: the accuracy of a logistic regression on a few labelled vectors.
 
-The procedure and its numbers are those of mteb's AbsTaskClassification, so that
-scores can be laid beside published ones: ten times, eight training texts of
-each category are drawn and a regression is fitted; the mean accuracy counts.
+The procedure and its constants are those of mteb's AbsTaskClassification, so scores
+are comparable with published ones: ten times, eight training texts per category are
+drawn and a regression is fitted; the score is the mean accuracy.
 """
 
 import warnings

@@ -1,8 +1,8 @@
-"""Clustering: do texts of one category fall into one cluster?
+"""Clustering: how well clusters of the vectors match the categories.
 
-The procedure and its numbers are those of mteb's AbsTaskClustering: ten times,
-vectors are drawn with replacement and clustered by mini-batch k-means into as
-many clusters as there are categories; the mean v-measure counts.
+The procedure and its constants are those of mteb's AbsTaskClustering: ten times,
+vectors are drawn with replacement and clustered by mini-batch k-means into as many
+clusters as there are categories; the score is the mean v-measure.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""The Cranfield collection in TREC's form: 1,400 abstracts, 225 queries, graded judgements.
+"""Read the Cranfield collection in TREC's format: 1,400 abstracts, 225 queries, judgements.
 
 Files: cran.all.1400.xml, cran.qry.xml and cranqrel.trec.txt. **The judgements
 number queries by their position, 1 to 225, not by the number that the query

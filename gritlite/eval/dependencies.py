@@ -1,4 +1,4 @@
-"""The optional packages of the evaluation."""
+"""Check for the optional packages of the evaluation."""
 
 from gritlite.errors import MissingExtraError
 

@@ -1,8 +1,7 @@
-"""What embedding tasks need of a model, and `GritLM` as such a model.
+"""The interface that embedding tasks need from a model, implemented for `GritLM`.
 
-Tasks hand over texts with instructions in plain words; how a prompt is made of
-them, and how many tokens a text may have, is the encoder's business. So the
-same tasks run over other models: benchmarks/minilm.py has one.
+Tasks pass texts and plain instructions; the encoder makes prompts of them and limits
+the length. So the same tasks run with other models: see benchmarks/minilm.py.
 """
 
 import threading

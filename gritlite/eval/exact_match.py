@@ -1,4 +1,4 @@
-"""Exact match: does the model answer questions in the very words of the reference?
+"""Exact match and F1 of answers to questions about passages.
 
 SQuAD's questions about passages, answered greedily in at most `MAX_TOKENS`
 tokens through the chat template, in one of three ways that share one wording:

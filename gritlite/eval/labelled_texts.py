@@ -1,4 +1,4 @@
-"""Texts with a category each, from CSV files with the columns text and category."""
+"""Read labelled texts from CSV files with the columns text and category."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ COLUMNS = ["text", "category"]
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A text, its category, and the place of it: the last line of its row."""
+    """A text, its category, and its place in the file for messages: its row's last line."""
 
     text: str
     category: str

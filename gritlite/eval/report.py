@@ -1,4 +1,4 @@
-"""What an evaluation found, of which file and with which versions: written as JSON, read back.
+"""Reports of evaluations: scores, the model file and the versions, as JSON.
 
 The module measures nothing.
 """

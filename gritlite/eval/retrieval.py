@@ -1,4 +1,4 @@
-"""Retrieval: how high do a query's documents stand among all, ordered by cosine?"""
+"""Retrieval: the ranking of all documents by cosine, compared with judgements."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -100,7 +100,7 @@ def _read(path: Path) -> RetrievalCollection:
     if (path / beir.QUERIES).exists():
         return read_beir(path)
     raise FormatError(
-        f"{path}: no collection that is known: expected a SQuAD JSON file, or a folder with "
+        f"{path}: not a known collection: expected a SQuAD JSON file, or a folder with "
         f"{beir.QUERIES} (BEIR) or {cranfield.QUERIES} (Cranfield)"
     )
 

@@ -1,7 +1,7 @@
-"""Questions about paragraphs, from files in the JSON form of SQuAD.
+"""Read questions about paragraphs from files in SQuAD's JSON format.
 
-Form: rajpurkar.github.io/SQuAD-explorer (versions 1.1 and 2.0), which XQuAD
-and others share. The module does not know what the questions are used for.
+Format: rajpurkar.github.io/SQuAD-explorer (versions 1.1 and 2.0), which XQuAD and
+others share. The module does not know what the questions are used for.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A retrieval collection from a file of SQuAD's form: each question asks for its paragraph."""
+"""Make a retrieval collection of a SQuAD file: each question's document is its paragraph."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Semantic textual similarity: does the cosine order pairs of texts as people do?
+"""Semantic textual similarity: the correlation of cosines with human scores.
 
 Reads the files of the STS Benchmark (Cer et al. 2017): tab-separated, unquoted,
 the score in column 5 and the texts in columns 6 and 7; further columns name sources.

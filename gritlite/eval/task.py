@@ -1,4 +1,4 @@
-"""What every task of `gritlite eval` shares: a name, a run, and the scores that come of it.
+"""The interface of evaluation tasks, and their scores.
 
 The module knows no test set, no measure and no model.
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-ProgressCallback = Callable[[int, int], None]  # so many of so many done
+ProgressCallback = Callable[[int, int], None]  # units of work done, and in total
 
 _Item = TypeVar("_Item")
 _Model_contra = TypeVar("_Model_contra", contravariant=True)
@@ -46,7 +46,7 @@ class Task(Protocol[_Model_contra]):
 
 
 def spread(items: Sequence[_Item], limit: int | None) -> list[_Item]:
-    """At most `limit` of the items, spread evenly: the first ones may all be of one kind."""
+    """Return at most `limit` items, evenly spread, because files are often sorted by kind."""
     if limit is None or limit >= len(items):
         return list(items)
     return [items[i * len(items) // limit] for i in range(limit)]

@@ -1,6 +1,5 @@
-"""GPTQ: 4-bit weights that are solved for, so that errors of one column make up for another's.
+"""GPTQ quantization: weights are rounded so that the errors of columns compensate each other.
 
-Source: Frantar et al., arXiv 2210.17323, as GPTQModel implements it. What is
-ours are the passes that it calibrates with, in both of a GritLM model's modes.
-Needs the extra `[gptq]`.
+Source: Frantar et al., arXiv 2210.17323, implemented by GPTQModel. This package adds
+calibration passes in both modes of a GritLM model. Needs the extra `[gptq]`.
 """

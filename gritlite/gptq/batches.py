@@ -1,4 +1,4 @@
-"""A calibration pass as the batch that a transformers model takes: sequences packed, not padded."""
+"""Turn a calibration pass into the inputs of a transformers model: packed, not padded."""
 
 import torch
 
@@ -6,10 +6,9 @@ from gritlite.calibrate.texts import Pass
 
 
 def model_inputs(each: Pass) -> dict[str, torch.Tensor]:
-    """`input_ids` and `position_ids` int64 [1, n]; `attention_mask` bool [1, 1, n, n].
+    """Return `input_ids` and `position_ids` int64 [1, n], `attention_mask` bool [1, 1, n, n].
 
-    A token attends to those of its own sequence: all of them, or in a causal pass
-    those up to itself.
+    A token attends to its own sequence: to all of it, or in a causal pass up to itself.
     """
     lengths = torch.tensor([len(sequence) for sequence in each.sequences])
     owners = torch.arange(len(lengths)).repeat_interleave(lengths)

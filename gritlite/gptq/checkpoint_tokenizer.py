@@ -1,6 +1,6 @@
-"""Tokens of a checkpoint's own tokenizer, in the forms that calibration asks for.
+"""Tokenize with a checkpoint's own tokenizer, through the interface that calibration needs.
 
-They are those that the runtime makes of the converted file (tests/oracle).
+The ids equal those of the runtime with the converted file (tests/oracle).
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from gritlite.runtime.template import GRIT_TEMPLATE, Message
 
 
 class CheckpointTokenizer:
-    """What `GritLM` tells of its tokens, from a transformers tokenizer instead.
+    """The tokenizer methods of `GritLM`, implemented with a transformers tokenizer.
 
-    `max_length` is the longest sequence the model was trained for.
+    `max_length` is the longest sequence, in tokens, that the model was trained for.
     """
 
     def __init__(self, tokenizer: Any, max_length: int) -> None:
@@ -26,7 +26,7 @@ class CheckpointTokenizer:
 
     @classmethod
     def of(cls, model: Path) -> Self:
-        """Those of a Hugging Face folder or a GGUF file. Raises FileError, ArchitectureError."""
+        """Load that of a Hugging Face folder or GGUF file. Raises FileError, ArchitectureError."""
         return cls(load_tokenizer(model), load_config(model).max_position_embeddings)
 
     @property

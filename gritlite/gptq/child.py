@@ -1,14 +1,14 @@
-"""GPTQModel in a process of its own: `python -m gritlite.gptq.child JOB`.
+"""Run GPTQModel in a process of its own: `python -m gritlite.gptq.child JOB`.
 
-It brings thread pools, patches torch and transformers, and writes logs wherever it
-stands, none of which belongs into a caller's process. JOB is a JSON file:
+GPTQModel starts thread pools, patches torch and transformers, and writes logs to the
+working directory; none of that belongs in the caller's process. JOB is a JSON file:
 
     {"model", "floats", "passes", "output", "bits", "group_size"}
 
-`model` is a Hugging Face folder or a GGUF file, `floats` torch's name of the type
-in which what is not quantized is stored; `passes` are those to calibrate with,
-"causal" and "sequences" of token ids each. For each layer that is done a line
-with the count of those done and in all is written to standard output.
+`model` is a Hugging Face folder or a GGUF file, `floats` is torch's name of the type
+for tensors that are not quantized, and `passes` are the calibration passes, each with
+"causal" and "sequences" of token ids. After each layer, a line "DONE TOTAL" is written
+to standard output.
 """
 
 import json
@@ -25,13 +25,13 @@ from gritlite.convert.pretrained import load_model, load_tokenizer
 from gritlite.gptq.batches import model_inputs
 from gritlite.system.cleanup import exit_with_parent
 
-# searches each group's scale for the least error to this power; 2.4 is that of the GPTQ authors
+# the scale of each group minimizes the error to this power; 2.4 is the GPTQ authors' choice
 _ERROR_NORM = 2.4
-_LEAST_SHARE = 0.005  # of the tokens; a matrix that sees less, as an expert may, is only rounded
+_MIN_TOKEN_SHARE = 0.005  # a matrix that sees fewer tokens (a rare expert) is only rounded
 
 
 def main() -> None:
-    """Do the job."""
+    """Run the job named on the command line."""
     exit_with_parent()
     with os.fdopen(os.dup(1), "w", buffering=1) as reports:
         os.dup2(2, 1)  # GPTQModel writes its log there, the first line as it is imported
@@ -52,8 +52,8 @@ def main() -> None:
             sym=True,
             desc_act=False,
             mse=_ERROR_NORM,
-            # by itself it takes the two-dimensional masks for counts of tokens
-            fallback=Fallback(threshold=_LEAST_SHARE * tokens),
+            # the default threshold counts tokens by the mask, which is wrong for [n, n] masks
+            fallback=Fallback(threshold=_MIN_TOKEN_SHARE * tokens),
         )
         model = GPTQModel.load(
             str(_folder(Path(job["model"]))),
@@ -68,7 +68,7 @@ def main() -> None:
                 print(layer_idx + 1, layers, file=reports)
 
         model.layer_callback = report
-        # its own would pad the passes, and make two-dimensional masks of theirs
+        # the original would pad the passes and replace their masks by two-dimensional ones
         model.prepare_dataset = lambda *_args, **_options: batches
         model.quantize(batches, batch_size=1)
         model.save(job["output"])
@@ -76,12 +76,12 @@ def main() -> None:
 
 
 def _folder(model: Path) -> Path:
-    """A Hugging Face folder of the model; that of a GGUF file is made here."""
+    """Return a Hugging Face folder of the model; for a GGUF file, write one."""
     if model.is_dir():
         return model
     folder = Path("model")
     loaded = load_model(model)
-    # transformers takes any GGUF file for quantized weights, and would not save them
+    # transformers treats every GGUF file as quantized, and would not save it
     loaded.hf_quantizer = None
     del loaded.config.quantization_config
     loaded.save_pretrained(folder)
@@ -90,7 +90,7 @@ def _folder(model: Path) -> Path:
 
 
 def _store_floats(folder: Path, floats: str) -> None:
-    """Store what was not quantized in the type that it came in, not in that of the solving."""
+    """Convert tensors that were not quantized from float32 back to the type `floats`."""
     config = folder / "config.json"
     for file in folder.glob("*.safetensors"):
         tensors = {
@@ -98,7 +98,7 @@ def _store_floats(folder: Path, floats: str) -> None:
             for name, tensor in load_file(file).items()
         }
         save_file(tensors, file, {"format": "pt"})
-        shutil.copymode(config, file)  # save_file keeps it from other users
+        shutil.copymode(config, file)  # save_file makes it unreadable for other users
     settings = json.loads(config.read_text("utf-8"))
     settings["dtype"] = floats
     config.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")

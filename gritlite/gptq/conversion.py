@@ -1,8 +1,8 @@
-"""A model solved by GPTQ, into a folder that transformers loads and `gritlite convert` takes.
+"""Quantize a model with GPTQ, to a folder that transformers and `gritlite convert` can read.
 
-The texts are read and tokenized here; GPTQModel runs in a process of its own
-(`child`). The passes are those of `gritlite calibrate`, in both modes, so each
-matrix's Hessian is the sum over bidirectional and causal passes.
+Texts are read and tokenized here; GPTQModel runs in a child process (`child`). The
+passes are those of `gritlite calibrate`, in both modes, so each matrix's Hessian is
+the sum over bidirectional and causal passes.
 """
 
 import csv
@@ -45,7 +45,7 @@ CHILD = processes.module_command("gritlite.gptq.child")
 class GPTQReport:
     """What was written, and how many tokens each mode was calibrated on.
 
-    `only_rounded` names the matrices that saw too few of them to be solved for.
+    `only_rounded` names the matrices that saw too few tokens for GPTQ.
     """
 
     output: Path
@@ -153,7 +153,7 @@ def _run(job: dict[str, Any], scratch: Path, on_progress: Callable[[int, int], N
 
 
 def _only_rounded(log: Path) -> tuple[str, ...]:
-    """The matrices that GPTQModel's log says have not been solved for."""
+    """Return the matrices that GPTQModel only rounded, according to its log."""
     with log.open(encoding="utf-8", newline="") as file:
         return tuple(
             f"{row['layer']}.{row['module']}"
@@ -163,6 +163,6 @@ def _only_rounded(log: Path) -> tuple[str, ...]:
 
 
 def _reason(log: str) -> str:
-    """The last line that says something."""
+    """Return the last line that is not blank."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it gave no reason"

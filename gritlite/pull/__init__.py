@@ -1,1 +1,1 @@
-"""Fetching models: from packages, from Hugging Face repositories, and merging adapters."""
+"""Pull models into the cache: from Python packages and Hugging Face repositories."""

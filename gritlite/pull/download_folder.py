@@ -1,13 +1,12 @@
-"""Private folders for downloads under way, and who removes them.
+"""Private folders for downloads in progress, and their removal.
 
-A download needs files with names, and those outlive a killed process. So the
-folder goes
+Files of a download would outlive a killed process. So the folder is removed
 
     when its block ends               also by an exception, Ctrl-C or SIGTERM
-    as soon as its process is dead    by a shell that waits for that; POSIX only
+    as soon as its process has died   by a shell that waits for that; POSIX only
     when the next one is opened       if the shell was killed too: a lock in the
-                                      folder is free once its process is dead
-    after a week                      where there are no locks, as on Windows
+                                      folder is free once its process has died
+    after a week                      if there are no locks, as on Windows
 
 The module does not know what is downloaded.
 """
@@ -34,7 +33,7 @@ _WEEK = 7 * 24 * 3600
 
 @contextlib.contextmanager
 def download_folder() -> Iterator[Path]:
-    """A private folder on the cache's disk. Raises FileError when that disk is full."""
+    """Create a private folder on the cache's disk. Raises FileError if that disk is full."""
     pending = cache.folder("pending")
     _sweep(pending)
     try:
@@ -55,26 +54,26 @@ def download_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _locked(own: Path) -> Iterator[None]:
-    """Hold the lock in a download_folder; where the disk or the system has none, go without."""
+    """Hold the folder's lock, if the file system supports locks."""
     with contextlib.ExitStack() as stack:
         if sys.platform != "win32":
             file = stack.enter_context((own / "unlocked").open("wb"))
             with contextlib.suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # by its name it is found only now, so that nobody else can take it first
+                # renamed only once it is locked, so that nobody else can lock it first
                 (own / "unlocked").rename(own / _LOCK)
         yield
 
 
 def _sweep(pending: Path) -> None:
-    """Remove the workspaces that nobody holds."""
+    """Remove the folders whose owner is gone."""
     for path in pending.iterdir():
         if _is_abandoned(path):
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_abandoned(path: Path) -> bool:
-    """Whether a download_folder's lock is free; without a lock, whether it is a week old."""
+    """Return whether a folder's lock is free; without a lock, whether it is a week old."""
     with contextlib.suppress(OSError):  # removed by someone else meanwhile
         try:
             return _is_free(path / _LOCK)

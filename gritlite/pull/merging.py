@@ -1,7 +1,7 @@
-"""Make a model of the catalog from another one and an adapter that travels with gritlite.
+"""Make a catalog model by merging an adapter that ships with gritlite into another model.
 
-The file is not the same to the last bit on every machine, since float32 products
-are not; what is pinned is the adapter, by its digest.
+The result can differ in the last bit between machines, because float32 products do;
+the adapter itself is pinned by its SHA-256.
 """
 
 import hashlib
@@ -20,11 +20,10 @@ PINNED_FILES = ("adapter_config.json", "adapter_model.safetensors")
 def merge(
     source: MergedAdapter, base: Path, target: Path, *, notify: Callable[[str], None]
 ) -> None:
-    """Put the file `base` with the adapter merged in at `target`.
+    """Merge the adapter into the file `base` and write the result to `target`.
 
-    `notify` receives what a person should know meanwhile. `target` changes in one
-    step at the end, or not at all. Raises FileError when the adapter is not the
-    one that the catalog names, or the disk is full.
+    `notify` receives progress messages. `target` is replaced atomically at the end.
+    Raises FileError if the adapter is not the one in the catalog, or the disk is full.
     """
     from gritlite.convert import convert  # slow to import, and not needed by other pulls
 

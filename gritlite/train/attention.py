@@ -24,7 +24,7 @@ class Padded:
 def pad(
     sequences: Sequence[Sequence[int]], both_ways: Sequence[int], device: torch.device
 ) -> Padded:
-    """Pad sequences on the right, where nothing that counts attends to the padding."""
+    """Pad sequences on the right, so that no real token attends to the padding."""
     length = max(len(ids) for ids in sequences)
     ids = torch.zeros(len(sequences), length, dtype=torch.int64)
     for row, sequence in enumerate(sequences):

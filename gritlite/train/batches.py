@@ -1,8 +1,8 @@
-"""Which rows each step learns from: decided by the seed and the step's number alone.
+"""Sample the batch of each step, determined by the seed and the step number alone.
 
-A run that resumes therefore goes on with the very rows it would have had.
-Batches hold rows of one source, so that in-batch negatives are of one kind
-(arXiv 2402.09906, section 3.1), and of like length, so that little is padded.
+A resumed run therefore continues with the same batches. A batch has rows of one source,
+so that in-batch negatives are of one kind (arXiv 2402.09906, section 3.1), and of
+similar length, so that there is little padding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ _POOL_BATCHES = 16  # batches' worth of rows that are sorted by length together
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch: rows of the source number `source`, by their place in it."""
+    """Row indices of the source with the index `source`."""
 
     source: int
     rows: tuple[int, ...]
 
 
 class EpochBatches:
-    """Endless batches of one source: every row once an epoch, each epoch in a new order."""
+    """Endless batches of one source: every row once per epoch, in a new order each time."""
 
     def __init__(self, lengths: Sequence[int], batch: int, seed: Sequence[int]) -> None:
         self._lengths = np.asarray(lengths)
@@ -54,7 +54,7 @@ class EpochBatches:
 def sample_batches(
     lengths: Sequence[Sequence[int]], batches: Sequence[int], shares: Sequence[float], seed: int
 ) -> Iterator[Batch]:
-    """Endless batches of several sources, each as often as its share says, evenly in time.
+    """Yield endless batches of several sources, interleaved in proportion to their shares.
 
     `lengths` holds, per source, the length of each row.
     """

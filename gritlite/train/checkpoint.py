@@ -1,4 +1,4 @@
-"""Where a run stands, in one file: adapters, optimizer, steps done.
+"""Checkpoints of a training run, in one file: adapters, optimizer state, steps done.
 
 Data order and learning rate follow from the recipe and the step, and nothing is
 random besides, so a run that resumes gives the same adapters, bit for bit, as

@@ -22,8 +22,8 @@ def backward(
 ) -> float:
     """Add the gradient of `loss_of(encode(texts))` to the parameters; returns the loss.
 
-    No graph holds more than about `most` tokens. CostModel one more forward pass
-    than the plain way, which is taken when everything fits.
+    No graph covers more than about `most` tokens. This costs an extra forward pass,
+    except when everything fits one graph.
     """
     parts = _parts(texts, most)
     if len(parts) == 1:

@@ -1,4 +1,4 @@
-"""What a run tells: a line of JSON for each step, and the curve of its losses as a picture."""
+"""Log a training run: a line of JSON for each step, and a plot of the losses."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from gritlite.system.files import atomic_write
 
 @dataclass(frozen=True)
 class Step:
-    """One step's figures: `losses` by objective, `tokens` that were passed, `seconds` it took."""
+    """One step: `losses` by objective, number of `tokens`, and duration in `seconds`."""
 
     step: int
     losses: Mapping[str, float]

@@ -1,7 +1,7 @@
-"""The model in training: a frozen base, low-rank adapters, and its two ways of being read.
+"""The model in training: a frozen base with low-rank adapters, to embed and to generate.
 
-transformers runs the base, PEFT the adapters. Forward passes are cut into
-groups of sequences of like length, so that little is computed for padding.
+transformers runs the base, PEFT the adapters. Forward passes are split into groups of
+sequences of similar length, so that little is computed for padding.
 """
 
 import warnings

@@ -1,4 +1,4 @@
-"""A training run in a folder: the recipe goes in, the adapter and what tells of it come out.
+"""Run a training recipe and write the adapter and its logs to a folder.
 
 DIR/adapter/        adapter_config.json and adapter_model.safetensors, as PEFT loads them
 DIR/adapter.gguf    the same for llama.cpp
@@ -26,7 +26,7 @@ from gritlite.train.trainer import Trainer
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a run did. `left_out` counts, per source, rows that were longer than its limit."""
+    """What a run did. `left_out` counts the rows per source that exceeded its `max_tokens`."""
 
     folder: Path
     steps: int

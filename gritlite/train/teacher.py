@@ -1,8 +1,7 @@
 """The teacher of a distillation: a BERT-like sentence encoder in a local folder.
 
-Mean pooling over all tokens and unit length, which is how the MiniLM, MPNet and
-E5 families are meant to be read. Texts are cut to `MAX_TOKENS`, as
-sentence-transformers does for them.
+Vectors are mean-pooled over all tokens and normalized, as the MiniLM, MPNet and E5
+families require. Texts are truncated to `MAX_TOKENS`, as in sentence-transformers.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
-"""From training rows to token ids, which must be those that the runtime makes.
+"""Tokenize training rows, to the same ids as in the runtime.
 
-Control tokens come from templates only: a text that spells one is embedded as
-the plain text it is, and refused in a chat, where it could not be told from
-the template's own.
+Control tokens come from templates only: a text that spells one is embedded as plain
+text, and refused in a chat, where it could not be distinguished from the template's own.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

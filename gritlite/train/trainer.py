@@ -1,4 +1,4 @@
-"""The loop: one batch to embed and one to generate a step, their weighted losses, one update.
+"""The training loop: per step a batch to embed, a batch to generate, and one update.
 
 Source of the joint objective: arXiv 2402.09906, equation 3. The two backward
 passes run one after the other, so only one graph is in memory at a time.

@@ -160,12 +160,12 @@ def test_an_empty_query_is_named(beir: Path, chosen: Any, steps: Any) -> None:
         ("corpus.jsonl", "\n[]\n", "corpus.jsonl, line 2: not a JSON object"),
         ("corpus.jsonl", '{"text": "a"}\n', "line 1: no _id"),
         ("corpus.jsonl", '{"_id": "a", "text": 1}\n', "line 1: the title or the text is not"),
-        ("corpus.jsonl", '{"_id": "a"}\n{"_id": "a"}\n', "line 2: the _id 'a' is there twice"),
+        ("corpus.jsonl", '{"_id": "a"}\n{"_id": "a"}\n', "line 2: the _id 'a' appears twice"),
         ("corpus.jsonl", '{"_id": "a", "text": " "}\n', "no document has a text"),
         ("queries.jsonl", '{"_id": "q0", "text": "a"}\n', "judges the query 'q2', which"),
         ("qrels/test.tsv", "head\nq0\td0\n", "test.tsv, line 2: expected query-id, corpus-id"),
         ("qrels/test.tsv", "head\nq0\td0\tx\n", "test.tsv, line 2: expected query-id, corpus-id"),
-        ("qrels/test.tsv", "head\n", "test.tsv: holds no judgement"),
+        ("qrels/test.tsv", "head\n", "test.tsv: has no judgements"),
     ],
 )
 def test_bad_beir_files(beir: Path, file: str, content: str, problem: str) -> None:
@@ -210,7 +210,7 @@ def test_ids_of_questions_differ(squad: Path) -> None:
 
 
 def test_other_paths(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="no collection that is known"):
+    with pytest.raises(FormatError, match="not a known collection"):
         Retrieval(tmp_path)
     with pytest.raises(FileError, match="does not exist"):
         Retrieval(tmp_path / "none")

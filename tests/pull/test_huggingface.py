@@ -70,7 +70,7 @@ def test_a_second_pull_downloads_nothing(hub):
     pull(REPOSITORY)
     hub.requests.clear()
     done = pull(REPOSITORY)
-    assert "was here already, and is whole" in done.stderr
+    assert "is already in the cache and intact" in done.stderr
     assert hub.gets("model.gguf") == []
 
 

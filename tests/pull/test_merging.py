@@ -79,7 +79,7 @@ def test_a_second_pull_makes_nothing(merged, index):
     made = locate("default").stat().st_mtime_ns
     index.requests.clear()
     done = pull()
-    assert done.stderr == "gritlite: default was here already, and is whole\n"
+    assert done.stderr == "gritlite: default is already in the cache and intact\n"
     assert locate("default").stat().st_mtime_ns == made
     assert index.requests == []
 

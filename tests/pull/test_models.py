@@ -7,7 +7,7 @@ from gritlite.pull.models import pull
 
 
 def test_a_name_that_is_nothing(cache_folder):
-    with pytest.raises(UsageError, match="nothing is no model to pull"):
+    with pytest.raises(UsageError, match="nothing is not a model that can be pulled"):
         pull("nothing")
 
 

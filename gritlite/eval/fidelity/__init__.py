@@ -1,1 +1,1 @@
-"""What quantizing cost: the outputs of files beside those of a reference, in both tasks."""
+"""Fidelity of quantized files: their outputs compared with a reference, in both modes."""

@@ -1,7 +1,7 @@
-"""Files beside a reference: each is loaded alone, and the reference's outputs wait on disk.
+"""Compare files with a reference. Models are loaded one at a time.
 
-Probabilities are kept as float16 logarithms: rounding them moves a divergence by
-some 1e-7, for they are taken as the reference that they then are.
+The reference's log-probabilities are stored on disk as float16. After rounding they are
+normalized again and used as the reference, which changes a divergence by about 1e-7.
 """
 
 import tempfile

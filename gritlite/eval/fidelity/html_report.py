@@ -1,4 +1,4 @@
-"""A comparison as one HTML page that needs nothing else: a table, and plots in SVG."""
+"""Write a comparison as a self-contained HTML page: a table, and plots in SVG."""
 
 import html
 import math

@@ -1,7 +1,7 @@
-"""What a comparison found, in one row a file: the facts, their names, and the verdict.
+"""The results of a comparison: a row of measures per file, verdicts, and requirements.
 
-The measures are a table, from which the terminal's table, the JSON, the page and
-`--require` are all made.
+The terminal table, the JSON and HTML reports and requirements all use the table
+`MEASURES`.
 """
 
 import json
