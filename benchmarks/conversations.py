@@ -1,4 +1,4 @@
-"""What keeping interrupted conversations is worth: two chats that take turns on one model.
+"""The benefit of keeping interrupted conversations: two chats take turns on one model.
 
     python benchmarks/conversations.py MODEL [--tokens 1000] [--turns 5]
 

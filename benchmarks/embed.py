@@ -1,9 +1,8 @@
 """Embedding speed: gritlite against llama-cpp-python and the official package.
 
-The same texts go through every contender, turn about, in one process; printed
-are medians and their ratios. Contenders that
-need torch run only when --checkpoint names a Hugging Face folder of the same
-weights.
+All contenders embed the same texts, in turns, in one process. Prints medians and their
+ratios. Contenders that need torch run only if --checkpoint names a Hugging Face folder
+of the same weights.
 
     python benchmarks/embed.py MODEL.gguf --texts xquad.en.json [--checkpoint DIR]
 """

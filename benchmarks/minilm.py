@@ -1,7 +1,6 @@
-"""The embedding rows of `gritlite eval` for a sentence-transformers model: the yardstick.
+"""Run the embedding tasks of `gritlite eval` on a sentence-transformers model, as a baseline.
 
-The same tasks, so the same files, measures and notes; the report that comes of
-it is what `gritlite eval --compare` takes.
+Files, measures and notes are the same; `gritlite eval --compare` accepts the report.
 
     python benchmarks/minilm.py FOLDER --json minilm.json --sts sts-test.tsv ...
 """

@@ -1,4 +1,4 @@
-"""Embedding speed by the size of a packed pass, turn about in one process.
+"""Embedding speed by the size of a packed pass; sizes take turns in one process.
 
 python benchmarks/passes.py MODEL.gguf --texts FILE [--sizes 128,256,512,1024,2048]
 """

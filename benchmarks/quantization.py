@@ -1,15 +1,14 @@
-"""What each type costs both tasks, without calibration, with causal passes and with both modes.
+"""The quality loss of each type in both tasks, by calibration: none, causal, both modes.
 
     python benchmarks/quantization.py MODEL.gguf -o DIR [--gptq FOLDER] [--auto TYPE ...]
         [--texts FILE ...] [--sts FILE ...] [--retrieval FILE ...] [--perplexity FILE ...]
         [--exact-match FILE ...] [--limit SET=N ...]
 
-MODEL is in f16 or bf16. Matrices, files and figures stay in DIR, and what is there is not made
-again. `--gptq` adds a folder that `gritlite convert MODEL --format gptq` wrote, as its Q4_0 file;
-`--auto` a file of tensor types chosen by `gritlite quantize --type auto`, as large as the one of
-that type with the calibration of both modes. Test sets are those of `gritlite eval`, and
-`--limit sts=200` takes so many items of one (`perplexity=10`: chunks). Prints two Markdown tables,
-a row a file: what is lost, and what it takes and scores.
+MODEL is in f16 or bf16. Matrices, files and results are stored in DIR and reused. `--gptq` adds
+a folder written by `gritlite convert MODEL --format gptq`, as its Q4_0 file; `--auto` adds a file
+by `gritlite quantize --type auto` of the same size as that type calibrated in both modes. Test
+sets are those of `gritlite eval`; `--limit sts=200` limits the items of one (`perplexity=10`:
+chunks). Prints two Markdown tables with a row per file: fidelity, and size and scores.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""What stored states gain and cost: time to first token, indexing time, memory.
+"""Stored key-value states: time to first token, indexing time, memory.
 
     python benchmarks/rag.py MODEL --ttft 1000 --ttft 4000 --texts FILE
     python benchmarks/rag.py MODEL --indexing 200 --texts FILE
     python benchmarks/rag.py MODEL --memory 1000 --memory 20000
 
-FILE is any long text. The first compares answers about a document of so many tokens after a full
-prefill and from its stored state, which is read from the disk. The second indexes so many chunks
-with and without keeping their states, turn about. The third indexes so many short chunks, each
-number in a process of its own, and prints the most memory that was resident; a small MODEL
-does, for what grows is not the model.
+FILE is any long text. The first compares answers about a document of that many tokens after a
+full prefill with answers from its stored state, read from disk. The second indexes that many
+chunks with and without storing their states, in turns. The third indexes that many short chunks,
+each number in its own process, and prints the peak resident memory; a small MODEL is enough,
+because the model's share does not grow.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Serving both tasks from one copy of the weights: two ways, measured.
+"""Two ways of serving both tasks from one copy of the weights, compared.
 
 `two`: a context for chat and one for embedding (what the product does).
 `flip`: one context whose causal mask is switched. `chat`: chat alone, for the memory.
@@ -9,9 +9,9 @@ Each way runs in a child process of its own; its passes and tokens take turns:
 With --rounds 0 only memory is measured. The switch of a large model is best timed with
 short passes, so that many fit in a minute: --embed-tokens 16 --history 16 --rounds 16.
 
-Printed for each way: resident memory; milliseconds a token takes when an
-embedding pass came before it, and what that adds to a token after a token (the
-switch); embedding tokens a second with a chat of so many tokens held.
+Prints for each way: resident memory; milliseconds per token directly after an
+embedding pass, and the difference to a token after a token (the switch); embedding
+tokens per second while a chat of that many tokens is in the KV cache.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""How long a search takes in a large store, and what the compressed vectors miss.
+"""Search time in a large store, and the recall of compressed vectors.
 
     python benchmarks/vector_search.py --chunks 100000
     python benchmarks/vector_search.py --vectors VECTORS.npy
 
-The first fills a store of each form with made-up texts and clustered random vectors, and
-searches it by vectors, by words and by both, turn about; the embedding of the query is not in the
-times. The second asks with each of 200 of the file's vectors (float32 [n, d]) for the ten
-nearest among the others, and counts how many of the exact ten each form finds.
+The first fills a store of each vector format with synthetic texts and clustered random vectors,
+and searches it by vectors, by words and by both, in turns; times exclude the embedding of the
+query. The second searches for the ten nearest neighbours of 200 of the file's vectors (float32
+[n, d]), and counts how many of the exact ten each format finds.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""The paper's questions at this scale: each task alone against both, the losses side by side.
+"""Ablations of the paper at a small scale: each task alone or both, and the generative losses.
 
     python recipes/ablations.py recipes/default/recipe.toml --data DIR --tokens 100000 -o build/runs
 
 Every variant of the recipe is trained on about the same number of tokens from the same base,
-merged into a q8_0 file and measured through gritlite on a part of each test set. Printed is a
-table, a row a variant; the files stay in the output folder, and a variant whose figures are there
-is not run again. Needs the extras `train` and `eval`.
+merged into a q8_0 file and evaluated with gritlite on a part of each test set. Prints a table
+with a row per variant. Files stay in the output folder; a variant with results there is not run
+again. Needs the extras `train` and `eval`.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""Readers: each turns one file or package into plain tuples or strings, in the file's order.
+"""Readers of corpora: each yields the contents of one file or package, in its order.
 
-They clean what is particular to their file and choose nothing; `sources.py` does.
+They only clean what is specific to their file; `sources.py` selects.
 """
 
 import gzip

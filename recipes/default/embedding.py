@@ -1,4 +1,4 @@
-"""The sources that teach to embed: generators of pairs, scored pairs and texts alone."""
+"""Sources of embedding training data: generators of pairs, scored pairs and single texts."""
 
 import random
 import re

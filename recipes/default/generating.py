@@ -1,4 +1,4 @@
-"""The sources that teach to generate: plain text, chats, and answers from a passage."""
+"""Sources of generative training data: plain text, chats, and answers from a passage."""
 
 import random
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""What the sources share: where the corpora are, the forms of rows, and clean paragraphs.
+"""Shared by the sources: paths of the corpora, row formats, and clean paragraphs.
 
-The module filters for language and cleanness; it knows nothing of what is evaluated.
+The module filters by language and cleanness; it does not know the evaluation sets.
 """
 
 import random

@@ -1,11 +1,11 @@
-"""Group texts by meaning, so that a batch to distil from holds similarities of every size.
+"""Group texts by similarity, so that a distillation batch has similarities of every size.
 
     python recipes/default/neighbours.py --rows build/recipe --teacher build/teacher
 
-Two texts drawn blindly have next to nothing in common, and a batch of them says little. Here a text
-comes with others that are ever less like it: of all texts the teacher's nearest, the 4th, 16th,
-64th and 256th nearest to it. Reads sts.jsonl and sentences.jsonl and writes
-neighbours.jsonl: {"query": a text, "pos": [those others]}. Needs the extra `train`.
+Two random texts have almost nothing in common, so a batch of them teaches little. Here each text
+is grouped with less and less similar ones: its nearest by the teacher, and its 4th, 16th, 64th
+and 256th nearest. Reads sts.jsonl and sentences.jsonl and writes neighbours.jsonl:
+{"query": a text, "pos": [its group]}. Needs the extra `train`.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""What is evaluated, and whether a text gives it away.
+"""Detect training texts that overlap with the evaluation sets.
 
-A text overlaps when, reduced to its letters and digits, it equals an evaluated text, or
-when it shares a run of words with one: `PASSAGE_RUN` words with a passage, `SHORT_RUN` with a
-sentence or question, and for a shorter question of XQuAD the whole of it, which Disfl-QA's
-speakers begin and take back. The module reads the files of the evaluation, where there are
-such with the evaluation's own readers; it does not know what is trained on.
+A text overlaps if, reduced to letters and digits, it equals an evaluated text, or if it
+shares a run of consecutive words with one: `PASSAGE_RUN` words with a passage, `SHORT_RUN`
+with a sentence or question, or a whole shorter question of XQuAD, because Disfl-QA contains
+rephrased ones. The module reads the evaluation files, with the evaluation's own readers
+where they exist; it does not know the training data.
 """
 
 from collections import defaultdict

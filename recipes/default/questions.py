@@ -1,9 +1,9 @@
-"""Questions made from statements: "The bridge was opened in 1932." asks when it was opened.
+"""Generate questions from statements: "The bridge was opened in 1932." gives "When ...?".
 
-A handful of patterns over English prose, each with an answer that stands in the statement
-word for word: whole questions where the grammar is plain, else the statement with the question
-in its place ("The bridge was opened to traffic in what year?"). Precision before recall: most
-sentences ask nothing. The module knows no corpus.
+A few patterns over English prose, each with an answer that is in the statement word for word:
+a full question where the grammar is simple, otherwise the statement with a question word in
+place of the answer ("The bridge was opened to traffic in what year?"). Precision matters more
+than recall: most sentences give no question. The module knows no corpus.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""Questions with a passage that holds the answer word for word, gathered and made.
+"""Questions with a passage that contains the answer word for word.
 
-They come from SQuAD by way of Disfl-QA, from QASC, from dictionaries, and, by the
-patterns of `questions.py`, from running text.
+They come from SQuAD through Disfl-QA, from QASC, from dictionaries and, with the patterns
+of `questions.py`, from running text.
 """
 
 import random

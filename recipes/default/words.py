@@ -1,7 +1,7 @@
-"""Plain text: words, sentences, cuts at sentence ends, a guess at English, WikiText's spelling.
+"""Text utilities: words, sentences, truncation at sentence ends, English detection, WikiText style.
 
-Rules of thumb for training text, not linguistics: an abbreviation that is not in
-`ABBREVIATIONS` ends a sentence. The module knows no data set.
+Simple heuristics for training text: an abbreviation that is not in `ABBREVIATIONS` ends a
+sentence. The module knows no data set.
 """
 
 import re
