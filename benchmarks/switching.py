@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from llama_cpp import llama_cpp
 
-from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
-from gritlite.runtime.llama.hidden_states import HiddenStates
-from gritlite.runtime.llama.library import C
+from gritlite.runtime.llama import Batch, Context, ContextOptions, HiddenStates, Weights
 from gritlite.system.threads import default_threads
 
 PASS_TOKENS = 512
@@ -96,7 +95,7 @@ class Flip:
 
     def __init__(self, weights: Weights, n_ctx: int) -> None:
         self._tap = _SwitchedTap(weights.n_embd, watch=None)
-        params = C.llama_context_default_params()
+        params = llama_cpp.llama_context_default_params()
         params.n_ctx = n_ctx + PASS_TOKENS
         params.n_batch = params.n_ubatch = PASS_TOKENS
         params.n_seq_max = 256
@@ -109,11 +108,11 @@ class Flip:
         self._context.options = ContextOptions(n_ctx, PASS_TOKENS, default_threads())
         self._context.weights = weights
         self._context._hidden_states = None
-        self._context._context = C.llama_init_from_model(weights.model, params)
-        self._context._memory = C.llama_get_memory(self._context._context)
+        self._context._context = llama_cpp.llama_init_from_model(weights.model, params)
+        self._context._memory = llama_cpp.llama_get_memory(self._context._context)
 
     def _mode(self, *, embeds: bool) -> None:
-        C.llama_set_causal_attn(self._context.pointer, not embeds)
+        llama_cpp.llama_set_causal_attn(self._context.pointer, not embeds)
         self._tap.on = embeds
         self._tap.hidden = None
 

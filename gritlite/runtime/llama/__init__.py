@@ -8,7 +8,7 @@ tokens, positions and buffers; they know nothing of prompts, texts or chats.
 from gritlite.runtime.llama.context import MAX_SEQUENCES, Batch, Context, ContextOptions
 from gritlite.runtime.llama.engine import LlamaEngine
 from gritlite.runtime.llama.graph import MatrixInput
-from gritlite.runtime.llama.hidden_states import Watch
+from gritlite.runtime.llama.hidden_states import HiddenStates, Watch
 from gritlite.runtime.llama.library import Capabilities, capabilities, set_verbose
 from gritlite.runtime.llama.tensor_editor import TensorEditor
 from gritlite.runtime.llama.weights import GpuLayers, Weights
@@ -20,6 +20,7 @@ __all__ = [
     "Context",
     "ContextOptions",
     "GpuLayers",
+    "HiddenStates",
     "LlamaEngine",
     "MatrixInput",
     "TensorEditor",
