@@ -71,7 +71,7 @@ def test_a_missing_shard(checkpoint: Path, text: Path, tmp_path: Path) -> None:
 
 def test_an_output_that_stands(checkpoint: Path, text: Path, tmp_path: Path) -> None:
     (tmp_path / "solved").mkdir()
-    with pytest.raises(OutputExistsError, match="name another folder"):
+    with pytest.raises(OutputExistsError, match="solved exists already"):
         convert_to_gptq(checkpoint, tmp_path / "solved", [text])
 
 
