@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import gritlite
+import gritlite.rag
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-PACKAGES = {"gritlite": gritlite}
+PACKAGES = {"gritlite": gritlite, "gritlite.rag": gritlite.rag}
 
 
 def sections(page, level):

@@ -1,4 +1,66 @@
-"""Retrieval: documents read and cut into chunks, a store of them on disk, and search in it.
+"""Documents in a store: read, cut into chunks, embedded, searched, and answered from.
 
-`Store` is what other rooms and people use. Needs the extra `rag`.
+The names below are the public ones (docs/api.md). Each is imported when it is first used.
+`Store.open`, `verify` and `prune` need the extra `rag` and raise MissingExtraError without it.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gritlite.rag.answer import StoreAnswer, Timings
+    from gritlite.rag.embedding import Pending
+    from gritlite.rag.maintenance import Info, info, prune, verify
+    from gritlite.rag.planning import Plan
+    from gritlite.rag.scanning import Changes
+    from gritlite.rag.search import Passage
+    from gritlite.rag.settings import Settings
+    from gritlite.rag.state_files import StateUsage
+    from gritlite.rag.store import Store, Update
+
+__all__ = [
+    "Changes",
+    "Info",
+    "Passage",
+    "Pending",
+    "Plan",
+    "Settings",
+    "StateUsage",
+    "Store",
+    "StoreAnswer",
+    "Timings",
+    "Update",
+    "info",
+    "prune",
+    "verify",
+]
+
+_HOMES = {
+    "Changes": "scanning",
+    "Info": "maintenance",
+    "Passage": "search",
+    "Pending": "embedding",
+    "Plan": "planning",
+    "Settings": "settings",
+    "StateUsage": "state_files",
+    "Store": "store",
+    "StoreAnswer": "answer",
+    "Timings": "answer",
+    "Update": "store",
+    "info": "maintenance",
+    "prune": "maintenance",
+    "verify": "maintenance",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

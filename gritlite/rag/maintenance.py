@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gritlite.rag.database import Database, check_exists
+from gritlite.rag.extra import require_rag
 from gritlite.rag.settings import Settings
 from gritlite.rag.state_files import StateFiles, StateUsage
 from gritlite.rag.write_lock import write_lock
@@ -51,8 +52,9 @@ def info(path: str | Path) -> Info:
 def verify(path: str | Path) -> list[str]:
     """Return the problems of the database and the states, one line each; change nothing.
 
-    Raises as `info`.
+    Raises as `info`, and MissingExtraError.
     """
+    require_rag("checking a store")
     path = Path(path)
     with _opened(path) as database:
         problems = [line for (line,) in database.rows("pragma integrity_check") if line != "ok"]
@@ -69,9 +71,10 @@ def prune(path: str | Path, max_state_bytes: int | None = None) -> int:
     """Remove the state files of deleted chunks, and shrink the database to what it uses.
 
     With `max_state_bytes`, also remove the least recently used states until the rest fits.
-    Returns the number of states removed. Raises as `info`, and FileError while another
-    writer adds.
+    Returns the number of states removed. Raises as `info`, MissingExtraError, and
+    FileError while another writer adds.
     """
+    require_rag("pruning a store")
     path = Path(path)
     with _opened(path) as database, write_lock(path):
         files = StateFiles(path, database)
