@@ -76,6 +76,20 @@ def _library_rows(library: "Library") -> list[tuple[str, str]]:
     return [
         *rows,
         ("build uses", " ".join(library.features) or "no instruction sets"),
-        ("GPU", "supported" if library.gpu else "not in this build (docs/gpu.md)"),
+        *_gpu_rows(library),
         ("safety probe", verdict),
+    ]
+
+
+def _gpu_rows(library: "Library") -> list[tuple[str, str]]:
+    if not library.gpus:
+        backends = ", ".join(library.gpu_backends)
+        lack = f"none seen by this {backends} build" if backends else "not in this build"
+        return [("GPU", f"{lack} (docs/gpu.md)")]
+    return [
+        (
+            f"GPU {gpu.name}",
+            f"{gpu.description}, {size(gpu.memory_free)} of {size(gpu.memory_total)} free",
+        )
+        for gpu in library.gpus
     ]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gritlite.errors import LibraryError
 from gritlite.modelfile.header import GGUFFile
@@ -19,6 +20,9 @@ from gritlite.system import cache
 from gritlite.system.locate import pulled_models
 from gritlite.system.machine import available_memory
 from gritlite.system.threads import default_threads
+
+if TYPE_CHECKING:
+    from gritlite.runtime.llama import Gpu
 
 EXTRAS: Mapping[str, str] = {
     "eval": "scikit-learn",
@@ -73,7 +77,8 @@ class Library:
     """What the llama.cpp build can do, and how the safety probe went.
 
     `runs` is whether it can run at all, `repack` whether it can use its fastest
-    kernels; `problem` says what went wrong, and is empty if nothing did.
+    kernels; `problem` says what went wrong, and is empty if nothing did. A build with
+    `gpu_backends`, such as CUDA, may see no `gpus`.
     """
 
     version: str | None
@@ -81,6 +86,8 @@ class Library:
     repack: bool
     problem: str
     gpu: bool = False
+    gpus: "tuple[Gpu, ...]" = ()
+    gpu_backends: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
 
 
@@ -151,7 +158,14 @@ def _library() -> Library:
     except LibraryError as error:
         return Library(installed, runs=False, repack=False, problem=str(error))
     return Library(
-        installed, True, verdict.repack, verdict.problem, gpu=build.gpu, features=build.features
+        installed,
+        True,
+        verdict.repack,
+        verdict.problem,
+        gpu=build.gpu,
+        gpus=build.gpus,
+        gpu_backends=build.gpu_backends,
+        features=build.features,
     )
 
 

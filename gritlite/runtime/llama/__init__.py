@@ -6,6 +6,7 @@ tokens, positions and buffers; they know nothing of prompts, texts or chats.
 """
 
 from gritlite.runtime.llama.context import MAX_SEQUENCES, Batch, Context, ContextOptions
+from gritlite.runtime.llama.devices import Gpu
 from gritlite.runtime.llama.engine import LlamaEngine
 from gritlite.runtime.llama.graph import MatrixInput
 from gritlite.runtime.llama.hidden_states import HiddenStates, Watch
@@ -19,6 +20,7 @@ __all__ = [
     "Capabilities",
     "Context",
     "ContextOptions",
+    "Gpu",
     "GpuLayers",
     "HiddenStates",
     "LlamaEngine",

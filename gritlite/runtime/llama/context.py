@@ -25,7 +25,7 @@ from gritlite.errors import (
     UsageError,
 )
 from gritlite.runtime.llama.hidden_states import HiddenStates, Watch
-from gritlite.runtime.llama.library import C, clear_messages, last_message
+from gritlite.runtime.llama.library import C, clear_messages, last_message, wants_memory
 from gritlite.runtime.llama.signals import signals_deferred
 from gritlite.runtime.llama.weights import Weights
 
@@ -105,8 +105,10 @@ class Context:
         with signals_deferred():  # llama.cpp's log calls back
             self._context = C.llama_init_from_model(weights.model, self._params())
         if not self._context:
+            cure = ", or fewer layers on the GPU (gpu_layers)" if weights.on_gpu else ""
             raise OutOfMemoryError(
-                f"no context of {options.n_ctx} tokens could be made: {last_message()}"
+                f"no context of {options.n_ctx} tokens could be made ({last_message()}): use a "
+                f"shorter one{cure}"
             )
         self._memory = C.llama_get_memory(self._context)
         C.llama_set_causal_attn(self._context, options.causal)
@@ -141,8 +143,9 @@ class Context:
         """Evaluate a batch and, in a `hidden` context, return float32 [n_outputs, n_embd].
 
         Other contexts return an empty array; sample from them. Raises what
-        `watch` raises, InputTooLongError when the key-value memory has no room, and
-        LibraryError when llama.cpp fails.
+        `watch` raises, InputTooLongError when the key-value memory has no room,
+        OutOfMemoryError when no buffers could be made, and LibraryError when llama.cpp
+        fails otherwise.
         """
         struct, _keep_alive = _batch_struct(batch)
         if self._hidden_states is not None:
@@ -156,6 +159,11 @@ class Context:
             raise InputTooLongError(
                 f"{len(batch.tokens)} more tokens do not fit the context of "
                 f"{self.options.n_ctx}: use a longer context or a shorter text"
+            )
+        if status != 0 and wants_memory(last_message()):
+            raise OutOfMemoryError(
+                f"no memory for a batch of {len(batch.tokens)} tokens ({last_message()}): use "
+                "shorter texts, or close other programs"
             )
         if status != 0:
             raise LibraryError(f"llama.cpp failed with status {status}: {last_message()}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gritlite.errors import LibraryError
+from gritlite.runtime.llama.devices import Gpu, gpu_backends, gpus
 from gritlite.system import ggml_library
 
 try:
@@ -34,6 +35,7 @@ ggml_backend_tensor_get = ggml_library.function(
 _ggml_commit = ggml_library.function("ggml_commit", c_char_p)
 
 _WARN, _ERROR, _CONTINUE = 3, 4, 5  # ggml_log_level of ggml.h
+_OF_MEMORY = ("failed to allocate", "unable to allocate", "std::bad_alloc")
 _verbose = False
 _last_level = 0
 _recent: deque[str] = deque(maxlen=8)
@@ -71,16 +73,24 @@ def last_message() -> str:
     return "; ".join(_recent) or "llama.cpp gave no reason"
 
 
+def wants_memory(message: str) -> bool:
+    """Whether a complaint of llama.cpp is about memory that it did not get."""
+    return any(words in message for words in _OF_MEMORY)
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What this build of llama.cpp can do on this machine.
 
-    `version` is llama-cpp-python's, `build` that and llama.cpp's commit.
+    `version` is llama-cpp-python's, `build` that and llama.cpp's commit. `gpu` is
+    whether layers can be put on one; a build for some `gpu_backends` may see no `gpus`.
     """
 
     version: str
     build: str
     gpu: bool
+    gpus: tuple[Gpu, ...]
+    gpu_backends: tuple[str, ...]
     mmap: bool
     features: tuple[str, ...]  # instruction sets and options compiled in and found
 
@@ -93,6 +103,8 @@ def capabilities() -> Capabilities:
         version=llama_cpp.__version__,
         build=f"{llama_cpp.__version__} {_ggml_commit().decode()}",
         gpu=bool(C.llama_supports_gpu_offload()),
+        gpus=gpus(),
+        gpu_backends=gpu_backends(),
         mmap=bool(C.llama_supports_mmap()),
         features=tuple(part.split(" = ")[0] for part in parts if part.endswith("= 1")),
     )

@@ -15,25 +15,28 @@ from gritlite.errors import (
     ClosedError,
     DeviceError,
     FormatError,
+    OutOfMemoryError,
     UsageError,
 )
-from gritlite.runtime.llama.library import C, clear_messages, last_message
+from gritlite.runtime.llama.devices import gpu_backends
+from gritlite.runtime.llama.library import C, clear_messages, last_message, wants_memory
 from gritlite.runtime.llama.signals import signals_deferred
 
 _LOAD_INTO_MEMORY = 0  # LLAMA_LOAD_MODE_NONE: not mapped
+_NO_DEVICES = (ctypes.c_void_p * 1)()  # a list of devices that ends where it begins
 GpuLayers = int | Literal["auto", "all"]
 
 
 class Weights:
     """The weights of one GGUF file. Use as a context manager, or close it.
 
-    `gpu_layers` is a number of layers, "all", or "auto": all where the build
-    has GPU support, none elsewhere. `repack` lets llama.cpp keep a second,
+    `gpu_layers` is a number of layers, "all", or "auto": all where the build sees
+    a GPU, none elsewhere. With none the GPU is not touched. `repack` lets llama.cpp keep a second,
     faster copy of quantized weights where the processor has a kernel for it.
     `editable` weights are a copy in memory, as they stand in the file.
 
-    Raises FormatError when llama.cpp refuses the file, and DeviceError when
-    layers are asked for of a build without GPU support.
+    Raises FormatError when llama.cpp refuses the file, OutOfMemoryError when it does
+    not fit, and DeviceError when layers are asked for of a build that sees no GPU.
     """
 
     def __init__(
@@ -50,6 +53,9 @@ class Weights:
         if editable:
             params.load_mode = _LOAD_INTO_MEMORY
         params.n_gpu_layers = _layer_count(gpu_layers)
+        if params.n_gpu_layers == 0:
+            # it would send large products there all the same (op_offload)
+            params.devices = ctypes.addressof(_NO_DEVICES)
         params.use_extra_bufts = repack and not editable
         params.vocab_only = vocab_only
         clear_messages()
@@ -57,7 +63,7 @@ class Weights:
         with signals_deferred():  # llama.cpp's log calls back
             self._model = C.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
-            raise FormatError(f"llama.cpp cannot load {path}: {last_message()}")
+            raise _not_loaded(path, last_message(), on_gpu=params.n_gpu_layers != 0)
         self._vocab = C.llama_model_get_vocab(self._model)
         self.n_vocab: int = C.llama_vocab_n_tokens(self._vocab)
         self.n_embd: int = C.llama_model_n_embd(self._model)
@@ -109,6 +115,16 @@ class Weights:
         self.close()
 
 
+def _not_loaded(path: Path, reason: str, *, on_gpu: bool) -> FormatError | OutOfMemoryError:
+    """What to raise for a file that llama.cpp has not loaded for `reason`."""
+    if not wants_memory(reason):
+        return FormatError(f"llama.cpp cannot load {path}: {reason}")
+    cure = "put fewer layers on the GPU (gpu_layers), or " if on_gpu else ""
+    return OutOfMemoryError(
+        f"{path} does not fit in memory ({reason}): {cure}take a file of a smaller type"
+    )
+
+
 def _layer_count(gpu_layers: GpuLayers) -> int:
     supported = bool(C.llama_supports_gpu_offload())
     if gpu_layers == "auto":
@@ -118,8 +134,14 @@ def _layer_count(gpu_layers: GpuLayers) -> int:
     if isinstance(gpu_layers, int) and gpu_layers < 0:
         raise UsageError(f"gpu_layers is {gpu_layers}: expected 0 or more, 'all' or 'auto'")
     if gpu_layers != 0 and not supported:
+        backends = ", ".join(gpu_backends())
+        lack = (
+            f"sees no GPU for its {backends} support: install the GPU's driver"
+            if backends
+            else "has no GPU support: see docs/gpu.md to build one"
+        )
         raise DeviceError(
-            f"{gpu_layers} GPU layers asked for, but this build of llama.cpp has no GPU support: "
-            "see docs/gpu.md to build one, or pass 0 or 'auto'"
+            f"{gpu_layers} GPU layers asked for, but this build of llama.cpp {lack}, "
+            "or pass 0 or 'auto'"
         )
     return -1 if gpu_layers == "all" else int(gpu_layers)

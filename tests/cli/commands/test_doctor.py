@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gritlite.cli.commands import doctor_diagnostics
+from gritlite.cli.commands import doctor, doctor_diagnostics
 from gritlite.cli.commands.doctor import command
 from gritlite.errors import ArchitectureError, FileError, FormatError, LibraryError
 from gritlite.modelfile.header import read_header
 from gritlite.modelfile.memory import embed_memory, generate_memory
 from gritlite.runtime import probe
+from gritlite.runtime.llama.devices import Gpu
 from gritlite.runtime.probe import Verdict, run_probe
 
 
@@ -126,3 +127,31 @@ def test_the_extras_are_those_of_the_package():
     assert set(extras) == set(doctor_diagnostics.EXTRAS)
     for extra, package in doctor_diagnostics.EXTRAS.items():
         assert any(each.startswith(package) for each in extras[extra])
+
+
+def library(**gpu):
+    return doctor_diagnostics.Library("0.3.36", runs=True, repack=True, problem="", **gpu)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "row"),
+    [
+        ({}, ("GPU", "not in this build (docs/gpu.md)")),
+        ({"gpu_backends": ("CUDA",)}, ("GPU", "none seen by this CUDA build (docs/gpu.md)")),
+        (
+            {"gpus": (Gpu("CUDA0", "NVIDIA H200", 2**37, 2**38),)},
+            ("GPU CUDA0", "NVIDIA H200, 128.00 GiB of 256.00 GiB free"),
+        ),
+    ],
+)
+def test_a_gpu_is_named_or_what_is_wanting(gpu, row):
+    assert row in doctor._library_rows(library(**gpu))
+
+
+def test_this_build_sees_no_gpu_or_names_it(gritlite):
+    from gritlite.runtime.llama import capabilities
+
+    build = capabilities()
+    assert build.gpu == bool(build.gpus)
+    found = json.loads(gritlite("doctor", "--json")[1])["library"]
+    assert [gpu["name"] for gpu in found["gpus"]] == [gpu.name for gpu in build.gpus]
