@@ -1,34 +1,40 @@
 # Sourced, from the root of the working tree, by scripts/gpu/check and scripts/gpu/train: installs
-# the wheels that scripts/gpu/build made into a scratch folder and points Python at it. Afterwards
-# $PYTHON has gritlite and llama-cpp-python for CUDA, beside its own torch and transformers.
+# the wheels that scripts/gpu/build gathered into a scratch folder and points Python at it, at the
+# working tree, and at a cache of models. Afterwards $PYTHON runs gritlite on llama.cpp for CUDA,
+# beside the torch and transformers that it has, and `base` and `default` are pulled if the halves
+# of `base` have travelled.
 # shellcheck shell=sh
 
 PYTHON=${PYTHON:-python3}
-GPU_CARRY=${GPU_CARRY:-$PWD/build/gpu/carry}
-GPU_SITE=${GPU_SITE:-${TMPDIR:-/tmp}/gritlite-gpu/site}
+GPU_SCRATCH=${GPU_SCRATCH:-${TMPDIR:-/tmp}/gritlite-gpu}
+GPU_WHEELS=${GPU_WHEELS:-$PWD/build/gpu/wheels}
+GPU_BASE=${GPU_BASE:-$PWD/build/gpu/base}
 
-if ! ls "$GPU_CARRY"/wheels/*.whl >/dev/null 2>&1; then
-    echo "no wheels in $GPU_CARRY/wheels: run scripts/gpu/build, and let build/gpu/carry travel" >&2
+if ! ls "$GPU_WHEELS"/*.whl >/dev/null 2>&1; then
+    echo "no wheels in $GPU_WHEELS: run scripts/gpu/build, and let that folder travel" >&2
     exit 2
 fi
-rm -rf "$GPU_SITE"
+rm -rf "$GPU_SCRATCH/site"
 "$PYTHON" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir \
-    --disable-pip-version-check --target "$GPU_SITE" "$GPU_CARRY"/wheels/*.whl || exit
+    --disable-pip-version-check --target "$GPU_SCRATCH/site" "$GPU_WHEELS"/*.whl || exit
 
-# A stale wheel would show an older gritlite than the tree it is read beside.
-if ! diff -rq --exclude __pycache__ gritlite "$GPU_SITE/gritlite" >&2; then
-    echo "the carried wheel of gritlite is not this tree's: run scripts/gpu/build again" >&2
-    exit 2
-fi
-
-# The wheel goes first, then the tree for scripts/ and tests/; no current folder before both.
-export PYTHONSAFEPATH=1
-export PYTHONPATH="$GPU_SITE:$PWD"
-# CUDA's libraries come with torch's own wheels, or lie where a toolkit was installed.
-for folder in "$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia/cu13/lib" \
-    "$PWD/build/gpu/cublas/nvidia/cu13/lib" /usr/local/cuda/lib64; do
+PYTHONPATH=$GPU_SCRATCH/site:$PWD:$PWD/scripts/gpu
+GRITLITE_CACHE=$GPU_SCRATCH/cache
+# CUDA's libraries come with torch's own wheels, or lie where a toolkit or this build put them.
+purelib=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))') || exit
+for folder in "$purelib/nvidia/cu13/lib" /usr/local/cuda/lib64 \
+    "$PWD/build/gpu/cublas/nvidia/cu13/lib"; do
     if [ -d "$folder" ]; then
-        LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder"
+        LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder
     fi
 done
-export LD_LIBRARY_PATH PYTHON GPU_CARRY GPU_SITE
+export PYTHON PYTHONPATH GRITLITE_CACHE LD_LIBRARY_PATH
+
+# `base` travels in halves; `default` is made of it and of the adapter in the working tree
+if [ -f "$GPU_BASE/1/half" ] && [ -f "$GPU_BASE/2/half" ]; then
+    mkdir -p "$GRITLITE_CACHE/models"
+    base=$GRITLITE_CACHE/models/$(cat "$GPU_BASE/1/name")
+    cat "$GPU_BASE/1/half" "$GPU_BASE/2/half" >"$base"
+    cp "$GPU_BASE/1/sha256" "$base.sha256"
+    "$PYTHON" -m gritlite pull default >&2 || exit
+fi
