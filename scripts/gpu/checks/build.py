@@ -29,7 +29,7 @@ def run(task: Task) -> None:
     results.check("the safety probe passes", found.library.runs and found.library.repack)
     if not build.gpus:
         backends = ", ".join(build.gpu_backends) or "none"
-        results.leave_out("the build sees the GPU", f"it sees none; GPU support: {backends}")
+        results.needs_gpu("the build sees the GPU", f"it sees none; GPU support: {backends}")
         return
     for gpu in build.gpus:
         results.check("the build sees the GPU", gpu.memory_total > 0, **asdict(gpu))

@@ -1,6 +1,7 @@
 """One part in a process of its own: `python -m checks.child PART RESULTS FOLDER SIZE`.
 
-SIZE is a key of SIZES, or "auto": that of the device. Ends with 1 when the part raises.
+SIZE is a key of SIZES, or "auto": that of the device. Ends with 1 when the part raises, and
+when its standard input ends, with its parent.
 """
 
 import sys
@@ -11,10 +12,12 @@ from pathlib import Path
 from checks.parts import PARTS, Task
 from checks.results import FAILED, MEASURED, Device, Results
 from checks.sizes import SIZES
+from gritlite.afterwards import end_with_parent
 
 
 def main() -> None:
     """Run the part that the command line names."""
+    end_with_parent()
     name, path, folder, size = sys.argv[1:]
     (part,) = [part for part in PARTS if part.name == name]
     results = Results(Path(path), name, device())

@@ -1,6 +1,9 @@
 """None, half and all of the layers on the GPU, and what happens when they do not fit."""
 
+import contextlib
 import re
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +11,14 @@ from checks.comparing import departure, gpu_layers, greedy, least_cosine, loaded
 from checks.models import SHAPES, letters, shaped_file
 from checks.parts import Task
 from gritlite.errors import DeviceError, OutOfMemoryError
+from gritlite.modelfile.header import read_header
+from gritlite.modelfile.memory import cell_bytes
 from gritlite.runtime.llama.devices import gpus
 from gritlite.runtime.llama.weights import GpuLayers
 
 _LEAST = 0.999  # of a cosine: the files are in q8_0
 _TIE = 0.1
-_FAR_TOO_LONG = 100_000_000  # tokens: no GPU holds their cells
+_LEFT = 2**30  # bytes that a rehearsal leaves itself
 _TEXTS = 16
 
 
@@ -27,7 +32,7 @@ def run(task: Task) -> None:
     on_gpu: tuple[GpuLayers, ...] = (half, "all", "auto")
     _compare(task, path, (0, *on_gpu) if task.results.device == "gpu" else (0, "auto"))
     for count in () if task.results.device == "gpu" else (half, "all"):
-        task.results.leave_out(f"{count} layers", "there is no GPU to put them on")
+        task.results.needs_gpu(f"{count} layers", "there is no GPU to put them on")
     _context_too_long(task, path)
     _weights_too_large(task, path)
 
@@ -68,9 +73,12 @@ def _refused_without_a_gpu(task: Task, path: Path) -> None:
 
 
 def _context_too_long(task: Task, path: Path) -> None:
-    """Cells that no memory holds are an error with its cure."""
-    options: dict[str, Any] = {"context_length": _FAR_TOO_LONG}
-    message = _failure(task, path, gpu_layers(task), options)
+    """Cells of twice the memory there is are an error with its cure."""
+    found = gpus()
+    memory = found[0].memory_total if found else _LEFT
+    tokens = 2 * memory // cell_bytes(read_header(path))
+    with contextlib.nullcontext() if found else _little_memory():
+        message = _failure(task, path, gpu_layers(task), {"context_length": tokens})
     task.results.check(
         "a context that does not fit",
         "use a shorter one" in message,
@@ -78,11 +86,23 @@ def _context_too_long(task: Task, path: Path) -> None:
     )
 
 
+@contextlib.contextmanager
+def _little_memory() -> Iterator[None]:
+    """Let this process take no more than _LEFT bytes more."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + _LEFT, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def _weights_too_large(task: Task, path: Path) -> None:
     """On a GPU of which torch holds nearly all, the weights do not fit either."""
     name = "weights that do not fit"
     if task.results.device == "cpu":
-        task.results.leave_out(name, "there is no GPU to fill")
+        task.results.needs_gpu(name, "there is no GPU to fill")
         return
     import torch
 

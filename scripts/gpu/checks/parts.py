@@ -28,14 +28,11 @@ class Part:
 
     name: str
     seconds: float
-    module: str = ""
 
     @property
     def run(self) -> Callable[[Task], None]:
         """The function; its imports are made now."""
-        run: Callable[[Task], None] = importlib.import_module(
-            self.module or f"checks.{self.name}"
-        ).run
+        run: Callable[[Task], None] = importlib.import_module(f"checks.{self.name}").run
         return run
 
 
@@ -44,8 +41,9 @@ PARTS = (
     Part("parity", 75),
     Part("answers", 40),
     Part("states", 30),
+    Part("default", 30),
     Part("layers", 50),
     Part("speed", 120),
-    Part("gptq", 60),
     Part("memory", 40),
+    Part("gptq", 90),
 )

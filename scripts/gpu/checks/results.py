@@ -37,10 +37,13 @@ class Results:
         """Figures that nothing is asked of."""
         self._write(name, MEASURED, facts)
 
+    def needs_gpu(self, name: str, reason: str) -> None:
+        """Something that only a GPU can show."""
+        self._write(name, NEEDS_GPU, {"reason": reason})
+
     def leave_out(self, name: str, reason: str) -> None:
-        """Something that cannot be done here."""
-        verdict = NEEDS_GPU if self.device == "cpu" else NOT_DONE
-        self._write(name, verdict, {"reason": reason})
+        """Something that is not done for want of something else."""
+        self._write(name, NOT_DONE, {"reason": reason})
 
     def end(self, verdict: str, seconds: float, reason: str = "") -> None:
         """How the part as a whole ended."""

@@ -57,15 +57,16 @@ def run(
                 continue
             print(f"{name}, {min(limit, left):.0f} s at most", flush=True)
             command = [*child, name, str(path), str(folder), size]
-            started = time.monotonic()
+            started, before = time.monotonic(), _ends(path, name)
             problem = _run(command, min(limit, left))
-            if problem:
+            if _ends(path, name) == before:
                 _results(path, name).end(FAILED, time.monotonic() - started, problem)
 
 
 def _run(command: Sequence[str], seconds: float) -> str:
-    """Run a child; what went wrong with it, or nothing if it said so itself."""
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    """Run a child, and say how it ended."""
+    # its input is a pipe that ends with this process, and the child with it
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         code = child.wait(seconds)
     except subprocess.TimeoutExpired:
@@ -74,9 +75,15 @@ def _run(command: Sequence[str], seconds: float) -> str:
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)  # with what it started
             child.wait()
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return "" if code in (0, 1) else f"ended with {code}"
+        assert child.stdin is not None
+        child.stdin.close()
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+
+
+def _ends(path: Path, name: str) -> int:
+    """How often a part has said that it ended."""
+    lines = read(path) if path.exists() else []
+    return sum(line["part"] == name and line["name"] == "end" for line in lines)
 
 
 def _results(path: Path, name: str) -> Results:

@@ -24,7 +24,7 @@ _SHORTEST, _LONGEST = 32, 480  # tokens of a text that is embedded
 def run(task: Task) -> None:
     """For each model both modes."""
     if task.results.device == "cpu" and "7B" not in task.size.embed_tokens:
-        task.results.leave_out("7B", "it would take the processor too long")
+        task.results.needs_gpu("7B", "it would take the processor too long")
     for name, tokens in task.size.embed_tokens.items():
         path = shaped_file(task.folder, name)
         _embedding(task, name, path, tokens)
@@ -103,6 +103,7 @@ def _answering(task: Task, name: str, path: Path) -> None:
     decode = {
         each: (came[each] - 1) / (seconds[f"{each} n"] - seconds[f"{each} 1"])
         for each in contenders
+        if seconds[f"{each} n"] > seconds[f"{each} 1"]  # or the answer was too short to tell
     }
     _report(task, f"{name} prefill", prefill)
     _report(task, f"{name} decode", decode)

@@ -11,15 +11,16 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from checks.models import CONTEXT, Shape
 from checks.parts import Task
 
-_BATCH = 32  # texts, as the official package's default for documents
+_BATCH = {"gpu": 32, "cpu": 8}  # texts
 
 
 def embedding(shape: Shape, lengths: NDArray[Any], task: Task) -> Callable[[], object]:
     """Embeds texts of these lengths: bidirectional, padded to the longest of a batch, averaged."""
     model = _model(shape, task).model
+    size = _BATCH[task.results.device]
     batches = [
-        _batch(lengths[start : start + _BATCH], shape.vocabulary, model.device)
-        for start in range(0, len(lengths), _BATCH)
+        _batch(lengths[start : start + size], shape.vocabulary, model.device)
+        for start in range(0, len(lengths), size)
     ]
 
     def run() -> list[Any]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gritlite.cli.commands import doctor, doctor_diagnostics
+from gritlite.cli.commands import doctor as doctor_module
+from gritlite.cli.commands import doctor_diagnostics
 from gritlite.cli.commands.doctor import command
 from gritlite.errors import ArchitectureError, FileError, FormatError, LibraryError
 from gritlite.modelfile.header import read_header
@@ -144,8 +145,8 @@ def library(**gpu):
         ),
     ],
 )
-def test_a_gpu_is_named_or_what_is_wanting(gpu, row):
-    assert row in doctor._library_rows(library(**gpu))
+def test_a_gpu_is_named_or_what_is_missing(gpu, row):
+    assert row in doctor_module._library_rows(library(**gpu))
 
 
 def test_this_build_sees_no_gpu_or_names_it(gritlite):
