@@ -46,9 +46,15 @@ class EmbeddingModel(OfficialEncoding):
             scheduler,
             pass_tokens=pass_tokens,
             max_tokens=min(engine.trained_context, MAX_PASS_TOKENS),
-            memory_need=lambda tokens: embed_memory(file, tokens).without_weights,
+            memory_need=self._pass_memory,
         )
         self._closed = False
+
+    def _pass_memory(self, tokens: int) -> int:
+        """Bytes of the machine's memory that a pass of so many tokens needs beside the weights."""
+        need = embed_memory(self.file, tokens)
+        # the keys, values and buffers of a device are refused by the device itself
+        return need.outputs if self.engine.on_device else need.without_weights
 
     @property
     def dimension(self) -> int:

@@ -203,6 +203,10 @@ class Engine(Protocol):
     def max_sequences(self) -> int:
         """The most sequences in one embedding pass."""
 
+    @property
+    def on_device(self) -> bool:
+        """Whether keys, values and buffers are in a device's own memory."""
+
     def open_pass(self, tokens: int, attention: Attention) -> EmbeddingPass:
         """Memory for embedding passes of up to `tokens` tokens. Raises OutOfMemoryError."""
 

@@ -117,7 +117,7 @@ class FakeSampler:
 class FakeEngine:
     """Counts the tokens that decoders `evaluated`, and notes what went into `passes`."""
 
-    dimension, trained_context, max_sequences = 3, 2048, 8
+    dimension, trained_context, max_sequences, on_device = 3, 2048, 8, False
 
     def __init__(self) -> None:
         self.vocabulary = FakeVocabulary()

@@ -20,6 +20,7 @@ from gritlite.errors import (
     TruncationWarning,
     UsageError,
 )
+from gritlite.modelfile.memory import PASS_TOKENS, embed_memory
 from gritlite.runtime import embed
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
 from tests.some_texts import some_texts
@@ -347,3 +348,14 @@ def test_a_pass_that_memory_cannot_hold_is_refused(tiny_model: GritLM, monkeypat
         tiny_model.encode("hello")
     monkeypatch.setattr(embed, "available_memory", lambda: None)  # a system that does not tell
     assert tiny_model.encode("hello").shape == (tiny_model.dimension,)
+
+
+def test_a_model_on_the_gpu_needs_room_for_its_outputs_only(
+    tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need = embed_memory(tiny_model.file, PASS_TOKENS)
+    monkeypatch.setattr(embed, "available_memory", lambda: need.outputs)
+    with pytest.raises(OutOfMemoryError):
+        tiny_model.encode("text")
+    monkeypatch.setattr(tiny_model.engine, "on_device", True)
+    assert len(tiny_model.encode("text")) == tiny_model.dimension

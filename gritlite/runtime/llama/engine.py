@@ -41,6 +41,7 @@ class LlamaEngine:
             raise
         self.dimension = self.weights.n_embd
         self.trained_context = self.weights.n_ctx_train
+        self.on_device = self.weights.whole_on_gpu
         self._threads = threads
 
     def open_pass(self, tokens: int, attention: Attention, watch: Watch | None = None) -> LlamaPass:

@@ -70,6 +70,7 @@ class Weights:
         self.n_layer: int = C.llama_model_n_layer(self._model)
         self.n_params: int = C.llama_model_n_params(self._model)
         self.on_gpu: bool = params.n_gpu_layers != 0
+        self.whole_on_gpu: bool = not 0 <= params.n_gpu_layers <= self.n_layer  # head included
         self.n_ctx_train: int = C.llama_model_n_ctx_train(self._model)
 
     @property
