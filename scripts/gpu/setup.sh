@@ -1,6 +1,6 @@
-# Sourced, from the root of the working tree, by scripts/gpu/check and scripts/gpu/train: installs
-# the wheels that scripts/gpu/build gathered into a scratch folder and points Python at it, at the
-# working tree, and at a cache of models. Afterwards $PYTHON runs gritlite on llama.cpp for CUDA,
+# Sourced by scripts/gpu/check from the root of the working tree: installs the wheels that
+# scripts/gpu/build gathered into a scratch folder, and points Python at it, at the working tree and
+# at a cache of models. Afterwards $PYTHON runs gritlite on llama.cpp for CUDA,
 # beside the torch and transformers that it has, and `base` and `default` are pulled if the halves
 # of `base` have travelled.
 # shellcheck shell=sh

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from checks.parts import Task
 from gritlite import GritLM
+from gritlite.runtime.generate import Answer
 from gritlite.runtime.llama.weights import GpuLayers
 
 
@@ -58,7 +59,11 @@ def departure(
 
 def greedy(model: GritLM, prompt: str, tokens: int) -> tuple[list[int], list[int]]:
     """The ids of a prompt, and of the likeliest answer."""
-    answer = model.generate(prompt, stream=True, temperature=0, max_tokens=tokens)
+    return ids_of(model.generate(prompt, stream=True, temperature=0, max_tokens=tokens))
+
+
+def ids_of(answer: Answer) -> tuple[list[int], list[int]]:
+    """The ids of an answer's prompt, and its own once it is finished."""
     for _ in answer:
         pass
     return answer.tokens[: answer.prompt_tokens], answer.generated

@@ -1,7 +1,8 @@
 """The model `default` with its real weights on both devices, where its halves have travelled."""
 
-from checks.comparing import departure, gpu_layers, greedy, least_cosine, loaded
+from checks.comparing import departure, gpu_layers, ids_of, least_cosine, loaded
 from checks.parts import Task
+from gritlite import GritLM
 from gritlite.errors import FileError
 from gritlite.hub.locate import locate
 from tests.tiny_tokenizers import SENTENCES
@@ -26,8 +27,8 @@ def run(task: Task) -> None:
         least = least_cosine(model.encode(list(SENTENCES)), reference.encode(list(SENTENCES)))
         task.results.check("vectors", least >= _LEAST, least_cosine=least, wanted=_LEAST)
         for question in _QUESTIONS:
-            ids, expected = greedy(reference, question, task.size.answer_tokens)
-            _, given = greedy(model, question, task.size.answer_tokens)
+            ids, expected = _answer(task, reference, question)
+            _, given = _answer(task, model, question)
             left = departure(reference, ids, expected, given)
             task.results.check(
                 question,
@@ -36,3 +37,9 @@ def run(task: Task) -> None:
                 same_tokens=len(expected) if left is None else left.after_tokens,
                 gap=0.0 if left is None else left.gap,
             )
+
+
+def _answer(task: Task, model: GritLM, question: str) -> tuple[list[int], list[int]]:
+    messages = [{"role": "user", "content": question}]
+    tokens = task.size.answer_tokens
+    return ids_of(model.chat(messages, stream=True, temperature=0, max_tokens=tokens))

@@ -47,7 +47,9 @@ def tiny_file(folder: Path, case: str, kind: str) -> Path:
     """A file of one of tests.tiny.CASES in type `kind`."""
     checkpoint, path = folder / case, folder / f"{case}.{kind}.gguf"
     if not checkpoint.exists():
-        make_checkpoint(checkpoint, case, hidden=256, feed_forward=512, layers=4)
+        unfinished = folder / f"{case}.part"
+        make_checkpoint(unfinished, case, hidden=256, feed_forward=512, layers=4)
+        unfinished.rename(checkpoint)
     if not path.exists():
         convert(checkpoint, path, kind)
     return path
@@ -59,7 +61,8 @@ def shaped_file(folder: Path, name: str) -> Path:
     if path.exists():
         return path
     pool = np.random.default_rng(0).random(_largest(shape), np.float32) - np.float32(0.5)
-    writer = gguf.GGUFWriter(path, "llama")
+    unfinished = path.with_suffix(".part")
+    writer = gguf.GGUFWriter(unfinished, "llama")
     _add_metadata(writer, name, shape)
     _add_matrix(writer, ["token_embd"], pool, shape, shape.vocabulary, shape.width)
     if not shape.tied:
@@ -84,7 +87,7 @@ def shaped_file(folder: Path, name: str) -> Path:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return path
+    return unfinished.rename(path)
 
 
 def _largest(shape: Shape) -> int:

@@ -15,8 +15,8 @@ _QUERY = instruction("Given a question, retrieve the passage that answers it")
 def run(task: Task) -> None:
     """Embed the same texts on both, as documents and as queries."""
     texts = some_texts(task.size.texts)
-    for case in task.size.cases:
-        for kind in task.size.kinds:
+    for kind in task.size.kinds:
+        for case in task.size.cases:
             path = tiny_file(task.folder, case, kind)
             vectors = []
             for layers in (0, gpu_layers(task)):

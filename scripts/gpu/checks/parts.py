@@ -15,7 +15,7 @@ from checks.sizes import Size
 
 @dataclass(frozen=True)
 class Task:
-    """What a part is given: where to write, how much to do, and a folder of its own."""
+    """What a part is given: where to write, how much to do, and a folder for models."""
 
     results: Results
     size: Size
@@ -38,7 +38,7 @@ class Part:
 
 PARTS = (
     Part("build", 40),
-    Part("parity", 75),
+    Part("parity", 90),
     Part("answers", 40),
     Part("states", 30),
     Part("default", 30),

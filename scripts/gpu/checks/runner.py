@@ -50,13 +50,11 @@ def run(
     with tempfile.TemporaryDirectory(prefix="gritlite-gpu-") as scratch:
         for name, limit in limits.items():
             left = end - time.monotonic()
-            folder = Path(scratch) / name
-            folder.mkdir()
             if left < _LEAST_SECONDS:
                 _results(path, name).end(NOT_DONE, 0, "no time was left")
                 continue
             print(f"{name}, {min(limit, left):.0f} s at most", flush=True)
-            command = [*child, name, str(path), str(folder), size]
+            command = [*child, name, str(path), scratch, size]
             started, before = time.monotonic(), _ends(path, name)
             problem = _run(command, min(limit, left))
             if _ends(path, name) == before:

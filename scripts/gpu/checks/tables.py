@@ -1,11 +1,12 @@
 """Results as the tables of docs/gpu.md: `python -m checks.tables [--check] [RESULTS...]`.
 
-RESULTS that come from a machine are kept in scripts/gpu/results, as gpu.jsonl or cpu.jsonl
-after the device they are of, and the page is written anew from what is kept there. With --check
-nothing is written, and a page that is stale ends it with 1.
+RESULTS that come from a machine are kept in scripts/gpu/results: check.jsonl as gpu.jsonl or
+cpu.jsonl, after the device it is of, and train.json under its name. The page is written anew
+from what is kept there. With --check nothing is written, and a page that is stale ends it with 1.
 """
 
 import argparse
+import json
 import math
 import shutil
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from checks.parts import PARTS
 from checks.results import FAILED, NEEDS_GPU, NOT_DONE, PASSED, Line, read
 
 ROOT = Path(__file__).parents[3]
@@ -26,7 +28,8 @@ _HEADINGS = {
 }
 _REHEARSAL = (
     "There was no GPU: both sides of each comparison ran on the processor. That shows that the "
-    "parts run, and no more; what only a GPU can show says so."
+    "parts run, and no more; what only a GPU can show says so. Other work ran beside it, so its "
+    "speeds say nothing."
 )
 _TITLES = {
     "build": "The build",
@@ -48,36 +51,77 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only say whether the page is stale")
     options = parser.parse_args()
     for path in options.results:
+        if path.suffix == ".json":
+            shutil.copy(path, KEPT / "train.json")
+            continue
         devices = {line["device"] for line in read(path)}
         if len(devices) != 1:
             parser.error(f"{path} is of {len(devices)} devices: name the results of one run")
         shutil.copy(path, KEPT / f"{devices.pop()}.jsonl")
     text = PAGE.read_text(encoding="utf-8")
-    wanted = with_results(text, [read(path) for path in _kept()])
+    wanted = page_of(text)
     if not options.check:
         PAGE.write_text(wanted, encoding="utf-8")
     elif text != wanted:
         sys.exit("docs/gpu.md is stale: run  scripts/gpu/report")
 
 
-def _kept() -> list[Path]:
-    return [path for device in _HEADINGS if (path := KEPT / f"{device}.jsonl").exists()]
-
-
-def with_results(page: str, runs: Sequence[Sequence[Line]]) -> str:
-    """A page with the tables of some runs between its two marks."""
+def page_of(page: str) -> str:
+    """The page with all that is kept between its two marks."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    tables = "\n\n".join(section(lines) for lines in runs)
-    return f"{before}{BEGIN}\n{_MADE}\n\n{tables}\n{END}{after}"
+    runs = [path for device in _HEADINGS if (path := KEPT / f"{device}.jsonl").exists()]
+    parts = [_MADE, wheels(sorted(KEPT.glob("wheel-*.json"))), *map(section, map(read, runs))]
+    if not (KEPT / "gpu.jsonl").exists():
+        parts.insert(1, "Nothing of this has run on a GPU yet.")
+    if (trained := KEPT / "train.json").exists():
+        parts.append(training(json.loads(trained.read_text("utf-8"))))
+    tables = "\n\n".join(filter(None, parts))
+    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+
+
+def wheels(paths: Sequence[Path]) -> str:
+    """What building the wheels took; empty for none."""
+    if not paths:
+        return ""
+    built = [json.loads(path.read_text("utf-8")) for path in paths]
+    rows = [
+        [
+            each["architecture"],
+            f"{each['bytes'] / 2**20:.1f} MiB",
+            f"{each['minutes']} minutes",
+            f"{each['jobs']} compilers at a time, {each['processor']}, load {each['load']:.0f}",
+        ]
+        for each in built
+    ]
+    return "### The wheel\n\n" + table(["architecture", "size", "built in", "with"], rows)
+
+
+def training(figures: dict[str, Any]) -> str:
+    """A row for each figure of scripts/gpu/train, memory in MiB."""
+    rows = [
+        [name, f"{value / 2**20:,.0f} MiB" if name.startswith("memory") else str(value)]
+        for name, value in _flat(figures)
+    ]
+    return "### Training\n\n" + table(["figure", "value"], rows)
+
+
+def _flat(figures: dict[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in figures.items():
+        name = f"{within}{key.replace('_', ' ')}"
+        if isinstance(value, dict):
+            yield from _flat(value, f"{name}: ")
+        else:
+            yield name, value
 
 
 def section(lines: Sequence[Line]) -> str:
     """The tables of one run; of lines with the same name the last counts."""
     last = {(line["part"], line["name"]): line for line in lines}
-    parts: dict[str, list[Line]] = {}
+    parts: dict[str, list[Line]] = {part.name: [] for part in PARTS}
     for line in last.values():
         parts.setdefault(line["part"], []).append(line)
+    parts = {part: found for part, found in parts.items() if found}
     device = lines[0]["device"]
     texts = [_HEADINGS[device], *([_REHEARSAL] if device == "cpu" else []), overview(parts)]
     for part, found in parts.items():
