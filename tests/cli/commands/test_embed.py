@@ -209,6 +209,16 @@ def test_gpu_layers_without_a_gpu_are_an_error(model, lines):
             embed(model, lines, "--gpu-layers", "all")
 
 
+def test_a_build_that_sees_no_gpu_is_not_one_without_support(model, lines, monkeypatch):
+    from gritlite.runtime.llama import capabilities, weights
+
+    if capabilities().gpu:
+        pytest.skip("this build sees a GPU")
+    monkeypatch.setattr(weights, "gpu_backends", lambda: ("CUDA",))
+    with pytest.raises(DeviceError, match="sees no GPU for its CUDA support: install"):
+        embed(model, lines, "--gpu-layers", "1")
+
+
 def test_parquet_row_groups_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_ROW_GROUP_BYTES", 4096)
     rows = np.random.default_rng(0).standard_normal((100, 16)).astype(np.float32)
