@@ -14,6 +14,7 @@ from checks.models import letters, shaped_file
 from checks.results import FAILED, MEASURED, NEEDS_GPU, NOT_DONE, PASSED, Results, read
 
 from gritlite import GritLM
+from gritlite.runtime.scorer import Scorer
 
 ROOT = Path(__file__).parents[2]
 
@@ -70,7 +71,7 @@ def test_least_cosine():
 def test_a_departure_is_judged_by_the_first_model(tmp_path):
     with GritLM(shaped_file(tmp_path, "small"), threads=1) as model:
         prompt = [1, *model.tokenize(letters(8))]
-        logits = model.logits([*prompt, 0], len(prompt))[0]
+        logits = Scorer(model).logits([*prompt, 0], len(prompt))[0]
         best, worst = int(logits.argmax()), int(logits.argmin())
         assert departure(model, prompt, [best, 5], [best, 5]) is None
         found = departure(model, prompt, [best], [worst])

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from checks.models import tiny_file
 from checks.parts import Task
-from gritlite.cli.checkup import examine
+from gritlite.cli.commands.doctor_diagnostics import diagnose
 from gritlite.runtime.llama import Weights, capabilities
 
 _PACKAGES = ("llama-cpp-python", "gguf", "numpy", "torch", "transformers", "gptqmodel")
@@ -15,7 +15,7 @@ _PACKAGES = ("llama-cpp-python", "gguf", "numpy", "torch", "transformers", "gptq
 
 def run(task: Task) -> None:
     """Write down the machine, then check the GPU."""
-    results, found = task.results, examine(None)
+    results, found = task.results, diagnose(None)
     results.measure(
         "machine",
         processor=found.machine.processor,

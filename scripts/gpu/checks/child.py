@@ -12,12 +12,12 @@ from pathlib import Path
 from checks.parts import PARTS, Task
 from checks.results import FAILED, MEASURED, Device, Results
 from checks.sizes import SIZES
-from gritlite.afterwards import end_with_parent
+from gritlite.system.cleanup import exit_with_parent
 
 
 def main() -> None:
     """Run the part that the command line names."""
-    end_with_parent()
+    exit_with_parent()
     name, path, folder, size = sys.argv[1:]
     (part,) = [part for part in PARTS if part.name == name]
     results = Results(Path(path), name, device())

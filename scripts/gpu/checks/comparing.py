@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from checks.parts import Task
 from gritlite import GritLM
-from gritlite.runtime.generate import Answer
-from gritlite.runtime.llama.weights import GpuLayers
+from gritlite.runtime.answer import Answer
+from gritlite.runtime.llama import GpuLayers
+from gritlite.runtime.scorer import Scorer
 
 
 def gpu_layers(task: Task) -> GpuLayers:
@@ -53,7 +54,8 @@ def departure(
     if place in (len(own), len(other)):  # one of them ended
         return Departure(place, float("inf"))
     before = prompt + own[:place]
-    logits = model.logits([*before, own[place]], len(before))[0]
+    with Scorer(model) as scorer:
+        logits = scorer.logits([*before, own[place]], len(before))[0]
     return Departure(place, float((logits[own[place]] - logits[other[place]]) / logits.std()))
 
 

@@ -4,7 +4,7 @@ from checks.comparing import departure, gpu_layers, ids_of, least_cosine, loaded
 from checks.parts import Task
 from gritlite import GritLM
 from gritlite.errors import FileError
-from gritlite.hub.locate import locate
+from gritlite.system.locate import locate
 from tests.tiny_tokenizers import SENTENCES
 
 _LEAST = 0.999  # it is in q8_0

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from checks.comparing import gpu_layers, least_cosine, loaded
 from checks.parts import Task
 from gritlite.convert import convert
-from gritlite.gptq.solving import convert_to_gptq
+from gritlite.gptq.conversion import convert_to_gptq
+from gritlite.runtime.scorer import Scorer
 from tests.tiny import make_checkpoint
 from tests.tiny_tokenizers import SENTENCES
 
@@ -35,7 +36,7 @@ def run(task: Task) -> None:
     kept = convert(solved, file, None)
     with loaded(task, file, gpu_layers(task)) as model:
         ids = model.tokenize(_WORDS)[:48]
-        expected = model.logits([*ids, ids[0]], 1)
+        expected = Scorer(model).logits([*ids, ids[0]], 1)
     least = least_cosine(_by_transformers(task, solved, ids), expected)
     task.results.check(
         "solved, and loaded again",

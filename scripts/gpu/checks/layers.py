@@ -12,9 +12,9 @@ from checks.models import SHAPES, letters, shaped_file
 from checks.parts import Task
 from gritlite.errors import DeviceError, OutOfMemoryError
 from gritlite.modelfile.header import read_header
-from gritlite.modelfile.memory import cell_bytes
+from gritlite.modelfile.memory import kv_bytes_per_token
+from gritlite.runtime.llama import GpuLayers
 from gritlite.runtime.llama.devices import gpus
-from gritlite.runtime.llama.weights import GpuLayers
 
 _LEAST = 0.999  # of a cosine: the files are in q8_0
 _TIE = 0.1
@@ -76,7 +76,7 @@ def _context_too_long(task: Task, path: Path) -> None:
     """Cells of twice the memory there is are an error with its cure."""
     found = gpus()
     memory = found[0].memory_total if found else _LEFT
-    tokens = 2 * memory // cell_bytes(read_header(path))
+    tokens = 2 * memory // kv_bytes_per_token(read_header(path))
     with contextlib.nullcontext() if found else _little_memory():
         message = _failure(task, path, gpu_layers(task), {"context_length": tokens})
     task.results.check(

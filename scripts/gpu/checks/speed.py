@@ -14,7 +14,7 @@ from checks.comparing import gpu_layers, loaded
 from checks.models import CONTEXT, SHAPES, letters, shaped_file
 from checks.parts import Task
 from gritlite.prompt import EMBED
-from gritlite.runtime.threads import default_threads
+from gritlite.system.threads import default_threads
 
 Run = Callable[[], object]
 Answer = Callable[[int], int]  # the tokens asked for, to those that came
@@ -114,7 +114,7 @@ def _our_answer(task: Task, path: Path) -> Answer:
     prompt = letters(task.size.prompt_tokens)
 
     def answer(tokens: int) -> int:
-        model.clear_cells()
+        model.clear_cache()
         said = model.generate(prompt, stream=True, temperature=0, max_tokens=tokens)
         for _ in said:
             pass

@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 from checks.comparing import gpu_layers, least_cosine, loaded
 from checks.models import tiny_file
 from checks.parts import Task
-from gritlite.runtime.document import DocumentState
-from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
-from gritlite.runtime.llama.sequence_state import read_sequence
-from gritlite.runtime.llama.weights import GpuLayers
-from gritlite.runtime.threads import default_threads
+from gritlite.runtime.llama import GpuLayers, LlamaEngine
+from gritlite.runtime.state import DocumentState
+from gritlite.system.threads import default_threads
 from tests.tiny_tokenizers import SENTENCES
 
 _CLOSE = 0.9999
@@ -28,9 +26,9 @@ def run(task: Task) -> None:
         states = {}
         for place, layers in places.items():
             with loaded(task, path, layers) as model:
-                states[place] = (model.document_state(_DOCUMENT), model.opening_state(_DOCUMENT))
+                states[place] = (model.document_state(_DOCUMENT), model.prefix_state(_DOCUMENT))
                 question = model.tokenize(_QUESTION)
-        for index, kind in enumerate(("document", "opening")):
+        for index, kind in enumerate(("document", "prefix")):
             made = {place: pair[index] for place, pair in states.items()}
             logits = {
                 (maker, reader): _go_on(task, path, layers, state, question)
@@ -51,15 +49,16 @@ def run(task: Task) -> None:
 def _go_on(
     task: Task, path: Path, layers: GpuLayers, state: DocumentState, question: list[int]
 ) -> tuple[NDArray[np.float32], bool]:
-    """Logits of a question read behind a state, and whether its cells come back as they went."""
+    """Logits of a question read behind a state, and whether the state comes back unchanged."""
     count = len(question)
     threads = task.size.threads or default_threads()
-    options = ContextOptions(state.tokens + count, count, threads, all_logits=True)
-    with Weights(path, gpu_layers=layers) as weights, Context(weights, options) as context:
-        context.restore(0, state.data)
-        before, after = read_sequence(state.data), read_sequence(context.save(0))
-        same = all(map(np.array_equal, before.rows, after.rows))
-        positions = np.arange(state.tokens, state.tokens + count, dtype=np.int32)
-        tokens, sequences = np.array(question, np.int32), np.zeros(count, np.int32)
-        context.decode(Batch(tokens, positions, sequences, np.ones(count, np.bool_)))
-        return context.all_logits(count).copy(), same
+    engine = LlamaEngine(path, threads=threads, gpu_layers=layers)
+    decoder = engine.open_decoder(state.tokens + count, count, all_logits=True)
+    try:
+        decoder.restore(state.key_values)
+        same = decoder.state() == state.key_values
+        decoder.evaluate(question, state.tokens, np.ones(count, np.bool_))
+        return decoder.logits(count).copy(), same
+    finally:
+        decoder.close()
+        engine.close()
