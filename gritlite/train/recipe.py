@@ -144,13 +144,12 @@ class Recipe:
 
     def to_toml(self) -> str:
         """A file that reads as this recipe, every value written out."""
-        tables = {"": self, **{name: getattr(self, name) for name in _TABLES}}
-        parts = [(f"[{name}]", table) for name, table in tables.items()]
-        parts += [("[[source]]", source) for source in self.source]
-        return "\n".join(
-            "\n".join(([] if heading == "[]" else [heading]) + _lines(table)) + "\n"
-            for heading, table in parts
-        )
+        parts = _lines(self)
+        for name in _TABLES:
+            parts += ["", f"[{name}]", *_lines(getattr(self, name))]
+        for source in self.source:
+            parts += ["", "[[source]]", *_lines(source)]
+        return "\n".join(parts) + "\n"
 
 
 _TABLES = ("adapter", "schedule", "embed", "generate", "memory")
