@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from training import pack as packing
 from training import train as training
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from gritlite import FileError, GritLM, UsageError
+from gritlite import FileError, GritLM, OutOfMemoryError, UsageError
 from gritlite.convert import convert
+from gritlite.train import gradcache
 from gritlite.train.card import fitting, graph_tokens
 from gritlite.train.recipe import Recipe
 from gritlite.train.trainer import Trainer
@@ -200,6 +202,26 @@ def test_steps_are_those_that_time_allows(parts: list[Path], tmp_path: Path) -> 
     assert 24 < found.steps < 100_000
     with pytest.raises(UsageError, match="no time is left"):
         training.fitted(packed, read, time.monotonic(), None)
+
+
+def test_less_is_taken_at_once_until_memory_holds_it(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Recipe.read(recipe)
+    trainer = Trainer(read, recipe.parent / read.base, recipe.parent)
+    plain, least = gradcache.backward, 2048
+
+    def backward(encode: Any, texts: Any, loss_of: Any, most: int) -> float:
+        if most > least:
+            raise torch.OutOfMemoryError("tried to allocate")
+        return plain(encode, texts, loss_of, most)
+
+    monkeypatch.setattr(gradcache, "backward", backward)
+    assert len(training.probed(trainer)) == STEPS
+    assert trainer.recipe.memory.graph_tokens == 2048
+    least, trainer.steps = 0, []
+    with pytest.raises(OutOfMemoryError, match="does not hold a step: tried to allocate"):
+        training.probed(trainer)
 
 
 def test_a_state_too_large_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

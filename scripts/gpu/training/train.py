@@ -20,10 +20,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gritlite.errors import GritLiteError, UsageError
+from gritlite.errors import GritLiteError, OutOfMemoryError, UsageError
 from training.parts import archive, cut, join, keep, missing
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ STATE_FILES = 4  # beside the adapter's two, the log and the figures: 8 in all
 RESERVE = 30.0  # seconds for the last files
 PROBE_STEPS = 24  # in which every source of the default recipe had its turn
 WARM_STEPS = 4  # of these, which are slower than those that follow
+LEAST_TOKENS = 512  # of a graph: the longest sequence of the default recipe fits
 
 
 def main() -> None:
@@ -128,12 +130,31 @@ def fitted(packed: Path, recipe: "Recipe", deadline: float, steps: int | None) -
     if steps is not None:
         return dataclasses.replace(recipe, steps=steps)
     trainer.recipe = recipe
-    probed = [step.seconds for step, _ in zip(trainer.run(), range(PROBE_STEPS), strict=False)]
-    seconds = statistics.mean(probed[WARM_STEPS:] or probed)
+    tried = probed(trainer)
+    seconds = statistics.mean(tried[WARM_STEPS:] or tried)
     left = deadline - time.monotonic() - loading
     if left < seconds:
         raise UsageError(f"no time is left for a step of {seconds:.1f} s: give more --minutes")
-    return dataclasses.replace(recipe, steps=min(recipe.steps, int(left / seconds)))
+    return dataclasses.replace(trainer.recipe, steps=min(recipe.steps, int(left / seconds)))
+
+
+def probed(trainer: "Trainer") -> list[float]:
+    """The seconds of a few steps; less of a batch is taken at once until the memory holds it.
+
+    Raises OutOfMemoryError when it does not hold even LEAST_TOKENS.
+    """
+    import torch
+
+    while True:
+        try:
+            return [step.seconds for step in islice(trainer.run(), PROBE_STEPS)]
+        except torch.OutOfMemoryError as error:
+            memory = trainer.recipe.memory
+            if memory.graph_tokens < 2 * LEAST_TOKENS:
+                raise OutOfMemoryError(f"the memory does not hold a step: {error}") from error
+            halved = dataclasses.replace(memory, graph_tokens=memory.graph_tokens // 2)
+            trainer.recipe = dataclasses.replace(trainer.recipe, memory=halved)
+            print(f"out of memory: {halved.graph_tokens:,} tokens at once", file=sys.stderr)
 
 
 class Figures:
