@@ -59,7 +59,7 @@ def load(
     Raises FormatError for a file that is no checkpoint, or one of another recipe or data.
     """
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         steps = [Step(**step) for step in state["steps"]]
     except Exception as error:  # torch raises whatever its unpickler meets
         raise FormatError(f"{path} is not a checkpoint: {error}") from error

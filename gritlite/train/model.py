@@ -16,7 +16,9 @@ from gritlite.train.attention import by_length, pad
 from gritlite.train.recipe import Adapter
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
 
-PASS_TOKENS = 2048  # tokens of one forward pass, padding included
+# tokens of one forward pass, padding included; a GPU waits for its next kernel in short ones
+PASS_TOKENS = 2048
+GPU_PASS_TOKENS = 16_384
 
 
 def best_device() -> torch.device:
@@ -50,6 +52,7 @@ class AdaptedModel:
 
         self.device = device
         self._bidirectional = bidirectional
+        self._pass_tokens = PASS_TOKENS if device.type == "cpu" else GPU_PASS_TOKENS
         self._dtype = torch.bfloat16 if computes_bfloat16(device) else torch.float32
         config = LoraConfig(
             r=adapter.rank,
@@ -77,7 +80,7 @@ class AdaptedModel:
         """Mean-pooled vectors of unit length, float32 [n, d]."""
         pooled: list[Tensor] = []
         order: list[int] = []
-        for places in by_length([len(text.ids) for text in texts], PASS_TOKENS):
+        for places in by_length([len(text.ids) for text in texts], self._pass_tokens):
             group = [texts[place] for place in places]
             both_ways = [len(text.ids) if self._bidirectional else 0 for text in group]
             hidden = self._hidden([text.ids for text in group], both_ways)
@@ -92,7 +95,7 @@ class AdaptedModel:
     def token_losses(self, samples: Sequence[GenerateTokens]) -> list[Tensor]:
         """Of each sample the cross-entropy, in nats, of every token that is to be learned."""
         losses: dict[int, Tensor] = {}
-        for places in by_length([len(sample.ids) for sample in samples], PASS_TOKENS):
+        for places in by_length([len(sample.ids) for sample in samples], self._pass_tokens):
             group = [samples[place] for place in places]
             hidden = self._hidden([s.ids for s in group], [s.document for s in group])
             for place, row, sample in zip(places, hidden, group, strict=True):

@@ -22,6 +22,7 @@ Paths are relative to the recipe. The module knows nothing of torch.
 """
 
 import dataclasses
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -100,6 +101,11 @@ class Source:
         """Whether it belongs to the embedding task."""
         return self.objectives[0] in EMBED_OBJECTIVES
 
+    @property
+    def packed(self) -> bool:
+        """Whether its file holds token ids and teacher vectors instead of texts."""
+        return self.file.endswith(".npz")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -135,6 +141,28 @@ class Recipe:
         except FormatError as error:
             raise FormatError(f"{path}: {error}") from error
         return recipe
+
+    def to_toml(self) -> str:
+        """A file that reads as this recipe, every value written out."""
+        parts = _lines(self)
+        for name in _TABLES:
+            parts += ["", f"[{name}]", *_lines(getattr(self, name))]
+        for source in self.source:
+            parts += ["", "[[source]]", *_lines(source)]
+        return "\n".join(parts) + "\n"
+
+
+_TABLES = ("adapter", "schedule", "embed", "generate", "memory")
+
+
+def _lines(table: Any) -> list[str]:
+    """The plain values of a table; JSON writes strings, numbers and lists of them as TOML does."""
+    values = {entry.name: getattr(table, entry.name) for entry in dataclasses.fields(table)}
+    return [
+        f"{name} = {json.dumps(value, ensure_ascii=False)}"
+        for name, value in values.items()
+        if value is not None and name not in (*_TABLES, "source")
+    ]
 
 
 def _read(kind: type[T], fields: Mapping[str, Any], place: str) -> T:
@@ -197,7 +225,9 @@ def _check(recipe: Recipe) -> None:
         raise FormatError("there is no [[source]] to learn from")
     for source in recipe.source:
         _check_source(source)
-    distils = any("distillation" in source.objectives for source in recipe.source)
+    distils = any(
+        "distillation" in source.objectives and not source.packed for source in recipe.source
+    )
     if distils and recipe.embed.teacher is None:
         raise FormatError('embed.teacher is missing: "distillation" needs one')
 

@@ -56,7 +56,7 @@ def train(
     recipe = Recipe.read(recipe_path)
     saved = folder / checkpoint.NAME
     _check_folder(folder, saved, resume=resume)
-    base = _base(recipe, recipe_path.parent)
+    base = find_base(recipe, recipe_path.parent)
     trainer = Trainer(recipe, base, recipe_path.parent)
     if resume:
         trainer.resume(saved)
@@ -89,7 +89,8 @@ def save_adapter(trainer: Trainer, folder: Path) -> None:
     config.inference_mode = True
     config.base_model_name_or_path = trainer.recipe.base
     config.save_pretrained(folder)
-    state = get_peft_model_state_dict(trainer.model.peft)
+    # the embeddings are frozen: "auto" would ask a model hub whether they are the base's own
+    state = get_peft_model_state_dict(trainer.model.peft, save_embedding_layers=False)
     halves = {name: tensor.to(torch.float16).contiguous().cpu() for name, tensor in state.items()}
     with atomic_write(folder / "adapter_model.safetensors", force=True) as file:
         file.write(to_safetensors(halves, {"format": "pt"}))
@@ -106,6 +107,7 @@ def _check_folder(folder: Path, saved: Path, *, resume: bool) -> None:
         raise OutputExistsError(f"{folder} holds a run already")
 
 
-def _base(recipe: Recipe, folder: Path) -> Path:
+def find_base(recipe: Recipe, folder: Path) -> Path:
+    """The base of a recipe whose paths are relative to `folder`. Raises FileError."""
     beside = folder / recipe.base
     return beside if beside.exists() else locate(recipe.base)

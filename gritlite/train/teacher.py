@@ -7,7 +7,9 @@ families require. Texts are truncated to `MAX_TOKENS`, as in sentence-transforme
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -48,3 +50,8 @@ class Teacher:
         hidden = self._model(**batch).last_hidden_state
         content = batch["attention_mask"][:, :, None].to(hidden.dtype)
         return functional.normalize((hidden * content).sum(dim=1) / content.sum(dim=1), dim=1)
+
+
+def unit_vectors(stored: Sequence[NDArray[np.int8]], device: torch.device) -> Tensor:
+    """Packed vectors as the trainer takes them, of unit length, float32 [n, d]."""
+    return functional.normalize(torch.tensor(np.stack(stored)).to(device, torch.float32), dim=1)

@@ -6,12 +6,14 @@ text, and refused in a chat, where it could not be distinguished from the templa
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gritlite.errors import FormatError
 from gritlite.prompt import EmbedFormat, after_document, cached_question
-from gritlite.runtime.template import GRIT_TEMPLATE, Message
 from gritlite.train.rows import ChatRow, DocumentRow, Text
+
+if TYPE_CHECKING:
+    from gritlite.runtime.template import Message
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,9 @@ class Formatter:
     """
 
     def __init__(self, tokenizer: Any, embed_format: EmbedFormat) -> None:
+        # llama.cpp comes with it, which training from packed rows does without
+        from gritlite.runtime.template import GRIT_TEMPLATE
+
         self._tokenizer = tokenizer
         self._format = embed_format
         self._template = tokenizer.chat_template or GRIT_TEMPLATE
@@ -90,7 +95,7 @@ class Formatter:
         ids, loss = document + rest.ids, (False,) * len(document) + rest.loss
         return _fitting(GenerateTokens(ids, loss, len(document)), max_tokens)
 
-    def _exchanges(self, messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+    def _exchanges(self, messages: "Sequence[Message]") -> Iterator[tuple[str, str]]:
         """For each of the assistant's turns what stands before it, anew, and the turn itself."""
         for message in messages:
             self._check(message["content"])
@@ -116,7 +121,7 @@ class Formatter:
             loss += [False] * len(before) + [True] * learned + [False] * (len(said) - learned)
         return GenerateTokens(tuple(ids), tuple(loss))
 
-    def _render(self, messages: Sequence[Message], *, generates: bool) -> str:
+    def _render(self, messages: "Sequence[Message]", *, generates: bool) -> str:
         rendered: str = self._tokenizer.apply_chat_template(
             list(messages),
             chat_template=self._template,

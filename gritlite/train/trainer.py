@@ -7,53 +7,26 @@ passes run one after the other, so only one graph is in memory at a time.
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from gritlite.convert.pretrained import load_model, load_tokenizer
+from gritlite.convert.pretrained import load_model
 from gritlite.errors import FormatError
-from gritlite.prompt import EmbedFormat
 from gritlite.train import checkpoint, gradcache, objectives
 from gritlite.train.batches import sample_batches
+from gritlite.train.examples import Taught, TokenizedPair
 from gritlite.train.loss_log import Step
 from gritlite.train.model import AdaptedModel, best_device
 from gritlite.train.recipe import Recipe, Schedule, Source
-from gritlite.train.rows import ChatRow, DocumentRow, PairRow, Row, read_rows
-from gritlite.train.teacher import Teacher
-from gritlite.train.tokens import EmbedTokens, Formatter, GenerateTokens
+from gritlite.train.sources import read_sources
+from gritlite.train.teacher import Teacher, unit_vectors
+from gritlite.train.tokens import EmbedTokens, GenerateTokens
 
 FINAL_RATE = 0.1  # of the highest learning rate, at the end of the decay
-
-
-@dataclass(frozen=True)
-class TokenizedPair:
-    """A row of an embedding source in tokens: the query first, then positives, then negatives."""
-
-    row: PairRow
-    texts: tuple[EmbedTokens, ...]
-
-
-@dataclass(frozen=True)
-class Examples:
-    """A source, tokenized. `left_out` counts rows that were longer than its `max_tokens`."""
-
-    source: Source
-    rows: tuple[TokenizedPair, ...] | tuple[GenerateTokens, ...]
-    left_out: int
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each row."""
-        return [
-            sum(len(text.ids) for text in row.texts)
-            if isinstance(row, TokenizedPair)
-            else len(row.ids)
-            for row in self.rows
-        ]
 
 
 class Trainer:
@@ -66,10 +39,10 @@ class Trainer:
     def __init__(self, recipe: Recipe, base: Path, folder: Path) -> None:
         torch.manual_seed(recipe.seed)  # the adapters' random beginning
         device = best_device()
-        model, tokenizer = load_model(base), load_tokenizer(base)
-        formatter = Formatter(tokenizer, EmbedFormat())
+        model = load_model(base)
         self.recipe = recipe
-        self.examples = [read_examples(folder, source, formatter) for source in recipe.source]
+        self.examples = read_sources(recipe, base, folder)
+        self._check_ids(model.config.vocab_size)
         files = [folder / source.file for source in recipe.source]
         self._run = checkpoint.fingerprint(recipe, files)
         self._teacher = (
@@ -123,6 +96,16 @@ class Trainer:
             picked = examples[pick.source]
             yield picked.source, [picked.rows[row] for row in pick.rows]
 
+    def _check_ids(self, vocabulary: int) -> None:
+        """Raise FormatError for packed ids that the base has no tokens for."""
+        for one in self.examples:
+            highest = max(max(sequence.ids) for sequence in one.sequences)
+            if highest >= vocabulary:
+                raise FormatError(
+                    f"{one.source.file} holds the token {highest}, and the base has {vocabulary}: "
+                    "pack it with this base's tokenizer"
+                )
+
     def _step(
         self,
         number: int,
@@ -154,9 +137,7 @@ class Trainer:
     def _embed(self, source: Source, pairs: Sequence[TokenizedPair]) -> dict[str, float]:
         """Add the gradient of a source's embedding objectives; returns each one's loss."""
         batch = EmbedBatch(pairs)
-        teacher = None
-        if "distillation" in source.objectives and self._teacher is not None:
-            teacher = self._teacher.vectors(batch.words)
+        teacher = self._taught(batch.taught) if "distillation" in source.objectives else None
         parts: dict[str, float] = {}
 
         def loss_of(vectors: Tensor) -> Tensor:
@@ -169,6 +150,15 @@ class Trainer:
         )
         return parts
 
+    def _taught(self, taught: Sequence[Taught]) -> Tensor:
+        """The teacher's vectors of unit length, float32 [n, e]: made here, or packed."""
+        words = [one for one in taught if isinstance(one, str)]
+        if words and self._teacher is not None:
+            return self._teacher.vectors(words)
+        return unit_vectors(
+            [one for one in taught if isinstance(one, np.ndarray)], self.model.device
+        )
+
     def _embed_losses(
         self, source: Source, batch: "EmbedBatch", vectors: Tensor, teacher: Tensor | None
     ) -> Iterator[tuple[str, Tensor]]:
@@ -180,16 +170,21 @@ class Trainer:
         if teacher is not None:
             yield "distillation", objectives.distillation(vectors, teacher)
         if "ranking" in source.objectives:
-            scores = torch.tensor([pair.row.score for pair in batch.pairs], device=vectors.device)
+            scores = torch.tensor([pair.score for pair in batch.pairs], device=vectors.device)
             queries, passages = vectors[batch.queries], vectors[batch.firsts]
             yield "ranking", objectives.ranking(queries, passages, scores)
 
     def _generate(self, source: Source, samples: Sequence[GenerateTokens]) -> dict[str, float]:
         """Add the gradient of a generative objective; returns its loss."""
         reduce = objectives.GENERATIVE[self.recipe.generate.loss]
-        loss = reduce(self.model.token_losses(samples))
-        (self.recipe.generate.weight * loss).backward()
-        return {source.objectives[0]: loss.item()}
+        loss = gradcache.backward_tokens(
+            self.model.token_losses,
+            samples,
+            reduce,
+            self.recipe.generate.weight,
+            self.recipe.memory.graph_tokens,
+        )
+        return {source.objectives[0]: loss}
 
 
 class EmbedBatch:
@@ -201,21 +196,18 @@ class EmbedBatch:
     def __init__(self, pairs: Sequence[TokenizedPair]) -> None:
         self.pairs = pairs
         self.texts: list[EmbedTokens] = []
-        self.words: list[str] = []
+        self.taught: list[Taught] = []
         places: dict[EmbedTokens, int] = {}
 
-        def place(tokens: EmbedTokens, words: str) -> int:
+        def place(tokens: EmbedTokens, taught: Taught) -> int:
             if tokens not in places:
                 places[tokens] = len(self.texts)
                 self.texts.append(tokens)
-                self.words.append(words)
+                self.taught.append(taught)
             return places[tokens]
 
         members = [
-            [
-                place(tokens, text.text)
-                for tokens, text in zip(pair.texts, _texts(pair.row), strict=True)
-            ]
+            [place(*member) for member in zip(pair.texts, pair.taught, strict=True)]
             for pair in pairs
         ]
         self.queries = [texts[0] for texts in members]
@@ -224,7 +216,7 @@ class EmbedBatch:
         column = {text: number for number, text in enumerate(self.passages)}
         self.own = torch.zeros(len(pairs), len(self.passages), dtype=torch.bool)
         for row, (pair, texts) in enumerate(zip(pairs, members, strict=True)):
-            for text in texts[1 : 1 + len(pair.row.positives)]:
+            for text in texts[1 : 1 + pair.positives]:
                 self.own[row, column[text]] = True
 
 
@@ -235,41 +227,3 @@ def learning_rate(step: int, steps: int, schedule: Schedule) -> float:
     done = (step - schedule.warmup_steps) / max(1, steps - schedule.warmup_steps)
     cosine = (1 + math.cos(math.pi * done)) / 2
     return schedule.learning_rate * (FINAL_RATE + (1 - FINAL_RATE) * cosine)
-
-
-def read_examples(folder: Path, source: Source, formatter: Formatter) -> Examples:
-    """Read and tokenize a source.
-
-    Raises FormatError, with the file's name, for rows that do not suit its objectives.
-    """
-    path = folder / source.file
-    rows = read_rows(path)
-    try:
-        kept = [_tokenized(row, source, formatter) for row in rows]
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from error
-    examples = [one for one in kept if one is not None]
-    if not examples:
-        raise FormatError(f"{path}: every row is longer than max_tokens = {source.max_tokens}")
-    return Examples(source, tuple(examples), len(kept) - len(examples))  # type: ignore[arg-type]
-
-
-def _tokenized(
-    row: Row, source: Source, formatter: Formatter
-) -> TokenizedPair | GenerateTokens | None:
-    if source.embeds and isinstance(row, PairRow):
-        if "contrastive" in source.objectives and not row.positives:
-            raise FormatError(f'"contrastive" needs a "pos": {row.query.text[:60]!r} has none')
-        if "ranking" in source.objectives and row.score is None:
-            raise FormatError(f'"ranking" needs a "score": {row.query.text[:60]!r} has none')
-        texts = tuple(formatter.embed(text, source.max_tokens) for text in _texts(row))
-        return TokenizedPair(row, texts)
-    if source.objectives == ("generative",) and isinstance(row, ChatRow):
-        return formatter.chat(row, source.max_tokens)
-    if source.objectives == ("cached",) and isinstance(row, DocumentRow):
-        return formatter.document(row, source.max_tokens)
-    raise FormatError(f"its rows do not suit the objectives {', '.join(source.objectives)}")
-
-
-def _texts(row: PairRow) -> tuple[Any, ...]:
-    return (row.query, *row.positives, *row.negatives)

@@ -259,6 +259,26 @@ def test_gradient_caching_gives_the_plain_gradient(base: Path, checkpointing: bo
         torch.testing.assert_close(cached[name], gradient, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", objectives.GENERATIVE)
+def test_token_losses_in_parts_give_the_plain_gradient(base: Path, name: str) -> None:
+    learned = [(False,) + (True,) * (len(text.ids) - 1) for text in texts()]
+    samples = [GenerateTokens(t.ids, loss) for t, loss in zip(texts(), learned, strict=True)]
+
+    def gradients(most: int) -> tuple[float, dict[str, Tensor]]:
+        model = adapted(base)
+        loss = gradcache.backward_tokens(
+            model.token_losses, samples, objectives.GENERATIVE[name], 0.5, most
+        )
+        named = model.parameters.items()
+        return loss, {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+    (whole, plain), (parts, cut) = gradients(100_000), gradients(128)
+    assert parts == pytest.approx(whole, rel=1e-4)
+    assert plain.keys() == cut.keys()
+    for parameter, gradient in plain.items():
+        torch.testing.assert_close(cut[parameter], gradient, rtol=1e-3, atol=1e-6)
+
+
 def test_bfloat16_gives_about_the_same_losses(
     base: Path, model: AdaptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

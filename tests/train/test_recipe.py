@@ -63,3 +63,9 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, told: str) -> None:
 def test_a_missing_recipe(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="cannot read"):
         Recipe.read(tmp_path / "none.toml")
+
+
+def test_a_recipe_writes_itself(tmp_path: Path) -> None:
+    recipe = Recipe.read(Path("recipes/default/recipe.toml"))
+    (tmp_path / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    assert Recipe.read(tmp_path / "recipe.toml") == recipe

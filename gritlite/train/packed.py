@@ -1,0 +1,165 @@
+"""Packed sources: rows whose token ids, and whose teacher's vectors, were made elsewhere.
+
+A machine that trains from them needs no tokenizer, no teacher and no texts. One
+compressed NumPy file holds a source:
+
+    ids, lengths              all sequences one after another; the tokens of each
+  of pairs
+    starts                    of each text, where its mean begins
+    sizes, members            of each row, how many texts it has; their numbers
+    positives, scores         of each row; a score is NaN where there is none
+    vectors                   int8 [texts, d], each scaled to a largest of LEVELS; may be missing
+  of samples
+    learned                   a bit for each token
+    documents                 of each row, the tokens that attend in both directions
+
+A text that stands in several rows is kept once. The module knows nothing of torch.
+"""
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gritlite.errors import FileError, FormatError
+from gritlite.system.files import atomic_write
+from gritlite.train.examples import Examples, TokenizedPair
+from gritlite.train.recipe import Source
+from gritlite.train.tokens import EmbedTokens, GenerateTokens
+
+Arrays = dict[str, NDArray[Any]]
+
+# all-MiniLM-L6-v2's similarities move by 0.004 (root mean square) for it, and 232 bytes a text are
+# left when packed; at 127 it is 0.001 and 317 bytes, at 15 0.008 and 183
+LEVELS = 31
+
+
+def write_packed(path: Path, arrays: Arrays) -> None:
+    """Write what `pack_pairs` or `pack_samples` made; the same arrays give the same bytes."""
+    with atomic_write(path, force=True) as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def read_packed(path: Path, source: Source) -> Examples:
+    """A packed source.
+
+    Raises FileError if it cannot be read, FormatError if it is no packed source
+    or does not suit the objectives.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise FormatError(f"{path} is not a packed source: {error}") from error
+    try:
+        _check_objectives(arrays, source)
+        rows = tuple(_pairs(arrays) if source.embeds else _samples(arrays))
+    except KeyError as error:
+        raise FormatError(f"{path} holds no {error} and is not a packed source") from error
+    except (FormatError, ValueError, IndexError) as error:
+        raise FormatError(f"{path}: {error}") from error
+    return Examples(source, rows, left_out=0)  # type: ignore[arg-type]
+
+
+def pack_pairs(pairs: Sequence[TokenizedPair], vectors: NDArray[np.float32] | None) -> Arrays:
+    """Arrays of an embedding source; `vectors` [texts, d] belongs to `distinct_texts(pairs)`."""
+    texts = [text for text, _ in distinct_texts(pairs)]
+    numbers = {text: number for number, text in enumerate(texts)}
+    arrays = {
+        **_sequences([text.ids for text in texts]),
+        "starts": np.array([text.start for text in texts], np.uint32),
+        "sizes": np.array([len(pair.texts) for pair in pairs], np.uint32),
+        "members": np.array([numbers[t] for pair in pairs for t in pair.texts], np.uint32),
+        "positives": np.array([pair.positives for pair in pairs], np.uint32),
+        "scores": np.array([np.nan if p.score is None else p.score for p in pairs], np.float64),
+    }
+    return arrays if vectors is None else arrays | {"vectors": to_int8(vectors)}
+
+
+def distinct_texts(pairs: Sequence[TokenizedPair]) -> list[tuple[EmbedTokens, Any]]:
+    """Every text once, in order of appearance, with what its teacher's vector comes from."""
+    found: dict[EmbedTokens, Any] = {}
+    for pair in pairs:
+        for text, taught in zip(pair.texts, pair.taught, strict=True):
+            found.setdefault(text, taught)
+    return list(found.items())
+
+
+def pack_samples(samples: Sequence[GenerateTokens]) -> Arrays:
+    """Arrays of a generative source."""
+    return {
+        **_sequences([sample.ids for sample in samples]),
+        "learned": np.packbits(np.array([bit for s in samples for bit in s.loss], bool)),
+        "documents": np.array([sample.document for sample in samples], np.uint32),
+    }
+
+
+def to_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Vectors [n, d] scaled to a largest value of LEVELS each and rounded.
+
+    Only directions are kept, which are all that a teacher's similarities need.
+    """
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    rounded: NDArray[np.int8] = np.rint(vectors * (LEVELS / largest)).astype(np.int8)
+    return rounded
+
+
+def _sequences(sequences: Sequence[Sequence[int]]) -> Arrays:
+    ids = np.array([token for sequence in sequences for token in sequence], np.uint32)
+    narrow = np.uint16 if not len(ids) or ids.max() < 1 << 16 else np.uint32
+    lengths = np.array([len(sequence) for sequence in sequences], np.uint32)
+    return {"ids": ids.astype(narrow), "lengths": lengths}
+
+
+def _check_objectives(arrays: Arrays, source: Source) -> None:
+    """Raise FormatError for a source of the other task, or one without what is to be learned."""
+    if not len(arrays["lengths"]):
+        raise FormatError("holds no rows")
+    if source.embeds == ("learned" in arrays):
+        raise FormatError(f"its rows do not suit the objectives {', '.join(source.objectives)}")
+    if "contrastive" in source.objectives and not arrays["positives"].all():
+        raise FormatError('"contrastive" needs a positive in every row')
+    if "ranking" in source.objectives and np.isnan(arrays["scores"]).any():
+        raise FormatError('"ranking" needs a score in every row')
+    if "distillation" in source.objectives and "vectors" not in arrays:
+        raise FormatError('"distillation" needs the teacher\'s vectors, and none are packed')
+
+
+def _pairs(arrays: Arrays) -> Iterator[TokenizedPair]:
+    texts = [
+        EmbedTokens(ids, int(start))
+        for ids, start in zip(_split(arrays), arrays["starts"], strict=True)
+    ]
+    vectors = list(arrays["vectors"]) if "vectors" in arrays else [None] * len(texts)
+    ends = np.cumsum(arrays["sizes"])
+    if ends[-1] != len(arrays["members"]):
+        raise FormatError("the sizes of its rows do not add up")
+    members = np.split(arrays["members"], ends[:-1])
+    for row, positives, score in zip(members, arrays["positives"], arrays["scores"], strict=True):
+        yield TokenizedPair(
+            tuple(texts[number] for number in row),
+            int(positives),
+            None if np.isnan(score) else float(score),
+            tuple(vectors[number] for number in row),
+        )
+
+
+def _samples(arrays: Arrays) -> Iterator[GenerateTokens]:
+    lengths = arrays["lengths"]
+    bits = np.unpackbits(arrays["learned"], count=len(arrays["ids"])).astype(bool)
+    learned = np.split(bits, np.cumsum(lengths)[:-1])
+    for ids, loss, document in zip(_split(arrays), learned, arrays["documents"], strict=True):
+        yield GenerateTokens(ids, tuple(loss.tolist()), int(document))
+
+
+def _split(arrays: Arrays) -> Iterator[tuple[int, ...]]:
+    """The ids of each sequence."""
+    ids, ends = arrays["ids"], np.cumsum(arrays["lengths"])
+    if ends[-1] != len(ids):
+        raise FormatError("the lengths of its sequences do not add up")
+    return (tuple(part.tolist()) for part in np.split(ids, ends[:-1]))

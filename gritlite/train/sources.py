@@ -1,0 +1,65 @@
+"""Reads every source of a recipe: texts, which are tokenized here, or packed rows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gritlite.convert.pretrained import load_tokenizer
+from gritlite.errors import FormatError
+from gritlite.prompt import EmbedFormat
+from gritlite.train.examples import Examples, TokenizedPair
+from gritlite.train.packed import read_packed
+from gritlite.train.recipe import Recipe, Source
+from gritlite.train.rows import ChatRow, DocumentRow, PairRow, Row, Text, read_rows
+from gritlite.train.tokens import Formatter, GenerateTokens
+
+
+def read_sources(recipe: Recipe, base: Path, folder: Path) -> list[Examples]:
+    """Every source of a recipe whose paths are relative to `folder`.
+
+    The base's tokenizer is loaded only for sources that hold texts. Raises what
+    loading it raises, and FormatError, with the file's name, for rows that do
+    not suit their objectives.
+    """
+    holds_texts = any(not source.packed for source in recipe.source)
+    formatter = Formatter(load_tokenizer(base), EmbedFormat()) if holds_texts else None
+    return [
+        read_packed(folder / source.file, source)
+        if formatter is None or source.packed
+        else read_texts(folder / source.file, source, formatter)
+        for source in recipe.source
+    ]
+
+
+def read_texts(path: Path, source: Source, formatter: Formatter) -> Examples:
+    """Read and tokenize a source. Raises FormatError for rows that do not suit its objectives."""
+    rows = read_rows(path)
+    try:
+        kept = [_tokenized(row, source, formatter) for row in rows]
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    examples = [one for one in kept if one is not None]
+    if not examples:
+        raise FormatError(f"{path}: every row is longer than max_tokens = {source.max_tokens}")
+    return Examples(source, tuple(examples), len(kept) - len(examples))  # type: ignore[arg-type]
+
+
+def _tokenized(
+    row: Row, source: Source, formatter: Formatter
+) -> TokenizedPair | GenerateTokens | None:
+    if source.embeds and isinstance(row, PairRow):
+        if "contrastive" in source.objectives and not row.positives:
+            raise FormatError(f'"contrastive" needs a "pos": {row.query.text[:60]!r} has none')
+        if "ranking" in source.objectives and row.score is None:
+            raise FormatError(f'"ranking" needs a "score": {row.query.text[:60]!r} has none')
+        members: Sequence[Text] = (row.query, *row.positives, *row.negatives)
+        return TokenizedPair(
+            tuple(formatter.embed(text, source.max_tokens) for text in members),
+            len(row.positives),
+            row.score,
+            tuple(text.text for text in members),
+        )
+    if source.objectives == ("generative",) and isinstance(row, ChatRow):
+        return formatter.chat(row, source.max_tokens)
+    if source.objectives == ("cached",) and isinstance(row, DocumentRow):
+        return formatter.document(row, source.max_tokens)
+    raise FormatError(f"its rows do not suit the objectives {', '.join(source.objectives)}")
