@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import gritlite
+import gritlite.rag
 from gritlite import errors
 from gritlite.rag import extra
 from scripts import imports
@@ -17,15 +18,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gritlite"
 
 
-def test_all_is_what_can_be_had():
-    assert sorted(gritlite.__all__) == gritlite.__all__
-    for name in gritlite.__all__:
-        assert getattr(gritlite, name) is not None
-    public = {name for name in dir(gritlite) if not name.startswith("_")}
-    modules = {path.stem for path in PACKAGE.iterdir()}
-    assert public - modules - {"importlib", "Any", "TYPE_CHECKING"} == set(gritlite.__all__) - {
-        "__version__"
-    }
+@pytest.mark.parametrize("package", [gritlite, gritlite.rag])
+def test_all_is_what_can_be_had(package):
+    assert sorted(package.__all__) == package.__all__
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    public = {name for name in dir(package) if not name.startswith("_")}
+    modules = {path.stem for path in Path(package.__file__).parent.iterdir()}
+    helpers = {"importlib", "Any", "TYPE_CHECKING"}
+    assert public - modules - helpers == set(package.__all__) - {"__version__"}
 
 
 def test_every_error_is_public():
@@ -34,8 +35,9 @@ def test_every_error_is_public():
 
 
 def test_an_unknown_name():
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        gritlite.nothing  # noqa: B018
+    for package in (gritlite, gritlite.rag):
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            package.nothing  # noqa: B018
 
 
 def test_import_is_light():
