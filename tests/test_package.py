@@ -1,5 +1,6 @@
 """The package as a whole: its names, its wheel, its dependencies."""
 
+import ast
 import importlib.util
 import subprocess
 import sys
@@ -130,6 +131,30 @@ def test_an_arrow_inside_a_function_counts(tmp_path):
     found = imports.arrows(tmp_path)
     assert found == {("low", "high"): 1, ("high", "low"): 2, ("high", "__init__"): 1}
     assert imports.circles(found) == [("high", "low"), ("low", "high")]
+
+
+def test_the_picture_of_the_structure_is_current():
+    assert imports.drawn(imports.arrows(PACKAGE)) in imports.PAGE.read_text(encoding="utf-8"), (
+        "docs/structure.md is stale: run  python scripts/imports.py --page"
+    )
+
+
+def test_a_reduced_graph_leaves_out_what_others_imply():
+    assert imports.reduced([("a", "b"), ("b", "c"), ("a", "c")]) == [("a", "b"), ("b", "c")]
+
+
+MOST_LINES = 400
+MOST_FUNCTION_LINES = 60
+
+
+def test_files_and_functions_are_short():
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= MOST_LINES, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                assert lines <= MOST_FUNCTION_LINES, (path, node.name, lines)
 
 
 # what only an extra brings: modules that need them are imported by tests/oracle and tests/gptq
