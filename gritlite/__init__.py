@@ -35,38 +35,64 @@ if TYPE_CHECKING:
     )
     from gritlite.prompt import instruction
     from gritlite.rag.store import Store
+    from gritlite.runtime.answer import Answer
+    from gritlite.runtime.instruments import Observer, WeightEditor
     from gritlite.runtime.model import GritLM
+    from gritlite.runtime.options import ChatOptions, GenerateOptions, SamplingOptions
+    from gritlite.runtime.scorer import Scorer
+    from gritlite.runtime.state import DocumentState, JoinedState
+    from gritlite.runtime.template import Message
 
 __all__ = [
+    "Answer",
     "ArchitectureError",
     "CancelledError",
+    "ChatOptions",
     "ClosedError",
     "DeviceError",
     "DocumentError",
+    "DocumentState",
     "DownloadError",
     "EmptyTextError",
     "FileError",
     "FormatError",
+    "GenerateOptions",
     "GritLM",
     "GritLiteError",
     "InputError",
     "InputTooLongError",
+    "JoinedState",
     "LibraryError",
+    "Message",
     "MissingExtraError",
+    "Observer",
     "OutOfMemoryError",
     "OutputExistsError",
     "RequantizationError",
+    "SamplingOptions",
+    "Scorer",
     "Store",
     "TokenizerError",
     "TruncationWarning",
     "UsageError",
+    "WeightEditor",
     "__version__",
     "instruction",
 ]
 
 _HOMES = {
+    "Answer": "gritlite.runtime.answer",
+    "ChatOptions": "gritlite.runtime.options",
+    "DocumentState": "gritlite.runtime.state",
+    "GenerateOptions": "gritlite.runtime.options",
     "GritLM": "gritlite.runtime.model",
+    "JoinedState": "gritlite.runtime.state",
+    "Message": "gritlite.runtime.template",
+    "Observer": "gritlite.runtime.instruments",
+    "SamplingOptions": "gritlite.runtime.options",
+    "Scorer": "gritlite.runtime.scorer",
     "Store": "gritlite.rag.store",
+    "WeightEditor": "gritlite.runtime.instruments",
     "instruction": "gritlite.prompt",
 }
 

@@ -1,5 +1,6 @@
 """The package as a whole: its names, its wheel, its dependencies."""
 
+import ast
 import importlib.util
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import gritlite
+import gritlite.rag
 from gritlite import errors
 from gritlite.rag import extra
 from scripts import imports
@@ -17,15 +19,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gritlite"
 
 
-def test_all_is_what_can_be_had():
-    assert sorted(gritlite.__all__) == gritlite.__all__
-    for name in gritlite.__all__:
-        assert getattr(gritlite, name) is not None
-    public = {name for name in dir(gritlite) if not name.startswith("_")}
-    modules = {path.stem for path in PACKAGE.iterdir()}
-    assert public - modules - {"importlib", "Any", "TYPE_CHECKING"} == set(gritlite.__all__) - {
-        "__version__"
-    }
+@pytest.mark.parametrize("package", [gritlite, gritlite.rag])
+def test_all_is_what_can_be_had(package):
+    assert sorted(package.__all__) == package.__all__
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    public = {name for name in dir(package) if not name.startswith("_")}
+    modules = {path.stem for path in Path(package.__file__).parent.iterdir()}
+    helpers = {"importlib", "Any", "TYPE_CHECKING"}
+    assert public - modules - helpers == set(package.__all__) - {"__version__"}
 
 
 def test_every_error_is_public():
@@ -34,8 +36,9 @@ def test_every_error_is_public():
 
 
 def test_an_unknown_name():
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        gritlite.nothing  # noqa: B018
+    for package in (gritlite, gritlite.rag):
+        with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+            package.nothing  # noqa: B018
 
 
 def test_import_is_light():
@@ -128,6 +131,30 @@ def test_an_arrow_inside_a_function_counts(tmp_path):
     found = imports.arrows(tmp_path)
     assert found == {("low", "high"): 1, ("high", "low"): 2, ("high", "__init__"): 1}
     assert imports.circles(found) == [("high", "low"), ("low", "high")]
+
+
+def test_the_picture_of_the_structure_is_current():
+    assert imports.drawn(imports.arrows(PACKAGE)) in imports.PAGE.read_text(encoding="utf-8"), (
+        "docs/structure.md is stale: run  python scripts/imports.py --page"
+    )
+
+
+def test_a_reduced_graph_leaves_out_what_others_imply():
+    assert imports.reduced([("a", "b"), ("b", "c"), ("a", "c")]) == [("a", "b"), ("b", "c")]
+
+
+MOST_LINES = 400
+MOST_FUNCTION_LINES = 60
+
+
+def test_files_and_functions_are_short():
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= MOST_LINES, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                assert lines <= MOST_FUNCTION_LINES, (path, node.name, lines)
 
 
 # what only an extra brings: modules that need them are imported by tests/oracle and tests/gptq

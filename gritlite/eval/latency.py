@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from gritlite.errors import UsageError
-from gritlite.eval.layouts import Variant, from_stored, indexed, waited
+from gritlite.eval.layouts import Variant, answer_from_store, indexed, seconds_waited
 from gritlite.eval.task import ProgressCallback
 from gritlite.runtime.model import GritLM
 
@@ -76,15 +76,10 @@ def measure(
                 progress(number * len(chosen) + place, ROUNDS * len(chosen))
                 store = stores[variant.state_type]
                 forget_files(store.path.parent)
-                answer = from_stored(
-                    store,
-                    sample.query,
-                    1,
-                    layout=variant.layout,
-                    recompute=variant.recompute,
-                    max_tokens=ANSWER_TOKENS,
+                answer = answer_from_store(
+                    store, sample.query, 1, variant, max_tokens=ANSWER_TOKENS
                 )
-                seconds[variant].append(waited(answer.timings))
+                seconds[variant].append(seconds_waited(answer.timings))
         progress(ROUNDS * len(chosen), ROUNDS * len(chosen))
     return {
         variant: Latency(*(median(each) for each in zip(*times, strict=True)))

@@ -1,15 +1,15 @@
 """The paper's table: how well and how fast each layout of `ask` answers questions.
 
-The passages of a question file are indexed into stores, one for each number format and a
-chunk each, headed by the name of the file that they are written to ("passage 7"). Every question is
-asked in every layout, turn about, of the passages that the store finds for it.
+The passages of a question file are indexed into stores, one for each type of states. Each
+passage is one chunk, headed by the name of the file that it is written to ("passage 7").
+Every question is asked in every layout, in turn, from the passages that the store finds.
 
-    exact match, F1  as `exact_match` has them
-    match            whether an accepted answer's words stand in the answer (the paper's)
-    TTFT             seconds from the found passages to the first piece of the answer, states
-                     read from files that were just used; a question's is at hand, for it is
-                     of the pass that embeds it for the search
-    total            the same to the answer's end
+    exact match, F1  as in `exact_match`
+    match            whether the words of an accepted answer occur in the answer (the paper's)
+    TTFT             seconds from the found passages to the first piece of the answer. States
+                     are read from recently used files; the question's is already in memory,
+                     from the pass that embeds it for the search
+    total            seconds from the found passages to the end of the answer
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from gritlite.errors import FormatError
 from gritlite.eval.exact_match import ASKED, MAX_TOKENS, exact_match, f1, match
 from gritlite.eval.squad import Question
 from gritlite.eval.task import ProgressCallback
+from gritlite.prompt import QUESTION_FIELD
 from gritlite.rag.answer import StoreAnswer, Timings
 from gritlite.rag.layouts import Layout, state_kind
 from gritlite.rag.state_quantization import StateType
@@ -35,7 +35,7 @@ Stores = Mapping[StateType | None, Store]  # by the type of their states
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to answer: a layout, and how its passages' states are kept and joined.
+    """A way to answer: a layout, and how the states of its passages are stored and joined.
 
     `state_type` is None for a layout that uses no states.
     """
@@ -47,7 +47,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one variant came to. Seconds are medians; `state_bytes` is the mean of a passage."""
+    """The results of a variant. Seconds are medians; `state_bytes` is the mean per passage."""
 
     variant: Variant
     questions: int
@@ -66,7 +66,7 @@ def variants(
     recompute: Sequence[int],
     passages: int,
 ) -> Iterator[Variant]:
-    """Every way to answer from so many passages that differs from the others."""
+    """All distinct ways to answer from so many passages."""
     for layout in layouts:
         if state_kind(layout) is None:
             yield Variant(layout)
@@ -77,7 +77,7 @@ def variants(
 
 
 class _Tally:
-    """What the answers of one variant add up to."""
+    """Collects the answers of one variant."""
 
     def __init__(self) -> None:
         self.matches: list[tuple[float, float, float]] = []
@@ -93,7 +93,7 @@ class _Tally:
                 max(f1(answer.text, each) for each in accepted),
             )
         )
-        self.seconds.append(waited(answer.timings))
+        self.seconds.append(seconds_waited(answer.timings))
         self.loaded += answer.states_loaded
         self.loading += answer.timings.prepared - answer.timings.found
 
@@ -102,9 +102,9 @@ class _Tally:
 def indexed(
     model: GritLM, passages: Sequence[str], chosen: Sequence[Variant], progress: ProgressCallback
 ) -> Iterator[Stores]:
-    """Stores of the different passages, in a folder that goes afterwards.
+    """Stores of the distinct passages, in a temporary folder.
 
-    Raises FormatError for a passage that is no text.
+    Raises FormatError for a passage that is not valid text.
     """
     state_types = list(dict.fromkeys(variant.state_type for variant in chosen))
     with TemporaryDirectory() as folder, ExitStack() as stack:
@@ -113,8 +113,8 @@ def indexed(
         for number, passage in enumerate(dict.fromkeys(passages), 1):
             try:
                 (notes / f"passage {number}.txt").write_text(passage, "utf-8")
-            except UnicodeEncodeError as error:  # half of a pair that JSON can spell
-                raise FormatError(f"passage {number} is no text: {error}") from error
+            except UnicodeEncodeError as error:  # JSON can contain half of a surrogate pair
+                raise FormatError(f"passage {number} is not valid text: {error}") from error
         stores = {}
         for count, each in enumerate(state_types):
 
@@ -143,23 +143,17 @@ def measure(
     passages: int,
     progress: ProgressCallback,
 ) -> list[Outcome]:
-    """Ask every question in every variant, of `passages` passages each.
+    """Ask every question in every variant, from `passages` passages each.
 
-    Raises InputTooLongError for passages that the context cannot hold.
+    Raises InputTooLongError for passages that do not fit the context.
     """
     tallies = {variant: _Tally() for variant in chosen}
     for number, question in enumerate(questions):
         progress(number, len(questions))
         for variant, tally in tallies.items():
             store = stores[variant.state_type]
-            answer = from_stored(
-                store,
-                question.text,
-                passages,
-                layout=variant.layout,
-                recompute=variant.recompute,
-                wording=ASKED,
-                max_tokens=MAX_TOKENS,
+            answer = answer_from_store(
+                store, question.text, passages, variant, wording=ASKED, max_tokens=MAX_TOKENS
             )
             tally.add(answer, question.answers)
     progress(len(questions), len(questions))
@@ -168,19 +162,39 @@ def measure(
     ]
 
 
-def from_stored(store: Store, question: str, passages: int, **options: Any) -> StoreAnswer:
-    """An answer for which nothing was read before but its states, which are stored."""
-    answer = store.ask(question, passages, stream=True, **options)
+def answer_from_store(
+    store: Store,
+    question: str,
+    passages: int,
+    variant: Variant,
+    *,
+    max_tokens: int,
+    wording: str = QUESTION_FIELD,
+) -> StoreAnswer:
+    """An answer whose states are all stored, and for which the model has read nothing else yet."""
+
+    def ask() -> StoreAnswer:
+        return store.ask(
+            question,
+            passages,
+            layout=variant.layout,
+            recompute=variant.recompute,
+            wording=wording,
+            max_tokens=max_tokens,
+            stream=True,
+        )
+
+    answer = ask()
     if answer.states_computed:
         answer.close()
-        answer = store.ask(question, passages, stream=True, **options)
+        answer = ask()
     store.model.clear_cache()
     answer.read()
     return answer
 
 
-def waited(timings: Timings) -> tuple[float, float]:
-    """Seconds from the found passages to the first piece of an ended answer, and to its end."""
+def seconds_waited(timings: Timings) -> tuple[float, float]:
+    """Seconds from the found passages to the first piece of a finished answer, and to its end."""
     assert timings.ended is not None
     first = timings.ended if timings.first_token is None else timings.first_token
     return first - timings.found, timings.ended - timings.found

@@ -1,4 +1,4 @@
-"""The paper's table: what is counted, what is timed, and what each layout is asked."""
+"""The paper's table: what is counted and timed, and how each layout is asked."""
 
 import json
 
@@ -27,7 +27,7 @@ def questions(tmp_path):
 
 @pytest.fixture
 def asked(tiny_model, questions):
-    """Outcomes of variants on the questions."""
+    """Run variants on the questions and return their outcomes."""
 
     def run(chosen, passages=1):
         paragraphs = [question.paragraph for question in questions]
@@ -84,7 +84,7 @@ def test_match(answer, accepted, found):
 
 def test_a_passage_that_is_no_text(tiny_model):
     with (
-        pytest.raises(FormatError, match="passage 1 is no text"),
+        pytest.raises(FormatError, match="passage 1 is not valid text"),
         layouts.indexed(tiny_model, ["\ud800"], [Variant("query")], nothing),
     ):
         pass
@@ -119,7 +119,7 @@ def test_every_variant_answers_every_question(asked):
 
 
 def test_nothing_is_held_of_the_question_before(asked, tiny_model):
-    """One variant alone, one passage for all questions: all of it is read for each."""
+    """Even one variant alone reads the same passage again for each question."""
     before = tiny_model.evaluated
     (found,) = asked([Variant("document-then-query")], passages=2)
     longest = 2 * max(len(tiny_model.tokenize(row["passage"])) for row in ROWS)
@@ -128,14 +128,14 @@ def test_nothing_is_held_of_the_question_before(asked, tiny_model):
 
 
 def test_answers_are_scored(asked, monkeypatch):
-    """The accepted answer that suits best counts; here every answer is the same words."""
+    """The best of the accepted answers counts. Here every answer is the same text."""
 
     class Told:
         text = "It is the ferry"
         states_loaded = states_computed = 0
         timings = layouts.Timings(1.0, 1.5, 2.0, 4.0)
 
-    monkeypatch.setattr(layouts, "from_stored", lambda *_, **__: Told)
+    monkeypatch.setattr(layouts, "answer_from_store", lambda *_, **__: Told)
     (found,) = asked([Variant("query")])
     assert (found.exact_match, found.match) == (0, 1 / 3)
     assert found.f1 == pytest.approx((0 + 2 / 4 + 0) / 3)

@@ -1,4 +1,4 @@
-"""Documents of each format, made by hand or by other libraries than those that read them."""
+"""Documents of each format, made by hand or by libraries other than those that read them."""
 
 import io
 import zlib
@@ -29,7 +29,7 @@ def pdf(pages: list[str], title: str = "") -> bytes:
 
 
 def _numbered(objects: list[bytes]) -> bytes:
-    """Objects as a file with its table of addresses; the first is the root, the last the info."""
+    """A PDF file of objects, with its cross-reference table: the root first, the info last."""
     out = bytearray(b"%PDF-1.4\n")
     addresses = []
     for number, each in enumerate(objects, 1):
@@ -43,7 +43,7 @@ def _numbered(objects: list[bytes]) -> bytes:
 
 
 def pdf_bomb() -> bytes:
-    """A PDF of a few kilobytes whose page unpacks, twice, to 1 GiB of spaces."""
+    """A PDF of a few kilobytes whose page decompresses, in two steps, to 1 GiB of spaces."""
     stream = zlib.compressobj(9)
     first, again = (
         stream.compress(b" " * (1 << 20)) + stream.flush(zlib.Z_FULL_FLUSH) for _ in range(2)
@@ -62,7 +62,7 @@ def pdf_bomb() -> bytes:
 
 
 def encrypted_pdf() -> bytes:
-    """A PDF that opens with a password only."""
+    """A PDF that needs a password."""
     writer = pypdf.PdfWriter(io.BytesIO(pdf(["secret"])))
     writer.encrypt("password", algorithm="RC4-128")
     out = io.BytesIO()

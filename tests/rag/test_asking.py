@@ -1,4 +1,4 @@
-"""Answers from a store: what each layout reads, where states come from, and what goes wrong."""
+"""Answers from a store: what each layout reads, where states come from, and the errors."""
 
 import pytest
 
@@ -16,7 +16,7 @@ SHORT = {"max_tokens": 6, "stream": True}
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
-    """A file without a chat template: it has GritLM's own format."""
+    """A file without a chat template, so with GritLM's own format."""
     folder = tmp_path_factory.mktemp("official")
     checkpoint = make_checkpoint(folder / "checkpoint", "mistral")
     (checkpoint / "tokenizer_config.json").write_text('{"bos_token": "<s>", "eos_token": "</s>"}')
@@ -36,7 +36,7 @@ def opened(tmp_path, model, folder, **options):
 
 
 def read_by(model, answer):
-    """All that the model saw before the answer, as text; states by their own tokens."""
+    """The tokens of the state before the prompt, and the prompt as text."""
     document = answer.answer.document
     tokens = answer.answer.tokens[: answer.answer.prompt_tokens]
     said = b"".join(model.engine.vocabulary.piece(token, special=True) for token in tokens).decode()
@@ -79,7 +79,7 @@ def read_by(model, answer):
     ],
 )
 def test_the_official_layouts(official, tmp_path, folder, layout, said):
-    """As FULL_FORMAT_NO_EMBED, its _DOC and CACHE_FORMAT_* of the official rag/eval.py."""
+    """The official rag/eval.py: FULL_FORMAT_NO_EMBED, its _DOC, and CACHE_FORMAT_*."""
     with GritLM(official, threads=1) as model, opened(tmp_path, model, folder) as store:
         answer = store.ask(QUESTION, 1, layout=layout, mode="words", **SHORT)
         (passage,) = answer.passages
@@ -164,7 +164,7 @@ def test_states_are_loaded_where_they_are_stored(tmp_path, tiny_model, folder, l
 def test_a_state_that_cannot_be_kept_is_no_error(tmp_path, tiny_model, folder):
     with opened(tmp_path, tiny_model, folder, states="q8_0") as store:
         (tmp_path / "a.grit.states").rename(tmp_path / "away")
-        (tmp_path / "a.grit.states").write_text("a file stands in the way")
+        (tmp_path / "a.grit.states").write_text("a file in place of the folder")
         answer = store.ask(QUESTION, 2, layout="doc", **SHORT)
         assert (answer.states_loaded, answer.states_computed) == (0, 2)
         "".join(answer)

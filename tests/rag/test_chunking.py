@@ -1,4 +1,4 @@
-"""Cutting: borders at headings and sentences, within the budget, nothing lost."""
+"""Chunking: boundaries at headings and sentences, within the budget, with no text lost."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is cheapest, from what was measured."""
+"""The cost model: measurements, and the layout that they make cheapest."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def database(tmp_path):
 def test_a_cost_follows_what_is_measured(database):
     costs = CostModel(database)
     assert costs.seconds("read", 100) is None
-    costs.record("read", 31, 5.0)  # too few to tell
+    costs.record("read", 31, 5.0)  # too few tokens to count
     assert costs.seconds("read", 100) is None
     costs.record("read", 200, 1.0)
     assert costs.seconds("read", 100) == pytest.approx(0.5)

@@ -1,4 +1,4 @@
-"""Reading: a process of its own, that may end badly without harm."""
+"""Reading documents in a child process, which may crash without harm."""
 
 import os
 

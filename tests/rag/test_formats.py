@@ -1,4 +1,4 @@
-"""Every format's text comes out whole and in order, and bad files end in words."""
+"""Every format yields its whole text in order, and bad files raise clear errors."""
 
 import io
 import zipfile
@@ -127,7 +127,7 @@ def test_pages_without_text_are_told():
 
 
 def test_nothing_in_a_docx_is_lost():
-    """Equal cells, cells that span, tables in cells, content controls, insertions."""
+    """Equal cells, spanning cells, tables in cells, content controls, insertions."""
     word = docx.Document()
     table = word.add_table(rows=2, cols=3)
     for cell, text in zip(table.rows[0].cells, ("Blue", "3", "3"), strict=True):
@@ -163,7 +163,7 @@ def test_nothing_in_a_docx_is_lost():
 
 
 def bomb() -> bytes:
-    """A DOCX whose text says that it unpacks to more than any document."""
+    """A DOCX that declares an excessive unpacked size."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("word/document.xml", bytes(300 << 20))
@@ -176,7 +176,7 @@ def bomb() -> bytes:
         (documents.encrypted_pdf(), ".pdf", "is encrypted"),
         (documents.pdf(["text"])[200:], ".pdf", "is damaged"),
         (b"", ".pdf", "is damaged"),
-        (documents.pdf([""]), ".pdf", "holds no text in its 1 pages"),
+        (documents.pdf([""]), ".pdf", "has no text in its 1 pages"),
         (documents.word()[:5000], ".docx", "is damaged"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ".docx", "is encrypted, or a .doc"),
         (b"", ".docx", "is damaged"),

@@ -1,4 +1,4 @@
-"""A disk that is full while a store is brought up to date: a small tmpfs, of a namespace's own."""
+"""A disk that fills up while a store is updated: a small tmpfs in its own namespace."""
 
 import re
 import shutil
@@ -36,13 +36,13 @@ CHUNKS = 60
 
 
 def in_a_namespace(*arguments):
-    """Run a program as the root of a namespace, who may mount file systems there."""
+    """Run a program as root of a new namespace, where it can mount file systems."""
     command = ["unshare", "--map-root-user", "--mount", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def may_mount(folder):
-    """Whether this system lets its users have namespaces, and mount in them."""
+    """Whether this system lets users create namespaces and mount in them."""
     if shutil.which("unshare") is None:
         return False
     return not in_a_namespace("mount", "-t", "tmpfs", "none", folder).returncode
@@ -56,7 +56,7 @@ def may_mount(folder):
 )
 def test_a_full_disk_loses_nothing(tmp_path, tiny_path, states, size, what):
     if not may_mount(tmp_path):
-        pytest.skip("this system lets nobody mount a small disk")
+        pytest.skip("this system does not let users mount a small disk")
     folder = tmp_path / "notes"
     folder.mkdir()
     for number in range(CHUNKS):

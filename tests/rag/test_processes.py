@@ -1,4 +1,4 @@
-"""Several processes at one store, and processes that are killed: nothing is ever half there."""
+"""Several processes on one store, and killed processes: no document is ever half there."""
 
 import random
 import subprocess
@@ -29,7 +29,7 @@ with GritLM(sys.argv[1], threads=1, pass_tokens=64) as model:
 
 
 def adding(model, store, folder):
-    """Another process that adds a folder."""
+    """Start another process that adds a folder."""
     return subprocess.Popen(
         [sys.executable, "-c", ADD, str(model), str(store), str(folder)],
         stdout=subprocess.PIPE,
@@ -39,7 +39,7 @@ def adding(model, store, folder):
 
 
 def duration(model, store, folder):
-    """The seconds that adding a folder takes here and now."""
+    """The seconds that it takes to add a folder on this machine now."""
     with adding(model, store, folder) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"
@@ -49,7 +49,7 @@ def duration(model, store, folder):
 
 
 def write(folder: Path, number: int, generation: int) -> None:
-    """A document of four chunks, of which each says which document and which writing it is."""
+    """Write a document of four chunks, each of which names the document and its version."""
     parts = [f"# Part {part}\n\nFile {number}, writing {generation}.\n" for part in range(4)]
     (folder / f"{number}.md").write_text("\n".join(parts))
 
@@ -64,7 +64,7 @@ def folder(tmp_path):
 
 
 def writings(store: Store) -> dict[int, set[tuple[str, str]]]:
-    """Of each file the chunks that a search can find, as (text, heading)."""
+    """The chunks (text, heading) of each file that a search can find."""
     found: dict[int, set[tuple[str, str]]] = {}
     for passage in store.search("writing", FILES * 8, mode="words"):
         number = int(passage.source.stem)
@@ -73,7 +73,7 @@ def writings(store: Store) -> dict[int, set[tuple[str, str]]]:
 
 
 def check_writings(store: Store, wanted: dict[int, set[int]]) -> dict[int, set[tuple[str, str]]]:
-    """Every file that is there is so in one of the wanted writings, whole."""
+    """Check that every file in the store is a whole version, and one of those expected."""
     found = writings(store)
     for number, chunks in found.items():
         (text,) = {text for text, _ in chunks}
@@ -83,7 +83,7 @@ def check_writings(store: Store, wanted: dict[int, set[int]]) -> dict[int, set[t
 
 
 def check(store: Store, wanted: dict[int, set[int]]) -> None:
-    """Database and states are sound, and hold the same by words and by vectors."""
+    """Check database and states, and that searches by words and by vectors agree."""
     assert maintenance.verify(store.path) == []
     found = check_writings(store, wanted)
     by_vectors = store.search("writing", FILES * 8, mode="vectors")

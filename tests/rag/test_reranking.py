@@ -1,4 +1,4 @@
-"""Passages in the order of the model's own likelihood of the query."""
+"""Re-ranking by how likely the model finds the query after each passage."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Matrices of states in fewer bits: their length, and what of them comes back."""
+"""Quantized matrices of states: their size and their error."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ STATE_TYPES = ("f16", "q8_0", "q4_0")
 
 
 def matrix(cells=50, columns=192):
-    """Like the keys of a model: columns far from zero, and some far larger than others."""
+    """Like the keys of a model: columns far from zero, and some much larger than others."""
     rng = np.random.default_rng(0)
     size = np.where(np.arange(columns) % 29 == 3, 8.0, 0.5)
     values = rng.normal(size=(cells, columns)) * size + 3 * size * rng.normal(size=columns)

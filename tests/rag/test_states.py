@@ -1,4 +1,4 @@
-"""States on disk: exact or nearly so, small, and never a wrong one."""
+"""States on disk: exact or nearly so, small, and never used for another text or model."""
 
 import dataclasses
 
@@ -113,7 +113,7 @@ def store(tmp_path, tiny_model, folder):
 
 
 def chunks(store):
-    """Id and embedded text of every chunk."""
+    """The id and the embedded text of every chunk."""
     return store._database.execute("select id, embedded from chunk order by id").fetchall()
 
 
@@ -232,7 +232,7 @@ def test_what_was_used_longest_ago_goes_first(store):
     assert maintenance.info(store.path).states.states == len(files(store)) == 0
 
 
-def test_files_that_no_ledger_knows_are_swept(store):
+def test_orphaned_files_are_removed(store):
     folder = store._states.files.folder / "0"
     (folder / "99.doc.kv").write_bytes(b"of a chunk that was never entered")
     (folder / "1.doc.part").write_bytes(b"of a write that was killed")

@@ -1,4 +1,4 @@
-"""The store: what is added is found, what changed is noticed, and nothing is ever half there."""
+"""The store: added documents are found, changes are noticed, no document is ever half there."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ def counts(update):
 
 
 def meanwhile(monkeypatch, act):
-    """Let `act` happen in the middle of the next search."""
+    """Call `act` in the middle of the next search."""
     nearest = Matrix.nearest
 
     def interrupted(*arguments):
@@ -49,13 +49,13 @@ def meanwhile(monkeypatch, act):
 
 
 def touch(path, text):
-    """Write a file as if long ago, so that its time can be trusted."""
+    """Write a file with an old modification time, which can be trusted."""
     path.write_text(text)
     os.utime(path, (1_600_000_000, 1_600_000_000 + len(text)))
 
 
 def sources(store):
-    """Every text in the store by its file's name, as a search of everything finds them."""
+    """The texts that a search of the whole store finds, by file name."""
     passages = store.search("the cats and boats", 100, mode="vectors")
     found = {}
     for passage in passages:
@@ -114,7 +114,7 @@ def test_a_change_that_keeps_size_and_time_of_a_fresh_file_is_noticed(store, fol
 def test_a_settled_file_is_not_read_again(store, folder, monkeypatch):
     touch(folder / "boats.txt", "The ferry.")
     store.add(folder)
-    monkeypatch.setattr("gritlite.rag.scanning.snapshot", None)  # a read would fail
+    monkeypatch.setattr("gritlite.rag.scanning.snapshot", None)  # reading the file would fail
     assert counts(store.add(folder / "boats.txt")) == (0, 0, 1, 0)
 
 
@@ -328,7 +328,7 @@ def test_vectors_are_read_anew_only_when_they_changed(store, folder):
 
 @pytest.mark.parametrize("form", ["float32", "binary"])
 def test_a_search_sees_one_moment(tmp_path, tiny_model, folder, monkeypatch, form):
-    """Another one removes all that is found, and puts other texts into its rows."""
+    """Another process deletes all that was found and reuses the rows for other texts."""
     path = tmp_path / "a.grit"
     with (
         Store.open(path, tiny_model, vectors=form) as store,
@@ -358,7 +358,7 @@ def test_opening_and_searching_wait_for_nobody(store, folder, tiny_model, monkey
 
 
 def test_a_damaged_store_ends_in_words(store, folder, tmp_path, tiny_model):
-    """A page of the file at a time is overwritten: no error that is not ours comes out."""
+    """Overwrite one page of the file at a time: every error is a GritLiteError."""
     store.add(folder)
     store.close()
     with sqlite3.connect(store.path) as connection:

@@ -1,4 +1,4 @@
-"""The forms of vectors: exact search is exact, the compressed forms lose little."""
+"""The types of vectors: float32 search is exact, the compressed types lose little."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ DIMENSION = 96
 
 @pytest.fixture(scope="module")
 def vectors():
-    """Unit vectors in clusters, as those of texts are."""
+    """Unit vectors in clusters, like those of texts."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(40, DIMENSION))
     found = centres[rng.integers(0, 40, 3000)] + 0.7 * rng.normal(size=(3000, DIMENSION))
@@ -19,7 +19,7 @@ def vectors():
 
 
 def search(vectors, form, query, count):
-    """The ids that a store in that form would find; ids are rows times 3."""
+    """The ids that a store with that type would find; ids are rows times 3."""
     kept = [packed(vector, form) for vector in vectors]
     searched = [bits if bits is not None else whole for whole, bits in kept]
     codes = np.frombuffer(b"".join(searched), np.uint8).reshape(len(vectors), -1)

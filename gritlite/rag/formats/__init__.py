@@ -1,7 +1,7 @@
-"""The formats of documents: bytes in, a `Document` out, each format in a module of its own.
+"""The formats of documents: bytes in, a `Document` out, one module for each format.
 
-The libraries that read them see files from anywhere, so this package is used in
-the process of `gritlite.rag.reader_child` only.
+The libraries that parse them see files from anywhere, so only the child process
+`gritlite.rag.reader_child` calls them.
 """
 
 import importlib
@@ -22,7 +22,7 @@ FORMATS = {
 
 
 def parse(data: bytes, suffix: str) -> Document:
-    """The document of a file's bytes; `suffix` is a key of FORMATS.
+    """Parse the bytes of a file; `suffix` is a key of FORMATS.
 
     Raises FormatError for bytes that are not of that format, and MissingExtraError.
     """

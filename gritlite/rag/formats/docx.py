@@ -1,4 +1,4 @@
-"""DOCX, by python-docx: paragraphs, headings by their styles, and tables with a line a row."""
+"""DOCX, by python-docx: paragraphs, headings by their styles, and tables, a line for each row."""
 
 import io
 import zipfile
@@ -13,18 +13,18 @@ from docx.table import Table, _Cell, _Row
 from gritlite.errors import FormatError
 from gritlite.rag.document import Block, Document
 
-_MOST_UNPACKED = 256 << 20
+_MAX_UNPACKED = 256 << 20
 _CONTROL, _CONTENT = "w:sdt", "w:sdtContent"
 _WRAPPERS = (_CONTROL, "w:ins", "w:moveTo", "w:smartTag")
 _HEADING = "Heading "
 _TITLE = "Title"
-_OLE = b"\xd0\xcf\x11\xe0"  # the container of encrypted files, and of Word's older format
+_OLE = b"\xd0\xcf\x11\xe0"  # the container format of encrypted files and of old .doc files
 
 
 def parse(data: bytes) -> Document:
     """The paragraphs in reading order. Raises FormatError for a damaged or encrypted file."""
     if data.startswith(_OLE):
-        raise FormatError("is encrypted, or a .doc by another name: save it as plain .docx")
+        raise FormatError("is encrypted, or a .doc file under another name: save it as plain .docx")
     try:
         _check_size(data)
         word = docx.Document(io.BytesIO(data))
@@ -37,19 +37,19 @@ def parse(data: bytes) -> Document:
 
 
 def _check_size(data: bytes) -> None:
-    """Refuse an archive that says of itself that it unpacks to more than any document."""
+    """Raise FormatError for an archive that declares an excessive unpacked size."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         size = sum(member.file_size for member in archive.infolist())
-    if size > _MOST_UNPACKED:
+    if size > _MAX_UNPACKED:
         raise FormatError(
-            f"unpacks to {size >> 20:,} MiB: more than {_MOST_UNPACKED >> 20} MiB is not read"
+            f"unpacks to {size >> 20:,} MiB, more than the {_MAX_UNPACKED >> 20} MiB that are read"
         )
 
 
 def _unwrap(word: WordDocument) -> None:
-    """Put what stands in content controls, insertions and smart tags into their places.
+    """Replace content controls, insertions and smart tags by their contents.
 
-    python-docx does not look into these.
+    python-docx does not look into them.
     """
     for wrapper in list(word.element.body.iter(*map(qn, _WRAPPERS))):
         contents = wrapper.find(qn(_CONTENT)) if wrapper.tag == qn(_CONTROL) else wrapper
@@ -72,7 +72,7 @@ def _lines(table: Table) -> str:
 
 
 def _line(row: _Row) -> str:
-    """A table's row; a cell that spans columns, which is there once for each, is said once."""
+    """A row of a table; a cell that spans several columns, and is listed for each, appears once."""
     cells = {cell._tc: cell for cell in row.cells}.values()
     return " | ".join(filter(None, map(_text, cells)))
 

@@ -1,4 +1,4 @@
-"""HTML, by Beautiful Soup: what a page says, without its scripts and styles."""
+"""HTML, by Beautiful Soup: the text of a page, without scripts and styles."""
 
 from collections.abc import Iterator
 
@@ -7,29 +7,28 @@ from bs4.element import NavigableString, PageElement, PreformattedString, Tag
 
 from gritlite.rag.document import Block, Document
 
-# not <head>: a page may leave out where it ends, and then the body stands in it
-_UNSEEN = {"title", "script", "style", "noscript", "template", "svg", "iframe"}
+# not <head>: where a page omits </head>, the body is parsed as part of it
+_INVISIBLE = {"title", "script", "style", "noscript", "template", "svg", "iframe"}
 _MARKS = {"a", "abbr", "b", "bdi", "bdo", "big", "del", "em", "font", "i", "ins", "mark", "q", "s"}
 _TERMS = {"cite", "code", "data", "dfn", "kbd", "label", "samp", "time", "tt", "var"}
 _INLINE = {*_MARKS, *_TERMS, "img", "small", "span", "strong", "sub", "sup", "u", "wbr"}
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_END = object()  # of an element, in the walk
 
 
 def parse(data: bytes | str) -> Document:
-    """The headings and paragraphs of a page, in its own encoding, or of a piece of one."""
+    """The headings and paragraphs of a page, in its own encoding, or of a fragment."""
     soup = BeautifulSoup(data, "html.parser")
     title = " ".join(soup.title.get_text().split()) if soup.title else ""
     return Document(title, tuple(_blocks(soup)))
 
 
 def _blocks(soup: BeautifulSoup) -> Iterator[Block]:
-    """Runs of text between the borders of block elements."""
+    """The runs of text between the boundaries of block elements."""
     parts: list[str] = []
     level = 0
     for node, closes in _walk(soup):
         if isinstance(node, NavigableString):
-            parts.append(_spaced(node))
+            parts.append(_collapse_spaces(node))
             continue
         assert isinstance(node, Tag)
         if node.name == "br":
@@ -37,24 +36,24 @@ def _blocks(soup: BeautifulSoup) -> Iterator[Block]:
         elif node.name in ("td", "th"):
             parts.append("" if closes else " | " if "".join(parts).strip() else "")
         elif node.name not in _INLINE:
-            if text := _tidied("".join(parts)):
+            if text := _strip_lines("".join(parts)):
                 yield Block(text, level=level)
             parts = []
             level = 0 if closes else _HEADINGS.get(node.name, 0)
-    if text := _tidied("".join(parts)):
+    if text := _strip_lines("".join(parts)):
         yield Block(text)
 
 
 def _walk(soup: BeautifulSoup) -> Iterator[tuple[PageElement, bool]]:
-    """Every visible text, and every element at its beginning and (True) at its end.
+    """Every visible text, and every element at its start (False) and at its end (True).
 
-    With a stack of its own: pages may be nested deeper than Python calls.
+    Uses its own stack, since pages may be nested deeper than Python's call stack.
     """
     stack: list[tuple[PageElement, bool]] = [(child, False) for child in reversed(soup.contents)]
     while stack:
         node, closes = stack.pop()
         if isinstance(node, Tag):
-            if node.name in _UNSEEN:
+            if node.name in _INVISIBLE:
                 continue
             yield node, closes
             if not closes:
@@ -64,8 +63,8 @@ def _walk(soup: BeautifulSoup) -> Iterator[tuple[PageElement, bool]]:
             yield node, False
 
 
-def _spaced(node: NavigableString) -> str:
-    """A text with its white space as a browser shows it: kept in <pre>, else single spaces."""
+def _collapse_spaces(node: NavigableString) -> str:
+    """The text with white space as a browser shows it: kept in <pre>, else collapsed."""
     if node.find_parent("pre"):
         return str(node)
     text = " ".join(str(node).split())
@@ -74,5 +73,5 @@ def _spaced(node: NavigableString) -> str:
     return f"{' ' * node[0].isspace()}{text}{' ' * node[-1].isspace()}"
 
 
-def _tidied(text: str) -> str:
+def _strip_lines(text: str) -> str:
     return "\n".join(line.strip() for line in text.strip().splitlines())

@@ -1,4 +1,4 @@
-"""Markdown (CommonMark with tables), by markdown-it-py: its words without its marks."""
+"""Markdown (CommonMark with tables), by markdown-it-py: the text without the markup."""
 
 import re
 
@@ -7,22 +7,22 @@ from markdown_it.token import Token
 
 from gritlite.rag.document import Block, Document
 from gritlite.rag.formats import html
-from gritlite.rag.formats.plain import decoded
+from gritlite.rag.formats.plain import decode
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)^---[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _TITLE = re.compile(r"^title:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
 
 
 def parse(data: bytes) -> Document:
-    """The headings and paragraphs of a text; a table is a paragraph with a line a row.
+    """The headings and paragraphs; a table is a paragraph with a line for each row.
 
-    A title in front matter is the document's.
+    The title comes from front matter. Raises FormatError for bytes that are not UTF-8.
     """
-    text = decoded(data).replace("\r\n", "\n")
+    text = decode(data).replace("\r\n", "\n")
     title, skipped = "", 0
     if match := _FRONT_MATTER.match(text):
-        found = _TITLE.search(match[1])
-        title = found[1].strip("\"'") if found else ""
+        line = _TITLE.search(match[1])
+        title = line[1].strip("\"'") if line else ""
         skipped = match[0].count("\n")
         text = text[match.end() :]
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
@@ -33,7 +33,7 @@ def _blocks(tokens: list[Token], skipped: int) -> list[Block]:
     blocks: list[Block] = []
     place = ""
     level = 0
-    rows: list[list[str]] | None = None  # of the table that is being read
+    rows: list[list[str]] | None = None  # of the current table
     for token in tokens:
         if token.map is not None and rows is None:
             place = f"line {skipped + token.map[0] + 1}"
@@ -47,9 +47,9 @@ def _blocks(tokens: list[Token], skipped: int) -> list[Block]:
         elif token.type == "tr_open" and rows is not None:
             rows.append([])
         elif token.type == "inline" and rows is not None:
-            rows[-1].append(_words(token))
+            rows[-1].append(_text(token))
         elif token.type == "inline":
-            blocks.append(Block(_words(token), place, level))
+            blocks.append(Block(_text(token), place, level))
             level = 0
         elif token.type == "html_block":
             page = html.parse(token.content)
@@ -59,8 +59,8 @@ def _blocks(tokens: list[Token], skipped: int) -> list[Block]:
     return [block for block in blocks if block.text.strip()]
 
 
-def _words(inline: Token) -> str:
-    """The text of an inline token: no marks, no addresses, a picture's description."""
+def _text(inline: Token) -> str:
+    """The text of an inline token, with the descriptions of images, without link targets."""
     parts: list[str] = []
     for child in inline.children or ():
         if child.type in ("text", "code_inline"):
@@ -70,5 +70,5 @@ def _words(inline: Token) -> str:
         elif child.type == "hardbreak":
             parts.append("\n")
         elif child.type == "image":
-            parts.append(_words(child))
+            parts.append(_text(child))
     return "".join(parts)

@@ -1,4 +1,4 @@
-"""PDF, by PDFium: the text layer of each page. Pages without one, as scanned ones, are told."""
+"""PDF, by PDFium: the text layer of each page, and a warning about pages without one."""
 
 import re
 
@@ -7,15 +7,15 @@ import pypdfium2
 from gritlite.errors import FormatError
 from gritlite.rag.document import Block, Document
 
-_SOFT_HYPHEN = "\ufffe"  # what PDFium writes for a hyphen at which a word was broken
+_SOFT_HYPHEN = "\ufffe"  # PDFium's character for a hyphen at a line break
 _BROKEN_WORD = re.compile(_SOFT_HYPHEN + r"\s*")
-# a line ends where the page does; after one of these marks it may be the paragraph's end too
+# a line break at the edge of the page; after one of these marks it may end a paragraph
 _BROKEN_LINE = re.compile(r"(?<![.!?:])\s*\n")
 _PASSWORD = 4  # FPDF_ERR_PASSWORD
 
 
 def parse(data: bytes) -> Document:
-    """A block a page. Raises FormatError for a damaged file, a locked one, one without text."""
+    """A block for each page. Raises FormatError for a damaged, encrypted or textless file."""
     try:
         with pypdfium2.PdfDocument(data) as pdf:
             title = pdf.get_metadata_value("Title").strip()
@@ -29,15 +29,15 @@ def parse(data: bytes) -> Document:
     )
     if not blocks:
         raise FormatError(
-            f"holds no text in its {len(pages)} pages: if they are scanned, run a text "
-            "recognition (ocrmypdf) over it first"
+            f"has no text in its {len(pages)} pages: if they are scanned, run text "
+            "recognition (such as ocrmypdf) on it first"
         )
     empty = [str(number) for number, text in enumerate(pages, 1) if not text.strip()]
     return Document(title, blocks, f"no text on page {', '.join(empty)}" if empty else "")
 
 
 def _text(page: pypdfium2.PdfPage) -> str:
-    """A page's text, its words and most of its sentences whole again."""
+    """The text of a page, with broken words and most wrapped lines joined."""
     text = page.get_textpage().get_text_bounded()
     page.close()
     text = _BROKEN_WORD.sub("", text).replace("\r\n", "\n")

@@ -3,7 +3,7 @@
 from gritlite.errors import FormatError
 from gritlite.rag.document import Block, Document
 
-_WRAPPED = 40  # characters; where every line but the last is longer, an editor broke them
+_WRAPPED = 40  # characters; if all lines but the last are longer, an editor wrapped them
 
 
 def parse(data: bytes) -> Document:
@@ -11,7 +11,7 @@ def parse(data: bytes) -> Document:
     blocks: list[Block] = []
     lines: list[str] = []
     start = 1
-    for number, line in enumerate([*decoded(data).splitlines(), ""], 1):
+    for number, line in enumerate([*decode(data).splitlines(), ""], 1):
         if line.strip():
             if not lines:
                 start = number
@@ -24,8 +24,8 @@ def parse(data: bytes) -> Document:
     return Document("", tuple(blocks))
 
 
-def decoded(data: bytes) -> str:
-    """A text file's text: UTF-8, or UTF-16 where a byte order mark says so. Raises FormatError."""
+def decode(data: bytes) -> str:
+    """Decode UTF-8, or UTF-16 if the bytes start with its byte order mark. Raises FormatError."""
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         return data.decode("utf-16" if utf16 else "utf-8-sig")
