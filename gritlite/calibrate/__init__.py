@@ -1,1 +1,1 @@
-"""What needs a running model: calibration, sensitivity, and types chosen by measurement."""
+"""Calibration, tensor sensitivity and automatic type choice: work that needs a running model."""

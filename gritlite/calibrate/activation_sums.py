@@ -1,7 +1,7 @@
-"""Squared inputs of a model's matrices, summed over passes, and the mixture of two modes.
+"""Sums of squared matrix inputs over passes, and their mixture over the two modes.
 
-Source: llama.cpp's tools/imatrix/imatrix.cpp, whose sums these are for causal
-passes. Sums are float64, so that many small terms are not lost.
+For causal passes the sums are those of llama.cpp's tools/imatrix/imatrix.cpp. They are
+float64, so that many small terms are not lost.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from gritlite.runtime.llama import MatrixInput
 
 @dataclass
 class ActivationSums:
-    """By tensor: sums of squared inputs, float64 [matrices, k], and counts of tokens [matrices]."""
+    """Per tensor: sums of squared inputs, float64 [matrices, k], and token counts [matrices]."""
 
     sums: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
     def move_from(self, other: "ActivationSums") -> None:
-        """Add another's sums, and empty it."""
+        """Add the sums and counts of `other`, and empty it."""
         for name, sums in other.sums.items():
             self.sums[name] = self.sums.get(name, 0) + sums
             self.counts[name] = self.counts.get(name, 0) + other.counts[name]
@@ -30,7 +30,7 @@ class ActivationSums:
         other.counts.clear()
 
     def add(self, seen: MatrixInput) -> None:
-        """Count the inputs of one product."""
+        """Add the squared inputs of one matrix product."""
         if seen.tensor not in self.sums:
             self.sums[seen.tensor] = np.zeros((seen.count, seen.inputs.shape[1]))
             self.counts[seen.tensor] = np.zeros(seen.count, np.int64)
@@ -44,7 +44,7 @@ class ActivationSums:
 
 
 def to_activations(sums: ActivationSums) -> dict[str, Activations]:
-    """One mode's sums as they stand."""
+    """Return one mode's sums as float32 activations by tensor."""
     return {
         name: Activations(total.astype(np.float32), sums.counts[name].astype(np.float32))
         for name, total in sums.sums.items()
@@ -54,10 +54,10 @@ def to_activations(sums: ActivationSums) -> dict[str, Activations]:
 def mix_modes(
     embed: ActivationSums, generate: ActivationSums, embed_weight: float
 ) -> Mapping[str, Activations]:
-    """Activations whose mean squares are the weighted mean of the two modes' mean squares.
+    """Return activations whose mean squares are the weighted mean of both modes' mean squares.
 
-    However many tokens each mode saw. A matrix that only one mode used, as an
-    expert may be, keeps that mode's mean.
+    The number of tokens of each mode does not affect the mean. A matrix that only one mode
+    used, such as a rare expert, keeps that mode's mean.
     """
     if not embed.sums or not generate.sums:
         return to_activations(embed if embed.sums else generate)

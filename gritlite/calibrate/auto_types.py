@@ -1,8 +1,9 @@
-"""The type `auto`: the types that lose least in both tasks together, in a size or within a loss.
+"""The type `auto`: chooses each tensor's type for the least loss of both tasks together.
 
-A task's loss is counted in units of what `gritlite compare` still calls good, and
-the two are averaged. In a size, embedding and generation are weighed anew where either
-would lose more than in llama.cpp's own mixture of that size.
+The limit is a file size or a loss. A task's loss is expressed in units of the largest loss
+that `gritlite compare` still calls good, and the two are averaged. For a file size, the
+weights of the two tasks are adjusted if either would lose more than in llama.cpp's own
+mixture of that size.
 """
 
 from collections import Counter
@@ -37,31 +38,31 @@ from gritlite.runtime.model import GritLM
 Progress = Callable[[int, int], None]
 Sensitivities = Mapping[str, Sensitivity]
 
-_EQUAL = 0.5  # the weight of embedding beside generation
-_HALVINGS = 5  # of the weights between that and one task alone
-_MARGIN = 0.95  # of the mixture's loss: other texts than the sample differ by some percent
-_NOTHING = 1e-9  # a loss too small to tell from none
-_ADDED_KEYS = 4096  # bytes: the importance matrix's name and texts, in the metadata
+_EQUAL = 0.5  # the weight of embedding at which both tasks count the same
+_BISECTIONS = 5  # steps between that weight and one task alone
+_MARGIN = 0.95  # of the baseline's loss: on other texts it differs by a few percent
+_NEGLIGIBLE = 1e-9  # a loss that cannot be told from none
+_METADATA_BYTES = 4096  # reserved for the importance matrix's name and texts
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """One of llama.cpp's mixtures, and what it loses on the same sample."""
+    """One of llama.cpp's mixtures, and its losses on the same sample."""
 
     target: str
     losses: Losses
 
     def beats(self, losses: Losses) -> bool:
-        """Whether either task loses less in it."""
+        """Return whether it loses less than `losses` in either task."""
         return self.losses.embed < losses.embed or self.losses.generate < losses.generate
 
 
 @dataclass(frozen=True)
 class TypeAllocation:
-    """The type of every tensor that is quantized, and what they lose together on the sample.
+    """The type chosen for each quantized tensor, and the losses of all together on the sample.
 
-    `target` is the file type that comes nearest, for the file's metadata. `baseline` is the
-    largest of llama.cpp's mixtures in the size that was asked for, if there is one.
+    `target` is the nearest file type, for the file's metadata. `baseline` is the largest of
+    llama.cpp's mixtures that fits the requested size, None if none fits or no size was given.
     """
 
     types: Types
@@ -73,9 +74,10 @@ class TypeAllocation:
 def sensitivity_meter(
     model: GritLM, texts: Sequence[Path], imatrix: Path | None
 ) -> SensitivityMeter:
-    """What measures an `editable` model on a sample of texts, weighed as an importance matrix says.
+    """Return a meter for an `editable` model, a sample of texts and an importance matrix.
 
-    Raises as `read_sample` and `read_imatrix`, and FormatError for a matrix of another model.
+    Raises FormatError for a matrix of another model, and the errors of `read_sample` and
+    `read_imatrix`.
     """
     importances = {} if imatrix is None else _importances(imatrix, model.file)
     return SensitivityMeter(model, read_sample(model, texts, limit=1), importances)
@@ -98,12 +100,12 @@ def _importances(path: Path, file: GGUFFile) -> ImportanceByTensor:
 
 
 def measure_sensitivities(meter: SensitivityMeter, progress: Progress) -> Sensitivities:
-    """The sensitivity of every tensor that can be quantized. Raises as `SensitivityMeter.measure`.
+    """Return the sensitivity of every tensor that can be quantized.
 
-    Losses add up while errors have nothing to do with each other. Where they have, all tensors
-    in one type lose more together than the sum of what each does, and that type's losses
-    are taken as so many times larger: an adapter that was merged into weights which had been Q4_1
-    is rounded away again by Q4_1, in all tensors alike.
+    Losses add up only while the tensors' rounding errors are independent. If all tensors in
+    one type lose more together than the sum of their separate losses, that type's losses are
+    scaled up to match. Example: an adapter was merged into weights that had been Q4_1, and
+    Q4_1 rounds it away again in every tensor. Raises the errors of `SensitivityMeter.measure`.
     """
     names = [info.name for info in quantizable(meter.file)]
     steps = len(names) + len(CANDIDATE_TYPES)
@@ -112,15 +114,15 @@ def measure_sensitivities(meter: SensitivityMeter, progress: Progress) -> Sensit
         found[name] = sensitivity
         progress(len(found), steps)
     for number, type in enumerate(CANDIDATE_TYPES, 1):
-        _scale(found, type, meter)
+        _scale_dependent(found, type, meter)
         progress(len(names) + number, steps)
     return found
 
 
-def _scale(
+def _scale_dependent(
     found: dict[str, Sensitivity], type: GGMLQuantizationType, meter: SensitivityMeter
 ) -> None:
-    """Multiply a type's losses by how much more all tensors in it lose together, if more."""
+    """Scale a type's losses up if all tensors in that type lose more than their sum."""
     names = [name for name, each in found.items() if type in each.embed]
     if not names:
         return
@@ -136,7 +138,7 @@ def _scale(
 
 
 def check_max_size(meter: SensitivityMeter, max_bytes: int) -> None:
-    """Raise UsageError if no choice of types makes a file of `max_bytes`. Measures nothing."""
+    """Raise UsageError if even the smallest types exceed `max_bytes`. Runs no model."""
     smallest = sum(
         min(tensor_bytes(meter.file, info, type) for type in meter.possible_types(info))
         for info in quantizable(meter.file)
@@ -151,37 +153,38 @@ def check_max_size(meter: SensitivityMeter, max_bytes: int) -> None:
 def allocate_for_size(
     meter: SensitivityMeter, found: Sensitivities, max_bytes: int, progress: Progress
 ) -> TypeAllocation:
-    """What loses least in a file of `max_bytes`, and in neither task more than its baseline.
+    """Return the types with the least loss in a file of at most `max_bytes`.
 
-    The two tasks weigh the same, unless one then loses more than in the baseline: then the
-    weights nearest to equal ones are looked for, by halving, with which neither does. If
-    there are none, those do whose worse task loses least. Raises as `check_max_size`.
+    Both tasks count the same, unless one would then lose more than in the baseline. In that
+    case bisection finds the weights nearest to equal at which neither does. If there are
+    none, the weights whose worse task loses least are used. Raises as `check_max_size`.
     """
     check_max_size(meter, max_bytes)
     room = _room(meter.file, max_bytes)
     baseline = _baseline(meter, room)
     tried: dict[float, TypeAllocation] = {}
 
-    def worse(weight: float) -> tuple[str, float]:
-        """What comes of a weight of embedding: see `_worse`."""
-        progress(len(tried) + 1, _HALVINGS + 2)
+    def try_weight(weight: float) -> tuple[str, float]:
+        """Choose types at this weight of embedding, and return their `_worse_task`."""
+        progress(len(tried) + 1, _BISECTIONS + 2)
         chosen = minimize_loss(_options(meter.file, found, weight), room)
         known = (each for each in tried.values() if each.types == _types(chosen))
         tried[weight] = next(known, None) or _choice(meter, chosen, baseline)
-        return _worse(tried[weight])
+        return _worse_task(tried[weight])
 
-    losing, ratio = worse(_EQUAL)
+    losing, ratio = try_weight(_EQUAL)
     near, far = _EQUAL, 1.0 if losing == "embed" else 0.0
-    for _ in range(_HALVINGS if ratio > _MARGIN else 0):
+    for _ in range(_BISECTIONS if ratio > _MARGIN else 0):
         middle = (near + far) / 2
-        task, ratio = worse(middle)
+        task, ratio = try_weight(middle)
         if task == losing and ratio > _MARGIN:
             near = middle
         else:
             far = middle
-    progress(_HALVINGS + 2, _HALVINGS + 2)
+    progress(_BISECTIONS + 2, _BISECTIONS + 2)
     best = min(
-        tried, key=lambda weight: (max(_worse(tried[weight])[1], _MARGIN), abs(weight - _EQUAL))
+        tried,
+        key=lambda weight: (max(_worse_task(tried[weight])[1], _MARGIN), abs(weight - _EQUAL)),
     )
     return tried[best]
 
@@ -189,10 +192,10 @@ def allocate_for_size(
 def allocate_for_loss(
     meter: SensitivityMeter, found: Sensitivities, max_loss: float
 ) -> TypeAllocation:
-    """The smallest that loses at most `max_loss`, all tensors together.
+    """Return the smallest types whose combined loss is at most `max_loss`.
 
-    Where they lose more than the sum of what each does, the sum is held so much lower.
-    Raises UsageError if the largest types lose more.
+    While the combined loss exceeds it, the bound on the sum of the tensors' losses is
+    lowered. Raises UsageError if even the largest types lose more.
     """
     options = _options(meter.file, found, _EQUAL)
     largest = minimize_size(options, 0.0)
@@ -211,40 +214,40 @@ def allocate_for_loss(
 
 
 def _room(file: GGUFFile, max_bytes: int) -> int:
-    """What a file of `max_bytes` has for the tensors that are quantized."""
+    """Return the bytes left for quantized tensors in a file of `max_bytes`."""
     chosen = {info.name for info in quantizable(file)}
-    kept = sum(
+    unquantized = sum(
         tensor_bytes(file, info, GGMLQuantizationType(info.type))
         for info in file.tensors
         if info.name not in chosen
     )
-    return max_bytes - file.data_offset - kept - _ADDED_KEYS
+    return max_bytes - file.data_offset - unquantized - _METADATA_BYTES
 
 
 def _baseline(meter: SensitivityMeter, room: int) -> Baseline | None:
-    """The largest mixture that takes no more, measured; its own keys are not counted."""
+    """Measure the largest mixture that fits. It needs no room for added metadata."""
     all = mixtures(meter.file, meter.weighted_tensors)
-    fitting = [each for each in all if each.bytes <= room + _ADDED_KEYS]
+    fitting = [each for each in all if each.bytes <= room + _METADATA_BYTES]
     if not fitting:
         return None
     largest = max(fitting, key=lambda each: each.bytes)
     return Baseline(largest.target, meter.combined_losses(largest.types))
 
 
-def _worse(choice: TypeAllocation) -> tuple[str, float]:
-    """The task that loses more beside the baseline, and how many times as much as in that."""
+def _worse_task(choice: TypeAllocation) -> tuple[str, float]:
+    """Return the task that does worse against the baseline, and its loss over the baseline's."""
     if choice.baseline is None:
         return "", 0.0
     ours, theirs = choice.losses, choice.baseline.losses
     ratios = {
-        "embed": ours.embed / max(theirs.embed, _NOTHING),
-        "generate": ours.generate / max(theirs.generate, _NOTHING),
+        "embed": ours.embed / max(theirs.embed, _NEGLIGIBLE),
+        "generate": ours.generate / max(theirs.generate, _NEGLIGIBLE),
     }
     return max(ratios.items(), key=lambda each: each[1])
 
 
 def _in_units(embed: float, generate: float, weight: float) -> float:
-    """Both losses as one; `weight` is that of embedding."""
+    """Return the weighted mean of both losses in units of a good one; `weight` is embedding's."""
     return weight * embed / (1 - GOOD_COSINE) + (1 - weight) * generate / GOOD_KL
 
 

@@ -1,8 +1,8 @@
-"""Calibration: an importance matrix of a model from passes in both its modes.
+"""Calibration: computes a model's importance matrix from passes in both modes.
 
-Half of what a GritLM model does is bidirectional, and its matrices then meet
-other activations than in causal passes. Each mode is summed by itself, and the
-means are mixed. The sums come from llama.cpp's own graphs, by `runtime`.
+Embedding is bidirectional, so its activations differ from those of causal passes. Each
+mode is summed separately, then the means are mixed. `runtime` reads the activations from
+llama.cpp's own compute graphs.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from gritlite.runtime.model import GritLM
 
 @dataclass(frozen=True)
 class Calibration:
-    """The matrix, and the tokens that each mode saw."""
+    """An importance matrix and the number of tokens evaluated in each mode."""
 
     imatrix: Imatrix
     embed_tokens: int
@@ -37,18 +37,18 @@ class Calibration:
 
 
 class Calibrator:
-    """A calibration of `model` on the texts of `files`, from its beginning or from a checkpoint.
+    """Calibrates `model` on the texts of `files`; can resume from a checkpoint.
 
-    `embed_weight` is what embedding counts in the mixture, from 0 (causal passes
-    only, as other tools) to 1.
+    `embed_weight` is the weight of embedding in the mixture, from 0 (causal passes
+    only, as in other tools) to 1.
 
-    Raises UsageError for another weight, what `read_texts` raises, and
-    InputError for texts of less than one pass.
+    Raises UsageError for a weight outside that range, InputError if the texts fill
+    less than one pass, and the errors of `read_texts`.
     """
 
     def __init__(self, model: GritLM, files: Sequence[Path], *, embed_weight: float = 0.5) -> None:
         if not 0 <= embed_weight <= 1:
-            raise UsageError(f"the weight of embedding is {embed_weight}: it goes from 0 to 1")
+            raise UsageError(f"the weight of embedding is {embed_weight}: expected 0 to 1")
         texts = read_texts(files)
         self._model = model
         self._embed_weight = embed_weight
@@ -58,31 +58,31 @@ class Calibrator:
         if embed_weight > 0 and tokens < size:
             raise InputError(
                 f"the calibration text has {tokens} tokens to embed, less than one pass of {size}: "
-                "give more of it"
+                "add more text"
             )
         self._passes += generate_passes(model, texts) if embed_weight < 1 else []
         self._sums = {False: ActivationSums(), True: ActivationSums()}
         self._done = 0
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint. Raises FormatError if it is none of this calibration."""
+        """Resume from a checkpoint. Raises FormatError if it belongs to another calibration."""
         self._done, embed, generate = checkpoint.load(path, self._fingerprint)
         self._sums = {False: embed, True: generate}
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint of where the calibration stands."""
+        """Write a checkpoint of the passes done so far."""
         checkpoint.save(path, self._fingerprint, self._done, self._sums[False], self._sums[True])
 
     @cached_property
     def tokens(self) -> int:
-        """How many tokens there are to evaluate in all."""
+        """The number of tokens in all passes."""
         return sum(each.tokens for each in self._passes)
 
     def run(self) -> Iterator[int]:
-        """Evaluate what is left, yielding the tokens done after each pass."""
+        """Evaluate the remaining passes; after each, yield the number of tokens done so far."""
         size = pass_tokens(self._model)
         done = sum(each.tokens for each in self._passes[: self._done])
-        for causal, passes in ((False, self._left(False)), (True, self._left(True))):
+        for causal, passes in ((False, self._remaining(False)), (True, self._remaining(True))):
             if not passes:
                 continue
             seen = ActivationSums()
@@ -94,15 +94,15 @@ class Calibrator:
             ) as observer:
                 for each in passes:
                     observer.run(each.sequences)
-                    self._sums[causal].move_from(seen)  # so that only whole passes count
+                    self._sums[causal].move_from(seen)  # interrupted passes do not count
                     self._done += 1
                     done += each.tokens
                     yield done
 
     def result(self) -> Calibration:
-        """What the passes done so far give."""
+        """Return the importance matrix of the passes done so far."""
         done = self._passes[: self._done]
-        embedded, read = tokens_by_mode(done)
+        embed_tokens, generate_tokens = tokens_by_mode(done)
         return Calibration(
             Imatrix(
                 mix_modes(self._sums[False], self._sums[True], self._embed_weight),
@@ -110,16 +110,16 @@ class Calibrator:
                 chunks=len(done),
                 chunk_size=pass_tokens(self._model),
             ),
-            embed_tokens=embedded,
-            generate_tokens=read,
+            embed_tokens=embed_tokens,
+            generate_tokens=generate_tokens,
         )
 
-    def _left(self, causal: bool) -> list[Pass]:
+    def _remaining(self, causal: bool) -> list[Pass]:
         return [each for each in self._passes[self._done :] if each.causal is causal]
 
     @cached_property
     def _fingerprint(self) -> str:
-        """A digest of all that a checkpoint must have in common with this calibration."""
+        """A digest of everything that must match for a checkpoint to be resumed."""
         digest = hashlib.sha256(self._model.fingerprint.encode())
         digest.update(repr((self._embed_weight, self._passes)).encode())
         return digest.hexdigest()

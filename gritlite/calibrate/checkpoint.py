@@ -1,7 +1,7 @@
-"""Where a calibration stands, in one file: the passes done and both modes' sums.
+"""Calibration checkpoints: the number of passes done and both modes' sums, in one file.
 
-Passes are evaluated in a fixed order, so one that resumes ends with the very
-sums of one that was not interrupted. Format: numpy's npz.
+Passes are evaluated in a fixed order, so a resumed calibration gives the same sums, bit
+for bit, as an uninterrupted one. Format: numpy's npz.
 """
 
 from pathlib import Path
@@ -13,9 +13,14 @@ from gritlite.errors import FormatError
 from gritlite.system.files import atomic_write
 
 
-def save(path: Path, run: str, done: int, embed: ActivationSums, generate: ActivationSums) -> None:
-    """Write a checkpoint, whole or not at all, in the place of an older one."""
-    arrays = {"run": np.array(run), "done": np.array(done)}
+def save(
+    path: Path, fingerprint: str, done: int, embed: ActivationSums, generate: ActivationSums
+) -> None:
+    """Write a checkpoint atomically, replacing an older one.
+
+    `fingerprint` identifies the calibration, and `done` counts its finished passes.
+    """
+    arrays = {"run": np.array(fingerprint), "done": np.array(done)}
     for mode, sums in (("embed", embed), ("generate", generate)):
         for name in sums.sums:
             arrays[f"{mode} sums {name}"] = sums.sums[name]
@@ -24,21 +29,21 @@ def save(path: Path, run: str, done: int, embed: ActivationSums, generate: Activ
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub
 
 
-def load(path: Path, run: str) -> tuple[int, ActivationSums, ActivationSums]:
-    """The passes done, and the sums of embedding and of generation.
+def load(path: Path, fingerprint: str) -> tuple[int, ActivationSums, ActivationSums]:
+    """Return the number of passes done, and the sums of embedding and of generation.
 
-    Raises FormatError for a file that is no checkpoint, or one of another model,
-    text or weight.
+    Raises FormatError for a file that is not a checkpoint, or whose model, texts or weight
+    differ.
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)
-        made_by, done = str(arrays.pop("run")), int(arrays.pop("done"))
-    except Exception as error:  # zipfile and numpy raise whatever they meet
-        raise FormatError(f"{path} is no checkpoint of a calibration: delete it") from error
-    if made_by != run:
+        stored_fingerprint, done = str(arrays.pop("run")), int(arrays.pop("done"))
+    except Exception as error:  # zipfile and numpy raise errors of many types
+        raise FormatError(f"{path} is not a calibration checkpoint: delete it") from error
+    if stored_fingerprint != fingerprint:
         raise FormatError(
-            f"{path} is of another model, other texts or other options: restore them, or delete it"
+            f"{path} was made with another model, texts or options: restore them, or delete it"
         )
     modes = {"embed": ActivationSums(), "generate": ActivationSums()}
     for key, values in arrays.items():

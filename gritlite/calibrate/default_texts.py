@@ -1,4 +1,4 @@
-"""The texts that come with gritlite: some to calibrate with, others to compare files on."""
+"""The texts that come with gritlite, for calibration and for comparing files."""
 
 from pathlib import Path
 

@@ -1,17 +1,17 @@
-"""How far the outputs of two models lie apart: arithmetic on their arrays."""
+"""Distances between the outputs of two models, computed from their arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 NEIGHBOURS = 10
-# a cosine and a divergence that people hardly notice, by the experience of docs/quantization.md
+# people hardly notice a difference up to these (docs/quantization.md)
 GOOD_COSINE, GOOD_KL = 0.99, 0.05
 
 Floats = NDArray[np.float32]
 
 
 def cosines(one: Floats, other: Floats) -> NDArray[np.float64]:
-    """The cosine of each row of `one` with the same row of `other`, both [n, d]; float64 [n]."""
+    """Return the cosine of each row of `one` and the same row of `other` [n, d], float64 [n]."""
     a, b = one.astype(np.float64), other.astype(np.float64)
     found: NDArray[np.float64] = (a * b).sum(axis=1)
     found /= np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
@@ -19,9 +19,9 @@ def cosines(one: Floats, other: Floats) -> NDArray[np.float64]:
 
 
 def neighbour_agreement(one: Floats, other: Floats) -> float:
-    """The share of each row's nearest rows that are the same in both; rows [n, d] of unit length.
+    """Return the mean share of each row's nearest neighbours that both arrays have in common.
 
-    The nearest ten count, or all others where there are fewer than eleven rows.
+    Rows [n, d] have unit length. Ten neighbours count, or all other rows if n is below 11.
     """
     count = min(NEIGHBOURS, len(one) - 1)
     if count < 1:
@@ -32,7 +32,7 @@ def neighbour_agreement(one: Floats, other: Floats) -> float:
 
 
 def log_softmax(logits: Floats) -> NDArray[np.float64]:
-    """Natural log-probabilities by row."""
+    """Return natural log-probabilities of each row of logits, float64 [n, vocabulary]."""
     shifted: NDArray[np.float64] = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return shifted
@@ -41,7 +41,7 @@ def log_softmax(logits: Floats) -> NDArray[np.float64]:
 def divergence(
     reference: NDArray[np.float64], candidate: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Kullback-Leibler divergence of each row of log-probabilities, in nats, float64 [n]."""
+    """Return the Kullback-Leibler divergence of each row of log-probabilities in nats [n]."""
     found: NDArray[np.float64] = (np.exp(reference) * (reference - candidate)).sum(axis=1)
     return found
 

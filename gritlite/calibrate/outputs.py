@@ -1,4 +1,4 @@
-"""What one model gives on a sample: vectors, probabilities, the inputs of its layers, its speed."""
+"""A model's outputs on a sample: vectors, logits, layer inputs and speed."""
 
 import re
 import time
@@ -19,20 +19,21 @@ from gritlite.runtime.model import GritLM
 from gritlite.runtime.scorer import Scorer
 
 _ANSWER_TOKENS = 48
-_PROMPT_LETTERS = 200
-_FEWEST_TOKENS = 8  # an answer that ends earlier says nothing of the speed
+_PROMPT_CHARACTERS = 200
+_MIN_TIMED_TOKENS = 8  # a shorter answer is too short to time
 _LAYER_INPUT = re.compile(r"blk\.\d+\.attn_q\.weight")
 
-Advance = Callable[[int], object]  # so many more tokens evaluated
+Advance = Callable[[int], object]  # takes the number of tokens just evaluated
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """`vectors` float32 [n, d], a row a document.
+    """A model's outputs on a sample, without the logits.
 
-    `embed_layers` and `generate_layers`, float32 [layers + 1, tokens, d], are what
-    goes into each layer's attention and the final hidden states, in a pass of each
-    mode. Speeds are tokens a second; None where an answer ended too early to tell.
+    `vectors` is float32 [n, d], one row per document. `embed_layers` and
+    `generate_layers`, float32 [layers + 1, tokens, d], are the inputs of each layer's
+    attention and the final hidden states, in one pass of each mode. Speeds are in tokens
+    per second; `generate_speed` is None if the answer was too short to time.
     """
 
     vectors: NDArray[np.float32]
@@ -43,7 +44,7 @@ class Outputs:
 
 
 def measure_outputs(model: GritLM, sample: Sample, advance: Advance) -> Outputs:
-    """Everything but the probabilities, which take much more room: see `log_probabilities`."""
+    """Return the outputs of `model`, timed. Logits need far more memory: see `chunk_logits`."""
     start = time.perf_counter()
     found = document_vectors(model, sample.documents)
     embed_speed = sample.document_tokens / (time.perf_counter() - start)
@@ -58,14 +59,14 @@ def measure_outputs(model: GritLM, sample: Sample, advance: Advance) -> Outputs:
 
 
 def first_scored(chunk: Tokens) -> int:
-    """The place of the first token that is predicted: it has half of the chunk before it."""
+    """Return the index of the first token to score: half of the chunk stands before it."""
     return len(chunk) // 2 + 1 if len(chunk) > 2 else 1
 
 
 def chunk_logits(
     model: GritLM, sample: Sample, advance: Advance
 ) -> Iterator[tuple[Tokens, NDArray[np.float32]]]:
-    """Of each chunk the tokens that are predicted, [n], and their logits, [n, vocabulary]."""
+    """Yield each chunk's scored tokens [n] and the logits that predict them [n, vocabulary]."""
     with Scorer(model) as scorer:
         for chunk in sample.chunks:
             first = first_scored(chunk)
@@ -74,7 +75,7 @@ def chunk_logits(
 
 
 def document_vectors(model: GritLM, documents: Sequence[InstructedText]) -> NDArray[np.float32]:
-    """The vectors of documents behind their instructions, float32 [n, d]."""
+    """Return the vectors of documents, each with its instruction, float32 [n, d]."""
     parts: list[NDArray[np.float32]] = []
     for instruction, group in groupby(documents, key=attrgetter("instruction")):
         prompt = model.format.with_instruction(instruction)
@@ -99,12 +100,12 @@ def _layers(
 
 
 def _generate_speed(model: GritLM, sample: Sample) -> float | None:
-    """Tokens a second of greedy decoding; the prefill, up to the first piece, is left out."""
-    prompt = sample.documents[0].text[:_PROMPT_LETTERS]
+    """Return tokens per second of greedy decoding, without the prefill; None if too short."""
+    prompt = sample.documents[0].text[:_PROMPT_CHARACTERS]
     answer = model.generate(prompt, stream=True, temperature=0.0, max_tokens=_ANSWER_TOKENS)
     next(answer, "")
     begun, start = len(answer.generated), time.perf_counter()
     for _ in answer:
         pass
     tokens, seconds = len(answer.generated) - begun, time.perf_counter() - start
-    return tokens / seconds if tokens >= _FEWEST_TOKENS else None
+    return tokens / seconds if tokens >= _MIN_TIMED_TOKENS else None

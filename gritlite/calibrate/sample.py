@@ -1,7 +1,7 @@
-"""What models are compared on: texts to embed, and chunks of tokens to predict.
+"""Samples that models are compared on: texts to embed, and chunks of tokens to score.
 
-Both come from calibration files (`calibration_texts`). Tokens are the
-reference's: a candidate must have the same vocabulary.
+Both come from calibration files (`texts`). The reference model tokenizes them, so a
+candidate must have the same vocabulary.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ Tokens = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Sample:
-    """`documents` as texts, `embed_pass` and `chunks` in tokens.
+    """Documents as texts; `embed_pass` and `chunks` as token ids.
 
-    `embed_pass` is one bidirectional pass over some of the documents, for errors by
-    layer. Of each chunk what follows its first half is predicted.
+    `embed_pass` is one bidirectional pass over some of the documents, for errors per
+    layer. The second half of each chunk is scored.
     """
 
     documents: tuple[InstructedText, ...]
@@ -29,14 +29,14 @@ class Sample:
 
     @property
     def tokens(self) -> int:
-        """How many tokens the documents and the chunks have."""
+        """The number of tokens in the documents and the chunks."""
         return self.document_tokens + sum(map(len, self.chunks))
 
 
 def read_sample(model: GritLM, files: Sequence[Path], limit: int | None = None) -> Sample:
-    """Read the files and cut them up as `model` does; `limit` takes the first so many chunks.
+    """Return a sample of the files, tokenized by `model`, with at most `limit` chunks.
 
-    Raises what `read_texts` raises, and InputError for less than one chunk of text.
+    Raises InputError for less than one chunk of text, and the errors of `read_texts`.
     """
     texts = read_texts(files)
     chunks = [

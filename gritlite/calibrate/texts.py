@@ -1,10 +1,10 @@
-"""Calibration texts: read from files, and cut into the passes that both modes make of them.
+"""Calibration texts: reads them from files and splits them into passes of both modes.
 
-A text file is embedded paragraph by paragraph, and read on in generate mode as
-one stream of chunks of 512 tokens, each beginning with BOS, as llama.cpp's own
-imatrix tool cuts it. A JSON Lines file holds rows of three kinds:
+A text file is embedded paragraph by paragraph. In generate mode it is one stream of
+chunks of 512 tokens, each beginning with BOS, split as llama.cpp's imatrix tool splits
+it. A JSON Lines file holds rows of three kinds:
 
-    {"text": "..."}                           for both modes, as a paragraph is
+    {"text": "..."}                           for both modes, like a paragraph
     {"text": "...", "instruction": "..."}     to embed, the instruction in plain words
     {"messages": [{"role", "content"}, ...]}  to generate, in the model's chat format
 """
@@ -28,40 +28,40 @@ Tokens = tuple[int, ...]
 
 
 class TokenSource(Tokenizing, Protocol):
-    """A `GritLM`, or a checkpoint's tokenizer that gives the same tokens."""
+    """Tokenizes texts and chats: a `GritLM`, or a checkpoint's equivalent tokenizer."""
 
     @property
     def max_length(self) -> int:
-        """The most tokens of one sequence."""
+        """The maximum number of tokens in one sequence."""
 
     @property
     def format(self) -> EmbedFormat:
-        """How texts are embedded."""
+        """The embedding prompts and pooling."""
 
     def embed_tokens(
         self, text: str, *, instruction: str = "", max_length: int | None = None
     ) -> list[list[int]]:
-        """Prompt and text as token ids, in pieces of `max_length`."""
+        """Return the token ids of prompt and text, split into pieces of `max_length`."""
 
     def chat_tokens(self, messages: Sequence[Message]) -> list[int]:
-        """A chat as token ids, up to where the next answer begins."""
+        """Return the token ids of a chat, up to where the next answer begins."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Sequences of tokens that one pass evaluates side by side."""
+    """Token sequences that one pass evaluates independently of each other."""
 
     sequences: tuple[Tokens, ...]
     causal: bool
 
     @property
     def tokens(self) -> int:
-        """How many tokens it has."""
+        """The number of tokens in all sequences."""
         return sum(map(len, self.sequences))
 
 
 def tokens_by_mode(passes: Iterable[Pass]) -> tuple[int, int]:
-    """How many tokens passes embed, and how many they read."""
+    """Return the number of tokens in bidirectional passes, and in causal ones."""
     found = {False: 0, True: 0}
     for each in passes:
         found[each.causal] += each.tokens
@@ -87,8 +87,8 @@ class CalibrationText:
 def read_texts(files: Sequence[Path]) -> CalibrationText:
     """Read calibration files.
 
-    Raises FileError, and FormatError that names file and line, also for a file
-    that holds nothing.
+    Raises FileError, and FormatError (with file and line) for a bad row or a file
+    without text.
     """
     documents: list[InstructedText] = []
     streams: list[str] = []
@@ -101,7 +101,7 @@ def read_texts(files: Sequence[Path]) -> CalibrationText:
             stream = read_text(path)
             rows = [{"text": paragraph} for paragraph in _paragraphs(stream)]
         if not rows:
-            raise FormatError(f"{path} holds no text to calibrate with")
+            raise FormatError(f"{path} has no text to calibrate on")
         documents += [
             InstructedText(row.get("instruction", ""), row["text"]) for row in rows if "text" in row
         ]
@@ -112,18 +112,18 @@ def read_texts(files: Sequence[Path]) -> CalibrationText:
 
 
 def pass_tokens(model: TokenSource) -> int:
-    """The tokens of one pass: llama.cpp's chunk, or what a small model was trained for."""
+    """Return the tokens per pass: llama.cpp's chunk size, or `max_length` if it is smaller."""
     return min(PASS_TOKENS, model.max_length)
 
 
 def embed_passes(model: TokenSource, texts: CalibrationText) -> list[Pass]:
-    """Bidirectional passes over the documents, packed; long ones in pieces.
+    """Return packed bidirectional passes over the documents, long ones split into pieces.
 
-    Raises InputError if there are none.
+    Raises InputError if there are no documents.
     """
     if not texts.documents:
         raise InputError(
-            'there is nothing to embed, only chats: give a text file too, or rows with "text"'
+            'there is nothing to embed, only chats: add a text file or rows with "text"'
         )
     size = pass_tokens(model)
     sequences: list[Tokens] = []
@@ -135,9 +135,10 @@ def embed_passes(model: TokenSource, texts: CalibrationText) -> list[Pass]:
 
 
 def generate_passes(model: TokenSource, texts: CalibrationText) -> list[Pass]:
-    """Causal passes over the streams, a chunk each, and over the chats, packed.
+    """Return causal passes: one per whole chunk of a stream, then the chats, packed.
 
-    The tokens behind a stream's last whole chunk are left out, as llama.cpp does.
+    The tokens after a stream's last whole chunk are left out, as in llama.cpp. Raises
+    InputError if there is no pass.
     """
     size = pass_tokens(model)
     passes = [
@@ -150,7 +151,7 @@ def generate_passes(model: TokenSource, texts: CalibrationText) -> list[Pass]:
     passes += _packed(pieces, size, causal=True)
     if not passes:
         raise InputError(
-            f"the calibration text has less than {size} tokens, one pass: give more of it"
+            f"the calibration text has fewer than {size} tokens, one pass: add more text"
         )
     return passes
 
@@ -169,16 +170,18 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     for place, line in read_lines(path):
         row = parse_json(line, place)
         if not isinstance(row, dict) or row.keys() not in _KINDS:
-            raise FormatError(f'{place}: expected "text", with "instruction" or not, or "messages"')
+            raise FormatError(
+                f'{place}: expected "text" (optionally with "instruction") or "messages"'
+            )
         if "messages" in row:
             if not isinstance(row["messages"], list):
-                raise FormatError(f'{place}: "messages" is no list')
+                raise FormatError(f'{place}: "messages" is not a list')
             try:
                 check_messages(row["messages"])
             except UsageError as error:
                 raise FormatError(f"{place}: {error}") from error
         elif not all(isinstance(value, str) and value.strip() for value in row.values()):
-            raise FormatError(f"{place}: a text is empty, or none")
+            raise FormatError(f"{place}: a text is empty or not a string")
         yield row
 
 

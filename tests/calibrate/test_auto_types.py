@@ -1,4 +1,4 @@
-"""Sensitivities and `auto`: against files in which a tensor really was rounded."""
+"""Sensitivities and automatic types, compared with files whose tensors were really rounded."""
 
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def test_a_weight_can_be_replaced_and_put_back(name: str, model: GritLM, sample:
         other.generate("hello", document=model.document_state("a text"))
 
 
-def test_what_cannot_be_replaced(model: GritLM, files: dict[str, Path]) -> None:
+def test_replacing_is_refused(model: GritLM, files: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match=r"does not use blk\.9\.attn_q\.weight"):
         WeightEditor(model).replace("blk.9.attn_q.weight", np.zeros(4, np.uint8))
     with pytest.raises(UsageError, match=r"token_embd\.weight has [0-9,]+ bytes, not 4"):
@@ -93,10 +93,10 @@ def test_what_cannot_be_replaced(model: GritLM, files: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_sensitivity_is_what_a_rounded_file_shows(
+def test_a_sensitivity_matches_a_rounded_file(
     name: str, model: GritLM, sample: Sample, tmp_path: Path
 ) -> None:
-    """Q3_K is the type that is tried out, so its loss is measured, not reckoned."""
+    """The loss in Q3_K is measured, not extrapolated."""
     ((_, found),) = SensitivityMeter(model, sample, {}).measure([name])
     data = model.path.read_bytes()
     values = stored(model.path, name)
@@ -109,16 +109,16 @@ def test_a_sensitivity_is_what_a_rounded_file_shows(
         one, two = (log_softmax(Scorer(each).logits(chunk, first)) for each in (model, other))
         before, after = (each.encode(TEXTS).astype(np.float64) for each in (model, other))
     assert found.generate[Q.Q3_K] == pytest.approx(divergence(one, two).mean(), rel=1e-3)
-    lost = 1 - (before * after).sum(axis=1).mean()  # of all texts; the meter takes some
+    lost = 1 - (before * after).sum(axis=1).mean()  # on all texts; the meter uses some of them
     assert found.embed[Q.Q3_K] == pytest.approx(lost, rel=0.05, abs=1e-8)
 
 
-@pytest.mark.parametrize("weighed", [False, True])
-def test_other_types_cost_as_their_squared_errors_say(
-    weighed: bool, model: GritLM, sample: Sample
+@pytest.mark.parametrize("weighted", [False, True])
+def test_losses_of_other_types_are_proportional_to_squared_errors(
+    weighted: bool, model: GritLM, sample: Sample
 ) -> None:
     name = "blk.1.attn_q.weight"
-    weights = np.random.default_rng(0).random((1, 256), np.float32) if weighed else None
+    weights = np.random.default_rng(0).random((1, 256), np.float32) if weighted else None
     meter = SensitivityMeter(model, sample, {} if weights is None else {name: weights})
     ((_, found),) = meter.measure([name])
     values = stored(model.path, name)
@@ -134,8 +134,8 @@ def test_other_types_cost_as_their_squared_errors_say(
             )
 
 
-def test_a_tensor_that_its_first_type_holds_exactly(text: Path, tmp_path: Path) -> None:
-    """Rows of 64 are tried out in Q4_0, which loses nothing here; zeros no type rounds."""
+def test_a_tensor_that_the_first_probe_type_does_not_change(text: Path, tmp_path: Path) -> None:
+    """Rows of 64 are measured in Q4_0, which is exact here; no type changes zeros."""
     checkpoint = make_checkpoint(tmp_path / "c")
     convert(checkpoint, tmp_path / "f32.gguf", "f32")
     values = stored(tmp_path / "f32.gguf", "blk.0.attn_q.weight")
@@ -151,8 +151,10 @@ def test_a_tensor_that_its_first_type_holds_exactly(text: Path, tmp_path: Path) 
     assert set(nothing.embed.values()) == set(nothing.generate.values()) == {0}
 
 
-def test_a_matrix_that_lacks_a_tensor(model: GritLM, sample: Sample, tmp_path: Path) -> None:
-    """Mixtures that cannot be made without it are no baselines."""
+def test_an_importance_matrix_without_a_tensor(
+    model: GritLM, sample: Sample, tmp_path: Path
+) -> None:
+    """Mixtures that need the missing tensor are not baselines."""
     infos = quantizable(model.file)
     weights = {info.name: np.ones((1, info.shape[-1]), np.float32) for info in infos}
     assert any(each.target == "iq2_xs" for each in mixtures(model.file, weights))
@@ -164,24 +166,26 @@ def test_a_matrix_that_lacks_a_tensor(model: GritLM, sample: Sample, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("layers", "columns", "said"),
+    ("layers", "columns", "message"),
     [
         (3, 256, "it is on 3 layers, the model has 2"),
         (2, 64, "it has 64 columns for blk.0.attn_q.weight, the model has 256"),
     ],
 )
-def test_a_matrix_of_another_model(
-    layers: int, columns: int, said: str, model: GritLM, text: Path, tmp_path: Path
+def test_an_importance_matrix_of_another_model(
+    layers: int, columns: int, message: str, model: GritLM, text: Path, tmp_path: Path
 ) -> None:
     ones = np.ones((1, columns), np.float32)
     tensors = {f"blk.{n}.attn_q.weight": Activations(ones, ones[0, :1]) for n in range(layers)}
     write_imatrix(Imatrix(tensors), tmp_path / "other.gguf")
-    with pytest.raises(FormatError, match=f"other.gguf: the importance matrix .*: {said}"):
+    with pytest.raises(FormatError, match=f"other.gguf: the importance matrix .*: {message}"):
         sensitivity_meter(model, [text], tmp_path / "other.gguf")
 
 
-def test_all_tensors_together(model: GritLM, sample: Sample, tmp_path: Path) -> None:
-    """Against a file in which all of them were rounded; and afterwards the model is as before."""
+def test_combined_losses_match_a_rounded_file(
+    model: GritLM, sample: Sample, tmp_path: Path
+) -> None:
+    """Also checks that the model is restored afterwards."""
     types = {
         "blk.0.ffn_down.weight": Q.Q4_1,
         "blk.1.attn_q.weight": Q.Q5_0,
@@ -204,10 +208,10 @@ def test_all_tensors_together(model: GritLM, sample: Sample, tmp_path: Path) -> 
     assert losses.generate == pytest.approx(kl, rel=1e-3)
 
 
-def test_errors_that_go_together_count_as_they_do_together(
+def test_dependent_errors_scale_a_types_losses(
     files: dict[str, Path], text: Path, tmp_path: Path
 ) -> None:
-    """Weights that were Q4_1 and then moved a little: Q4_1 takes all of them back."""
+    """The weights came from a Q4_1 file, so rounding errors are the same in all tensors."""
     convert(files["mistral"], tmp_path / "q4_1.gguf", "q4_1")
     convert(tmp_path / "q4_1.gguf", tmp_path / "moved.gguf", "f32")
     with GritLM(tmp_path / "moved.gguf", threads=1, editable=True) as model:
@@ -238,7 +242,7 @@ def unit(losses: Losses) -> float:
     return (losses.embed / 0.01 + losses.generate / 0.05) / 2
 
 
-def test_files_are_as_large_as_they_may_be(model: GritLM, sample: Sample, tmp_path: Path) -> None:
+def test_files_use_the_size_they_are_allowed(model: GritLM, sample: Sample, tmp_path: Path) -> None:
     meter = SensitivityMeter(model, sample, {})
     found = measure_sensitivities(meter, lambda *_: None)
     losses = []
@@ -258,7 +262,7 @@ def test_files_are_as_large_as_they_may_be(model: GritLM, sample: Sample, tmp_pa
 
 
 def test_a_size_that_cannot_be_reached(model: GritLM, sample: Sample, tmp_path: Path) -> None:
-    """What the message names can be reached."""
+    """The size that the message gives can be reached."""
     meter = SensitivityMeter(model, sample, {})
     with pytest.raises(UsageError, match="1,000 bytes cannot be reached: the smallest") as raised:
         check_max_size(meter, 1000)
@@ -269,7 +273,7 @@ def test_a_size_that_cannot_be_reached(model: GritLM, sample: Sample, tmp_path: 
 
 
 class SummingMeter:
-    """Stands for a SensitivityMeter whose tensors' losses are known and add up exactly."""
+    """A fake SensitivityMeter whose tensors' losses are known and add up exactly."""
 
     weighted_tensors: tuple[str, ...] = ()
 
@@ -289,22 +293,22 @@ class SummingMeter:
         )
 
 
-def test_what_was_measured_is_not_measured_again(
+def test_the_same_types_are_measured_once(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where both tasks lose alike, every weight chooses the same types."""
+    """Both tasks lose the same, so every weight chooses the same types."""
     file = read_header(files["mistral"])
     losses = {type: 4.0 ** -(row_bytes(type, 256) / 32) for type in CANDIDATE_TYPES}
-    alike = {type: 5 * loss for type, loss in losses.items()}  # 0.05 counts as 0.01 does
+    alike = {type: 5 * loss for type, loss in losses.items()}  # 0.05 counts like 0.01
     meter = SummingMeter(file, {i.name: Sensitivity(losses, alike) for i in quantizable(file)})
     monkeypatch.setattr(auto_types, "_MARGIN", 0.0)  # no weight is good enough
     tries = []
     allocate_for_size(meter, meter.found, file.size // 5, lambda done, _: tries.append(done))
     assert len(tries) > 5
-    assert len(meter.measured) == 2  # the baseline, and what was chosen
+    assert len(meter.measured) == 2  # the baseline and the chosen types
 
 
-def test_rows_that_no_block_fits_stay_in_floats(text: Path, tmp_path: Path) -> None:
+def test_rows_that_are_not_whole_blocks_stay_in_floats(text: Path, tmp_path: Path) -> None:
     checkpoint = make_checkpoint(tmp_path / "c", "mistral", hidden=64, feed_forward=80)
     convert(checkpoint, tmp_path / "f16.gguf", "f16")
     with GritLM(tmp_path / "f16.gguf", threads=1, editable=True) as model:
@@ -318,11 +322,11 @@ def test_rows_that_no_block_fits_stay_in_floats(text: Path, tmp_path: Path) -> N
     assert 0.6 * size < (tmp_path / "m.gguf").stat().st_size <= size
 
 
-@pytest.mark.parametrize("dear", ["embed", "generate"])
+@pytest.mark.parametrize("costly", ["embed", "generate"])
 def test_neither_task_loses_more_than_in_the_mixture(
-    dear: str, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    costly: str, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One task matters in attention, a hundred times as much as the other does elsewhere."""
+    """One task loses in attention, 100 times as much as the other loses in feed-forward layers."""
     file = read_header(files["mistral"])
     rounding = {
         type: 4.0 ** -(row_bytes(type, 256) / 32) for type in CANDIDATE_TYPES if type != Q.IQ3_XXS
@@ -330,8 +334,8 @@ def test_neither_task_loses_more_than_in_the_mixture(
     found = {}
     for info in quantizable(file):
         both = {"embed": 1e-3, "generate": 5e-3}
-        both[dear] *= 100 * ("attn" in info.name)
-        both["generate" if dear == "embed" else "embed"] *= "ffn" in info.name
+        both[costly] *= 100 * ("attn" in info.name)
+        both["generate" if costly == "embed" else "embed"] *= "ffn" in info.name
         found[info.name] = Sensitivity(
             *({type: both[task] * error for type, error in rounding.items()} for task in both)
         )
@@ -348,20 +352,20 @@ def test_neither_task_loses_more_than_in_the_mixture(
         )
 
     assert max(ratios()) < 1
-    monkeypatch.setattr(auto_types, "_HALVINGS", 0)
+    monkeypatch.setattr(auto_types, "_BISECTIONS", 0)
     assert max(ratios()) > 1 > min(ratios())
 
 
-def test_mixtures_are_those_of_converted_files(files: dict[str, Path], tmp_path: Path) -> None:
+def test_mixtures_match_converted_files(files: dict[str, Path], tmp_path: Path) -> None:
     file = read_header(files["mistral"])
     for mixture in mixtures(file, ()):
         convert(files["mistral"], tmp_path / "m.gguf", mixture.target, force=True)
         written = read_header(tmp_path / "m.gguf")
         types = {info.name: info.type.name for info in quantizable(written)}
         assert types == {name: type.name for name, type in mixture.types.items()}
-        kept = sum(tensor_bytes(file, info, Q(info.type)) for info in file.tensors)
-        kept -= sum(tensor_bytes(file, info, Q(info.type)) for info in quantizable(file))
-        assert written.data_offset + kept + mixture.bytes == written.size
+        unquantized = sum(tensor_bytes(file, info, Q(info.type)) for info in file.tensors)
+        unquantized -= sum(tensor_bytes(file, info, Q(info.type)) for info in quantizable(file))
+        assert written.data_offset + unquantized + mixture.bytes == written.size
 
 
 def test_experts_are_rounded_matrix_by_matrix(
@@ -372,9 +376,9 @@ def test_experts_are_rounded_matrix_by_matrix(
     with GritLM(files["mixtral"], threads=1, editable=True) as model:
         sample = read_sample(model, [text], limit=1)
         ((_, plain),) = SensitivityMeter(model, sample, {}).measure([name])
-        ((_, weighed),) = SensitivityMeter(model, sample, {name: weights}).measure([name])
-        assert Q.IQ3_XXS in weighed.generate
-        assert weighed.generate[Q.Q3_K] != plain.generate[Q.Q3_K]
+        ((_, weighted),) = SensitivityMeter(model, sample, {name: weights}).measure([name])
+        assert Q.IQ3_XXS in weighted.generate
+        assert weighted.generate[Q.Q3_K] != plain.generate[Q.Q3_K]
         ones = np.ones((3, 256), np.float32)
         names = (name, name.replace("blk.0", "blk.1"))
         imatrix = Imatrix({each: Activations(ones, ones[:, 0]) for each in names})

@@ -1,4 +1,4 @@
-"""Calibration: sums, their mixture, the texts, and runs that stop and go on."""
+"""Calibration: sums, their mixture, texts, and runs that are resumed."""
 
 import json
 from pathlib import Path
@@ -20,9 +20,11 @@ from tests.sample_gguf import CONTEXT, write_model
 PASS = CONTEXT  # tokens: the tiny model was trained for no more
 
 
-def seen(name: str, rows: list[list[float]], count: int = 1, matrices: object = 0) -> MatrixInput:
-    met = np.broadcast_to(np.array(matrices, np.int32), len(rows))
-    return MatrixInput(name, np.array(rows, np.float32), count, met)
+def matrix_input(
+    name: str, rows: list[list[float]], count: int = 1, matrices: object = 0
+) -> MatrixInput:
+    row_matrices = np.broadcast_to(np.array(matrices, np.int32), len(rows))
+    return MatrixInput(name, np.array(rows, np.float32), count, row_matrices)
 
 
 @pytest.fixture
@@ -49,8 +51,8 @@ def finished(calibrator: Calibrator) -> Calibration:
 
 def test_squares_are_summed_by_column() -> None:
     sums = ActivationSums()
-    sums.add(seen("a", [[1, 2], [3, -4]]))
-    sums.add(seen("a", [[0, 1]]))
+    sums.add(matrix_input("a", [[1, 2], [3, -4]]))
+    sums.add(matrix_input("a", [[0, 1]]))
     found = to_activations(sums)["a"]
     assert found.sums.tolist() == [[10, 21]]
     assert found.counts.tolist() == [3]
@@ -58,16 +60,16 @@ def test_squares_are_summed_by_column() -> None:
 
 def test_experts_are_counted_one_by_one() -> None:
     sums = ActivationSums()
-    sums.add(seen("a", [[1, 2], [3, 4], [5, 6]], 4, [2, 0, 2]))
+    sums.add(matrix_input("a", [[1, 2], [3, 4], [5, 6]], 4, [2, 0, 2]))
     found = to_activations(sums)["a"]
     assert found.sums.tolist() == [[9, 16], [0, 0], [26, 40], [0, 0]]
     assert found.counts.tolist() == [1, 0, 2, 0]
 
 
-def test_means_are_mixed_however_many_tokens_each_mode_saw() -> None:
+def test_token_counts_do_not_affect_the_mixed_means() -> None:
     embed, generate = ActivationSums(), ActivationSums()
-    embed.add(seen("a", [[1, 0]]))
-    generate.add(seen("a", [[2, 1], [2, 1], [2, 1]]))
+    embed.add(matrix_input("a", [[1, 0]]))
+    generate.add(matrix_input("a", [[2, 1], [2, 1], [2, 1]]))
     found = mix_modes(embed, generate, 0.25)["a"]
     assert found.counts.tolist() == [4]
     assert found.importance.tolist() == [[0.25 * 1 + 0.75 * 4, 0.75 * 1]]
@@ -75,8 +77,8 @@ def test_means_are_mixed_however_many_tokens_each_mode_saw() -> None:
 
 def test_an_expert_of_one_mode_keeps_its_mean() -> None:
     embed, generate = ActivationSums(), ActivationSums()
-    embed.add(seen("a", [[1, 2], [3, 4]], 3, [0, 1]))
-    generate.add(seen("a", [[5, 6]], 3, [1]))
+    embed.add(matrix_input("a", [[1, 2], [3, 4]], 3, [0, 1]))
+    generate.add(matrix_input("a", [[5, 6]], 3, [1]))
     importance = mix_modes(embed, generate, 0.5)["a"].importance
     assert importance.tolist() == [[1, 4], [17, 26], [1, 1]]
 
@@ -84,7 +86,7 @@ def test_an_expert_of_one_mode_keeps_its_mean() -> None:
 # --- texts
 
 
-def test_a_text_file_is_paragraphs_and_a_stream(model: GritLM, text: Path) -> None:
+def test_a_text_file_gives_paragraphs_and_a_stream(model: GritLM, text: Path) -> None:
     texts = read_texts([text])
     assert len(texts.documents) == 120
     embed, generate = embed_passes(model, texts), generate_passes(model, texts)
@@ -97,46 +99,49 @@ def test_a_text_file_is_paragraphs_and_a_stream(model: GritLM, text: Path) -> No
     assert all(each.tokens == PASS and each.causal for each in generate)
 
 
-def test_rows_go_to_the_modes_they_are_for(model: GritLM, tmp_path: Path) -> None:
+def test_json_rows_go_to_their_modes(model: GritLM, tmp_path: Path) -> None:
     messages = [{"role": "user", "content": "hello you"}]
     rows = [{"text": "a text", "instruction": "find it"}, {"messages": messages}]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     texts = read_texts([tmp_path / "rows.jsonl"])
     ((sequence,),) = (each.sequences for each in embed_passes(model, texts))
-    asked = model.format.with_instruction("find it")
-    assert list(sequence) == model.embed_tokens("a text", instruction=asked)[0]
+    prompt = model.format.with_instruction("find it")
+    assert list(sequence) == model.embed_tokens("a text", instruction=prompt)[0]
     ((chat,),) = (each.sequences for each in generate_passes(model, texts))
     assert list(chat) == model.chat_tokens(messages)
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ("{", "not JSON"),
         ('{"txt": "a"}', 'expected "text"'),
-        ('{"text": " "}', "a text is empty"),
-        ('{"text": 3}', "a text is empty, or none"),
-        ('{"messages": {}}', "is no list"),
+        ('{"text": " "}', "a text is empty or not a string"),
+        ('{"text": 3}', "a text is empty or not a string"),
+        ('{"messages": {}}', "is not a list"),
         ('{"messages": [{"role": "me", "content": ""}]}', "has the role 'me'"),
     ],
 )
-def test_a_bad_row_is_named(row: str, said: str, tmp_path: Path) -> None:
+def test_a_bad_row_is_named(row: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n' + row)
-    with pytest.raises(FormatError, match=rf"rows\.jsonl, line 2: .*{said}"):
+    with pytest.raises(FormatError, match=rf"rows\.jsonl, line 2: .*{message}"):
         read_texts([tmp_path / "rows.jsonl"])
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
 def test_a_file_without_text(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("\n \n")
-    with pytest.raises(FormatError, match="holds no text to calibrate with"):
+    with pytest.raises(FormatError, match="has no text to calibrate on"):
         read_texts([tmp_path / name])
 
 
-def test_a_text_of_less_than_a_pass(model: GritLM, tmp_path: Path) -> None:
+def test_a_text_shorter_than_one_pass(model: GritLM, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello you")
-    for weight, said in ((0, "less than 128 tokens"), (1, "tokens to embed, less than one pass")):
-        with pytest.raises(InputError, match=said):
+    for weight, message in (
+        (0, "fewer than 128 tokens"),
+        (1, "tokens to embed, less than one pass"),
+    ):
+        with pytest.raises(InputError, match=message):
             Calibrator(model, [tmp_path / "a.txt"], embed_weight=weight)
 
 
@@ -148,11 +153,11 @@ def test_chats_alone_embed_nothing(model: GritLM, tmp_path: Path) -> None:
     assert Calibrator(model, [tmp_path / "a.jsonl"], embed_weight=0).tokens > 100
 
 
-def test_our_own_text_is_small_and_serves_both_modes(model: GritLM) -> None:
+def test_the_default_texts_are_small_and_serve_both_modes(model: GritLM) -> None:
     assert sum(path.stat().st_size for path in DEFAULT_TEXTS) < 200_000
     texts = read_texts(DEFAULT_TEXTS)
-    assert any(asked for asked, _ in texts.documents)
-    assert any(not asked for asked, _ in texts.documents)
+    assert any(instruction for instruction, _ in texts.documents)
+    assert any(not instruction for instruction, _ in texts.documents)
     assert texts.streams
     assert texts.chats
 
@@ -160,7 +165,7 @@ def test_our_own_text_is_small_and_serves_both_modes(model: GritLM) -> None:
 # --- runs
 
 
-def test_every_tensor_gets_its_entry(model: GritLM, text: Path, tmp_path: Path) -> None:
+def test_every_matrix_gets_an_entry(model: GritLM, text: Path, tmp_path: Path) -> None:
     done = finished(Calibrator(model, [text]))
     matrices = {t.name: t for t in model.file.tensors if len(t.shape) == 2 and "blk." in t.name}
     assert done.imatrix.tensors.keys() == matrices.keys()
@@ -186,7 +191,7 @@ def test_the_weight_is_between_the_modes(model: GritLM, text: Path) -> None:
 
 
 @pytest.mark.parametrize("passes", [1, 4, 11])
-def test_a_run_that_goes_on_gives_the_same_bits(
+def test_a_resumed_run_gives_the_same_bits(
     passes: int, model: GritLM, text: Path, tmp_path: Path
 ) -> None:
     whole = finished(Calibrator(model, [text]))
@@ -197,19 +202,19 @@ def test_a_run_that_goes_on_gives_the_same_bits(
     stopped.save(tmp_path / "checkpoint")
     resumed = Calibrator(model, [text])
     resumed.resume(tmp_path / "checkpoint")
-    again = finished(resumed)
-    assert (again.embed_tokens, again.generate_tokens) == (
+    result = finished(resumed)
+    assert (result.embed_tokens, result.generate_tokens) == (
         whole.embed_tokens,
         whole.generate_tokens,
     )
     for name, found in whole.imatrix.tensors.items():
-        assert np.array_equal(found.sums, again.imatrix.tensors[name].sums)
+        assert np.array_equal(found.sums, result.imatrix.tensors[name].sums)
 
 
 def test_a_checkpoint_of_another_calibration(model: GritLM, text: Path, tmp_path: Path) -> None:
     Calibrator(model, [text]).save(tmp_path / "checkpoint")
-    with pytest.raises(FormatError, match="other texts or other options"):
+    with pytest.raises(FormatError, match="another model, texts or options"):
         Calibrator(model, [text], embed_weight=0.4).resume(tmp_path / "checkpoint")
     (tmp_path / "checkpoint").write_bytes(b"PK nothing")
-    with pytest.raises(FormatError, match="is no checkpoint of a calibration"):
+    with pytest.raises(FormatError, match="is not a calibration checkpoint"):
         Calibrator(model, [text]).resume(tmp_path / "checkpoint")
