@@ -65,7 +65,7 @@ class Two:
 
     def token(self, position: int) -> None:
         """Evaluate one chat token."""
-        self._chat.forget(0, position)
+        self._chat.remove(0, position)
         self._chat.decode(chat_batch(position, 1))
 
     def prefill(self, count: int) -> None:
@@ -119,7 +119,7 @@ class Flip:
     def token(self, position: int) -> None:
         """Evaluate one chat token."""
         self._mode(embeds=False)
-        self._context.forget(0, position)
+        self._context.remove(0, position)
         self._context.decode(chat_batch(position, 1))
 
     def prefill(self, count: int) -> None:
@@ -134,7 +134,7 @@ class Flip:
         self._mode(embeds=True)
         self._context.decode(embed_batch(tokens, first_sequence=1))
         for sequence in range(1, TEXTS + 1):
-            self._context.forget(sequence, 0)
+            self._context.remove(sequence, 0)
 
 
 def chat_batch(start: int, count: int) -> Batch:

@@ -1,4 +1,4 @@
-"""An answer in the making: tokens become pieces of text, and end where they should."""
+"""Streamed answers: generated tokens become pieces of text and end at stop conditions."""
 
 import codecs
 import threading
@@ -15,13 +15,13 @@ MakeRoom = Callable[[], list[int] | None]
 
 
 class Answer(Iterator[str]):
-    """An answer in the making: iterate over its pieces of text.
+    """A streamed answer: iterate over its pieces of text.
 
     Attributes: `text` so far; `document`, the state that the prompt follows;
-    `tokens`, the prompt's and the answer's ids; `prompt_tokens`; `generated`,
-    the answer's ids; `finish_reason`, None until it ends; `dropped`, how many
-    messages made room for it. `cancel()` may be called from any thread and takes
-    effect within one token.
+    `tokens`, the ids of prompt and answer; `prompt_tokens`, their number in the prompt;
+    `generated`, the answer's ids; `finish_reason`, None until it ends; `dropped`, the
+    number of messages left out to make room. `cancel()` may be called from any thread and
+    takes effect within one token.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Answer(Iterator[str]):
         on_end: "Callable[[Answer], None] | None" = None,
     ) -> None:
         if not prompt:
-            raise UsageError("the prompt is empty: there is nothing to go on from")
+            raise UsageError("the prompt is empty: there is nothing to continue")
         self._room = generator.room(document)
         if len(prompt) >= self._room:
             raise InputTooLongError(
@@ -55,10 +55,10 @@ class Answer(Iterator[str]):
         self._options = options
         self._make_room = make_room
         self._on_end = on_end
-        self._lock = threading.RLock()  # held while a token is made
+        self._lock = threading.RLock()  # held while a token is generated
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stopped = False  # at a stop string
-        self._held = ""  # text that may be the beginning of a stop string
+        self._pending = ""  # text that may be the beginning of a stop string
 
     @property
     def tokens(self) -> list[int]:
@@ -71,7 +71,7 @@ class Answer(Iterator[str]):
         return self._sequence.cancel.is_set()
 
     def cancel(self) -> None:
-        """End the answer within one token. What was said so far stays."""
+        """End the answer within one token. The text so far stays."""
         self._sequence.cancel.set()
         self._generator.wake()
 
@@ -95,15 +95,15 @@ class Answer(Iterator[str]):
             return self._finish("stop")
         self.tokens.append(token)
         self.generated.append(token)
-        self._held += self._decoder.decode(self._vocabulary.piece(token))
-        found = _first_stop(self._held, self._options.stop)
+        self._pending += self._decoder.decode(self._vocabulary.piece(token))
+        found = _first_stop(self._pending, self._options.stop)
         if found is not None:
-            self._held, self._stopped = self._held[:found], True
+            self._pending, self._stopped = self._pending[:found], True
             return self._finish("stop")
         if len(self.generated) == self._options.max_tokens:
             return self._finish("length")
-        safe = len(self._held) - _held_back(self._held, self._options.stop)
-        return self._say(safe)
+        safe = len(self._pending) - _partial_stop_length(self._pending, self._options.stop)
+        return self._emit(safe)
 
     def _find_room(self) -> bool:
         prompt = self._make_room() if self._make_room is not None else None
@@ -114,27 +114,27 @@ class Answer(Iterator[str]):
         return True
 
     def _finish(self, reason: FinishReason) -> str:
-        """End the answer; bytes of a character that never became whole are left out."""
+        """End the answer, without the bytes of an incomplete last character."""
         self.finish_reason = reason
-        piece = self._say(len(self._held))
+        piece = self._emit(len(self._pending))
         self._release()
         if self._on_end is not None:
             self._on_end(self)
         return piece
 
-    def _say(self, length: int) -> str:
-        """Let go of so many characters of the held text."""
-        piece, self._held = self._held[:length], self._held[length:]
+    def _emit(self, length: int) -> str:
+        """Move the first `length` characters of the pending text to the answer's text."""
+        piece, self._pending = self._pending[:length], self._pending[length:]
         self.text += piece
         return piece
 
     @property
-    def whole(self) -> bool:
-        """Whether `text` spells exactly the generated tokens."""
+    def is_exact(self) -> bool:
+        """Whether `text` is exactly the text of the generated tokens."""
         return not self._decoder.getstate()[0] and not self._stopped
 
     def close(self) -> None:
-        """Give up an answer without reading it to its end, from any thread."""
+        """Stop an answer before its end, from any thread."""
         self.cancel()
         with self._lock:
             if self.finish_reason is None:
@@ -161,8 +161,8 @@ def _first_stop(text: str, stops: Sequence[str]) -> int | None:
     return min(found, default=None)
 
 
-def _held_back(text: str, stops: Sequence[str]) -> int:
-    """Length of the longest end of `text` that begins one of the stop strings."""
+def _partial_stop_length(text: str, stops: Sequence[str]) -> int:
+    """Return the length of the longest suffix of `text` that begins a stop string."""
     longest = max((len(stop) for stop in stops), default=1) - 1
     for length in range(min(longest, len(text)), 0, -1):
         if any(stop.startswith(text[-length:]) for stop in stops):

@@ -1,8 +1,7 @@
 """Chats: messages in, an answer out, with the oldest turns dropped when the context is full.
 
-The text of the last exchanges is remembered together with its tokens, so that the
-next turn of each chat adds tokens to what was evaluated instead of tokenizing the
-answer again, which could give other tokens.
+The text of recent exchanges is remembered together with its tokens. So the next turn of a
+chat extends the evaluated tokens; tokenizing the answer again could give other tokens.
 """
 
 import threading
@@ -23,7 +22,7 @@ _REMEMBERED = 64  # exchanges
 
 @dataclass(frozen=True)
 class _Prompt:
-    """The messages that fit, as the template renders them, and as tokens."""
+    """The messages that fit, their rendered text, and its tokens."""
 
     messages: Sequence[Message]
     text: str
@@ -31,16 +30,16 @@ class _Prompt:
 
 
 @dataclass(frozen=True)
-class _Said:
-    """A prompt and the answer to it, as text and as the tokens that really were generated."""
+class _Exchange:
+    """A prompt and its answer, as text and as the tokens that were really evaluated."""
 
     text: str
     tokens: tuple[int, ...]
-    kind: str  # of what stands before, as `_kind` tells
+    prefix: str  # what stands before the tokens, as `_prefix_kind` names it
 
 
 class Chat:
-    """Answers messages with one generator and one template. Thread-safe."""
+    """Answers messages with a generator and a chat template. Thread-safe."""
 
     def __init__(self, generator: Generator, template: ChatTemplate) -> None:
         self._generator = generator
@@ -48,7 +47,7 @@ class Chat:
         vocabulary = generator.engine.vocabulary
         self._document_bos = vocabulary.token_text(vocabulary.bos) if vocabulary.adds_bos else ""
         self._lock = threading.Lock()
-        self._said: deque[_Said] = deque(maxlen=_REMEMBERED)
+        self._exchanges: deque[_Exchange] = deque(maxlen=_REMEMBERED)
 
     def answer(
         self,
@@ -57,19 +56,20 @@ class Chat:
         document: State | None = None,
         wording: str = CACHED_QUESTION,
     ) -> Answer:
-        """Begin the answer to `messages`, which follow the document if there is one.
+        """Return the answer to `messages`, to be streamed.
 
-        Then each user message is worded as `wording` says, with it at `{question}`.
+        With a document the messages follow it, and each user message takes the place of
+        `{question}` in `wording`.
 
-        When they leave less than a quarter of the context for the answer (or
-        less than `max_tokens`, if that is smaller), the oldest turns are left
-        out, never a system message nor the last turn; the answer's `dropped`
-        says how many messages. Raises InputTooLongError when even those do not
-        fit.
+        When the messages leave less than a quarter of the context for the answer (or
+        less than `max_tokens`, if that is smaller), the oldest turns are dropped,
+        but never a system message or the last turn; the answer's `dropped`
+        counts the messages. Raises InputTooLongError if the rest does not fit, and
+        UsageError for messages that are not valid.
         """
         check_messages(messages)
         if document is not None:
-            _check_behind(messages, document)
+            _check_first_message(messages, document)
             messages = [_worded(message, wording) for message in messages]
         prompt = self._fitting(messages, document, options.max_tokens)
 
@@ -83,10 +83,12 @@ class Chat:
             return prompt.tokens
 
         def remember(ended: Answer) -> None:
-            if ended.whole:
+            if ended.is_exact:
                 text = prompt.text + self._template.mark(ended.text)
                 with self._lock:
-                    self._said.append(_Said(text, tuple(ended.tokens), _kind(document)))
+                    self._exchanges.append(
+                        _Exchange(text, tuple(ended.tokens), _prefix_kind(document))
+                    )
 
         answer = Answer(
             self._generator,
@@ -102,7 +104,7 @@ class Chat:
     def _fitting(
         self, messages: Sequence[Message], document: State | None, max_tokens: int | None
     ) -> "_Prompt":
-        """The prompt of as many messages as leave room for the answer."""
+        """Return the prompt without the oldest turns that leave too little room to answer."""
         room = self._generator.room(document)
         reserve = min(max_tokens or room, room // 4)
         prompt = self._prompt(messages, document)
@@ -119,7 +121,7 @@ class Chat:
         return prompt
 
     def tokens(self, messages: Sequence[Message]) -> list[int]:
-        """The tokens of the prompt for the next answer. Raises as `answer`."""
+        """Return the tokens of the prompt for the next answer. Raises as `answer`."""
         check_messages(messages)
         return self._template.tokenize(self._template.render(messages))
 
@@ -130,52 +132,52 @@ class Chat:
             rendered = after_document(self._template.render(messages), self._document_bos)
         else:
             rendered = self._template.render(messages)
-        said = self._said_before(rendered, _kind(document))
-        if said is not None:
-            added = self._template.tokenize(rendered[len(said.text) :], continues=True)
-            return _Prompt(messages, rendered, [*said.tokens, *added])
+        exchange = self._continued_exchange(rendered, _prefix_kind(document))
+        if exchange is not None:
+            added = self._template.tokenize(rendered[len(exchange.text) :], continues=True)
+            return _Prompt(messages, rendered, [*exchange.tokens, *added])
         tokens = self._template.tokenize(rendered, continues=document is not None)
         return _Prompt(messages, rendered, tokens)
 
-    def _said_before(self, rendered: str, kind: str) -> "_Said | None":
-        """The longest remembered exchange that a rendered prompt continues."""
+    def _continued_exchange(self, rendered: str, prefix: str) -> "_Exchange | None":
+        """Return the longest remembered exchange that a rendered prompt continues."""
         with self._lock:
-            known = [each for each in self._said if each.kind == kind]
+            known = [each for each in self._exchanges if each.prefix == prefix]
         continued = [each for each in known if rendered.startswith(each.text)]
         return max(continued, key=lambda each: len(each.text), default=None)
 
     def prefix(self) -> list[int]:
-        """The tokens of a chat up to the text of its first message, which is the user's."""
+        """Return the tokens of a chat before the text of a first user message."""
         before, _ = self._template.around_message([{"role": "user", "content": "text"}])
         return self._template.tokenize(before)
 
 
-def _kind(document: State | None) -> str:
-    """What tokens follow: those behind one kind do not stand behind another."""
+def _prefix_kind(document: State | None) -> str:
+    """Return the kind of prefix before a chat's tokens; tokens are reused after one kind only."""
     if document is None:
-        return "nothing"
-    return "opening" if document.opens_message else "document"
+        return "none"
+    return "message" if document.opens_message else "document"
 
 
-def _check_behind(messages: Sequence[Message], document: State) -> None:
-    """Raise UsageError for a system message that a state has no place for."""
+def _check_first_message(messages: Sequence[Message], document: State) -> None:
+    """Raise UsageError if a message stands before a state that begins the user's message."""
     if document.opens_message and messages[0]["role"] != "user":
         raise UsageError(
-            "the document's state begins the user's message, and no message can stand before it"
+            "the document's state begins the user's message: no message can come before it"
         )
 
 
 def _worded(message: Message, wording: str) -> Message:
-    """A message as it is worded behind a document."""
+    """Return a message as it is worded after a document."""
     if message["role"] != "user":
         return message
     return {**message, "content": wording.replace(QUESTION_FIELD, message["content"])}
 
 
 def without_oldest_turn(messages: Sequence[Message]) -> list[Message] | None:
-    """Messages without the first user message and what answered it.
+    """Return the messages without the first user message and its answer.
 
-    System messages stay. None when only the last turn is left.
+    System messages stay. Returns None when only the last turn is left.
     """
     users = [i for i, message in enumerate(messages) if message["role"] == "user"]
     if len(users) < 2:

@@ -1,7 +1,7 @@
-"""Conversations that were interrupted by others: their keys and values, within a budget of bytes.
+"""Interrupted conversations: an LRU cache of their keys and values within a budget in bytes.
 
-So two chats that take turns do not evaluate each other's past again. Those used longest ago
-go first. The module does not know how they are made.
+With it, chats that take turns do not evaluate their history again at each turn. The module
+does not know how keys and values are computed.
 """
 
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from gritlite.runtime.state import State
 class Conversations:
     """Saved caches, found by their exact tokens. Not thread-safe.
 
-    `budget` is the most bytes that they may take together; 0 keeps none.
+    `budget` limits their total size in bytes; 0 saves none.
     """
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
-        self._bytes_per_token = 1.0  # until the first one tells
-        self._saved: list[SavedCache] = []  # those used longest ago first
+        self._bytes_per_token = 1.0  # until the first one is measured
+        self._saved: list[SavedCache] = []  # least recently used first
 
     @property
     def nbytes(self) -> int:
-        """The bytes that they take."""
+        """The total size of the saved caches in bytes."""
         return sum(saved.key_values.nbytes for saved in self._saved)
 
     def accepts(self, tokens: int) -> bool:
-        """Whether a conversation of so many tokens fits the budget."""
+        """Return whether a conversation of `tokens` tokens fits the budget."""
         return tokens * self._bytes_per_token <= self._budget
 
     def add(self, saved: SavedCache) -> None:
-        """Keep a conversation; those that it continues go, and those that there is no room for."""
+        """Save a conversation in place of those it continues; evict others over the budget."""
         self._bytes_per_token = saved.key_values.nbytes / saved.key_values.tokens
         self._saved = [old for old in self._saved if not _continues(saved, old)]
         self._saved.append(saved)
@@ -41,9 +41,10 @@ class Conversations:
     def take(
         self, document: State | None, tokens: Sequence[int], *, at_least: int
     ) -> SavedCache | None:
-        """The conversation that begins with most of `tokens`, None if no `at_least` of them.
+        """Return the conversation that shares the longest prefix with `tokens`.
 
-        One that the tokens continue is kept no longer: whoever takes it goes on with it.
+        Returns None if no prefix has `at_least` tokens. A conversation that the tokens
+        continue is removed, because the caller extends it.
         """
         wanted, found, most = tuple(tokens), None, at_least - 1
         for saved in self._saved:
@@ -58,7 +59,7 @@ class Conversations:
         return found
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all conversations."""
         self._saved.clear()
 
 

@@ -1,8 +1,8 @@
 """Embedding: texts in, unit vectors out, through packed bidirectional passes.
 
-tokens -> pack -> pass -> pool, each a function of its own. Texts stream
-through: a window of a few passes is held, never the whole input, and vectors
-come back in the order of the texts. Knows nothing of files or chats.
+The steps are tokens -> pack -> pass -> pool. Texts are streamed: only a window of a few
+passes is in memory, never the whole input, and vectors come in the order of the texts.
+The module does not know files or chats.
 """
 
 import threading
@@ -32,20 +32,20 @@ from gritlite.system.machine import available_memory
 Vectors = NDArray[np.float32]
 TooLong = Literal["error", "truncate", "chunk"]
 
-Keep = Callable[[int, TextTokens, KeyValues], None]  # number of a text, its tokens, their state
+Keep = Callable[[int, TextTokens, KeyValues], None]  # takes a text's number, tokens and state
 
-_WINDOW_PASSES = 16  # passes' worth of tokens that are packed together
+_WINDOW_PASSES = 16  # tokens of this many passes are packed together
 
 
 @dataclass(frozen=True)
 class EmbedOptions:
     """How texts are embedded.
 
-    `prompt` is put before every text, None meaning the file's document prompt;
-    its tokens are left out of the mean unless `embed_instruction`. A text of
-    more than `max_length` tokens, prompt and BOS included, is treated as
-    `too_long` says: refused, cut, or embedded in pieces whose mean over all
-    content tokens is taken. `max_length` None means all that one pass can hold.
+    `prompt` precedes every text (None: the file's document prompt); its tokens are left
+    out of the mean unless `embed_instruction` is set. `too_long` decides about a text of
+    more than `max_length` tokens, prompt and BOS included: raise an error, truncate it, or
+    embed it in chunks and take the mean over all content tokens. `max_length` None means
+    the capacity of one pass.
     """
 
     prompt: str | None = None
@@ -61,18 +61,18 @@ class EmbedOptions:
 
 @dataclass(frozen=True)
 class _Piece:
-    """One sequence of a pass: (part of) the text number `text`."""
+    """One sequence of a pass: text number `text`, or a part of it."""
 
     text: int
     tokens: TextTokens
 
 
 class Embedder:
-    """Runs embedding passes on an engine. Thread-safe: passes take turns.
+    """Runs embedding passes on an engine. Thread-safe: the scheduler orders passes.
 
-    Texts that fit one pass are a query that somebody waits for; more are a bulk job, which
-    lets queries pass. `memory_need` tells the bytes that a pass of so many tokens needs
-    beside the weights.
+    Texts that fit one pass are scheduled as a query that a user waits for; longer input is
+    a bulk job, which queries overtake. `memory_need` returns the bytes that a pass of a
+    number of tokens needs besides the weights.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class Embedder:
         on_cut: threading.Event | None = None,
         keep: Keep | None = None,
     ) -> Iterator[Vectors]:
-        """Yield the vectors of `texts` in order, as float32 [k, n_embd] with k varying.
+        """Yield the vectors of `texts` in order, as float32 [k, dimension] with varying k.
 
-        `on_cut` is set when a text was truncated. `keep` is given the keys and
-        values of each text before its vector is yielded, in no order. Raises as `pieces`, and
-        CancelledError within one pass of `cancel` being set.
+        `on_cut` is set when a text is truncated. `keep` is called with the keys and
+        values of each text before its vector is yielded, in any order. Raises as `pieces`,
+        and CancelledError within one pass of `cancel` being set.
         """
         window: list[_Piece] = []
         first = count = tokens = 0
@@ -132,10 +132,10 @@ class Embedder:
         *,
         on_cut: threading.Event | None = None,
     ) -> Iterator[list[TextTokens]]:
-        """Tokenize `texts`: of each the pieces that fit a pass, usually one.
+        """Tokenize `texts`; yield the pieces of each that fit a pass, usually one.
 
         Raises EmptyTextError, InputTooLongError or InputError, whose `index` is
-        the text's place, from 0.
+        the text's number, from 0.
         """
         prompt = self._format.prompt if options.prompt is None else options.prompt
         prompt_tokens = self._tokenizer.prompt(prompt, add_bos=options.add_bos)
@@ -172,7 +172,7 @@ class Embedder:
             ids = [piece.tokens.ids for piece in members]
             with self._scheduler.turn(work):
                 embedding_pass = self._pass_for(sum(map(len, ids)))
-                hidden, states = embedding_pass.run(ids, starts, keep=keep is not None)
+                hidden, states = embedding_pass.run(ids, starts, return_states=keep is not None)
             if keep is not None:
                 for piece, state in zip(members, states, strict=True):
                     keep(piece.text, piece.tokens, state)
@@ -188,22 +188,22 @@ class Embedder:
         return means.astype(np.float32)
 
     def _pass_for(self, tokens: int) -> EmbeddingPass:
-        """The memory for a pass, made twice as large or more for a text longer than a pass."""
+        """Return the memory for a pass; its size doubles until a long text fits."""
         if self._closed:
             raise ClosedError
         if self._pass is None or self._pass.capacity < tokens:
             self._free_pass()
-            size = grown(self._pass_tokens, tokens, self.max_tokens)
+            size = grown_size(self._pass_tokens, tokens, self.max_tokens)
             self._check_memory(tokens, size)
             self._pass = self._engine.open_pass(size, self._format.attention)
         return self._pass
 
     def _check_memory(self, tokens: int, size: int) -> None:
-        """Refuse a pass that the system would kill the process for."""
+        """Raise OutOfMemoryError for a pass that does not fit in free memory."""
         need, free = self._memory_need(size), available_memory()
         if free is not None and need > free:
             raise OutOfMemoryError(
-                f"a pass of {tokens:,} tokens needs {need >> 20:,} MiB beside the weights, but "
+                f"a pass of {tokens:,} tokens needs {need >> 20:,} MiB besides the weights, but "
                 f"{free >> 20:,} MiB are free: cut long texts, embed them in chunks, or close "
                 "other programs"
             )
@@ -221,17 +221,17 @@ class Embedder:
 
 
 def _from(first: int, keep: Keep | None) -> Keep | None:
-    """`keep` for texts that are counted from the number `first`."""
+    """Return `keep` for texts whose numbers begin at `first`."""
     if keep is None:
         return None
     return lambda number, tokens, state: keep(first + number, tokens, state)
 
 
-def grown(size: int, wanted: int, most: int) -> int:
-    """A `size` of memory, doubled until `wanted` tokens fit, and `most` at most."""
-    while size < wanted:
+def grown_size(size: int, needed: int, limit: int) -> int:
+    """Return `size` doubled until `needed` tokens fit, at most `limit`."""
+    while size < needed:
         size *= 2
-    return min(size, most)
+    return min(size, limit)
 
 
 def _fit(
@@ -241,7 +241,7 @@ def _fit(
     options: EmbedOptions,
     on_cut: threading.Event | None,
 ) -> list[TextTokens]:
-    """The pieces of a text that go into passes: usually the text itself."""
+    """Return the pieces of a text to embed: usually the text itself."""
     if whole.content < 1:
         raise EmptyTextError("empty, without tokens to pool: leave it out", number)
     if len(whole.ids) <= limit:

@@ -1,4 +1,4 @@
-"""The half of a model that embeds: texts in, vectors or key-value states out, on any engine."""
+"""The embedding half of a model: texts in, vectors or key-value states out, on any engine."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -63,19 +63,19 @@ class EmbeddingModel(OfficialEncoding):
 
     @property
     def max_length(self) -> int:
-        """The most tokens, prompt and BOS included, that one embedding pass can hold."""
+        """The maximum number of tokens in an embedding pass, prompt and BOS included."""
         return self._embedder.max_tokens
 
     @property
     def bos(self) -> int | None:
-        """The token that begins every input, None where the file asks for none."""
+        """The token that begins every input, None if the file has none."""
         vocabulary = self.engine.vocabulary
         return vocabulary.bos if vocabulary.adds_bos else None
 
     def tokenize(self, text: str, *, continues: bool = False) -> list[int]:
-        """Token ids of a plain text, without BOS; nothing in it becomes a control token.
+        """Return the token ids of a plain text, without BOS or control tokens.
 
-        `continues` says that other text stands before it.
+        `continues` means that other text precedes it.
         """
         self._check_open()
         return [int(token) for token in self._tokenizer.plain(text, continues=continues)]
@@ -83,10 +83,10 @@ class EmbeddingModel(OfficialEncoding):
     def embed_tokens(
         self, text: str, *, instruction: str = "", max_length: int | None = None
     ) -> list[list[int]]:
-        """What `encode` makes of a text: token ids, prompt and BOS first.
+        """Return the token ids that `encode` evaluates for a text, BOS and prompt included.
 
-        A text of more than `max_length` tokens comes in pieces of that length,
-        each behind the prompt. Raises EmptyTextError.
+        A text of more than `max_length` tokens is split into pieces of that length,
+        each with the prompt. Raises EmptyTextError.
         """
         self._check_open()
         options = EmbedOptions(instruction or None, max_length=max_length, too_long="chunk")
@@ -106,16 +106,17 @@ class EmbeddingModel(OfficialEncoding):
     ) -> Iterator[Vectors]:
         """Embed any number of texts in bounded memory.
 
-        Yields float32 [k, dimension] in the order of the texts, k varying. A
-        text over `max_length` tokens (default: what one pass can hold) is an
-        error, or is cut ("truncate", which sets `on_cut`), or is embedded in
-        pieces of that length whose token-weighted mean is taken ("chunk").
+        Yields float32 [k, dimension] in the order of the texts, with varying k. A
+        text over `max_length` tokens (default: the capacity of one pass) is an
+        error, or is truncated ("truncate", which sets `on_cut`), or is embedded in
+        chunks of that length whose token-weighted mean is taken ("chunk").
 
-        `keep` is given the number of each text, from 0, and the state that its pass
-        left, before its vector is yielded. Raises UsageError for `keep` with "chunk".
+        `keep` is called with the number of each text, from 0, and its key-value state,
+        before its vector is yielded. Raises UsageError for `keep` with "chunk", the errors
+        of `check`, and CancelledError within one pass of `cancel` being set.
         """
         if keep is not None and too_long == "chunk":
-            raise UsageError("a text that is embedded in chunks has no single state to keep")
+            raise UsageError("a text that is embedded in chunks has no single state")
         options = EmbedOptions(instruction or None, max_length=max_length, too_long=too_long)
         return self._stream(texts, options, cancel=cancel, on_cut=on_cut, keep=keep)
 
@@ -127,10 +128,11 @@ class EmbeddingModel(OfficialEncoding):
         max_length: int | None = None,
         too_long: TooLong = "error",
     ) -> int:
-        """Raise what `encode_stream` would raise for a text, without embedding any.
+        """Raise the errors that `encode_stream` would raise for `texts`, without embedding them.
 
-        Returns the number of texts. Tokenizing takes a thousandth of the time
-        of embedding, so a long job is worth checking first.
+        Returns the number of texts. Tokenizing takes a thousandth of the time of
+        embedding, so checking before a long job is cheap. Raises EmptyTextError,
+        InputTooLongError or InputError with the number of the text.
         """
         self._check_open()
         options = EmbedOptions(instruction or None, max_length=max_length, too_long=too_long)
@@ -147,7 +149,7 @@ class EmbeddingModel(OfficialEncoding):
     ) -> Iterator[Vectors]:
         self._check_open()
 
-        def kept(number: int, tokens: TextTokens, key_values: KeyValues) -> None:
+        def keep_state(number: int, tokens: TextTokens, key_values: KeyValues) -> None:
             assert keep is not None
             state = DocumentState(
                 ids=tuple(tokens.ids.tolist()),
@@ -160,15 +162,15 @@ class EmbeddingModel(OfficialEncoding):
             keep(number, state)
 
         return self._embedder.stream(
-            texts, options, cancel=cancel, on_cut=on_cut, keep=kept if keep else None
+            texts, options, cancel=cancel, on_cut=on_cut, keep=keep_state if keep else None
         )
 
     def document_state(self, text: str) -> DocumentState:
-        """The key-value state that a document's embedding pass leaves, for `chat` and `generate`.
+        """Return the key-value state of a document's embedding pass, for `chat` and `generate`.
 
-        The text stands behind the file's document prompt, and its tokens see
-        each other as in `encode`. Raises EmptyTextError, and InputTooLongError
-        for a text that one pass cannot hold.
+        The text follows the file's document prompt, and its tokens attend to each other as
+        in `encode`. Raises EmptyTextError, and InputTooLongError for a text that does not
+        fit one pass.
         """
         self._check_open()
         states: list[DocumentState] = []
@@ -177,14 +179,14 @@ class EmbeddingModel(OfficialEncoding):
         return states[0]
 
     def join_states(self, states: Sequence[DocumentState], *, recompute: int = 0) -> State:
-        """Several documents' states one behind the other, for `chat` and `generate`.
+        """Return several documents' states, concatenated, for `chat` and `generate`.
 
-        Keys are rotated to their new positions, so that no two documents overlap; the
-        BOS token of the first stands for all. The first `recompute` tokens of each but
-        the first are evaluated again, seeing the documents before (as LegoLink of EPIC, arXiv
-        2410.15332); of `prefix_state` its whole length makes the result that of a full
-        prefill.
-        Raises UsageError for no states, or for those of different models or kinds.
+        Keys are rotated to their new positions, and only the first BOS token is used.
+        The first `recompute` tokens of each document but the first are evaluated again, so
+        that they attend to the documents before (LegoLink of EPIC, arXiv 2410.15332). For
+        states of `prefix_state`, recomputing all tokens gives the result of a full prefill.
+
+        Raises UsageError for no states, and for states of different models or kinds.
         """
         return joined(states, bos=0 if self.bos is None else 1, recompute=recompute)
 
@@ -193,6 +195,6 @@ class EmbeddingModel(OfficialEncoding):
             raise ClosedError
 
     def close(self) -> None:
-        """Free the memory of passes, after the pass in progress. The engine stays."""
+        """Free the memory of passes, after the pass in progress. The engine stays open."""
         self._closed = True
         self._embedder.close()

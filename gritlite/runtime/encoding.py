@@ -1,7 +1,7 @@
 """`encode` with the signature and numbers of the official package's `gritlm.GritLM`.
 
-Code and evaluations that were written for it (MTEB included) run unchanged. The module
-does not know how a text becomes a vector.
+Code and evaluations written for it (MTEB included) run unchanged. The module does not
+know how a text becomes a vector.
 """
 
 import threading
@@ -17,7 +17,7 @@ from gritlite.runtime.embed import EmbedOptions, Vectors
 
 
 class EncodeOptions(TypedDict, total=False):
-    """The keyword arguments of `encode`, for methods that hand them on."""
+    """The keyword arguments of `encode`, for methods that pass them on."""
 
     batch_size: int
     max_length: int | None
@@ -39,7 +39,7 @@ class OfficialEncoding(ABC):
     @property
     @abstractmethod
     def max_length(self) -> int:
-        """The most tokens, prompt and BOS included, that one embedding pass can hold."""
+        """The maximum number of tokens in an embedding pass, prompt and BOS included."""
 
     @abstractmethod
     def _stream(
@@ -50,7 +50,7 @@ class OfficialEncoding(ABC):
         cancel: threading.Event | None,
         on_cut: threading.Event | None,
     ) -> Iterator[Vectors]:
-        """Yield the vectors of texts in order; `on_cut` is set when one was truncated."""
+        """Yield the vectors of texts in order; set `on_cut` when one is truncated."""
 
     def encode(
         self,
@@ -73,9 +73,9 @@ class OfficialEncoding(ABC):
         string; a torch tensor if `convert_to_tensor`. `instruction` is the
         formatted prompt (`gritlite.instruction` makes it from plain words);
         without one the file's own document prompt is used. Its tokens are left
-        out of the mean unless `embed_instruction`. Texts are cut to
+        out of the mean unless `embed_instruction`. Texts are truncated to
         `max_length` tokens, prompt included, with a TruncationWarning; None
-        means never to cut. `batch_size` and `recast` are accepted for code
+        raises an error instead. `batch_size` and `recast` are accepted for code
         written for the official package: passes are packed by tokens, and
         vectors are float32 already.
 
@@ -85,9 +85,9 @@ class OfficialEncoding(ABC):
         del batch_size, recast
         if ignored:
             names = ", ".join(sorted(ignored))
-            warnings.warn(f"encode() knows no {names}: ignored", stacklevel=2)
+            warnings.warn(f"encode() has no parameter {names}: ignored", stacklevel=2)
         if get_cache:
-            raise UsageError("get_cache is not supported: document_state gives a text's state")
+            raise UsageError("get_cache is not supported: use document_state to get a text's state")
         single = isinstance(sentences, str)
         texts = [sentences] if isinstance(sentences, str) else list(sentences)
         options = EmbedOptions(
@@ -102,7 +102,7 @@ class OfficialEncoding(ABC):
         if cut.is_set():
             warnings.warn(
                 f"texts were cut to {min(max_length or self.max_length, self.max_length)} tokens: "
-                "pass max_length=None to forbid it",
+                "pass max_length=None to raise an error instead",
                 TruncationWarning,
                 stacklevel=2,
             )
@@ -111,7 +111,7 @@ class OfficialEncoding(ABC):
         return _to_tensor(result) if convert_to_tensor else result
 
     def encode_queries(self, queries: list[str] | str, **options: Unpack[EncodeOptions]) -> Any:
-        """`encode`, by the name that retrieval evaluations call for queries."""
+        """`encode` under the name that retrieval evaluations use for queries."""
         return self.encode(queries, **options)
 
     def encode_corpus(
@@ -119,7 +119,7 @@ class OfficialEncoding(ABC):
         corpus: str | list[str] | Mapping[str, str] | list[Mapping[str, str]],
         **options: Unpack[EncodeOptions],
     ) -> Any:
-        """`encode` for documents: texts, or mappings with `text` and perhaps `title`."""
+        """`encode` for documents: texts, or mappings with `text` and an optional `title`."""
         if isinstance(corpus, str):
             return self.encode(corpus, **options)
         documents: Sequence[str | Mapping[str, str]] = (

@@ -1,14 +1,14 @@
-"""What an engine is: the protocols that everything above llama.cpp is written against.
+"""The engine protocols: the interface between llama.cpp and everything above it.
 
     Vocabulary     text to token ids and back
-    EmbeddingPass  packed sequences in, hidden states out, with each one's keys and values
-    Prefill        token ids in, their keys and values out
-    Decoder        a prefill that also takes keys and values in, and gives logits
-    Sampler        logits in, a token id out
-    Engine         makes them, over one copy of the weights
+    EmbeddingPass  packed sequences in; hidden states, keys and values out
+    Prefill        token ids in; their keys and values out
+    Decoder        a prefill that can be restored from keys and values, and returns logits
+    Sampler        logits in; a token id out
+    Engine         creates these over one copy of the weights
 
 `gritlite.runtime.llama` implements all of them; another engine may implement some. The
-module knows no file, no prompt and no layout of any engine's memory.
+module does not know files, prompts or any engine's memory layout.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,12 +23,12 @@ from gritlite.runtime.options import SamplingOptions
 
 Tokens = NDArray[np.int32]
 HiddenStates = NDArray[np.float32]  # [tokens, dimension]
-Logits = NDArray[np.float32]  # [tokens, vocabulary], or [vocabulary] of one token
+Logits = NDArray[np.float32]  # [tokens, vocabulary], or [vocabulary] for one token
 
 
 @dataclass(frozen=True, eq=False)
 class KeyValues:
-    """One sequence's keys, after rotation, and its values: an array for each layer.
+    """One sequence's keys after rotation, and its values: one array per layer.
 
     Each array is float16 [tokens, kv_heads, head_dim].
     """
@@ -43,18 +43,18 @@ class KeyValues:
 
     @property
     def nbytes(self) -> int:
-        """The size of all arrays together."""
+        """The total size of the arrays in bytes."""
         return sum(array.nbytes for array in (*self.keys, *self.values))
 
     def without_first(self, count: int) -> "KeyValues":
-        """Views of all but the first `count` tokens."""
+        """Return views without the first `count` tokens."""
         return KeyValues(
             tuple(array[count:] for array in self.keys),
             tuple(array[count:] for array in self.values),
         )
 
     def __eq__(self, other: object) -> bool:
-        """Whether every number is the same."""
+        """Return whether all numbers are equal."""
         if self is other:
             return True
         if not isinstance(other, KeyValues):
@@ -68,8 +68,8 @@ class KeyValues:
 class Vocabulary(Protocol):
     """Text to token ids and back. Thread-safe.
 
-    `bos` and `eos` are -1 where there is none; `adds_bos` says whether an input begins
-    with BOS.
+    `bos` and `eos` are -1 if there is none. `adds_bos` says whether an input begins with
+    BOS.
     """
 
     size: int
@@ -82,39 +82,39 @@ class Vocabulary(Protocol):
         """Which tokens are control tokens, bool [size]."""
 
     def normalize(self, text: str) -> str:
-        """The text in the Unicode form that `tokenize` gives it."""
+        """Return the text in the Unicode form that `tokenize` uses."""
 
     def tokenize(self, text: str, *, parse_control: bool) -> Tokens:
-        """Token ids of a text, int32 [n], without BOS.
+        """Return the token ids of a text, int32 [n], without BOS.
 
-        `parse_control` lets spellings of control tokens become control tokens.
+        With `parse_control`, the text of a control token becomes that token.
         """
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
-        """The bytes of a token; none for a control token unless `special`."""
+        """Return the bytes of a token; empty for a control token unless `special`."""
 
     def token_text(self, token: int) -> str:
-        """The text of a token, control tokens included; empty for -1."""
+        """Return the text of a token, control tokens included; empty for -1."""
 
     def is_end(self, token: int) -> bool:
-        """Whether a token ends an answer."""
+        """Return whether a token ends an answer."""
 
 
 class EmbeddingPass(Protocol):
-    """Evaluates sequences side by side in one pass. Not thread-safe.
+    """Evaluates packed sequences in one pass. Not thread-safe.
 
-    `capacity` is the number of tokens that a pass can hold.
+    `capacity` is the maximum number of tokens in a pass.
     """
 
     capacity: int
 
     def run(
-        self, sequences: Sequence[Tokens], starts: Sequence[int], *, keep: bool = False
+        self, sequences: Sequence[Tokens], starts: Sequence[int], *, return_states: bool = False
     ) -> tuple[HiddenStates, list[KeyValues]]:
-        """Evaluate sequences that do not see each other.
+        """Evaluate sequences that do not attend to each other.
 
         Returns the final hidden states of each sequence's tokens from its start on,
-        float32 [n, dimension], and with `keep` each sequence's keys and values.
+        float32 [n, dimension], and with `return_states` each sequence's keys and values.
         """
 
     def close(self) -> None:
@@ -122,10 +122,10 @@ class EmbeddingPass(Protocol):
 
 
 class Prefill(Protocol):
-    """One sequence of tokens and what evaluating them leaves. Not thread-safe.
+    """Evaluates one sequence and holds its keys and values. Not thread-safe.
 
-    `capacity` is the number of tokens that it can hold, `batch_tokens` the most that one
-    call evaluates.
+    `capacity` is the maximum number of tokens in the sequence, `batch_tokens` the maximum
+    in one call.
     """
 
     capacity: int
@@ -140,44 +140,44 @@ class Prefill(Protocol):
     ) -> None:
         """Evaluate tokens at the positions from `start` on.
 
-        They see what stands before them and, unless the attention is causal, each other.
-        `outputs`, bool [n], marks the tokens whose logits are wanted.
+        They attend to all tokens before them and, with bidirectional attention, to each
+        other. `outputs`, bool [n], marks the tokens whose logits are computed.
         """
 
     def truncate(self, length: int) -> None:
-        """Forget the tokens at positions from `length` on."""
+        """Remove the tokens at positions from `length` on."""
 
     def state(self) -> KeyValues:
-        """Copy the keys and values of the whole sequence."""
+        """Return a copy of the keys and values of the whole sequence."""
 
     def close(self) -> None:
         """Free the memory. The weights stay."""
 
 
 class Decoder(Prefill, Protocol):
-    """A prefill that can go on from stored keys and values, and gives logits."""
+    """A prefill that can be restored from stored keys and values, and returns logits."""
 
     def restore(self, state: KeyValues, start: int = 0, *, rotated_for: int = 0) -> None:
-        """Put a state at the positions from `start` on, behind what stands before.
+        """Append a state at the positions from `start` on.
 
         `rotated_for` is the position that its first key was rotated for. Raises
         FormatError for a state of another shape.
         """
 
     def logits(self, count: int) -> Logits:
-        """Logits of the last call's `count` outputs, float32 [count, vocabulary].
+        """Return the logits of the last call's `count` outputs, float32 [count, vocabulary].
 
-        The next call of `evaluate` overwrites them.
+        The next call of `evaluate` may overwrite them.
         """
 
 
 class Sampler(Protocol):
-    """Chooses tokens, and remembers those it chose."""
+    """Chooses tokens and remembers its choices."""
 
     def choose(self, logits: Logits) -> int:
-        """Choose a token by its logits, float32 [vocabulary].
+        """Return a token chosen by logits, float32 [vocabulary].
 
-        Raises UsageError where a grammar allows no token.
+        Raises UsageError if a grammar allows no token.
         """
 
     def close(self) -> None:
@@ -185,7 +185,7 @@ class Sampler(Protocol):
 
 
 class Engine(Protocol):
-    """One copy of a model's weights, and what evaluates tokens with them. Thread-safe."""
+    """Creates passes, decoders and samplers over one copy of a model's weights. Thread-safe."""
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -197,29 +197,29 @@ class Engine(Protocol):
 
     @property
     def trained_context(self) -> int:
-        """The number of tokens that the model was trained for."""
+        """The context length that the model was trained with."""
 
     @property
     def max_sequences(self) -> int:
-        """The most sequences in one embedding pass."""
+        """The maximum number of sequences in an embedding pass."""
 
     @property
     def on_device(self) -> bool:
         """Whether keys, values and buffers are in a device's own memory."""
 
     def open_pass(self, tokens: int, attention: Attention) -> EmbeddingPass:
-        """Memory for embedding passes of up to `tokens` tokens. Raises OutOfMemoryError."""
+        """Allocate embedding passes of up to `tokens` tokens. Raises OutOfMemoryError."""
 
     def open_decoder(
         self, capacity: int, batch_tokens: int, *, all_logits: bool = False
     ) -> Decoder:
-        """Memory for one sequence of up to `capacity` tokens. Raises OutOfMemoryError.
+        """Allocate a sequence of up to `capacity` tokens. Raises OutOfMemoryError.
 
-        With `all_logits` every token of a call can be an output, else only one.
+        With `all_logits` every token of a call can be an output, otherwise only one.
         """
 
     def sampler(self, options: SamplingOptions, seen: Iterable[int]) -> Sampler:
-        """A sampler that has seen some tokens. Raises UsageError for a bad grammar."""
+        """Return a sampler that has already seen `seen`. Raises UsageError for a bad grammar."""
 
     def close(self) -> None:
-        """Free the weights. Everything opened must be closed before."""
+        """Free the weights. Close all passes, decoders and samplers first."""

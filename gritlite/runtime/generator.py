@@ -1,10 +1,10 @@
 """Generation, one token at a time, for any number of answers with one decoder.
 
-The decoder's cache keeps what was evaluated last, and only what a new prompt adds is
-evaluated. Several answers may be open at once: whichever is read next has its tokens brought
-back into the cache, so a result never depends on what others do. What another answer pushes
-out is kept for a while (`conversations`). The module knows nothing of messages, templates
-or text.
+The decoder's cache holds the tokens evaluated last, and only the tokens that a new prompt
+adds are evaluated. Several answers may be open at once: when one is read, its tokens are
+brought back into the cache, so a result never depends on other answers. Evicted
+conversations are saved within a budget (`conversations`). The module does not know
+messages, templates or text.
 """
 
 import contextlib
@@ -22,17 +22,17 @@ from gritlite.runtime.kv_cache import KVCache
 from gritlite.runtime.scheduler import Scheduler
 from gritlite.runtime.state import State
 
-PREFILL_TOKENS = 512  # tokens per call while a prompt is read; cancelling waits for one call
-_IDLE_SECONDS = 0.25  # an open answer that nobody reads for so long gives its cache away
-# a conversation is saved for so many tokens, or such a share of what would be copied, and more
-_FEWEST_SAVED, _LEAST_SHARE = 32, 0.1
+PREFILL_TOKENS = 512  # per call while a prompt is evaluated; cancelling waits for one call
+_IDLE_SECONDS = 0.25  # another answer may take the cache of one that is not read for this long
+# saving a conversation copies its whole cache: it must save this many tokens, and this share
+_MIN_SAVED_TOKENS, _MIN_SAVED_SHARE = 32, 0.1
 
 
 @dataclass(eq=False)
 class TokenSequence:
-    """The tokens of one answer in the making, and how the next one is chosen.
+    """The tokens of one unfinished answer, and the sampler of the next one.
 
-    `tokens` are those of the prompt and the answer, behind the state of a `document` if
+    `tokens` are those of the prompt and the answer; they follow the state of `document` if
     there is one.
     """
 
@@ -43,10 +43,10 @@ class TokenSequence:
 
 
 class Generator:
-    """Makes tokens for sequences that take turns. Thread-safe.
+    """Generates tokens for sequences that share one decoder. Thread-safe.
 
-    `context_length` is the number of tokens that a sequence can hold, and
-    `conversation_bytes` the most bytes that interrupted conversations may take.
+    `context_length` is the maximum number of tokens in a sequence, and
+    `conversation_bytes` the memory budget for interrupted conversations.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Generator:
         self._scheduler = scheduler
         self._conversations = Conversations(conversation_bytes)
         self._cache: KVCache | None = None
-        self._holds_conversation = False  # or what `state` left
+        self._holds_conversation = False  # rather than the tokens of `prefill`
         self._lock = threading.Lock()
         self._owner: TokenSequence | None = None
         self._owner_seen = 0.0
@@ -71,16 +71,16 @@ class Generator:
         self._closed = False
 
     def room(self, document: State | None) -> int:
-        """The tokens that the context holds behind a document."""
+        """Return the number of tokens that the context holds after a document."""
         return self.context_length - (0 if document is None else document.tokens)
 
     def describe_room(self, document: State | None) -> str:
-        """What the context holds, for messages."""
-        beside = "" if document is None else f" and the document takes {document.tokens}"
-        return f"the context holds {self.context_length}{beside}"
+        """Return a description of the context's capacity, for error messages."""
+        taken = "" if document is None else f" and the document takes {document.tokens}"
+        return f"the context holds {self.context_length}{taken}"
 
     def next_token(self, sequence: TokenSequence) -> int | None:
-        """Evaluate what is new of a sequence and choose its next token; None when cancelled."""
+        """Evaluate a sequence's new tokens and return its next token; None when cancelled."""
         if not self._claim(sequence):
             return None
         try:
@@ -93,10 +93,10 @@ class Generator:
         finally:
             self._owner_seen = time.monotonic()
 
-    def state(self, tokens: Sequence[int]) -> KeyValues:
-        """The keys and values that tokens leave when they are evaluated causally.
+    def prefill(self, tokens: Sequence[int]) -> KeyValues:
+        """Evaluate tokens causally and return their keys and values.
 
-        Raises InputTooLongError for more than the context holds.
+        Raises InputTooLongError for more tokens than the context holds.
         """
         if len(tokens) > self.context_length:
             raise InputTooLongError(
@@ -105,11 +105,11 @@ class Generator:
             )
         with self._lock:
             cache = self._ready_cache()
-            self._make_way(cache, None, tokens)
-            self._put(cache, None, lambda: False)
-            kept = cache.keep(tokens)
+            self._swap_conversations(cache, None, tokens)
+            self._load_document(cache, None, lambda: False)
+            reused = cache.retain_prefix(tokens)
             self._holds_conversation = False
-            self._add(cache, tokens[kept:], lambda: False)
+            self._evaluate_tokens(cache, tokens[reused:], lambda: False)
             return cache.save().key_values
 
     def _ready_cache(self) -> KVCache:
@@ -122,25 +122,27 @@ class Generator:
 
     def _evaluate(self, cache: KVCache, sequence: TokenSequence) -> bool:
         before = sequence.tokens[:-1]  # the last one is evaluated for its logits
-        self._make_way(cache, sequence.document, before)
-        if not self._put(cache, sequence.document, sequence.cancel.is_set):
+        self._swap_conversations(cache, sequence.document, before)
+        if not self._load_document(cache, sequence.document, sequence.cancel.is_set):
             return False
-        kept = cache.keep(before)
+        reused = cache.retain_prefix(before)
         self._holds_conversation = True
-        return self._add(cache, sequence.tokens[kept:], sequence.cancel.is_set)
+        return self._evaluate_tokens(cache, sequence.tokens[reused:], sequence.cancel.is_set)
 
-    def _make_way(self, cache: KVCache, document: State | None, tokens: Sequence[int]) -> None:
-        """Save a conversation that is about to be pushed out, and bring back the one to come."""
-        held = cache.reusable(document, tokens)
-        if held == len(tokens):
+    def _swap_conversations(
+        self, cache: KVCache, document: State | None, tokens: Sequence[int]
+    ) -> None:
+        """Save the conversation about to be evicted, and restore one that `tokens` continue."""
+        reusable = cache.reusable(document, tokens)
+        if reusable == len(tokens):
             return
-        lost = cache.tokens - held
+        lost = cache.tokens - reusable
         worth_saving = (
             self._holds_conversation
-            and lost >= max(_FEWEST_SAVED, _LEAST_SHARE * cache.size)
+            and lost >= max(_MIN_SAVED_TOKENS, _MIN_SAVED_SHARE * cache.size)
             and self._conversations.accepts(cache.size)
         )
-        saved = self._conversations.take(document, tokens, at_least=held + _FEWEST_SAVED)
+        saved = self._conversations.take(document, tokens, at_least=reusable + _MIN_SAVED_TOKENS)
         if worth_saving or saved is not None:
             with self._scheduler.turn("generate"):
                 if worth_saving:
@@ -148,8 +150,10 @@ class Generator:
                 if saved is not None:
                     cache.load(saved)
 
-    def _put(self, cache: KVCache, document: State | None, cancelled: Callable[[], bool]) -> bool:
-        """Bring a document into the cache; False when cancelled meanwhile."""
+    def _load_document(
+        self, cache: KVCache, document: State | None, cancelled: Callable[[], bool]
+    ) -> bool:
+        """Load a document into the cache; return False if cancelled meanwhile."""
         if cache.holds(document):
             return True
         with contextlib.closing(cache.restore(document)) as steps:
@@ -164,8 +168,10 @@ class Generator:
                     return True
                 self.evaluated += evaluated
 
-    def _add(self, cache: KVCache, tokens: Sequence[int], cancelled: Callable[[], bool]) -> bool:
-        """Evaluate tokens behind those that the cache holds; False when cancelled meanwhile."""
+    def _evaluate_tokens(
+        self, cache: KVCache, tokens: Sequence[int], cancelled: Callable[[], bool]
+    ) -> bool:
+        """Evaluate tokens after those in the cache; return False if cancelled meanwhile."""
         for start in range(0, len(tokens), PREFILL_TOKENS):
             if cancelled():
                 return False
@@ -180,9 +186,9 @@ class Generator:
         return True
 
     def _claim(self, sequence: TokenSequence) -> bool:
-        """Wait while another sequence is being read; a cache that changes hands is costly.
+        """Take the cache; wait while another sequence is being read, as swapping is costly.
 
-        False when cancelled meanwhile: then it stays the other's.
+        Returns False if cancelled meanwhile, without taking the cache.
         """
         with self._released:
             cancelled = sequence.cancel.is_set
@@ -194,28 +200,28 @@ class Generator:
             if cancelled():
                 return False
             self._owner = sequence
-            self._owner_seen = float("inf")  # not idle while it works
+            self._owner_seen = float("inf")  # not idle while it evaluates
             return True
 
     def release(self, sequence: TokenSequence) -> None:
-        """Let others have the cache: the sequence has ended."""
+        """Give up the cache of a sequence that has ended."""
         with self._released:
             if self._owner is sequence:
                 self._owner = None
         self.wake()
 
     def wake(self) -> None:
-        """Let waiting sequences see whether they may go on, or were cancelled."""
+        """Make waiting sequences check again whether they may proceed or were cancelled."""
         with self._released:
             self._released.notify_all()
 
-    def forget(self) -> None:
-        """Evaluate everything anew from now on: the weights have changed, or times are measured."""
+    def clear(self) -> None:
+        """Empty the cache and drop saved conversations, so that all is evaluated again."""
         with self._lock:
             self._conversations.clear()
             if self._cache is not None:
-                self._put(self._cache, None, lambda: False)
-                self._cache.keep([])
+                self._load_document(self._cache, None, lambda: False)
+                self._cache.retain_prefix([])
 
     def close(self) -> None:
         """Free the decoder, after the token in progress. Open sequences end with ClosedError."""

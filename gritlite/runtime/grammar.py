@@ -1,9 +1,8 @@
-"""Grammars in GBNF: checked before llama.cpp reads them, or made of JSON schemas.
+"""GBNF grammars: validated before llama.cpp parses them, or converted from JSON schemas.
 
-llama.cpp writes its complaints about a grammar to the standard error stream,
-runs out of stack on deep nesting, and counts for ever at `{3,1}`; what is
-checked here never gets that far. Source: grammars/README.md and the parser in
-src/llama-grammar.cpp.
+llama.cpp reports grammar errors to standard error only, overflows its stack on deep
+nesting, and loops forever at `{3,1}`. The checks here reject such grammars first.
+Source: grammars/README.md and the parser in src/llama-grammar.cpp.
 """
 
 import json
@@ -35,7 +34,7 @@ _ITEM = re.compile(
     re.VERBOSE,
 )
 
-# keywords of JSON Schema 2020-12 that say what is valid, and that the converter does not read
+# validation keywords of JSON Schema 2020-12 that the converter ignores
 _UNSUPPORTED = frozenset(
     [
         "minimum",
@@ -67,9 +66,9 @@ _WITH_SCHEMAS = ("properties", "$defs", "definitions", "prefixItems", "anyOf", "
 
 
 def check_grammar(text: str) -> None:
-    """Raise UsageError, naming the line, for a text that llama.cpp would not take as a grammar."""
+    """Raise UsageError, with the line, for a grammar that llama.cpp would reject."""
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise UsageError("the grammar holds half of a surrogate pair, which is no character")
+        raise UsageError("the grammar contains half of a surrogate pair, which is not a character")
     rules: set[str] = set()
     used: dict[str, int] = {}
     place = _skip(text, 0, lines=True)
@@ -83,26 +82,26 @@ def check_grammar(text: str) -> None:
             raise _error(text, place, "'::=' must follow a rule's name")
         place = _check_body(text, _skip(text, place + 3, lines=True), used)
         if text[place : place + 1] not in ("", "\r", "\n"):
-            raise _error(text, place, "this is not a part of a rule")
+            raise _error(text, place, "this is not part of a rule")
         place = _skip(text, place, lines=True)
     if "root" not in rules:
         raise UsageError("the grammar has no rule 'root'")
     for missing in used.keys() - rules:
         raise _error(text, used[missing], f"there is no rule {missing!r}")
     if len(rules) > MAX_RULES:
-        raise UsageError(f"the grammar has {len(rules)} rules: at most {MAX_RULES} are possible")
+        raise UsageError(f"the grammar has {len(rules)} rules: at most {MAX_RULES} are supported")
 
 
 def _check_body(text: str, place: int, used: dict[str, int]) -> int:
-    """Check what stands behind `::=` and return where it ends."""
+    """Check a rule's body, after `::=`, and return where it ends."""
     depth = 0
-    repeatable = False  # whether something stands here that could be repeated
+    repeatable = False  # whether the last item can be repeated
     while item := _ITEM.match(text, place):
         kind = item.lastgroup
         if item["open"]:
             depth += 1
             if depth > MAX_DEPTH:
-                raise _error(text, place, f"over {MAX_DEPTH} parentheses are open")
+                raise _error(text, place, f"more than {MAX_DEPTH} parentheses are open")
         elif item["close"]:
             depth -= 1
             if depth < 0:
@@ -115,19 +114,19 @@ def _check_body(text: str, place: int, used: dict[str, int]) -> int:
         lines = depth > 0 or kind in ("open", "or")
         place = _skip(text, item.end(), lines=lines)
     if depth:
-        raise _error(text, place, "a parenthesis is not closed, or this is not a part of a rule")
+        raise _error(text, place, "a parenthesis is not closed, or this is not part of a rule")
     return place
 
 
 def _check_repetition(text: str, item: re.Match[str], repeatable: bool) -> None:
     if not repeatable:
-        raise _error(text, item.start(), f"nothing stands before {item.group()!r} to repeat")
+        raise _error(text, item.start(), f"there is nothing to repeat before {item.group()!r}")
     if item["low"] is None:
         return
     low = int(item["low"])
     high = int(item["high"]) if item["high"] else low
     if high < low:
-        raise _error(text, item.start(), f"{item.group()} has its bounds the wrong way round")
+        raise _error(text, item.start(), f"the bounds of {item.group()} are in the wrong order")
     if high > MAX_REPETITIONS:
         raise _error(
             text, item.start(), f"{item.group()} repeats more than {MAX_REPETITIONS} times"
@@ -146,10 +145,10 @@ def _error(text: str, place: int, problem: str) -> UsageError:
 
 
 def from_json_schema(schema: Mapping[str, Any] | str) -> str:
-    """GBNF that admits only JSON that a schema admits, by llama.cpp's own converter.
+    """Convert a JSON schema to GBNF that admits only valid JSON, by llama.cpp's converter.
 
-    Raises UsageError for a schema that is not JSON or asks for what a grammar of
-    the converter does not hold to.
+    Raises UsageError for a schema that is not JSON, or with keywords that the converter
+    would ignore.
     """
     from llama_cpp.llama_grammar import json_schema_to_gbnf
 
@@ -162,18 +161,18 @@ def from_json_schema(schema: Mapping[str, Any] | str) -> str:
         grammar = str(json_schema_to_gbnf(text))
     except UsageError:
         raise
-    except Exception as error:  # the converter raises whatever its traversal meets
-        raise UsageError(f"the JSON schema cannot become a grammar: {error!r}") from error
-    # the converter lets raw control characters into strings, which JSON does not (RFC 8259)
+    except Exception as error:  # the converter raises errors of many types
+        raise UsageError(f"the JSON schema cannot be converted to a grammar: {error!r}") from error
+    # the converter allows raw control characters in strings, which JSON forbids (RFC 8259)
     return grammar.replace('char ::= [^"\\\\] ', 'char ::= [^"\\\\\\x00-\\x1F\\x7F] ')
 
 
 def _refuse_unsupported(schema: Any) -> None:
-    """Raise UsageError for a keyword that the converter would pass over in silence."""
+    """Raise UsageError for a keyword that the converter would silently ignore."""
     if not isinstance(schema, Mapping):
         return
     for keyword in _UNSUPPORTED & schema.keys():
-        raise UsageError(f"the JSON schema's {keyword!r} cannot be held to: leave it out")
+        raise UsageError(f"{keyword!r} in the JSON schema is not supported: leave it out")
     parts = [schema[keyword] for keyword in _WITH_SCHEMA if keyword in schema]
     parts += [part for keyword in _WITH_SCHEMAS for part in _values(schema.get(keyword))]
     for part in parts:

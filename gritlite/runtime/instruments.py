@@ -1,7 +1,7 @@
-"""Instruments for measuring a model: watched passes, and weights that are changed in place.
+"""Instruments for measuring a model: passes that expose activations, and weight editing.
 
-For statistics over a model, in either attention; nothing is pooled or sampled. The module
-does not know texts.
+They work with either attention; nothing is pooled or sampled. The module does not know
+texts.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from gritlite.runtime.model import GritLM
 
 
 class Observer:
-    """Passes of at most `pass_tokens` tokens, in which `watch` sees each matrix's inputs.
+    """Runs passes of up to `pass_tokens` tokens and shows `watch` each matrix's inputs.
 
-    Not thread-safe; use it as a context manager. It is freed with the model at the latest.
+    Not thread-safe; use it as a context manager. Closing the model closes it too.
     """
 
     def __init__(
@@ -31,10 +31,10 @@ class Observer:
         model.attach(self)
 
     def run(self, sequences: Sequence[Sequence[int]]) -> HiddenStates:
-        """One pass over token sequences that do not see each other.
+        """Run one pass over token sequences that do not attend to each other.
 
-        Returns the final hidden states of all tokens, float32 [n, dimension]. Raises
-        what `watch` raises.
+        Returns the final hidden states of all tokens, float32 [n, dimension]. Errors of
+        `watch` are raised after the pass.
         """
         ids = [np.asarray(sequence, np.int32) for sequence in sequences]
         hidden, _ = self._pass.run(ids, [0] * len(ids))
@@ -53,9 +53,10 @@ class Observer:
 
 
 class WeightEditor:
-    """Puts other bytes into the tensors of an `editable` model, to see what that does.
+    """Replaces tensors of an `editable` model in place, to measure the effect.
 
-    Not for use beside other threads. Raises UsageError for a model that is not editable.
+    Do not use it while other threads use the model. Raises UsageError for a model that is
+    not editable.
     """
 
     def __init__(self, model: GritLM) -> None:
@@ -64,9 +65,9 @@ class WeightEditor:
         self._sizes = {info.name: info.size for info in model.file.tensors}
 
     def replace(self, tensor: str, data: NDArray[np.uint8]) -> None:
-        """Put `data`, all of a tensor's bytes in its own type, in the place of what is there.
+        """Replace all bytes of a tensor by `data`, in the tensor's own type.
 
-        Raises UsageError for a tensor that the model does not have or use, and for another
+        Raises UsageError for a tensor that the model does not have or use, and for a wrong
         number of bytes.
         """
         size = self._sizes.get(tensor)

@@ -1,6 +1,6 @@
-"""The tokens that a decoder holds keys and values of: a state's, and those behind it.
+"""The key-value cache of one decoder: a document's state and the tokens after it.
 
-What a new sequence begins with like the old one is not evaluated again.
+The common prefix of an old and a new sequence is not evaluated again.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -16,7 +16,7 @@ from gritlite.runtime.state import JoinedState, State
 
 @dataclass(frozen=True)
 class SavedCache:
-    """What a `KVCache` held: the document before the tokens, the tokens, and their numbers."""
+    """A copy of a `KVCache`: its document, the tokens after it, and all keys and values."""
 
     document: State | None
     tokens: tuple[int, ...]
@@ -24,9 +24,9 @@ class SavedCache:
 
 
 class KVCache:
-    """The sequence of a decoder. Not thread-safe.
+    """Tracks the sequence of a decoder. Not thread-safe.
 
-    A document's state, where there is one, takes the positions before the tokens.
+    The state of a document, if there is one, takes the positions before the tokens.
     """
 
     def __init__(self, decoder: Decoder) -> None:
@@ -36,63 +36,63 @@ class KVCache:
 
     @property
     def capacity(self) -> int:
-        """The number of tokens that it can hold, the document's included."""
+        """The maximum number of tokens, the document's included."""
         return self._decoder.capacity
 
     @property
     def size(self) -> int:
-        """The number of tokens that it holds, the document's included."""
+        """The current number of tokens, the document's included."""
         return self._start + len(self._tokens)
 
     def holds(self, document: State | None) -> bool:
-        """Whether a document equal to this one stands before the tokens."""
+        """Return whether the cached document equals this one."""
         if document != self._document:
             return False
-        self._document = document  # an object equals itself at once: this is asked at every token
+        self._document = document  # the next comparison is then instant
         return True
 
     def reusable(self, document: State | None, tokens: Sequence[int]) -> int:
-        """How many of `tokens` behind a document it holds already."""
+        """Return the number of leading `tokens` after a document that are cached."""
         return common_prefix(self._tokens, tokens) if self.holds(document) else 0
 
     @property
     def tokens(self) -> int:
-        """The number of tokens behind the document."""
+        """The number of tokens after the document."""
         return len(self._tokens)
 
-    def keep(self, tokens: Sequence[int]) -> int:
-        """Drop all behind the document but what is held of `tokens`; return how many are."""
-        kept = common_prefix(self._tokens, tokens)
-        # even when all are kept: a pass that Ctrl-C broke off may have left tokens unrecorded
-        self._decoder.truncate(self._start + kept)
-        del self._tokens[kept:]
-        return kept
+    def retain_prefix(self, tokens: Sequence[int]) -> int:
+        """Truncate the tokens to their common prefix with `tokens`, and return its length."""
+        length = common_prefix(self._tokens, tokens)
+        # even if nothing changes: a pass interrupted by Ctrl-C may have left untracked tokens
+        self._decoder.truncate(self._start + length)
+        del self._tokens[length:]
+        return length
 
     def add(self, tokens: Sequence[int], outputs: NDArray[np.bool_]) -> None:
-        """Evaluate the next tokens; `outputs`, bool [n], marks those whose logits are wanted."""
+        """Evaluate the next tokens; `outputs`, bool [n], marks those whose logits are computed."""
         self._decoder.evaluate(tokens, self.size, outputs)
         self._tokens += tokens
 
     def logits(self, count: int) -> Logits:
-        """Logits of the last `count` outputs, float32 [count, vocabulary], overwritten by `add`."""
+        """Return the last `count` outputs' logits [count, vocabulary]; `add` overwrites them."""
         return self._decoder.logits(count)
 
     def save(self) -> SavedCache:
-        """Copy what it holds."""
+        """Return a copy of the contents."""
         self._decoder.truncate(self.size)
         return SavedCache(self._document, tuple(self._tokens), self._decoder.state())
 
     def load(self, saved: SavedCache) -> None:
-        """Hold what was saved, and nothing else."""
+        """Replace the contents by a saved copy."""
         self._empty()
         self._decoder.restore(saved.key_values)
         self._document, self._tokens = saved.document, list(saved.tokens)
 
     def restore(self, document: State | None) -> Generator[int, None, None]:
-        """Hold a document and no tokens, step by step: it counts as held in the end.
+        """Replace the contents by a document, step by step.
 
-        Yields how many tokens each step has evaluated. Given up half-way, the cache is
-        empty. Raises FormatError for a state that the engine refuses.
+        Yields the number of tokens that each step evaluated. If closed before the end, the
+        cache is left empty. Raises FormatError for a state that the engine rejects.
         """
         self._empty()
         try:
@@ -112,31 +112,30 @@ class KVCache:
         self._decoder.truncate(0)
 
     def _append(self, document: JoinedState) -> Iterator[int]:
-        """Put the parts behind the first one at the positions where it ends."""
+        """Append the parts after the first one."""
         end = document.parts[0].tokens
         for part in document.parts[1:]:
             used = part.ids[document.left_out :]
-            again = used[: document.recomputed]
-            yield from self._evaluate_again(again, end, part.attention)
-            if len(again) < len(used):
-                first = document.left_out + len(again)
+            recomputed = used[: document.recomputed]
+            yield from self._recompute(recomputed, end, part.attention)
+            if len(recomputed) < len(used):
+                first = document.left_out + len(recomputed)
                 rest = part.key_values.without_first(first)
-                self._decoder.restore(rest, end + len(again), rotated_for=first)
+                self._decoder.restore(rest, end + len(recomputed), rotated_for=first)
                 yield 0
             end += len(used)
 
-    def _evaluate_again(
-        self, ids: Sequence[int], start: int, attention: Attention
-    ) -> Iterator[int]:
-        """Evaluate the beginning of a part where it will stand, in its own attention.
+    def _recompute(self, ids: Sequence[int], start: int, attention: Attention) -> Iterator[int]:
+        """Evaluate the first tokens of a part at their new positions, in its own attention.
 
-        A bidirectional one of more tokens than a call evaluates sees itself in pieces.
+        With bidirectional attention, tokens attend only to tokens of the same or an earlier
+        batch.
         """
-        most = self._decoder.batch_tokens
-        for first in range(0, len(ids), most):
-            batch = ids[first : first + most]
-            nothing = np.zeros(len(batch), np.bool_)
-            self._decoder.evaluate(batch, start + first, nothing, attention)
+        limit = self._decoder.batch_tokens
+        for first in range(0, len(ids), limit):
+            batch = ids[first : first + limit]
+            no_outputs = np.zeros(len(batch), np.bool_)
+            self._decoder.evaluate(batch, start + first, no_outputs, attention)
             yield len(batch)
 
     @property
@@ -150,8 +149,8 @@ class KVCache:
 
 
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens two sequences begin with alike."""
+    """Return the length of the common prefix of two sequences."""
     length = min(len(a), len(b))
-    if a[:length] == b[:length]:  # much faster than one by one
+    if a[:length] == b[:length]:  # much faster than comparing one by one
         return length
     return next((i for i in range(length) if a[i] != b[i]), length)

@@ -1,7 +1,7 @@
 """`GritLM`: one loaded file that embeds and generates.
 
-An embedding pass and a decoder share one copy of the weights (docs/switching.md says why),
-so an embedding request in the middle of a chat does not touch the chat's state.
+An embedding pass and a decoder share one copy of the weights (see docs/switching.md), so
+embedding during a chat does not affect the chat's state.
 """
 
 import threading
@@ -32,11 +32,11 @@ from gritlite.system.threads import default_threads
 
 DEFAULT_CONTEXT = 4096
 CONVERSATION_BYTES = 256 << 20
-_WORD = "a"
+_ANY_WORD = "a"
 
 
 class Closable(Protocol):
-    """What is freed with a model at the latest."""
+    """An object that is closed together with a model."""
 
     def close(self) -> None:
         """Free the memory."""
@@ -46,13 +46,13 @@ class GritLM(EmbeddingModel):
     """A model file that embeds and generates. Thread-safe; use it as a context manager.
 
     `model` is the path of a GGUF file or the name of a pulled model.
-    `context_length` is the number of tokens a chat can hold (default: the
+    `context_length` is the maximum number of tokens in a chat (default: the
     model's, at most 4,096). `threads` defaults to the physical cores.
     `gpu_layers` is a number, "all" or "auto". `pass_tokens` is the size of a
-    packed embedding pass. `conversation_bytes` is the most memory for the states of
-    conversations that others interrupted, so that chats that take turns need not be
-    evaluated again (256 MiB; 0 keeps none). An `editable` model has its weights in
-    memory of its own, for `gritlite.runtime.instruments.WeightEditor`.
+    packed embedding pass. `conversation_bytes` is the memory budget for the states of
+    interrupted conversations, so that chats that take turns are not evaluated again
+    (default 256 MiB; 0 saves none). An `editable` model has a private copy of its weights,
+    for `gritlite.runtime.instruments.WeightEditor`.
 
     Raises FileError, FormatError, ArchitectureError or TokenizerError for a file
     that cannot be used, DeviceError for GPU layers without a GPU, LibraryError
@@ -102,41 +102,41 @@ class GritLM(EmbeddingModel):
         return self._generator.evaluated
 
     def prompt_tokens(self, prompt: str) -> list[int]:
-        """What `generate` makes of a raw prompt: token ids, BOS first where the file wants it."""
+        """Return the token ids that `generate` evaluates for a raw prompt, with BOS if any."""
         bos = [] if self.bos is None else [self.bos]
         return bos + self.tokenize(prompt)
 
     def chat_tokens(self, messages: Sequence[Message]) -> list[int]:
-        """What `chat` makes of messages: token ids, up to where the next answer begins.
+        """Return the token ids that `chat` evaluates for messages, up to the next answer.
 
-        Raises UsageError for messages that are not valid or that the template refuses.
+        Raises UsageError for messages that are not valid or that the template rejects.
         """
         self._check_open()
         return self._chat.tokens(messages)
 
     def prefix_tokens(self, text: str) -> list[int]:
-        """The tokens of a chat up to the blank line behind a text that begins its first message.
+        """Return the tokens of a chat whose first message begins with `text` and a blank line.
 
-        Raises EmptyTextError.
+        They end after the blank line. Raises EmptyTextError.
         """
         self._check_open()
         if not text:
-            raise EmptyTextError("the text is empty: there is nothing to read")
-        # line ends become other tokens before a word than at the end
-        tokens = self._tokenizer.plain(text + BEHIND_TEXT + _WORD, continues=True)
-        word = self._tokenizer.plain(_WORD, continues=True)
+            raise EmptyTextError("the text is empty: there is nothing to evaluate")
+        # line ends are tokenized differently before a word than at the end of a text
+        tokens = self._tokenizer.plain(text + BEHIND_TEXT + _ANY_WORD, continues=True)
+        word = self._tokenizer.plain(_ANY_WORD, continues=True)
         return [*self._chat.prefix(), *tokens[: -len(word)].tolist()]
 
     def prefix_state(self, text: str) -> DocumentState:
-        """The state of a text read causally at the beginning of a user's message.
+        """Return the causal state of a text at the beginning of a user's message.
 
-        A chat that goes on from it answers as one whose first message begins with the
-        text and a blank line; where the rest begins with a space too, that would have been
-        one token with the line before and is another here. Raises EmptyTextError, and
-        InputTooLongError for a text that the context cannot hold.
+        A chat that continues it answers like one whose first message begins with the text
+        and a blank line. Exception: if the rest of the message begins with a space, the line
+        end and the space are separate tokens here. Raises EmptyTextError, and
+        InputTooLongError for a text that does not fit the context.
         """
         tokens = self.prefix_tokens(text)
-        key_values = self._generator.state(tokens)
+        key_values = self._generator.prefill(tokens)
         return DocumentState(
             ids=tuple(tokens),
             head=len(self._chat.prefix()),
@@ -174,10 +174,10 @@ class GritLM(EmbeddingModel):
     ) -> str | Answer:
         """Continue a raw prompt. Takes `chat`'s options.
 
-        No template is applied and nothing in the prompt becomes a control
-        token; the BOS token is added where the file asks for it. With a
-        `document` the prompt follows its text as it stands. Returns the text,
-        or with `stream` an Answer that yields its pieces.
+        No template is applied, and nothing in the prompt becomes a control token; BOS is
+        added if the file asks for it. With a `document` the prompt directly follows its
+        text. Returns the text, or with `stream` an Answer that yields its pieces. Raises
+        UsageError for bad options or a state of another model, and InputTooLongError.
         """
         self._check_open()
         if document is None:
@@ -220,17 +220,16 @@ class GritLM(EmbeddingModel):
         """Answer a chat: messages are mappings of `role` (system, user, assistant) and `content`.
 
         `options` are those of `ChatOptions`. Returns the text, or with `stream` an Answer
-        that yields its pieces and can be cancelled from any thread. Only tokens that this
-        chat did not hold before are evaluated. When the context is
-        full the oldest turns are left out (Answer.dropped says how many
-        messages), and without `stream` a warning says so.
+        that yields its pieces and can be cancelled from any thread. Only tokens that are new
+        in this chat are evaluated. When the context is full, the oldest turns are dropped
+        (Answer.dropped counts the messages), with a warning unless `stream` is set.
 
-        With a `document` (see `document_state`, `prefix_state`, `join_states`) the
-        chat is about a text that is not read again: it follows the document's state,
-        and `wording` is how each user message asks, with it at `{question}`.
+        With a `document` (see `document_state`, `prefix_state`, `join_states`) the chat
+        continues the document's state, so its text is not evaluated again. Each user message
+        then takes the place of `{question}` in `wording`.
 
-        Raises UsageError for bad options or messages or a state of another
-        model, InputTooLongError when the last message alone does not fit.
+        Raises UsageError for bad options, bad messages or a state of another model, and
+        InputTooLongError if the last message alone does not fit.
         """
         self._check_open()
         if document is not None:
@@ -256,21 +255,21 @@ class GritLM(EmbeddingModel):
     def _check_document(self, document: State) -> None:
         if document.model != self.fingerprint:
             raise UsageError(
-                f"the document state is of another model than {self.path}: make it with this one"
+                f"the document state was not made by {self.path}: make it with this model"
             )
 
     def clear_cache(self) -> None:
-        """Forget all that was evaluated for answers, so that the next evaluates everything."""
+        """Drop all cached tokens, so that the next answer evaluates everything."""
         self._check_open()
-        self._generator.forget()
+        self._generator.clear()
 
     def weights_changed(self) -> None:
-        """Forget what was evaluated, and take another fingerprint: no state suits it any more."""
+        """Clear the cache and change the fingerprint, as earlier states are no longer valid."""
         self.fingerprint = f"edited {uuid4().hex}"
         self.clear_cache()
 
     def attach(self, instrument: Closable) -> None:
-        """Close something with the model, unless it is detached before."""
+        """Close `instrument` when the model is closed, unless it is detached before."""
         self._check_open()
         self._attached.add(instrument)
 
@@ -279,7 +278,7 @@ class GritLM(EmbeddingModel):
         self._attached.discard(instrument)
 
     def close(self) -> None:
-        """Free everything and the weights, after the pass or token in progress."""
+        """Free all memory, weights included, after the pass or token in progress."""
         if not self._closed:
             super().close()
             self._generator.close()
@@ -295,7 +294,7 @@ class GritLM(EmbeddingModel):
 
 
 def warn_dropped(count: int, context_length: int) -> None:
-    """Warn the caller's caller that the oldest messages had no part in an answer, if so."""
+    """Warn the caller's caller if the oldest messages were left out of an answer."""
     if count:
         warnings.warn(
             f"the context of {context_length} tokens is full: the oldest {count} messages were "

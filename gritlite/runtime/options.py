@@ -1,4 +1,4 @@
-"""How an answer is generated: sampling, length and stop strings, checked when they are given."""
+"""Generation options: sampling, length and stop strings, validated when created."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ class SamplingOptions:
     """How the next token is chosen.
 
     `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and
-    `repeat_penalty` 1 switch their filter off. `grammar` is GBNF
+    `repeat_penalty` 1 disable their filter. `grammar` is GBNF
     (llama.cpp's grammars/README.md). The same seed gives the same answer.
     Raises UsageError for a value outside its range.
     """
@@ -46,9 +46,8 @@ class SamplingOptions:
 class GenerateOptions:
     """How an answer is generated and where it ends.
 
-    `max_tokens` None means as many as the context holds. The answer ends before
-    the first of the `stop` strings, which is not part of it. Raises UsageError for a
-    value that cannot be right.
+    `max_tokens` None means up to the context length. The answer ends before the first
+    `stop` string, which is not part of it. Raises UsageError for an invalid value.
     """
 
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
@@ -63,12 +62,11 @@ class GenerateOptions:
 
 
 class ChatOptions(TypedDict, total=False):
-    """The keyword arguments of `GritLM.chat` and `GritLM.generate` that shape an answer.
+    """The generation options of `GritLM.chat` and `GritLM.generate`, with their defaults.
 
-    `max_tokens` (None: as many as the context holds), `stop` (strings that end the answer),
-    `temperature` (0 is greedy; 0.7), `top_k` (40), `top_p` (0.95), `min_p` (0.05),
-    `repeat_penalty` (1), `seed` (None: another answer each time), and `grammar` (GBNF) or
-    `json_schema`.
+    `max_tokens` (None: up to the context length), `stop` (strings that end the answer),
+    `temperature` (0.7; 0 is greedy), `top_k` (40), `top_p` (0.95), `min_p` (0.05),
+    `repeat_penalty` (1), `seed` (None: random), and `grammar` (GBNF) or `json_schema`.
     """
 
     max_tokens: int | None
@@ -84,10 +82,10 @@ class ChatOptions(TypedDict, total=False):
 
 
 def generate_options(**given: Unpack[ChatOptions]) -> GenerateOptions:
-    """`ChatOptions` with their defaults, checked.
+    """Return validated options, with the defaults of `ChatOptions`.
 
-    Raises UsageError for an option that does not exist, a value that cannot be right, and
-    a grammar or schema that cannot be used.
+    Raises UsageError for an unknown option, an invalid value, and a grammar or schema that
+    cannot be used.
     """
     unknown = given.keys() - ChatOptions.__optional_keys__
     if unknown:
@@ -109,7 +107,7 @@ def generate_options(**given: Unpack[ChatOptions]) -> GenerateOptions:
 
 def _grammar(grammar: str | None, json_schema: Mapping[str, Any] | str | None) -> str | None:
     if grammar is not None and json_schema is not None:
-        raise UsageError("grammar and json_schema exclude each other: pass one")
+        raise UsageError("grammar and json_schema exclude each other: pass only one")
     if json_schema is not None:
         grammar = from_json_schema(json_schema)
     if grammar is not None:

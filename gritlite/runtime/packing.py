@@ -1,4 +1,4 @@
-"""Which texts go into which pass. Pure arithmetic over token counts."""
+"""Packs texts into passes, from their token counts alone."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,9 @@ from collections.abc import Sequence
 def pack(lengths: Sequence[int], capacity: int, max_sequences: int) -> list[list[int]]:
     """Group texts into passes by first-fit decreasing.
 
-    `lengths` are token counts. Returns for every pass the indices of its texts,
-    ascending; each index occurs once, no pass holds more than `capacity` tokens
-    or `max_sequences` texts. Only a text longer than `capacity` gets more room,
-    in a pass of its own: passes over many texts are fastest when they are short.
+    `lengths` are token counts. Returns the indices of the texts in each pass,
+    ascending; each index occurs once, and no pass exceeds `capacity` tokens or
+    `max_sequences` texts. A text longer than `capacity` gets a pass of its own.
     First-fit decreasing needs at most 11/9 of the optimal number of passes plus
     one (Johnson, 1973).
     """

@@ -1,10 +1,10 @@
-"""Whether llama.cpp can run on this processor, found out where a crash does no harm.
+"""Safety probe: tests in a child process whether llama.cpp runs on this processor.
 
-A build can meet an instruction the processor lacks, or crash in its AMX kernels
-(GCC 12 drops stores into the tile configuration). So once for each pair of
-library build and processor a child process decodes a tiny model; its verdict is
-remembered. A child that ended for a reason outside llama.cpp has given none. The
-module does not know what the child does (`probe_child` does).
+A build can hit an instruction that the processor lacks, or crash in its AMX kernels
+(GCC 12 drops stores into the tile configuration). So a child process decodes a tiny
+model once per library build and processor, and the verdict is cached. A child that fails
+for a reason outside llama.cpp gives no verdict. The module does not know what the child
+does (see `probe_child`).
 """
 
 import hashlib
@@ -29,19 +29,18 @@ REBUILD = (
     'CMAKE_ARGS="-DCMAKE_CXX_FLAGS=-fno-dse" '
     "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
 )
-# signals by which a process ends itself; any other comes from outside, as from the system's
-# out-of-memory killer
+# signals of a crash; any other was sent from outside, for example by the out-of-memory killer
 _CRASHES = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
-NO_ROOM = 75  # a child's exit code for want of disk space or memory; EX_TEMPFAIL of sysexits.h
+NO_ROOM = 75  # a child's exit code when disk space or memory runs out; EX_TEMPFAIL of sysexits.h
 _TIMEOUT = 300  # seconds; a healthy child takes one or two
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the probe found.
+    """The result of the probe.
 
     `repack` says whether llama.cpp may rearrange quantized weights for faster
-    kernels (AMX among them); `problem` is what went wrong with it, or empty.
+    kernels (AMX among them); `problem` says how it failed with repacking, "" if it did not.
     """
 
     repack: bool
@@ -49,24 +48,24 @@ class Verdict:
 
 
 def ensure_safe() -> Verdict:
-    """The verdict for this build and processor, from memory or by a probe now.
+    """Return the verdict for this build and processor; run the probe if none is cached.
 
-    Warns when llama.cpp runs only without its repacked kernels. Raises
-    LibraryError when it cannot run at all or could not be tried out; that is not
-    remembered, for the cure is to reinstall or to try again.
+    Warns if llama.cpp runs only without its repacked kernels. Raises LibraryError if it
+    cannot run at all or could not be tested. That is not cached, because the remedy is to
+    reinstall or to try again.
     """
     verdict = _remembered_verdict()
     if verdict.problem:
         warnings.warn(
             f"llama.cpp crashes with repacked weights here ({verdict.problem}) and runs slower "
-            f"without them; to cure it run  {REBUILD}",
+            f"without them; to fix it run  {REBUILD}",
             stacklevel=3,
         )
     return verdict
 
 
 def renew() -> Verdict:
-    """Probe now, whatever is remembered, and remember what comes of it. Raises as `run_probe`."""
+    """Run the probe now and cache its verdict. Raises as `run_probe`."""
     _remembered_verdict.cache_clear()
     verdict = run_probe()
     _save(fingerprint(), verdict)
@@ -86,8 +85,8 @@ def _remembered_verdict() -> Verdict:
 def run_probe(child: Sequence[str] = CHILD) -> Verdict:
     """Decode a tiny model in a child process, and again without repacking if that crashes.
 
-    `child` is the command to run, to which "repack" or "plain" is added.
-    Raises LibraryError when both fail, or when a child ended for another reason.
+    `child` is the command to run; "repack" or "plain" is appended.
+    Raises LibraryError if both fail, or if a child fails for another reason.
     """
     problem = _try([*child, "repack"])
     if not problem:
@@ -101,13 +100,13 @@ def run_probe(child: Sequence[str] = CHILD) -> Verdict:
 
 
 def _try(command: Sequence[str]) -> str:
-    """Run a child; empty when it did well, else how llama.cpp failed in it.
+    """Run a child; return "" on success, otherwise how llama.cpp failed.
 
-    Raises LibraryError when the child ended for another reason, which says
-    nothing of llama.cpp: it found no disk space or memory, or was killed.
+    Raises LibraryError if the child failed for a reason outside llama.cpp: no disk space,
+    no memory, or a signal from outside.
     """
     try:
-        with tempfile.TemporaryDirectory() as folder:  # a child that crashes cleans nothing up
+        with tempfile.TemporaryDirectory() as folder:  # a crashing child does not clean up
             done = subprocess.run(
                 command,
                 capture_output=True,
@@ -117,9 +116,9 @@ def _try(command: Sequence[str]) -> str:
                 check=False,
             )
     except subprocess.TimeoutExpired:
-        return f"no end after {_TIMEOUT} s"
+        return f"no result after {_TIMEOUT} s"
     except OSError as error:
-        raise _untried(f"{command[0]} cannot be started: {error.strerror}") from error
+        raise _untested(f"{command[0]} cannot be started: {error.strerror}") from error
     if done.returncode == 0:
         return ""
     if done.returncode == -signal.SIGILL:
@@ -128,23 +127,23 @@ def _try(command: Sequence[str]) -> str:
         name = signal.Signals(-done.returncode).name
         if name in _CRASHES:
             return f"killed by {name}"
-        reason = ", most likely because memory ran out" if name == "SIGKILL" else ""
-        raise _untried(f"the child was killed by {name}{reason}")
+        reason = ", probably because memory ran out" if name == "SIGKILL" else ""
+        raise _untested(f"the child was killed by {name}{reason}")
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     message = lines[-1] if lines else "no message"
     if done.returncode == NO_ROOM:
-        raise _untried(f"no room in memory or in {tempfile.gettempdir()}: {message}")
+        raise _untested(f"out of memory or of space in {tempfile.gettempdir()}: {message}")
     return f"exit code {done.returncode}: {message}"
 
 
-def _untried(reason: str) -> LibraryError:
+def _untested(reason: str) -> LibraryError:
     return LibraryError(
-        f"llama.cpp could not be tried out ({reason}): mend that and run the command again"
+        f"llama.cpp could not be tested ({reason}): fix that and run the command again"
     )
 
 
 def fingerprint() -> str:
-    """What a verdict holds for: the library's files and the processor's features."""
+    """Return a digest of the library's files and the processor's features."""
     parts = [platform.machine(), platform.platform(), _processor()]
     for path in sorted(library_folder().glob("*")):
         status = path.stat()
@@ -175,7 +174,7 @@ def _load(key: str) -> Verdict | None:
 
 
 def _save(key: str, verdict: Verdict) -> None:
-    # only this build's verdict is kept; a cache that cannot be written costs a probe each time
+    # only this build's verdict is saved; without a writable cache each start runs the probe
     try:
         _verdict_file().parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(_verdict_file(), force=True) as file:

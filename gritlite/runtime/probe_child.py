@@ -1,8 +1,8 @@
-"""What the safety probe runs in a child process: a tiny quantized model, decoded once.
+"""The safety probe's child process: decodes a tiny quantized model once.
 
 Usage: python -m gritlite.runtime.probe_child repack|plain
 
-Ends with NO_ROOM where memory or disk space is wanting, which is no fault of llama.cpp.
+Exits with NO_ROOM if memory or disk space runs out, as that is not a fault of llama.cpp.
 """
 
 import sys
@@ -17,12 +17,12 @@ from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
 from gritlite.runtime.probe import NO_ROOM
 
 _WIDTH, _LAYERS, _VOCABULARY = 256, 1, 512
-# one type for each family of kernels that may be repacked
+# one type per family of repacked kernels
 _TYPES = (
     gguf.GGMLQuantizationType.Q4_0,
     gguf.GGMLQuantizationType.Q8_0,
 )
-_MANY = 64  # tokens in the first batch: enough to reach the matrix kernels
+_BATCH_TOKENS = 64  # in the first batch: enough to use the matrix kernels
 
 
 def main() -> None:
@@ -33,9 +33,9 @@ def main() -> None:
             path = Path(folder) / f"{kind.name}.gguf"
             write_model(path, kind)
             with Weights(path, gpu_layers=0, repack=repack) as weights:
-                options = ContextOptions(n_ctx=2 * _MANY, n_batch=_MANY, threads=2)
+                options = ContextOptions(n_ctx=2 * _BATCH_TOKENS, n_batch=_BATCH_TOKENS, threads=2)
                 with Context(weights, options) as context:
-                    for start, count in ((0, _MANY), (_MANY, 1)):
+                    for start, count in ((0, _BATCH_TOKENS), (_BATCH_TOKENS, 1)):
                         context.decode(
                             Batch(
                                 tokens=np.arange(count, dtype=np.int32),
@@ -45,11 +45,11 @@ def main() -> None:
                             )
                         )
                     if not np.isfinite(context.logits(1)).all():
-                        sys.exit(f"{kind.name} products are not finite")
+                        sys.exit(f"{kind.name} logits are not finite")
 
 
 def write_model(path: Path, kind: gguf.GGMLQuantizationType) -> None:
-    """A random Llama of one layer whose matrices are of type `kind`."""
+    """Write a random one-layer Llama whose matrices are of type `kind`."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(_LAYERS)
     writer.add_context_length(1024)

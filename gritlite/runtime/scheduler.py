@@ -1,10 +1,9 @@
-"""Who uses the processor next: fair shares of time, and a waiting query before bulk work.
+"""Scheduler: divides processor time fairly, and runs waiting queries before bulk work.
 
-An embedding pass lasts as long as dozens of generated tokens. With a plain lock
-a chat would get one token per pass; here the kind of work that has had less
-time goes first, so generation and embedding each keep about half the machine while both
-want it. Of embedding, a query that somebody waits for passes a bulk job after the pass in
-progress.
+An embedding pass takes as long as dozens of generated tokens, so with a plain lock a chat
+would get one token per pass. Here the kind of work that has had less time goes first:
+generation and embedding each get about half the machine while both want it. Within
+embedding, a waiting query overtakes a bulk job after the pass in progress.
 """
 
 import contextlib
@@ -21,7 +20,7 @@ _MAX_DEBT = 1.0  # seconds
 
 
 class Scheduler:
-    """A lock whose waiters are served by the time that their share of the work has had."""
+    """A fair lock: the kind of work that has used less time is served first."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -38,7 +37,7 @@ class Scheduler:
                 while self._busy or self._must_wait(work):
                     self._condition.wait()
                 self._busy = True
-            finally:  # Ctrl-C may end the wait, and then the others must not wait for us
+            finally:  # Ctrl-C may end the wait; then the others must not wait for us
                 self._waiting[work] -= 1
                 self._condition.notify_all()
         start = time.perf_counter()
@@ -53,11 +52,11 @@ class Scheduler:
     def _count(self, share: _Share, seconds: float) -> None:
         other = _other(share)
         self._spent[share] += seconds
-        # a share that was idle may owe or be owed one turn, not an hour
+        # the credit of an idle share is limited
         self._spent[other] = max(self._spent[other], self._spent[share] - _MAX_DEBT)
 
     def _must_wait(self, work: Work) -> bool:
-        """Whether waiting work of another kind goes first."""
+        """Return whether waiting work of another kind goes first."""
         if work == "bulk" and self._waiting["query"]:
             return True
         share, other = _SHARES[work], _other(_SHARES[work])

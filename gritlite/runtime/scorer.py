@@ -1,8 +1,8 @@
-"""Scoring: how likely the model finds tokens that are already there.
+"""Scoring: log-probabilities of given tokens under the model.
 
-Causal passes of a bounded number of tokens; of each token's logits only the
-log-probability of the token that follows is kept. The cache keeps the tokens
-scored last, so what two sequences begin with alike is evaluated once.
+Causal passes evaluate a bounded number of tokens; of each token's logits only the
+log-probability of the next token is stored. The cache holds the tokens scored last, so
+the common prefix of two sequences is evaluated once.
 """
 
 import math
@@ -20,7 +20,7 @@ from gritlite.errors import (
     InputTooLongError,
     UsageError,
 )
-from gritlite.runtime.embed import grown
+from gritlite.runtime.embed import grown_size
 from gritlite.runtime.engine import Logits
 from gritlite.runtime.kv_cache import KVCache
 from gritlite.runtime.model import GritLM
@@ -28,14 +28,14 @@ from gritlite.runtime.template import Message
 
 LogProbabilities = NDArray[np.float32]
 
-PASS_TOKENS = 256  # whose logits are held at once, in llama.cpp twice
+PASS_TOKENS = 256  # llama.cpp holds the logits of a pass twice
 _SMALLEST_CONTEXT = 512
 
 
 class Scorer:
     """Scores tokens with a model. Thread-safe; use it as a context manager.
 
-    It has a cache of its own, which is freed with the model at the latest.
+    It has its own cache. Closing the model closes it too.
     """
 
     def __init__(self, model: GritLM) -> None:
@@ -49,13 +49,12 @@ class Scorer:
     def score(
         self, tokens: Sequence[int], start: int = 1, *, cancel: threading.Event | None = None
     ) -> LogProbabilities:
-        """Natural log-probability of each of `tokens[start:]` after all that stand before it.
+        """Return the natural log-probability of each of `tokens[start:]` given its prefix.
 
-        float32 [n - start], under causal attention. What the tokens begin with
-        like those of the last call is not evaluated again. Raises UsageError for a `start`
-        below 1 or past the end and for a token that does not exist, InputTooLongError for
-        more tokens than the model's context, CancelledError within one pass of `cancel`
-        being set, and ClosedError.
+        float32 [n - start], under causal attention. The common prefix with the last call is
+        not evaluated again. Raises UsageError for a `start` below 1 or past the end and for
+        an invalid token id, InputTooLongError for more tokens than the model's context,
+        CancelledError within one pass of `cancel` being set, and ClosedError.
         """
         passes = self._passes(tokens, start, cancel)
         return np.concatenate([_log_softmax(logits, targets) for logits, targets in passes])
@@ -63,7 +62,7 @@ class Scorer:
     def logits(
         self, tokens: Sequence[int], start: int = 1, *, cancel: threading.Event | None = None
     ) -> Logits:
-        """Logits of what could stand in the place of each of `tokens[start:]`.
+        """Return the logits that predict each of `tokens[start:]`.
 
         float32 [n - start, vocabulary]: a long input needs much memory. Raises as `score`.
         """
@@ -75,9 +74,9 @@ class Scorer:
     ) -> LogProbabilities:
         """`score` for the tokens of a continuation of a raw prompt, float32 [its tokens].
 
-        Prompt and continuation become tokens apart, so that those of the prompt
-        are the same for every continuation; a word's space belongs to the word.
-        Raises EmptyTextError where either has no tokens, and as `score`.
+        Prompt and continuation are tokenized separately, so the prompt's tokens are the same
+        for every continuation; the space before a word belongs to the word. Raises
+        EmptyTextError if either has no tokens, and as `score`.
         """
         before = self._model.prompt_tokens(prompt)
         after = self._model.tokenize(continuation, continues=bool(prompt))
@@ -108,17 +107,17 @@ class Scorer:
     def _passes(
         self, tokens: Sequence[int], start: int, cancel: threading.Event | None
     ) -> Iterator[tuple[Logits, Sequence[int]]]:
-        """Of pass after pass the logits, which the next overwrites, and the tokens that came."""
+        """Yield each pass's logits and the tokens they predict; the next pass overwrites them."""
         tokens = [int(token) for token in tokens]
         self._check(tokens, start)
-        inputs = tokens[:-1]  # nobody asks what follows the last one
+        inputs = tokens[:-1]  # no token follows the last one
         with self._lock:
             cache = self._ready_cache(len(inputs))
             if self._fingerprint != self._model.fingerprint:  # its weights have changed
                 self._fingerprint = self._model.fingerprint
-                cache.keep([])
-            kept = cache.keep(inputs[: start - 1])
-            for first in range(kept, len(inputs), PASS_TOKENS):
+                cache.retain_prefix([])
+            reused = cache.retain_prefix(inputs[: start - 1])
+            for first in range(reused, len(inputs), PASS_TOKENS):
                 if cancel is not None and cancel.is_set():
                     raise CancelledError("the scoring was cancelled")
                 self._check_open()
@@ -132,13 +131,13 @@ class Scorer:
     def _check(self, tokens: Sequence[int], start: int) -> None:
         if not 1 <= start < len(tokens):
             raise UsageError(
-                f"start is {start} of {len(tokens)} tokens: it needs a token before it, whose "
-                "successor it is, and itself to be one of them"
+                f"start is {start} of {len(tokens)} tokens: expected 1 to the number of tokens "
+                "minus 1"
             )
-        most = self._model.context_length
-        if len(tokens) > most:
+        limit = self._model.context_length
+        if len(tokens) > limit:
             raise InputTooLongError(
-                f"{len(tokens)} tokens to score, but the context holds {most}: score fewer "
+                f"{len(tokens)} tokens to score, but the context holds {limit}: score fewer "
                 "or load the model with a longer context"
             )
         size = self._model.engine.vocabulary.size
@@ -147,13 +146,13 @@ class Scorer:
             raise UsageError(f"{wrong} is not a token: ids go from 0 to {size - 1}")
 
     def _ready_cache(self, count: int) -> KVCache:
-        """The cache, made twice as large or more when it is too small."""
+        """Return the cache; its size doubles until `count` tokens fit."""
         self._check_open()
         if self._cache is None or self._cache.capacity < count:
             self._free_cache()
-            most = self._model.context_length
-            size = grown(_SMALLEST_CONTEXT, count, most)
-            batch = min(PASS_TOKENS, most)
+            limit = self._model.context_length
+            size = grown_size(_SMALLEST_CONTEXT, count, limit)
+            batch = min(PASS_TOKENS, limit)
             self._cache = KVCache(self._model.engine.open_decoder(size, batch, all_logits=True))
         return self._cache
 
@@ -181,9 +180,9 @@ class Scorer:
 
 
 def _log_softmax(logits: NDArray[np.float32], targets: Sequence[int]) -> LogProbabilities:
-    """Log-probabilities of `targets` [n] by logits [n, n_vocab], which may be a view.
+    """Return the log-probabilities of `targets` [n] under logits [n, vocabulary].
 
-    Row by row, so that nothing of the size of the logits is made; the sum is float64.
+    Works row by row, to need no second array of that size; sums are float64.
     """
     return np.fromiter(
         (_log_probability(row, target) for row, target in zip(logits, targets, strict=True)),

@@ -1,6 +1,6 @@
-"""Key-value states of documents: what an answer can go on from without reading them again.
+"""Key-value states of documents, which answers continue without evaluating the text again.
 
-A state is arrays with names, whichever engine made it.
+A state consists of arrays in a form that is the same for every engine.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from gritlite.runtime.engine import KeyValues
 
 @dataclass(frozen=True)
 class DocumentState:
-    """One document's keys and values, as a pass left them.
+    """One document's keys and values after a pass.
 
     `ids` are its tokens, and `head` counts those before the text (BOS and prompt).
-    `attention` says how the tokens saw each other. `model` is the fingerprint of the
-    file that made it, the only one that can go on from it. A state that `opens_message`
-    is the beginning of a chat up to the text, which begins the user's message; others are
-    of the pass that embeds the text.
+    `attention` is the attention among its tokens. `model` is the fingerprint of the file
+    that made it; only that file can continue it. A state that `opens_message` is the
+    beginning of a chat whose user message begins with the text; other states come from the
+    pass that embeds the text.
     """
 
     ids: tuple[int, ...] = field(repr=False)
@@ -42,12 +42,11 @@ class DocumentState:
 
 @dataclass(frozen=True)
 class JoinedState:
-    """Several documents' states, one behind the other.
+    """Several documents' states, concatenated.
 
-    The first `left_out` tokens of each but the first state are not used: those of the first
-    stand for them. The next `recomputed` tokens are evaluated again, and see all that stands
-    before them but nothing of their own document behind them; the others saw their own
-    document alone.
+    The first `left_out` tokens (BOS, or the beginning of the chat) of every state but the
+    first are dropped. The next `recomputed` tokens are evaluated again and attend to all
+    tokens before them. The remaining tokens attended to their own document only.
     """
 
     parts: tuple[DocumentState, ...]
@@ -56,18 +55,18 @@ class JoinedState:
 
     @property
     def tokens(self) -> int:
-        """The number of tokens that they take together."""
+        """The total number of tokens."""
         unused = self.left_out * (len(self.parts) - 1)
         return sum(part.tokens for part in self.parts) - unused
 
     @property
     def model(self) -> str:
-        """The fingerprint of the file that made them all."""
+        """The fingerprint of the file that made the parts."""
         return self.parts[0].model
 
     @property
     def opens_message(self) -> bool:
-        """Whether they begin a user's message."""
+        """Whether the parts begin a user's message."""
         return self.parts[0].opens_message
 
 
@@ -75,20 +74,20 @@ State = DocumentState | JoinedState
 
 
 def joined(states: Sequence[DocumentState], bos: int, recompute: int) -> State:
-    """States one behind the other, in this order; `bos` counts the BOS tokens of each.
+    """Return states concatenated in this order; `bos` is the number of BOS tokens in each.
 
     The first `recompute` tokens of each but the first will be evaluated again. Raises
-    UsageError for none, and for states of different models or kinds.
+    UsageError for no states, and for states of different models or kinds.
     """
     if recompute < 0:
         raise UsageError(f"recompute is {recompute}: expected 0 tokens or more")
     if not states:
-        raise UsageError("there is no document state to join")
+        raise UsageError("there are no document states to join")
     first = states[0]
     if any(state.model != first.model for state in states):
-        raise UsageError("the document states are of different models: make them with one")
+        raise UsageError("the document states were made by different models: make them with one")
     if any(state.opens_message != first.opens_message for state in states):
-        raise UsageError("the document states are of different kinds: make them in one way")
+        raise UsageError("the document states are of different kinds: make them the same way")
     if len(states) == 1:
         return first
     return JoinedState(tuple(states), first.head if first.opens_message else bos, recompute)

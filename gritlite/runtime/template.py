@@ -1,9 +1,8 @@
 """Chat templates: messages in, prompt text and tokens out.
 
-Templates are Jinja as transformers runs it (sandboxed, same helpers), so a file
-answers as its authors meant. What a person wrote can never become a control
-token: spellings of control tokens inside a message are swapped for markers
-before rendering and tokenized as plain text afterwards.
+Templates are Jinja, run as in transformers (sandboxed, with the same helpers). A user's
+text can never become a control token: the text of control tokens inside a message is
+replaced by markers before rendering, and tokenized as plain text afterwards.
 """
 
 import datetime
@@ -23,7 +22,7 @@ from gritlite.runtime.tokens import Tokenizer, control_token_text, control_token
 Message = Mapping[str, str]
 ROLES = ("system", "user", "assistant")
 
-# the GRIT chat format (README of the official repository), for files that bring no template
+# the GRIT chat format (README of the official repository), for files without a template
 GRIT_TEMPLATE = (
     "{{ bos_token }}"
     "{% for message in messages %}"
@@ -48,59 +47,59 @@ class ChatTemplate:
         vocabulary = tokenizer.vocabulary
         bos = control_token_text(vocabulary, vocabulary.bos)
         eos = control_token_text(vocabulary, vocabulary.eos)
-        # transformers passes these too; templates ask whether they are none
+        # transformers passes these too; templates test whether they are none
         self._context = {"bos_token": bos, "eos_token": eos, "tools": None, "documents": None}
         controls = control_token_texts(vocabulary)
         self._control = re.compile("|".join(map(re.escape, controls)) or r"(?!)")
-        # a spelling's marker stays the same from turn to turn, so rendered chats extend each
-        # other; nobody outside can know it
+        # markers are the same at every turn, so rendered chats extend each other; the nonce
+        # cannot be guessed
         nonce = secrets.token_hex(8)
         self._markers = {word: f"\uf8fe{nonce}{i}\uf8ff" for i, word in enumerate(controls)}
-        self._spelled = {marker: word for word, marker in self._markers.items()}
+        self._marked_text = {marker: word for word, marker in self._markers.items()}
         self._marker = re.compile(f"(\uf8fe{nonce}[0-9]+\uf8ff)")
-        self._place = f"\uf8fe{nonce}\uf8ff"
+        self._split_marker = f"\uf8fe{nonce}\uf8ff"
         try:
             self._template = _environment().from_string(source or GRIT_TEMPLATE)
         except (jinja2.TemplateError, RecursionError) as error:
             raise FormatError(f"the file's chat template is not valid Jinja: {error}") from error
 
     def render(self, messages: Sequence[Message]) -> str:
-        """The prompt for the next answer, with markers where a message spelled a control token.
+        """Return the prompt for the next answer, with markers for control tokens in messages.
 
-        `messages` have passed `check_messages`. Raises UsageError when the template
-        refuses them.
+        `messages` have passed `check_messages`. Raises UsageError if the template
+        rejects them.
         """
         safe = [{key: self.mark(value) for key, value in message.items()} for message in messages]
         try:
             return self._template.render(messages=safe, add_generation_prompt=True, **self._context)
-        except Exception as error:  # a template can raise whatever Python can
-            raise UsageError(f"the chat template refuses these messages: {error}") from error
+        except Exception as error:  # a template can raise any error
+            raise UsageError(f"the chat template rejects these messages: {error}") from error
 
     def around_message(self, messages: Sequence[Message]) -> tuple[str, str]:
-        """What `render` has before the text of the first user message, and from there on.
+        """Return `render`'s text before the first user message's text, and from there on.
 
-        Raises UsageError for a template in which that text does not stand once.
+        Raises UsageError for a template in which that text does not occur exactly once.
         """
         number = next(n for n, message in enumerate(messages) if message["role"] == "user")
-        opened = [dict(message) for message in messages]
-        opened[number]["content"] = self._place + opened[number]["content"]
-        before, *behind = self.render(opened).split(self._place)
-        if len(behind) != 1:
-            raise UsageError("the chat template does not show a user's message once")
-        return before, behind[0]
+        marked = [dict(message) for message in messages]
+        marked[number]["content"] = self._split_marker + marked[number]["content"]
+        before, *after = self.render(marked).split(self._split_marker)
+        if len(after) != 1:
+            raise UsageError("the chat template does not render a user's message exactly once")
+        return before, after[0]
 
     def mark(self, text: str) -> str:
-        """A text as `render` shows it: with markers where it spells a control token."""
-        normal = self._tokenizer.vocabulary.normalize(text)  # which may spell what the text did not
+        """Return a text as `render` shows it, with markers for the text of control tokens."""
+        normal = self._tokenizer.vocabulary.normalize(text)  # may produce new control token texts
         return self._control.sub(lambda match: self._markers[match.group()], normal)
 
     def tokenize(self, rendered: str, *, continues: bool = False) -> list[int]:
-        """Token ids of a rendered prompt; `continues` says that it is only the end of one."""
+        """Return the token ids of a rendered prompt, or with `continues` of the end of one."""
         tokens: list[int] = []
         for part in filter(None, self._marker.split(rendered)):
             follows = continues or bool(tokens)
-            if part in self._spelled:
-                ids = self._tokenizer.plain(self._spelled[part], continues=follows)
+            if part in self._marked_text:
+                ids = self._tokenizer.plain(self._marked_text[part], continues=follows)
             else:
                 ids = self._tokenizer.ids(part, parse_control=True, continues=follows)
             tokens += ids.tolist()
@@ -145,7 +144,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 class _GenerationTag(Extension):
-    """`{% generation %}` marks an assistant's words for training; here it renders its body."""
+    """`{% generation %}` marks assistant text for training; here it only renders its body."""
 
     tags = {"generation"}  # noqa: RUF012 - jinja2 wants a plain set
 

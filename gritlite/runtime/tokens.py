@@ -1,10 +1,9 @@
-"""From a prompt and a text to token ids, and which of them are the text's own.
+"""Tokenizes prompts and texts, and marks which tokens belong to the text.
 
-The official package tokenizes prompt and text in one piece, so that merges may
-cross the border, and counts the prompt's tokens by tokenizing it alone; the
-same is done here. One thing differs on purpose: control tokens are recognised
-in the prompt, which we wrote, and never in the text, which anybody may have
-written.
+Like the official package, it tokenizes prompt and text as one string, so that merges may
+cross the boundary, and counts the prompt's tokens by tokenizing it alone. One difference
+is deliberate: control tokens are recognised in the prompt, which is trusted, and never in
+the text, which is not.
 """
 
 import re
@@ -17,11 +16,11 @@ from gritlite.runtime.engine import Tokens, Vocabulary
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """A prompt made ready to be put before texts.
+    """A tokenized prompt, to precede many texts.
 
-    `head` are the tokens up to and including the prompt's last control token,
-    `tail` the plain text that follows it, and `length` the number of tokens of
-    the whole prompt, which the pooled mean leaves out.
+    `head` contains the tokens up to and including the prompt's last control token,
+    `tail` is the plain text after it, and `length` the number of tokens in the whole
+    prompt, which pooling leaves out.
     """
 
     head: Tokens
@@ -31,14 +30,14 @@ class PromptTokens:
 
 @dataclass(frozen=True)
 class TextTokens:
-    """A prompt and a text as token ids, int32 [n]; the first `start` are not the text's own."""
+    """Token ids of a prompt and a text, int32 [n]; those of the text begin at `start`."""
 
     ids: Tokens
     start: int
 
     @property
     def content(self) -> int:
-        """The number of the text's own tokens."""
+        """The number of tokens in the text alone."""
         return len(self.ids) - self.start
 
 
@@ -48,7 +47,7 @@ class Tokenizer:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         newline = vocabulary.tokenize("\n", parse_control=False)
-        # SentencePiece vocabularies put a space before a text
+        # SentencePiece vocabularies add a space before a text
         self._adds_space = len(newline) > 1 and vocabulary.piece(int(newline[0])) == b" "
         self._newline_length = len(newline)
 
@@ -59,8 +58,8 @@ class Tokenizer:
         head, tail = np.empty(0, np.int32), text
         control = np.flatnonzero(vocabulary.control[whole])
         if len(control):
-            spelled = vocabulary.token_text(int(whole[control[-1]]))
-            cut = text.rindex(spelled) + len(spelled)
+            last_control = vocabulary.token_text(int(whole[control[-1]]))
+            cut = text.rindex(last_control) + len(last_control)
             head = vocabulary.tokenize(text[:cut], parse_control=True)
             tail = text[cut:]
         if add_bos and vocabulary.adds_bos:
@@ -69,26 +68,24 @@ class Tokenizer:
         return PromptTokens(head, tail, len(head) + len(alone))
 
     def text(self, prompt: PromptTokens, text: str) -> TextTokens:
-        """Tokenize a text behind its prompt."""
+        """Tokenize a text after its prompt."""
         body = self.plain(prompt.tail + text)
         return TextTokens(np.concatenate([prompt.head, body]), prompt.length)
 
     def plain(self, text: str, *, continues: bool = False) -> Tokens:
-        """Tokenize a text in which nothing becomes a control token.
+        """Tokenize a text without recognising control tokens.
 
-        `continues` says that other text stands before it.
+        `continues` means that other text precedes it.
         """
         vocabulary = self.vocabulary
         text = vocabulary.normalize(text)
         tokens = self.ids(text, parse_control=False, continues=continues)
-        spelled = {
-            vocabulary.token_text(int(token)) for token in tokens[vocabulary.control[tokens]]
-        }
-        if not spelled:
+        merged = {vocabulary.token_text(int(token)) for token in tokens[vocabulary.control[tokens]]}
+        if not merged:
             return tokens
-        # SentencePiece merges may spell a control token from plain pieces ("<s" + ">"): such
-        # spellings are cut after their first character, where no merge can reach across
-        borders = (f"(?<={re.escape(word[0])})(?={re.escape(word[1:])})" for word in spelled)
+        # SentencePiece can merge plain pieces ("<s" + ">") into a control token: split its text
+        # after the first character, so that no merge can cross
+        borders = (f"(?<={re.escape(word[0])})(?={re.escape(word[1:])})" for word in merged)
         parts = [
             self.ids(part, parse_control=False, continues=continues or number > 0)
             for number, part in enumerate(re.split("|".join(borders), text))
@@ -96,23 +93,23 @@ class Tokenizer:
         return np.concatenate(parts)
 
     def ids(self, text: str, *, parse_control: bool, continues: bool) -> Tokens:
-        """Tokenize a text, without the space before it where it continues another."""
+        """Tokenize a text, without the added space if it continues another."""
         if not (continues and self._adds_space):
             return self.vocabulary.tokenize(text, parse_control=parse_control)
-        # the space then stands before a newline, which merges with nothing
-        behind = self.vocabulary.tokenize("\n" + text, parse_control=parse_control)
-        return behind[self._newline_length :]
+        # add the space before a newline instead, which merges with nothing, and drop both
+        tokens = self.vocabulary.tokenize("\n" + text, parse_control=parse_control)
+        return tokens[self._newline_length :]
 
 
 def control_token_texts(vocabulary: Vocabulary) -> list[str]:
-    """How the control tokens are spelled, the longest first."""
+    """Return the texts of the control tokens, the longest first."""
     texts = {vocabulary.token_text(int(token)) for token in np.flatnonzero(vocabulary.control)}
     return sorted(texts - {""}, key=len, reverse=True)
 
 
 def control_token_text(vocabulary: Vocabulary, token: int) -> str:
-    """How a BOS or EOS token is written in a template, "" where the vocabulary has none.
+    """Return the text of a BOS or EOS token for templates, "" if the vocabulary has none.
 
-    llama.cpp then names a token all the same: 11 in byte-level BPE, whatever that is.
+    llama.cpp reports an arbitrary token in that case: id 11 for byte-level BPE.
     """
     return vocabulary.token_text(token) if token >= 0 and vocabulary.control[token] else ""

@@ -1,4 +1,4 @@
-"""An engine without weights, for tests: tokens are bytes, and its arithmetic fits a page.
+"""A fake engine without weights for tests: tokens are bytes, and the arithmetic is simple.
 
 Keys hold a token and the position that it was rotated for, so that what a state forgets or
 puts in the wrong place shows in the logits.
@@ -36,18 +36,18 @@ class FakeVocabulary:
 
 
 class FakePass:
-    """The hidden state of a token: itself, its position, and the mean of what it sees."""
+    """A token's hidden state: its id, its position, and the mean of the ids it attends to."""
 
     def __init__(self, engine: "FakeEngine", capacity: int, attention: str) -> None:
         self.capacity, self._engine, self._attention = capacity, engine, attention
 
-    def run(self, sequences, starts, *, keep=False):
+    def run(self, sequences, starts, *, return_states=False):
         self._engine.passes.append([list(map(int, ids)) for ids in sequences])
         hidden = [
             self._hidden(np.asarray(ids))[start:]
             for ids, start in zip(sequences, starts, strict=True)
         ]
-        states = [key_values(list(map(int, ids)), 0) for ids in sequences if keep]
+        states = [key_values(list(map(int, ids)), 0) for ids in sequences if return_states]
         return np.concatenate(hidden), states
 
     def _hidden(self, ids: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ def key_values(ids: list[int], first: int) -> KeyValues:
 
 
 class FakeDecoder:
-    """Its logits prefer one token, which all tokens before and their positions decide."""
+    """Its logits favour one token, which depends on all previous tokens and their positions."""
 
     def __init__(self, engine: "FakeEngine", capacity: int, batch_tokens: int) -> None:
         self.capacity, self.batch_tokens = capacity, batch_tokens
@@ -115,7 +115,7 @@ class FakeSampler:
 
 
 class FakeEngine:
-    """Counts the tokens that decoders `evaluated`, and notes what went into `passes`."""
+    """Counts the tokens that decoders `evaluated`, and records the `passes`."""
 
     dimension, trained_context, max_sequences, on_device = 3, 2048, 8, False
 

@@ -1,4 +1,4 @@
-"""Generation: repeatable, stopped where asked, never disturbed by another answer."""
+"""Generation: reproducible, stops as requested, unaffected by other answers."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ def test_seeds(tiny_model: GritLM) -> None:
     "options",
     [{"top_k": 1}, {"top_p": 0.0}, {"min_p": 1.0}, {"temperature": 1e-30}, {"temperature": 1e-3}],
 )
-def test_filters_down_to_the_likeliest(tiny_model: GritLM, options: dict[str, Any]) -> None:
+def test_filters_that_leave_one_token(tiny_model: GritLM, options: dict[str, Any]) -> None:
     wide = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "max_tokens": 24}
     greedy = tiny_model.generate("Once", **GREEDY)
     assert tiny_model.generate("Once", seed=1, **{**wide, **options}) == greedy
@@ -61,7 +61,7 @@ def test_max_tokens(tiny_model: GritLM) -> None:
 
 
 def test_a_stop_string_anywhere(tiny_model: GritLM) -> None:
-    """Wherever a stop string begins and ends, within tokens or across them."""
+    """A stop string may begin and end within tokens or across them."""
     options = {"temperature": 0, "max_tokens": 60, "grammar": LETTERS, "repeat_penalty": 1.3}
     whole = tiny_model.generate("Once", **options)
     assert len(set(whole)) > 5
@@ -74,14 +74,14 @@ def test_a_stop_string_anywhere(tiny_model: GritLM) -> None:
             assert answer.finish_reason == "stop"
 
 
-def test_the_beginning_of_a_stop_string_is_given_in_the_end(tiny_model: GritLM) -> None:
+def test_a_partial_stop_string_is_returned_at_the_end(tiny_model: GritLM) -> None:
     options = {"temperature": 0, "max_tokens": 60, "grammar": 'root ::= "abcabcab"'}
     answer = tiny_model.generate("Once", stream=True, stop=["abcabcabc", "cc"], **options)
     assert "".join(answer) == "abcabcab"
     assert tiny_model.generate("Once", stop="bca", **options) == "a"
 
 
-def test_characters_are_never_cut(tiny_model: GritLM) -> None:
+def test_characters_are_never_split(tiny_model: GritLM) -> None:
     text = "é😀ñ漢🦙字é😀ñ漢🦙字"
     grammar = f'root ::= "{text}"'
     assert tiny_model.generate("Once", temperature=0, grammar=grammar, max_tokens=99) == text
@@ -121,7 +121,7 @@ SCHEMA = {
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("schema", [SCHEMA, json.dumps(SCHEMA)], ids=["mapping", "text"])
-def test_json_schemas_are_obeyed(tiny_model: GritLM, schema: Any, seed: int) -> None:
+def test_answers_match_their_json_schema(tiny_model: GritLM, schema: Any, seed: int) -> None:
     options = {**SAMPLED, "max_tokens": 400, "temperature": 1.0}
     person = json.loads(tiny_model.generate("Once", json_schema=schema, seed=seed, **options))
     assert set(person) == {"name", "age", "tags", "ok"}
@@ -171,7 +171,7 @@ with GritLM(sys.argv[1], threads=1) as model:
 
 
 def test_bad_grammars(tiny_path: Path) -> None:
-    """In a process of its own: llama.cpp would end it at some of them, and print at others."""
+    """Runs in a child process: llama.cpp would abort on some of them, and print for others."""
     done = subprocess.run(
         [sys.executable, "-c", TRY_BAD_GRAMMARS, str(tiny_path)],
         capture_output=True,
@@ -263,8 +263,8 @@ def test_the_end_of_the_context(tiny_path: Path) -> None:
         assert same.generated == answer.generated
 
 
-def test_long_prompts_are_read_in_parts(tiny_path: Path) -> None:
-    """A prompt over 512 tokens gives what its last token gives when the rest is in the cells."""
+def test_long_prompts_are_evaluated_in_batches(tiny_path: Path) -> None:
+    """A prompt over 512 tokens answers the same as when all but its last token is cached."""
     prompt = "some words and more " * 45
     with GritLM(tiny_path, threads=1) as model, GritLM(tiny_path, threads=1) as other:
         assert len(model.tokenize(prompt)) > 600
@@ -287,7 +287,7 @@ def test_cancel_stops_within_a_token(tiny_model: GritLM) -> None:
 
 
 def test_cancel_from_another_thread(tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it is being read, and while it waits for another answer to be read."""
+    """Both while it is being read, and while it waits for another answer."""
     monkeypatch.setattr("gritlite.runtime.generator._IDLE_SECONDS", 60.0)
     busy = tiny_model.generate("Once", stream=True, **LONG)
     waiting = tiny_model.generate("Twice", stream=True, **LONG)
@@ -314,7 +314,7 @@ def test_cancel_from_another_thread(tiny_model: GritLM, monkeypatch: pytest.Monk
     busy.cancel()
     reader.join(5)
     assert busy.finish_reason == "cancelled"
-    # nothing was read twice: the one that waited took no cells
+    # nothing was evaluated twice: the waiting answer did not take the cache
     assert tiny_model.evaluated <= busy.prompt_tokens + len(busy.generated)
 
 
@@ -410,7 +410,7 @@ def test_answers_in_many_threads(tiny_model: GritLM) -> None:
 def test_an_interrupted_pass_leaves_the_engine_usable(
     tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C arrives when llama.cpp has evaluated tokens that the engine has not yet recorded."""
+    """Ctrl-C arrives after llama.cpp evaluated tokens that are not recorded yet."""
     whole = tiny_model.generate("Once upon a time", **GREEDY)
     answer = tiny_model.generate("Once upon", stream=True, **GREEDY)
     next(answer)

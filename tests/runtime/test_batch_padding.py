@@ -1,4 +1,4 @@
-"""Padded batches: when a batch is padded, and that nothing sees the padding."""
+"""Padded batches: when a batch is padded, and that no token attends to the padding."""
 
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ GREEDY = {"temperature": 0, "max_tokens": 12}
 
 
 @pytest.mark.parametrize(
-    ("weights", "tokens", "behind", "wanted"),
+    ("weights", "tokens", "cached", "expected"),
     [
         (SMALL, 1, 8000, 1),  # the next token of an answer
         (SMALL, 50, 0, 50),
@@ -28,47 +28,47 @@ GREEDY = {"temperature": 0, "max_tokens": 12}
         (LARGE, 50, 4000, TILE),
     ],
 )
-def test_when_a_batch_is_filled_up(weights, tokens, behind, wanted):
-    assert padded_count(tokens, behind, weights) == wanted
+def test_when_a_batch_is_padded(weights, tokens, cached, expected):
+    assert padded_count(tokens, cached, weights) == expected
     on_gpu = SimpleNamespace(**{**vars(weights), "on_gpu": True})
-    assert padded_count(tokens, behind, on_gpu) == tokens
+    assert padded_count(tokens, cached, on_gpu) == tokens
 
 
 @pytest.fixture
 def always(monkeypatch):
-    """Fill up every batch."""
-    asked = []
+    """Pad every batch."""
+    padded = []
 
-    def fill(tokens, behind, _weights):
-        asked.append((tokens, behind))
+    def pad(tokens, cached, _weights):
+        padded.append((tokens, cached))
         return max(tokens, TILE)
 
-    monkeypatch.setattr(decoder, "padded_count", fill)
-    return asked
+    monkeypatch.setattr(decoder, "padded_count", pad)
+    return padded
 
 
 @pytest.mark.parametrize("case", ["llama-head-dim", "qwen2", "mistral", "mixtral"])
-def test_nothing_sees_what_fills_a_batch(tiny_file, case, request):
+def test_no_token_attends_to_the_padding(tiny_file, case, request):
     prompt = "The inn was founded by Ada Brown in 1850. "
     with GritLM(tiny_file(case), threads=1) as model:
         tokens = model.tokenize(prompt)
         state = model.prefix_state(prompt)
-        wanted = model.generate(prompt, stream=True, **GREEDY)
-        list(wanted)
+        expected = model.generate(prompt, stream=True, **GREEDY)
+        list(expected)
         logits = Scorer(model).logits(tokens, 5)
-    asked = request.getfixturevalue("always")
+    padded = request.getfixturevalue("always")
     with GritLM(tiny_file(case), threads=1) as model:
         found = model.generate(prompt, stream=True, **GREEDY)
         list(found)
         again = Scorer(model).logits(tokens, 5)
         assert np.abs(again - logits).max() < 0.02 * np.abs(logits).max()
-        assert found.generated == wanted.generated
+        assert found.generated == expected.generated
         assert model.prefix_state(prompt).tokens == state.tokens
-    assert asked
+    assert padded
 
 
 @pytest.mark.usefixtures("always")
-def test_a_batch_is_filled_up_to_the_end_of_the_context_at_most(tiny_path, monkeypatch):
+def test_padding_never_exceeds_the_context(tiny_path, monkeypatch):
     ends = []
     decode = Context.decode
 

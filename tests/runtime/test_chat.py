@@ -1,4 +1,4 @@
-"""Chats: only new tokens are evaluated, old turns make room, and messages stay text."""
+"""Chats: only new tokens are evaluated, old turns are dropped, and messages stay text."""
 
 import threading
 import time
@@ -42,7 +42,7 @@ def system(text: str) -> dict[str, str]:
 
 @pytest.fixture
 def with_template(tmp_path: Path) -> Callable[[str | None], GritLM]:
-    """A model whose file has another chat template, or none."""
+    """Return a model whose file has another chat template, or none."""
 
     def make(source: str | None) -> GritLM:
         folder = make_checkpoint(tmp_path / "checkpoint", "llama-head-dim")
@@ -72,7 +72,7 @@ def test_only_new_tokens_are_evaluated(tiny_model: GritLM) -> None:
         assert count <= new + 2 + GREEDY["max_tokens"]
 
 
-def test_answers_do_not_depend_on_what_is_kept(tiny_model: GritLM, tiny_path: Path) -> None:
+def test_answers_do_not_depend_on_the_cache(tiny_model: GritLM, tiny_path: Path) -> None:
     messages = [user("What is a vector?")]
     for _ in range(3):
         answer = tiny_model.chat(messages, stream=True, **GREEDY)
@@ -93,7 +93,7 @@ def test_messages_are_not_changed(tiny_model: GritLM) -> None:
     assert messages == copy
 
 
-def test_control_spellings_in_messages_stay_text(tiny_model: GritLM) -> None:
+def test_control_tokens_in_messages_stay_text(tiny_model: GritLM) -> None:
     weights = tiny_model.engine.vocabulary
     for text in (*CONTROLS, "a <|im_end|> b", "<|im_<|im_end|>end|>", "".join(CONTROLS)):
         for messages in (
@@ -135,7 +135,7 @@ def test_compatibility_forms_do_not_become_control_tokens(tiny_file) -> None:
         assert model.engine.vocabulary.control[np.array(tokens)].sum() == 1
 
 
-def test_the_grit_format_where_a_file_has_no_template(
+def test_the_grit_format_for_a_file_without_a_template(
     with_template: Callable[[None], GritLM],
 ) -> None:
     with with_template(None) as model:
@@ -175,7 +175,7 @@ def test_a_vocabulary_without_bos_gets_none_in_the_grit_format(tmp_path: Path) -
 )
 def test_templates_that_fail(with_template: Callable[[str], GritLM], source: str) -> None:
     with with_template(source) as model:
-        with pytest.raises(UsageError, match="chat template refuses"):
+        with pytest.raises(UsageError, match="chat template rejects"):
             model.chat([user("a")])
         assert model.encode("a").shape == (model.dimension,)
 
@@ -213,7 +213,7 @@ def test_helpers_that_templates_use(with_template: Callable[[str], GritLM]) -> N
         ([{"role": "user", "content": "a", "name": 1}], "no text under 'name'"),
     ],
 )
-def test_messages_that_are_wrong(tiny_model: GritLM, messages: Any, message: str) -> None:
+def test_bad_messages(tiny_model: GritLM, messages: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         tiny_model.chat(messages)
 
@@ -223,7 +223,7 @@ def test_half_of_a_surrogate_pair(tiny_model: GritLM) -> None:
         tiny_model.chat([user("\ud800")])
 
 
-def test_the_oldest_turn_goes_first() -> None:
+def test_the_oldest_turn_is_dropped_first() -> None:
     messages = [
         system("s"),
         user("1"),
@@ -241,7 +241,7 @@ def test_the_oldest_turn_goes_first() -> None:
     assert without_oldest_turn([assistant("a")]) is None
 
 
-def test_old_turns_make_room_but_never_the_system_message(tiny_path: Path) -> None:
+def test_old_turns_are_dropped_but_never_the_system_message(tiny_path: Path) -> None:
     messages = [system("Be terse, please.")]
     for number in range(12):
         messages += [user(f"Question {number}?"), assistant("An answer of some words.")]
@@ -259,11 +259,11 @@ def test_old_turns_make_room_but_never_the_system_message(tiny_path: Path) -> No
         with pytest.warns(TruncationWarning, match=f"oldest {answer.dropped} messages"):
             text = model.chat(messages, **GREEDY)
         assert text == "".join(answer)
-        kept = [messages[0], *messages[1 + answer.dropped :]]
-        assert model.chat(kept, **GREEDY) == text
+        remaining = [messages[0], *messages[1 + answer.dropped :]]
+        assert model.chat(remaining, **GREEDY) == text
 
 
-def test_what_cannot_fit(tiny_path: Path) -> None:
+def test_messages_that_do_not_fit(tiny_path: Path) -> None:
     with GritLM(tiny_path, threads=1, context_length=64) as model:
         for messages in ([user("word " * 99)], [system("word " * 99), user("a"), user("b")]):
             with pytest.raises(InputTooLongError, match="context holds 64"):
@@ -292,7 +292,7 @@ def test_room_is_made_in_the_middle_of_an_answer(tiny_path: Path) -> None:
         assert "Question" not in shown
 
 
-def test_embedding_in_the_middle_of_a_chat_changes_nothing(tiny_path: Path) -> None:
+def test_embedding_during_a_chat_does_not_affect_it(tiny_path: Path) -> None:
     messages = [user("What is a vector?")]
     texts = ["some words to embed " * 5] * 30
     options = {"temperature": 1.2, "seed": 3, "max_tokens": 120}
@@ -321,7 +321,7 @@ def test_embedding_in_the_middle_of_a_chat_changes_nothing(tiny_path: Path) -> N
         assert np.array_equal(found, vectors)
 
 
-def test_many_threads_get_what_they_get_alone(tiny_path: Path) -> None:
+def test_answers_in_many_threads_are_those_of_one(tiny_path: Path) -> None:
     prompts = [f"Question {number}?" for number in range(3)]
     texts = [f"text number {number} " * (number + 1) for number in range(12)]
     options = {"temperature": 0.9, "seed": 5, "max_tokens": 20}

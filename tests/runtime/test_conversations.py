@@ -1,4 +1,4 @@
-"""Chats that take turns: nobody's past is evaluated again, and answers are those of each alone."""
+"""Interleaved chats: no history is evaluated again, and answers are those of each chat alone."""
 
 import threading
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def generator_of(engine: FakeEngine, budget: int) -> Generator:
 
 
 def say(generator: Generator, prompt: Sequence[int]) -> list[int]:
-    """The prompt and the answer to it."""
+    """Return the prompt and its answer."""
     answer = Answer(generator, prompt, OPTIONS)
     list(answer)
     return answer.tokens
@@ -41,7 +41,7 @@ def evaluated(engine: FakeEngine, generator: Generator, prompt: Sequence[int]) -
     return engine.evaluated - before
 
 
-def test_two_chats_in_turns_evaluate_only_what_is_new() -> None:
+def test_two_interleaved_chats_evaluate_only_new_tokens() -> None:
     engine = FakeEngine()
     generator = generator_of(engine, 1 << 20)
     chats = {"a": A, "b": B}
@@ -56,27 +56,27 @@ def test_two_chats_in_turns_evaluate_only_what_is_new() -> None:
             assert engine.evaluated - before == wanted + len(new) + OPTIONS.max_tokens - 1
 
 
-def test_without_a_budget_every_turn_is_evaluated() -> None:
+def test_without_a_budget_every_turn_is_evaluated_again() -> None:
     engine = FakeEngine()
     generator = generator_of(engine, 0)
     for prompt in (A, B, A, B):
         assert evaluated(engine, generator, prompt) == 104
 
 
-def test_the_one_used_longest_ago_goes_first() -> None:
+def test_the_least_recently_used_is_evicted_first() -> None:
     engine = FakeEngine()
     generator = generator_of(engine, 2 * 110 * TOKEN_BYTES)
     for prompt in (A, B, C):
         say(generator, prompt)
     said = say(generator_of(FakeEngine(), 0), B)
-    say(generator, [*said, 1])  # taken, so that A and C are kept
+    say(generator, [*said, 1])  # removed by `take`, so that A and C stay
     say(generator, list(b"d" * 100))  # B comes back, and A has waited longest
     assert generator._conversations.nbytes <= 2 * 110 * TOKEN_BYTES
     assert evaluated(engine, generator, [*said, 1]) == 5
     assert evaluated(engine, generator, A) == 104
 
 
-def test_a_chat_that_branches_keeps_its_trunk() -> None:
+def test_a_branching_chat_reuses_its_common_prefix() -> None:
     engine = FakeEngine()
     generator = generator_of(engine, 1 << 20)
     say(generator, [*A, *B])
@@ -85,7 +85,7 @@ def test_a_chat_that_branches_keeps_its_trunk() -> None:
     assert evaluated(engine, generator, [*A, *B]) == 5
 
 
-def test_what_saved_conversations_are_found_by() -> None:
+def test_saved_conversations_are_found_by_document_and_tokens() -> None:
     conversations = Conversations(1 << 20)
     short, long = (SavedCache(None, tuple(ids), key_values(ids, 0)) for ids in (A[:50], A))
     conversations.add(short)
@@ -101,7 +101,7 @@ def test_what_saved_conversations_are_found_by() -> None:
 
 
 @pytest.mark.parametrize("case", ["llama-head-dim", "qwen2"])
-def test_answers_of_a_model_are_those_of_each_chat_alone(tiny_file, case: str) -> None:
+def test_interleaved_answers_are_those_of_each_chat_alone(tiny_file, case: str) -> None:
     def talk(model: GritLM, word: str, turns: int) -> list[list[dict[str, str]]]:
         messages = [{"role": "user", "content": f"{word} " * 30}]
         steps = []
@@ -127,7 +127,7 @@ def test_answers_of_a_model_are_those_of_each_chat_alone(tiny_file, case: str) -
                 assert chats[word] == alone[word][turn]
 
 
-def test_conversations_behind_documents_are_not_mixed_up(tiny_path: Path) -> None:
+def test_conversations_about_documents_are_not_mixed_up(tiny_path: Path) -> None:
     ask = [{"role": "user", "content": "Who founded it, and when, and why there of all places?"}]
     texts = ("The inn was founded by Ada.", "The ferry was built by Bo.")
     with GritLM(tiny_path, threads=1) as model:
@@ -164,14 +164,14 @@ def test_a_query_waits_for_one_pass_of_a_bulk_job_at_most() -> None:
     run = type(embedder._pass_for(64)).run
     counts: list[int] = []
 
-    def slow(self, sequences, starts, *, keep=False):
+    def slow(self, sequences, starts, *, return_states=False):
         running.set()
         assert waiting.wait(10)
         is_query = len(sequences) == 1
         while not is_query and not counts and not scheduler._waiting["query"]:
             pass
         counts.append(len(engine.passes))
-        return run(self, sequences, starts, keep=keep)
+        return run(self, sequences, starts, return_states=return_states)
 
     def bulk() -> None:
         list(embedder.stream(["some text"] * 40, options))

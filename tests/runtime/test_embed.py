@@ -1,4 +1,4 @@
-"""Embedding: the same vectors however texts come, and a defined outcome for every text."""
+"""Embedding: vectors do not depend on packing, and every input has a defined outcome."""
 
 import threading
 import time
@@ -34,7 +34,7 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def reference(path: Path, ids: list[int], start: int) -> np.ndarray:
-    """A text's vector by a plain pass of its own."""
+    """Return a text's vector from a separate pass."""
     n = len(ids)
     options = ContextOptions(n_ctx=1024, n_batch=1024, threads=1, causal=False, hidden=True)
     with Weights(path, gpu_layers=0) as weights, Context(weights, options) as context:
@@ -62,7 +62,7 @@ def reference(path: Path, ids: list[int], start: int) -> np.ndarray:
     ],
     ids=lambda options: options["case"],
 )
-def test_packed_vectors_are_those_of_plain_passes(options: Any, tiny_file) -> None:
+def test_packed_vectors_match_separate_passes(options: Any, tiny_file) -> None:
     path = tiny_file(**options)
     texts = some_texts(40)
     with GritLM(path, threads=1) as model:
@@ -96,7 +96,7 @@ def test_the_size_of_a_pass_changes_nothing(tiny_path: Path, pass_tokens: int) -
         assert cosines(usual.encode(texts), other.encode(texts)).min() > 0.999999
 
 
-def test_a_stream_keeps_the_order_and_holds_little(tiny_path: Path) -> None:
+def test_a_stream_is_ordered_and_bounded_in_memory(tiny_path: Path) -> None:
     texts = some_texts(300, seed=2)
     taken = 0
 
@@ -117,7 +117,7 @@ def test_a_stream_keeps_the_order_and_holds_little(tiny_path: Path) -> None:
 
 
 def test_many_texts_of_one_token(tiny_model: GritLM) -> None:
-    """More sequences than one pass may have."""
+    """More sequences than one pass can hold."""
     vectors = tiny_model.encode(["a"] * 700 + ["b"])
     assert cosines(vectors[:700], vectors[0]).min() > 0.999999
     assert cosines(vectors[700], vectors[0]) < 0.999
@@ -135,7 +135,7 @@ def test_an_empty_text_is_an_error(tiny_model: GritLM, number: int) -> None:
 @pytest.mark.parametrize("text", [" ", "  ", "\t", "\n", "\u3000", "\0", "\u200b", "\ufeff"])
 @pytest.mark.parametrize("case", ["llama-tied", "mistral"])
 def test_a_text_of_whitespace(case: str, text: str, tiny_file) -> None:
-    """Embedded as it is; an error only where the prompt's last token swallows it."""
+    """Embedded unchanged; an error only if the prompt's last token absorbs it."""
     with GritLM(tiny_file(case), threads=1) as model:
         tokenizer = model._tokenizer
         tokens = tokenizer.text(tokenizer.prompt(model.format.prompt), text)
@@ -154,7 +154,7 @@ def test_no_texts(tiny_model: GritLM) -> None:
     assert tiny_model.encode_corpus([]).shape == (0, tiny_model.dimension)
 
 
-def test_things_that_are_no_texts(tiny_model: GritLM) -> None:
+def test_inputs_that_are_not_texts(tiny_model: GritLM) -> None:
     with pytest.raises(InputError, match="text 2: "):
         tiny_model.encode(["a", None])
     with pytest.raises(InputError, match=r"text 1: .*surrogate"):
@@ -163,11 +163,11 @@ def test_things_that_are_no_texts(tiny_model: GritLM) -> None:
         tiny_model.encode("a", max_length=0)
     with pytest.raises(UsageError, match="get_cache"):
         tiny_model.encode("a", get_cache=True)
-    with pytest.warns(UserWarning, match="encode\\(\\) knows no prompt_name"):
+    with pytest.warns(UserWarning, match="encode\\(\\) has no parameter prompt_name"):
         tiny_model.encode("a", prompt_name="x")
 
 
-def test_a_text_is_cut_like_the_official_package_does(tiny_model: GritLM) -> None:
+def test_a_text_is_truncated_as_by_the_official_package(tiny_model: GritLM) -> None:
     text = " ".join(SENTENCES)
     with pytest.warns(TruncationWarning, match="cut to 40 tokens"):
         cut = tiny_model.encode(["a", text], max_length=40, instruction=QUERY)[1]
@@ -177,13 +177,13 @@ def test_a_text_is_cut_like_the_official_package_does(tiny_model: GritLM) -> Non
     assert cosines(cut, expected) > 0.999999
 
 
-def test_the_warning_names_the_length_that_cut(tiny_file) -> None:
+def test_the_warning_names_the_limit(tiny_file) -> None:
     warned = pytest.warns(TruncationWarning, match="cut to 128 tokens")
     with GritLM(tiny_file("llama-tied", context=128), threads=1) as model, warned:
         model.encode("word " * 200)
 
 
-def test_no_cut_without_leave(tiny_model: GritLM) -> None:
+def test_max_length_none_never_truncates(tiny_model: GritLM) -> None:
     text = "word " * 2000
     with pytest.raises(InputTooLongError, match=r"text 2: .* limit of 1024") as raised:
         tiny_model.encode(["a", text], max_length=None)
@@ -244,7 +244,7 @@ def test_a_text_of_20000_tokens(tiny_model: GritLM) -> None:
         assert cosines(vectors[[0, 2]], usual).min() > 0.999999
 
 
-def test_the_context_grows_for_a_long_text_and_goes_on(tiny_path: Path) -> None:
+def test_the_context_grows_for_a_long_text(tiny_path: Path) -> None:
     short, long = some_texts(5), "word " * 150
     with (
         GritLM(tiny_path, threads=1, pass_tokens=32) as model,
@@ -255,7 +255,7 @@ def test_the_context_grows_for_a_long_text_and_goes_on(tiny_path: Path) -> None:
             assert cosines(model.encode(texts, max_length=None), expected).min() > 0.999999
 
 
-def test_instructions_that_are_embedded_too(tiny_model: GritLM) -> None:
+def test_embed_instruction_pools_the_instruction(tiny_model: GritLM) -> None:
     text = SENTENCES[0]
     tokenizer = tiny_model._tokenizer
     ids = tokenizer.text(tokenizer.prompt(QUERY), text).ids.tolist()
@@ -273,7 +273,7 @@ def test_corpora(tiny_model: GritLM) -> None:
         tiny_model.encode_corpus([{"text": "x"}, {"title": "only"}])
 
 
-def test_cancelled_before_and_in_the_middle(tiny_model: GritLM) -> None:
+def test_cancelled_before_and_during_a_job(tiny_model: GritLM) -> None:
     cancel = threading.Event()
     stream = tiny_model.encode_stream(("word " * 90 for _ in range(10**6)), cancel=cancel)
     next(stream)
@@ -305,7 +305,7 @@ def test_cancelled_from_another_thread_within_a_pass(tiny_model: GritLM) -> None
     assert ended[0] - start < 2
 
 
-def test_closed_in_the_middle_of_a_stream(tiny_path: Path) -> None:
+def test_closed_during_a_stream(tiny_path: Path) -> None:
     model = GritLM(tiny_path, threads=1)
     stream = model.encode_stream(iter(["word " * 90] * 100_000))
     next(stream)
@@ -342,7 +342,7 @@ def test_closed_while_other_threads_embed(tiny_path: Path, round: int) -> None:
     assert outcomes == [ClosedError] * 3
 
 
-def test_a_pass_that_memory_cannot_hold_is_refused(tiny_model: GritLM, monkeypatch) -> None:
+def test_a_pass_that_does_not_fit_in_memory_is_refused(tiny_model: GritLM, monkeypatch) -> None:
     monkeypatch.setattr(embed, "available_memory", lambda: 1 << 20)
     with pytest.raises(OutOfMemoryError, match="but 1 MiB are free"):
         tiny_model.encode("hello")

@@ -1,4 +1,4 @@
-"""What every engine must do: the same tests for llama.cpp and for the fake of the other tests."""
+"""The engine contract: the same tests for llama.cpp and for the fake engine."""
 
 import ast
 from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ def ids_of(engine: Engine, text: str) -> list[int]:
 
 
 def after(decoder: Decoder, ids: Sequence[int], start: int) -> np.ndarray:
-    """Evaluate tokens and return the logits behind the last one."""
+    """Evaluate tokens and return the logits of the last one."""
     decoder.evaluate(ids, start, np.arange(len(ids)) == len(ids) - 1)
     return decoder.logits(1)[0].copy()
 
@@ -49,7 +49,7 @@ def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
     assert np.abs(found - wanted).max() <= CLOSE * np.abs(wanted).max()
 
 
-def test_pieces_spell_the_text(engine: Engine) -> None:
+def test_pieces_concatenate_to_the_text(engine: Engine) -> None:
     vocabulary = engine.vocabulary
     assert b"".join(map(vocabulary.piece, ids_of(engine, TEXT))).decode() == TEXT
     assert len(vocabulary.control) == vocabulary.size
@@ -59,11 +59,11 @@ def test_pieces_spell_the_text(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_packed_sequences_do_not_see_each_other(engine: Engine, attention: Attention) -> None:
+def test_packed_sequences_do_not_attend_to_each_other(engine: Engine, attention: Attention) -> None:
     opened = engine.open_pass(256, attention)
     texts = [np.array(ids_of(engine, text), np.int32) for text in (TEXT, OTHER, TEXT)]
     starts = [0, 3, 5]
-    packed, states = opened.run(texts, starts, keep=True)
+    packed, states = opened.run(texts, starts, return_states=True)
     assert packed.dtype == np.float32
     assert packed.shape[1] == engine.dimension
     assert [state.tokens for state in states] == [len(ids) for ids in texts]
@@ -79,7 +79,7 @@ def test_packed_sequences_do_not_see_each_other(engine: Engine, attention: Atten
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_only_bidirectional_tokens_see_what_follows(engine: Engine, attention: Attention) -> None:
+def test_bidirectional_tokens_attend_to_later_ones(engine: Engine, attention: Attention) -> None:
     opened = engine.open_pass(64, attention)
     ids = np.array(ids_of(engine, OTHER), np.int32)
     changed = ids.copy()
@@ -90,7 +90,7 @@ def test_only_bidirectional_tokens_see_what_follows(engine: Engine, attention: A
     opened.close()
 
 
-def test_a_state_is_float16_arrays_by_layer(engine: Engine, decoder: Decoder) -> None:
+def test_a_state_has_float16_arrays_per_layer(engine: Engine, decoder: Decoder) -> None:
     ids = ids_of(engine, TEXT)
     after(decoder, ids, 0)
     state = decoder.state()
@@ -105,7 +105,7 @@ def test_a_state_is_float16_arrays_by_layer(engine: Engine, decoder: Decoder) ->
     assert state != state.without_first(1)
 
 
-def test_tokens_in_two_calls_are_as_in_one(engine: Engine, decoder: Decoder) -> None:
+def test_tokens_in_two_calls_give_the_same_as_in_one(engine: Engine, decoder: Decoder) -> None:
     ids = ids_of(engine, TEXT)
     whole = after(decoder, ids, 0)
     decoder.truncate(0)
@@ -127,7 +127,7 @@ def test_every_output_has_its_logits(engine: Engine) -> None:
     decoder.close()
 
 
-def test_what_was_truncated_is_forgotten(engine: Engine, decoder: Decoder) -> None:
+def test_truncated_tokens_have_no_effect(engine: Engine, decoder: Decoder) -> None:
     ids, others = ids_of(engine, TEXT), ids_of(engine, OTHER)
     whole = after(decoder, ids, 0)
     decoder.truncate(10)
@@ -136,7 +136,7 @@ def test_what_was_truncated_is_forgotten(engine: Engine, decoder: Decoder) -> No
     assert_close(after(decoder, ids[10:], 10), whole)
 
 
-def test_a_restored_state_goes_on_as_before(engine: Engine, decoder: Decoder) -> None:
+def test_a_restored_state_continues_as_before(engine: Engine, decoder: Decoder) -> None:
     ids, more = ids_of(engine, TEXT), ids_of(engine, OTHER)
     after(decoder, ids, 0)
     state = decoder.state()
@@ -146,9 +146,7 @@ def test_a_restored_state_goes_on_as_before(engine: Engine, decoder: Decoder) ->
     assert np.array_equal(after(decoder, more, len(ids)), wanted)
 
 
-def test_the_rest_of_a_state_stands_behind_what_was_evaluated(
-    engine: Engine, decoder: Decoder
-) -> None:
+def test_part_of_a_state_follows_evaluated_tokens(engine: Engine, decoder: Decoder) -> None:
     ids, more = ids_of(engine, TEXT), ids_of(engine, OTHER)
     after(decoder, ids, 0)
     state = decoder.state()
@@ -160,7 +158,7 @@ def test_the_rest_of_a_state_stands_behind_what_was_evaluated(
 
 
 def test_a_state_moves_to_other_positions(engine: Engine, decoder: Decoder) -> None:
-    """Two states one behind the other hold every token, and the order matters."""
+    """Two concatenated states contain every token, and their order matters."""
     ids, more = ids_of(engine, TEXT), ids_of(engine, OTHER)
     states = []
     for each in (ids, more):
@@ -177,21 +175,21 @@ def test_a_state_moves_to_other_positions(engine: Engine, decoder: Decoder) -> N
     assert np.abs(found[0] - found[1]).max() > 1e-3
 
 
-def test_the_likeliest_token_is_chosen_at_temperature_0(engine: Engine, decoder: Decoder) -> None:
+def test_the_most_likely_token_is_chosen_at_temperature_0(engine: Engine, decoder: Decoder) -> None:
     logits = after(decoder, ids_of(engine, TEXT), 0)
     sampler = engine.sampler(SamplingOptions(temperature=0), [])
     assert sampler.choose(logits) == logits.argmax()
     sampler.close()
 
 
-def test_a_closed_decoder_says_so(engine: Engine) -> None:
+def test_a_closed_decoder_raises(engine: Engine) -> None:
     decoder = engine.open_decoder(64, 64)
     decoder.close()
     with pytest.raises(ClosedError):
         after(decoder, [5, 6], 0)
 
 
-def test_nothing_imports_past_the_face_of_an_engine() -> None:
+def test_nothing_imports_the_internals_of_an_engine() -> None:
     package = Path(gritlite.__file__).parent
     inside = package / "runtime" / "llama"
     for path in package.rglob("*.py"):

@@ -1,4 +1,4 @@
-"""The check of grammars: nothing llama.cpp refuses gets past it, and nothing else is refused."""
+"""The grammar check rejects exactly the grammars that llama.cpp rejects."""
 
 import random
 import subprocess
@@ -28,7 +28,7 @@ GOOD = (
 )
 
 # a damaged name of a token would have to be looked up in the vocabulary
-MENDABLE = [grammar for grammar in GOOD if "<" not in grammar and len(grammar) < 200]
+DAMAGEABLE = [grammar for grammar in GOOD if "<" not in grammar and len(grammar) < 200]
 
 
 @pytest.mark.parametrize("grammar", GOOD, ids=range(len(GOOD)))
@@ -44,12 +44,12 @@ def test_good_grammars(grammar: str) -> None:
         ('root ::= ("a"\n"b"\n', "not closed"),
         ('root ::= "a")', "not opened"),
         ('x ::= "a"', "no rule 'root'"),
-        ('root ::= "a"{3,1}', "wrong way round"),
+        ('root ::= "a"{3,1}', "in the wrong order"),
         ('root ::= "a"{2001}', "more than 2000"),
-        ("root ::= ('a')", "not closed, or this is not a part"),
-        ("root ::= 'a'", "not a part of a rule"),
-        ('root ::= | * "a"', "nothing stands before"),
-        ("root ::= " + "(" * 201, "over 200 parentheses"),
+        ("root ::= ('a')", "not closed, or this is not part"),
+        ("root ::= 'a'", "not part of a rule"),
+        ('root ::= | * "a"', "nothing to repeat before"),
+        ("root ::= " + "(" * 201, "more than 200 parentheses"),
     ],
 )
 def test_bad_grammars(grammar: str, message: str) -> None:
@@ -73,7 +73,7 @@ with Weights(path, gpu_layers=0, vocab_only=True) as weights, weights.vocabulary
 
 
 def taken(grammars: list[str], path: Path) -> tuple[int, bytes]:
-    """How many of the grammars llama.cpp takes, and what it prints about the others."""
+    """Return how many grammars llama.cpp accepts, and what it prints about the others."""
     done = subprocess.run(
         [sys.executable, "-c", PARSE, str(path)],
         input="\0".join(grammars).encode(),
@@ -86,11 +86,11 @@ def taken(grammars: list[str], path: Path) -> tuple[int, bytes]:
 
 
 def test_llama_cpp_agrees(tiny_path: Path) -> None:
-    """On thousands of damaged grammars; left recursion alone is left for it to find."""
+    """On thousands of damaged grammars; only left recursion is left for llama.cpp to find."""
     dice = random.Random(0)
     fine, wrong = [], []
     for _ in range(6000):
-        grammar = damaged(dice.choice(MENDABLE), dice)
+        grammar = damaged(dice.choice(DAMAGEABLE), dice)
         (fine if passes(grammar) else wrong).append(grammar)
     assert min(len(fine), len(wrong)) > 1000
     count, printed = taken(fine, tiny_path)
@@ -110,7 +110,7 @@ def passes(grammar: str) -> bool:
 
 
 def damaged(grammar: str, dice: random.Random) -> str:
-    """One to three characters lost, doubled or replaced."""
+    """Delete, double or replace one to three characters."""
     for _ in range(dice.randint(1, 3)):
         place = dice.randrange(len(grammar) + 1)
         letter = dice.choice('"[](){}|*+?.#\\^- \n\rax0:=,>')
@@ -119,6 +119,6 @@ def damaged(grammar: str, dice: random.Random) -> str:
     return grammar
 
 
-def test_schemas_whose_properties_are_called_as_keywords() -> None:
+def test_schemas_with_properties_named_like_keywords() -> None:
     schema = {"type": "object", "properties": {"minimum": {"type": "string"}, "not": {"const": 1}}}
     check_grammar(from_json_schema(schema))

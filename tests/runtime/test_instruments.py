@@ -1,4 +1,4 @@
-"""What an observer sees, against the same products worked out with numpy."""
+"""An observer's inputs, compared with the same products computed in numpy."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def normed(values: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[n
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_every_matrix_of_the_layers_is_seen_once(attention: Attention, tmp_path: Path) -> None:
+def test_every_layer_matrix_is_observed_once(attention: Attention, tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.gguf")
     seen = seen_in(path, attention)
     matrices = [
@@ -55,7 +55,7 @@ def test_every_matrix_of_the_layers_is_seen_once(attention: Attention, tmp_path:
     assert all(one.count == 1 and not one.matrices.any() for one in seen)
 
 
-def test_the_first_layer_is_fed_the_normalised_embeddings(tmp_path: Path) -> None:
+def test_the_first_layers_input_is_the_normalised_embeddings(tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.gguf")
     weights = weights_of(path)
     expected = normed(weights["token_embd.weight"][FLAT], weights["blk.0.attn_norm.weight"])
@@ -64,7 +64,7 @@ def test_the_first_layer_is_fed_the_normalised_embeddings(tmp_path: Path) -> Non
         assert np.allclose(found[f"blk.0.attn_{part}.weight"], expected, atol=1e-5)
 
 
-def test_attention_tells_the_modes_apart(tmp_path: Path) -> None:
+def test_the_modes_differ_in_attention(tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.gguf")
     causal, both = (
         {one.tensor: one.inputs for one in seen_in(path, attention)} for attention in ATTENTIONS
@@ -76,7 +76,7 @@ def test_attention_tells_the_modes_apart(tmp_path: Path) -> None:
     assert np.abs(causal[name][others] - both[name][others]).max(axis=1).min() > 1e-3
 
 
-def test_an_expert_sees_the_tokens_that_chose_it(tmp_path: Path) -> None:
+def test_an_expert_gets_the_tokens_routed_to_it(tmp_path: Path) -> None:
     path = write_model(tmp_path / "model.gguf", experts=4)
     router = weights_of(path)["blk.0.ffn_gate_inp.weight"]
     seen = {one.tensor: one for one in seen_in(path, "causal")}
@@ -91,7 +91,7 @@ def test_an_expert_sees_the_tokens_that_chose_it(tmp_path: Path) -> None:
         assert np.allclose(inputs, np.repeat(asked, 2, axis=0), atol=1e-5)
 
 
-def test_what_the_watcher_raises_ends_the_pass(tmp_path: Path) -> None:
+def test_an_error_of_the_watcher_ends_the_pass(tmp_path: Path) -> None:
     def watch(_seen: MatrixInput) -> None:
         raise ZeroDivisionError("mine")
 

@@ -29,7 +29,7 @@ def test_few_passes(seed: int) -> None:
     assert len(pack(lengths, 512, 256)) <= 11 / 9 * least + 1
 
 
-def test_a_long_text_does_not_widen_the_passes_of_others() -> None:
+def test_a_long_text_does_not_enlarge_other_passes() -> None:
     assert pack([10, 900, 10], 20, 8) == [[1], [0, 2]]
 
 

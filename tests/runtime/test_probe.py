@@ -14,7 +14,7 @@ from gritlite.runtime.probe import Verdict, run_probe
 
 
 def child(tmp_path, code):
-    """A command that counts its runs and then does `code`, with the probe's word in `mode`."""
+    """Return a command that counts its runs, then executes `code` with the probe's `mode`."""
     program = (
         "import os, signal, sys, time; mode = sys.argv[1]\n"
         f"runs = {str(tmp_path / 'runs')!r}\n"
@@ -33,7 +33,7 @@ ILLEGAL = "os.kill(os.getpid(), signal.SIGILL)"
 
 @pytest.fixture
 def fresh(tmp_path, monkeypatch):
-    """An empty cache and no verdict in memory; gives a way to choose the child."""
+    """Start with an empty cache and no verdict in memory; return a way to choose the child."""
     monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "cache"))
     probe._remembered_verdict.cache_clear()
 
@@ -45,7 +45,7 @@ def fresh(tmp_path, monkeypatch):
 
 
 def forget_process():
-    """Be as a new process, which knows only the cache."""
+    """Act like a new process, which has only the cache."""
     probe._remembered_verdict.cache_clear()
 
 
@@ -53,12 +53,12 @@ def test_llama_cpp_runs_here():
     assert run_probe() == Verdict(True)
 
 
-def test_a_crash_with_repacked_weights_leaves_the_plain_ones(tmp_path):
+def test_a_crash_with_repacked_weights_falls_back_to_plain_ones(tmp_path):
     assert run_probe(child(tmp_path, CRASHES_WITH_AMX)) == Verdict(False, "killed by SIGSEGV")
     assert runs(tmp_path) == ["repack", "plain"]
 
 
-def test_an_illegal_instruction_everywhere_is_an_error_with_the_cure(tmp_path):
+def test_an_illegal_instruction_in_both_modes_is_an_error_with_the_fix(tmp_path):
     with pytest.raises(LibraryError) as caught:
         run_probe(child(tmp_path, ILLEGAL))
     assert "illegal instruction" in str(caught.value)
@@ -71,7 +71,7 @@ def test_an_illegal_instruction_in_one_mode(tmp_path):
     assert verdict == Verdict(False, "illegal instruction: built for another processor")
 
 
-def test_a_message_of_the_child_is_handed_on(tmp_path):
+def test_the_childs_message_is_reported(tmp_path):
     with pytest.raises(LibraryError, match="exit code 1: products are not finite"):
         run_probe(child(tmp_path, "sys.exit('noise\\nproducts are not finite')"))
 
@@ -80,15 +80,15 @@ KILLED_ONCE = "if len(open(runs).read().split()) == 1: os.kill(os.getpid(), sign
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"])
-def test_a_child_killed_from_outside_says_nothing_of_llama_cpp(tmp_path, name):
+def test_a_child_killed_from_outside_gives_no_verdict(tmp_path, name):
     kill = f"signal.signal(signal.SIGINT, signal.SIG_DFL); os.kill(os.getpid(), signal.{name})"
-    with pytest.raises(LibraryError, match=f"could not be tried out .*{name}") as caught:
+    with pytest.raises(LibraryError, match=f"could not be tested .*{name}") as caught:
         run_probe(child(tmp_path, kill))
     assert ("memory ran out" in str(caught.value)) == (name == "SIGKILL")
     assert runs(tmp_path) == ["repack"]
 
 
-def test_an_out_of_memory_kill_is_not_remembered(fresh, tmp_path):
+def test_an_out_of_memory_kill_is_not_cached(fresh, tmp_path):
     fresh(KILLED_ONCE)
     with pytest.raises(LibraryError, match="memory ran out"):
         probe.ensure_safe()
@@ -97,7 +97,7 @@ def test_an_out_of_memory_kill_is_not_remembered(fresh, tmp_path):
     assert runs(tmp_path) == ["repack", "repack"]
 
 
-def test_an_out_of_memory_kill_leaves_what_was_remembered(fresh, tmp_path):
+def test_an_out_of_memory_kill_keeps_the_cached_verdict(fresh, tmp_path):
     fresh("")
     probe.ensure_safe()
     fresh("os.kill(os.getpid(), signal.SIGKILL)")
@@ -106,10 +106,12 @@ def test_an_out_of_memory_kill_leaves_what_was_remembered(fresh, tmp_path):
     assert probe.ensure_safe() == Verdict(True)
 
 
-def test_the_real_child_without_disk_space_says_nothing_of_llama_cpp():
+def test_the_real_child_without_disk_space_gives_no_verdict():
     limited = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
     start = f"{limited}os.execv({sys.executable!r}, [{sys.executable!r}, *sys.argv[1:]])"
-    with pytest.raises(LibraryError, match=rf"no room in memory or in {tempfile.gettempdir()}: "):
+    with pytest.raises(
+        LibraryError, match=rf"out of memory or of space in {tempfile.gettempdir()}: "
+    ):
         run_probe((sys.executable, "-c", start, "-m", "gritlite.runtime.probe_child"))
 
 
@@ -121,13 +123,13 @@ def test_a_child_that_crashes_leaves_no_files(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
-def test_a_child_that_hangs_is_given_up(tmp_path, monkeypatch):
+def test_a_hanging_child_times_out(tmp_path, monkeypatch):
     monkeypatch.setattr(probe, "_TIMEOUT", 0.5)
-    with pytest.raises(LibraryError, match=r"no end after 0\.5 s"):
+    with pytest.raises(LibraryError, match=r"no result after 0\.5 s"):
         run_probe(child(tmp_path, "time.sleep(60)"))
 
 
-def test_no_child_at_all():
+def test_a_child_that_cannot_be_started():
     with pytest.raises(LibraryError, match="cannot be started"):
         run_probe(("/nowhere/python",))
 
@@ -141,7 +143,7 @@ def test_a_crash_warns_at_every_load_and_is_probed_once(fresh, tmp_path):
     assert runs(tmp_path) == ["repack", "plain"]
 
 
-def test_a_sound_build_is_probed_once_and_says_nothing(fresh, tmp_path):
+def test_a_working_build_is_probed_once_without_warnings(fresh, tmp_path):
     fresh("")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -151,7 +153,7 @@ def test_a_sound_build_is_probed_once_and_says_nothing(fresh, tmp_path):
     assert runs(tmp_path) == ["repack"]
 
 
-def test_an_error_is_not_remembered(fresh, tmp_path):
+def test_an_error_is_not_cached(fresh, tmp_path):
     fresh(ILLEGAL)
     for _ in range(2):
         with pytest.raises(LibraryError):
@@ -159,7 +161,7 @@ def test_an_error_is_not_remembered(fresh, tmp_path):
     assert len(runs(tmp_path)) == 4
 
 
-def test_renewing_replaces_what_was_remembered(fresh, tmp_path):
+def test_renewing_replaces_the_cached_verdict(fresh, tmp_path):
     fresh(CRASHES_WITH_AMX)
     assert not probe.renew().repack
     fresh("")
@@ -172,7 +174,7 @@ def test_renewing_replaces_what_was_remembered(fresh, tmp_path):
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"KEY": null}', '{"KEY": {"odd": 1}}', '{"other": {}}']
 )
-def test_a_damaged_memory_means_a_new_probe(fresh, tmp_path, content):
+def test_a_damaged_cache_means_a_new_probe(fresh, tmp_path, content):
     fresh("")
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "probe.json").write_text(content.replace("KEY", probe.fingerprint()))
@@ -191,13 +193,13 @@ def test_another_build_or_processor_means_a_new_probe(fresh, tmp_path, monkeypat
     assert list(known) == [probe.fingerprint()]
 
 
-def test_a_cache_that_cannot_be_written_costs_only_the_memory(fresh, tmp_path, monkeypatch):
+def test_without_a_writable_cache_every_process_probes(fresh, tmp_path, monkeypatch):
     fresh("")
     monkeypatch.setenv("GRITLITE_CACHE", "/proc/nowhere")
     assert probe.ensure_safe() == Verdict(True)
 
 
-def test_the_child_writes_what_llama_cpp_can_decode(tmp_path):
+def test_the_childs_model_can_be_decoded(tmp_path):
     done = subprocess.run(
         [*probe.CHILD, "plain"], capture_output=True, env={"TMPDIR": str(tmp_path)}, check=False
     )

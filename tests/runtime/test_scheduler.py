@@ -1,4 +1,4 @@
-"""Turns on the processor: one at a time, in fair shares, never stuck."""
+"""The scheduler: one turn at a time, in fair shares, without deadlock."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from gritlite.runtime.scheduler import Scheduler, Work
 
 
 def work(scheduler: Scheduler, kind: Work, seconds: float, until: float) -> float:
-    """Take turns until a moment; the time held."""
+    """Take turns until a deadline, and return the time held."""
     held = 0.0
     while time.perf_counter() < until:
         with scheduler.turn(kind):
@@ -61,7 +61,7 @@ def test_long_passes_and_short_tokens_share_the_time() -> None:
     assert 0.6 < held["generate"] / held["bulk"] < 1.7
 
 
-def test_a_kind_that_was_idle_is_owed_no_more_than_a_second() -> None:
+def test_an_idle_kind_gets_at_most_one_second_of_credit() -> None:
     scheduler = Scheduler()
     scheduler._spent["embed"] = 3600.0  # an hour of embedding alone
     with scheduler.turn("bulk"):
@@ -79,7 +79,7 @@ def test_a_kind_that_was_idle_is_owed_no_more_than_a_second() -> None:
     assert scheduler._spent["embed"] - scheduler._spent["generate"] < 1.5
 
 
-def test_an_error_inside_gives_the_turn_back() -> None:
+def test_an_error_within_a_turn_releases_it() -> None:
     scheduler = Scheduler()
     with pytest.raises(KeyError), scheduler.turn("bulk"):
         raise KeyError
@@ -88,8 +88,8 @@ def test_an_error_inside_gives_the_turn_back() -> None:
         pass
 
 
-def test_a_wait_that_is_broken_off_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in the middle of a wait."""
+def test_an_interrupted_wait_does_not_block_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C arrives during a wait."""
     scheduler = Scheduler()
     scheduler._spent["generate"] = 0.5  # so that embedding would go first
 
@@ -111,7 +111,7 @@ def test_a_wait_that_is_broken_off_holds_nobody_up(monkeypatch: pytest.MonkeyPat
     assert done.wait(5)
 
 
-def test_a_query_passes_a_bulk_job_after_the_pass_in_progress() -> None:
+def test_a_query_overtakes_a_bulk_job_after_the_pass_in_progress() -> None:
     scheduler = Scheduler()
     order: list[str] = []
     started, waiting = threading.Event(), threading.Event()
@@ -146,7 +146,7 @@ def test_a_query_passes_a_bulk_job_after_the_pass_in_progress() -> None:
 
 
 def test_a_query_shares_with_generation() -> None:
-    """It passes bulk jobs, not answers."""
+    """It overtakes bulk jobs, not answers."""
     scheduler = Scheduler()
     scheduler._spent["embed"] = 0.5
     order: list[str] = []

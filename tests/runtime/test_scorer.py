@@ -1,4 +1,4 @@
-"""Scoring: log-probabilities as llama.cpp's logits give them, and nothing evaluated twice."""
+"""Scoring: log-probabilities match llama.cpp's logits, and no token is evaluated twice."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ TEXT = "It was a bright cold day in April, and the clocks were striking thirteen
 
 
 def expected(path: Path, tokens: list[int]) -> np.ndarray:
-    """Log-probabilities of all tokens but the first, by llama.cpp with keys and values in f32."""
+    """Return the log-probabilities of tokens[1:] by llama.cpp, with keys and values in f32."""
     with loaded(path) as model:
         rows = logits(model, tokens[:-1]).astype(np.float64)
     rows -= rows.max(axis=1, keepdims=True)
@@ -34,9 +34,7 @@ def expected(path: Path, tokens: list[int]) -> np.ndarray:
 
 @pytest.mark.parametrize("case", ["llama-head-dim", "mistral", "qwen2", "mixtral"])
 @pytest.mark.parametrize("length", [2, 7, 256, 257, 600])
-def test_scores_are_those_of_the_logits(
-    tiny_file: Callable[..., Path], case: str, length: int
-) -> None:
+def test_scores_match_the_logits(tiny_file: Callable[..., Path], case: str, length: int) -> None:
     path = tiny_file(case)
     with GritLM(path, threads=1) as model:
         tokens = model.tokenize(TEXT * 40)[:length]
@@ -50,7 +48,7 @@ def test_scores_are_those_of_the_logits(
             )
 
 
-def test_what_sequences_begin_with_is_evaluated_once(
+def test_a_common_prefix_is_evaluated_once(
     tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes = count_passes(monkeypatch)
@@ -67,7 +65,7 @@ def test_what_sequences_begin_with_is_evaluated_once(
 
 
 def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A list that fills with the number of tokens of each pass."""
+    """Return a list to which each pass appends its number of tokens."""
     passes: list[int] = []
     add = scorer.KVCache.add
 
@@ -104,7 +102,7 @@ def test_an_empty_prompt_needs_a_bos(tiny_file: Callable[..., Path]) -> None:
             Scorer(model).score_text("", "Once")
 
 
-def test_refusals(tiny_path: Path) -> None:
+def test_bad_input(tiny_path: Path) -> None:
     with GritLM(tiny_path, threads=1, context_length=16) as model:
         for tokens, start in (([], 1), ([5], 1), ([5, 6], 0), ([5, 6], 2), ([5, 6], -1)):
             with pytest.raises(UsageError, match=f"start is {start} of {len(tokens)} tokens"):
@@ -146,7 +144,7 @@ def test_scoring_disturbs_neither_chats_nor_embeddings(tiny_model: GritLM) -> No
 
 
 def pieces_between(answer: Iterator[str], work: Callable[[], object]) -> list[str]:
-    """The pieces of an answer, with other work before each."""
+    """Return the pieces of an answer, with other work before each."""
     pieces = []
     for piece in answer:
         pieces.append(piece)

@@ -1,4 +1,4 @@
-"""llama.cpp's form of a sequence's keys and values: what is read and written again is the same."""
+"""llama.cpp's format of a sequence's keys and values: reading and writing are inverse."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def data(tiny_model):
 
 
 @pytest.mark.parametrize("case", ["llama-head-dim", "qwen2", "mixtral"])
-def test_a_state_is_the_same_when_read_again(tiny_file, case):
+def test_a_state_survives_a_round_trip(tiny_file, case):
     with GritLM(tiny_file(case), threads=1) as model:
         state = model.document_state(TEXT)
         written = write_sequence(state.key_values)
@@ -26,8 +26,8 @@ def test_a_state_is_the_same_when_read_again(tiny_file, case):
         assert write_sequence(again) == written
 
 
-def test_the_cells_may_lie_in_another_order(tiny_model):
-    """As those of joined states may."""
+def test_cells_in_another_order(tiny_model):
+    """Joined states can have such an order."""
     state = tiny_model.document_state(TEXT).key_values
     data = bytearray(write_sequence(state))
     order = np.arange(state.tokens)[::-1]
@@ -38,7 +38,7 @@ def test_the_cells_may_lie_in_another_order(tiny_model):
         assert np.array_equal(array, stored[order])
 
 
-def test_a_state_of_any_sequence_of_a_pass_reads_alike(tiny_model):
+def test_states_of_all_sequences_of_a_pass_can_be_read(tiny_model):
     states = {}
     texts = [TEXT, "Boats leave at noon.", TEXT]
     for _ in tiny_model.encode_stream(texts, keep=states.__setitem__):
@@ -60,19 +60,19 @@ def test_a_state_of_any_sequence_of_a_pass_reads_alike(tiny_model):
         (20, 2, "sequences of a cell"),
     ],
 )
-def test_other_forms_are_refused(tiny_model, data, place, value, problem):
+def test_other_formats_are_refused(tiny_model, data, place, value, problem):
     damaged = bytearray(data)
     damaged[place] = value
     with pytest.raises(LibraryError, match=problem):
         read_sequence(bytes(damaged), tiny_model.engine.weights.head_dims)
 
 
-def test_a_state_with_a_tail_is_refused(tiny_model, data):
+def test_trailing_bytes_are_refused(tiny_model, data):
     for damaged in (data + b"x", data[:-1], data[:3], b""):
-        with pytest.raises(LibraryError, match="in another form"):
+        with pytest.raises(LibraryError, match="in another format"):
             read_sequence(damaged, tiny_model.engine.weights.head_dims)
 
 
 def test_heads_of_another_size_are_refused(data):
-    with pytest.raises(LibraryError, match="in another form"):
+    with pytest.raises(LibraryError, match="in another format"):
         read_sequence(data, (7, 7))

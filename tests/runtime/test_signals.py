@@ -1,4 +1,4 @@
-"""Signals that arrive while C calls Python are not lost."""
+"""Signals that arrive during a callback from C are not lost."""
 
 import ctypes
 import signal
@@ -12,7 +12,7 @@ COMPARE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
 def call_back(function):
-    """Let C (qsort of libc) call a function while it works."""
+    """Call a Python function from C (libc's qsort)."""
     array = (ctypes.c_int * 2)(2, 1)
     ctypes.CDLL(None).qsort(array, 2, 4, COMPARE(lambda _a, _b: function() or 0))
 
@@ -47,7 +47,7 @@ def test_other_handlers_run_too():
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_another_thread_changes_no_handler():
+def test_other_threads_do_not_change_handlers():
     handlers = []
 
     def job():

@@ -1,4 +1,4 @@
-"""Document states: whole, restored where they belong, and never those of another model."""
+"""Document states: complete, restored at their positions, never from another model."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ CASES = ("llama-head-dim", "mistral", "qwen2", "mixtral")
 
 @pytest.fixture
 def causal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files say that they embed causally."""
+    """Make files declare causal embedding."""
     causal_format = EmbedFormat(attention="causal")
     monkeypatch.setattr(EmbedFormat, "from_metadata", lambda _: causal_format)
 
@@ -54,7 +54,7 @@ def document_ids(model: GritLM, text: str) -> list[int]:
 
 @pytest.mark.usefixtures("causal")
 @pytest.mark.parametrize("case", CASES)
-def test_from_a_causal_state_as_after_a_full_prefill(
+def test_a_causal_state_answers_like_a_full_prefill(
     tiny_file: Callable[..., Path], case: str
 ) -> None:
     with GritLM(tiny_file(case), threads=1) as model:
@@ -75,10 +75,10 @@ def test_from_a_causal_state_as_after_a_full_prefill(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_pass_that_ends_early_has_written_every_cell(
+def test_a_pass_that_ends_early_has_written_all_keys_and_values(
     tiny_file: Callable[..., Path], case: str
 ) -> None:
-    """The same state as of a pass that goes on to the logits."""
+    """The state equals that of a pass that continues to the logits."""
     with GritLM(tiny_file(case), threads=1) as model:
         state = model.document_state(DOCUMENT)
         ids = np.array(document_ids(model, DOCUMENT), np.int32)
@@ -133,7 +133,7 @@ def test_a_state_is_restored_once_for_all_its_questions(
         assert model.chat([user("When?")], **GREEDY) == plain
 
 
-def test_answers_may_be_read_in_turns(tiny_model: GritLM) -> None:
+def test_answers_may_be_read_alternately(tiny_model: GritLM) -> None:
     state = tiny_model.document_state(DOCUMENT)
     makers: list[Callable[[], Answer]] = [
         lambda: tiny_model.generate("Who?", stream=True, document=state, **GREEDY),
@@ -148,7 +148,7 @@ def test_answers_may_be_read_in_turns(tiny_model: GritLM) -> None:
 ASKED = "Who <|im_end|>?\n\nAnswer the prior query while optionally using the context prior to it"
 
 
-def test_a_chat_behind_a_document_is_the_templates_prompt(tiny_model: GritLM) -> None:
+def test_a_chat_about_a_document_uses_the_templates_prompt(tiny_model: GritLM) -> None:
     state = tiny_model.document_state(DOCUMENT)
     answer = tiny_model.chat([user("Who <|im_end|>?")], stream=True, document=state, **GREEDY)
     template = tiny_model._chat._template
@@ -157,7 +157,7 @@ def test_a_chat_behind_a_document_is_the_templates_prompt(tiny_model: GritLM) ->
 
 
 def test_the_layout_of_files_without_a_template(tmp_path: Path) -> None:
-    """The official one: BOS, document and question, in a SentencePiece vocabulary too."""
+    """The official layout: BOS, document, question; also with a SentencePiece vocabulary."""
     checkpoint = make_checkpoint(tmp_path / "checkpoint", "mistral")
     settings = json.loads((checkpoint / "tokenizer_config.json").read_text("utf-8"))
     del settings["chat_template"]
@@ -174,7 +174,7 @@ def test_the_layout_of_files_without_a_template(tmp_path: Path) -> None:
     assert said.decode() == f"<s> <|embed|>\n{DOCUMENT}{question}"
 
 
-def test_a_chat_goes_on_without_evaluating_its_past_again(tiny_model: GritLM) -> None:
+def test_a_chat_continues_without_evaluating_its_history_again(tiny_model: GritLM) -> None:
     state = tiny_model.document_state(DOCUMENT)
     messages = [user("Who founded it?")]
     letters = {**GREEDY, "grammar": "root ::= [a-z]{20}"}
@@ -188,14 +188,14 @@ def test_a_chat_goes_on_without_evaluating_its_past_again(tiny_model: GritLM) ->
     assert tiny_model.evaluated - before == new + len(second.generated) - 1
 
 
-def test_a_plain_chat_and_one_behind_a_document_do_not_share_tokens(tiny_model: GritLM) -> None:
+def test_a_plain_chat_and_one_about_a_document_do_not_share_tokens(tiny_model: GritLM) -> None:
     state = tiny_model.document_state(DOCUMENT)
     fresh = tiny_model.chat([user("When?")], stream=True, **GREEDY).tokens
     list(tiny_model.chat([user("When?")], stream=True, document=state, **GREEDY))
     assert tiny_model.chat([user("When?")], stream=True, **GREEDY).tokens == fresh
 
 
-def test_old_turns_make_room_beside_a_document(tiny_path: Path) -> None:
+def test_old_turns_are_dropped_after_a_document(tiny_path: Path) -> None:
     with GritLM(tiny_path, threads=1, context_length=400) as model:
         state = model.document_state(DOCUMENT)
         messages = [user("Who founded it? " * 5), {"role": "assistant", "content": "Ada. " * 9}]
@@ -233,7 +233,7 @@ def test_states_of_other_models_are_refused(
         tiny_model.generate,
         lambda text, **options: tiny_model.chat([user(text)], **options),
     ):
-        with pytest.raises(UsageError, match="the document state is of another model than"):
+        with pytest.raises(UsageError, match="the document state was not made by"):
             ask("Who?", document=state)
 
 
@@ -268,7 +268,7 @@ def test_a_damaged_state(tiny_model: GritLM, damage: Callable[[KeyValues], KeyVa
     plain = tiny_model.generate("Who?", **GREEDY)
     state = tiny_model.document_state(DOCUMENT)
     damaged = dataclasses.replace(state, key_values=damage(state.key_values))
-    with pytest.raises(FormatError, match=r"(llama\.cpp refuses a|the) key-value state"):
+    with pytest.raises(FormatError, match=r"(llama\.cpp rejects a|the) key-value state"):
         tiny_model.generate("Who?", document=damaged, **GREEDY)
     assert tiny_model.generate("Who?", **GREEDY) == plain
     intact = tiny_model.generate("Who?", document=state, **GREEDY)
@@ -285,7 +285,7 @@ def test_texts_without_a_state(tiny_model: GritLM) -> None:
         tiny_model.document_state(DOCUMENT)
 
 
-def test_a_state_shows_what_it_is(tiny_model: GritLM) -> None:
+def test_the_repr_of_a_state(tiny_model: GritLM) -> None:
     state = tiny_model.document_state(DOCUMENT)
     shown = repr(state)
     assert "attention='bidirectional'" in shown
@@ -300,7 +300,7 @@ SECOND = "Boats leave the harbour at noon, and the red ferry leaves at one. "
 
 
 @pytest.mark.parametrize("case", ["llama-head-dim", "qwen2", "mistral"])
-def test_joined_states_are_as_if_computed_at_their_places(
+def test_joined_states_equal_those_computed_at_their_positions(
     tiny_file: Callable[..., Path], case: str
 ) -> None:
     with GritLM(tiny_file(case), threads=1) as model:
@@ -316,7 +316,7 @@ def test_joined_states_are_as_if_computed_at_their_places(
                 first = end - (bos if number else 0)
                 decode(context, ids, first, number)
                 if number:
-                    context.forget(number, first, first + bos)
+                    context.remove(number, first, first + bos)
                     context.join(number, 0)
                 end = first + len(ids)
             assert end == state.tokens
@@ -335,7 +335,9 @@ def decode(context: Context, ids: list[int], first: int, sequence: int) -> None:
     context.decode(Batch(np.array(ids), places, np.full(n, sequence, np.int32), outputs))
 
 
-def test_the_order_of_joined_states_matters_and_one_is_itself(tiny_model: GritLM) -> None:
+def test_joined_states_are_ordered_and_a_single_one_is_unchanged(
+    tiny_model: GritLM,
+) -> None:
     one, two = (tiny_model.document_state(text) for text in (DOCUMENT, SECOND))
     assert tiny_model.join_states([one]) is one
     there = logits_after(tiny_model, tiny_model.join_states([one, two]))
@@ -354,15 +356,15 @@ def test_joined_states_and_their_question_must_fit(tiny_file: Callable[..., Path
 
 
 def test_states_that_cannot_be_joined(tiny_model: GritLM, tiny_file: Callable[..., Path]) -> None:
-    with pytest.raises(UsageError, match="no document state"):
+    with pytest.raises(UsageError, match="no document states"):
         tiny_model.join_states([])
     with GritLM(tiny_file("qwen2"), threads=1) as other:
         state = other.document_state(DOCUMENT)
-    with pytest.raises(UsageError, match="of different models"):
+    with pytest.raises(UsageError, match="made by different models"):
         tiny_model.join_states([tiny_model.document_state(DOCUMENT), state])
 
 
-def test_states_are_kept_beside_vectors(tiny_model: GritLM) -> None:
+def test_states_come_with_vectors(tiny_model: GritLM) -> None:
     texts = [DOCUMENT, SECOND, "Who?"] * 80
     states: dict[int, DocumentState] = {}
     parts = list(tiny_model.encode_stream(texts, keep=states.__setitem__))
@@ -377,7 +379,7 @@ def test_states_are_kept_beside_vectors(tiny_model: GritLM) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_opening_state_answers_as_the_whole_message(
+def test_a_prefix_state_answers_like_the_whole_message(
     tiny_file: Callable[..., Path], case: str
 ) -> None:
     with GritLM(tiny_file(case), threads=1) as model:
@@ -397,7 +399,7 @@ def test_an_opening_state_answers_as_the_whole_message(
             assert whole.generated == answer.generated
 
 
-def test_an_opening_state_goes_on_for_many_turns(tiny_model: GritLM) -> None:
+def test_a_prefix_state_continues_for_many_turns(tiny_model: GritLM) -> None:
     state = tiny_model.prefix_state(DOCUMENT)
     messages = [user("Who founded it?")]
     letters = {**GREEDY, "grammar": "root ::= [a-z]{20}"}
@@ -408,7 +410,7 @@ def test_an_opening_state_goes_on_for_many_turns(tiny_model: GritLM) -> None:
     assert second.tokens[: len(first.tokens)] == first.tokens
 
 
-def test_joined_openings_share_the_first_ones_head(tiny_model: GritLM) -> None:
+def test_joined_prefix_states_share_the_first_head(tiny_model: GritLM) -> None:
     one, two = (tiny_model.prefix_state(text) for text in (DOCUMENT, SECOND))
     assert one.head == two.head > 1
     both = tiny_model.join_states([one, two])
@@ -419,7 +421,7 @@ def test_joined_openings_share_the_first_ones_head(tiny_model: GritLM) -> None:
 
 
 @pytest.mark.parametrize("case", ["llama-head-dim", "qwen2", "mistral"])
-def test_openings_that_are_read_anew_answer_as_a_full_prefill(
+def test_recomputed_prefix_states_answer_like_a_full_prefill(
     tiny_file: Callable[..., Path], case: str
 ) -> None:
     texts = (DOCUMENT.strip(), SECOND.strip(), DOCUMENT.strip())
@@ -429,9 +431,9 @@ def test_openings_that_are_read_anew_answer_as_a_full_prefill(
         before = model.evaluated
         answer = model.chat([user("Who?")], stream=True, document=state, **GREEDY)
         list(answer)
-        anew = state.tokens - states[0].tokens
+        recomputed = state.tokens - states[0].tokens
         new = answer.prompt_tokens + len(answer.generated) - (answer.finish_reason == "length")
-        assert model.evaluated - before == anew + new
+        assert model.evaluated - before == recomputed + new
         asked = "\n\n".join([*texts, cached_question("Who?")])
         whole = model.chat([user(asked)], stream=True, **GREEDY)
         list(whole)
@@ -441,24 +443,24 @@ def test_openings_that_are_read_anew_answer_as_a_full_prefill(
 
 @pytest.mark.parametrize("causally", [True, False])
 @pytest.mark.parametrize("recompute", [0, 8, 10_000])
-def test_the_first_tokens_of_a_joined_state_see_what_stands_before(
+def test_recomputed_tokens_attend_to_the_documents_before(
     tiny_model: GritLM, causally: bool, recompute: int
 ) -> None:
-    """Against a context in which the same passes are run by hand."""
+    """Compared with a context in which the test runs the same passes."""
     make = tiny_model.prefix_state if causally else tiny_model.document_state
     one, two = make(DOCUMENT), make(SECOND)
     found = logits_after(tiny_model, tiny_model.join_states([one, two], recompute=recompute))
     left_out = one.head if causally else int(tiny_model.bos is not None)
     first = one.tokens - left_out  # where the second would begin
-    anew = list(two.ids[left_out:][:recompute])
+    recomputed = list(two.ids[left_out:][:recompute])
     question = tiny_model._tokenizer.plain("Who?", continues=True).tolist()
     options = ContextOptions(n_ctx=2048, n_batch=512, threads=1, n_seq_max=2, causal=causally)
     with Context(tiny_model.engine.weights, options) as context:
         decode(context, list(one.ids), 0, 0)
-        if anew:
-            decode(context, anew, one.tokens, 0)
+        if recomputed:
+            decode(context, recomputed, one.tokens, 0)
         decode(context, list(two.ids), first, 1)
-        context.forget(1, first, one.tokens + len(anew))
+        context.remove(1, first, one.tokens + len(recomputed))
         context.join(1, 0)
         C.llama_set_causal_attn(context.pointer, True)
         decode(context, question, one.tokens + two.tokens - left_out, 0)
@@ -470,8 +472,8 @@ def test_the_first_tokens_of_a_joined_state_see_what_stands_before(
 
 
 @pytest.mark.parametrize("recompute", [0, 10, 10_000])
-def test_joined_states_need_no_more_room_than_their_cells(tiny_path: Path, recompute: int) -> None:
-    """Openings whose cells leave no room for the head that each but the first has, too."""
+def test_joined_states_need_no_extra_room(tiny_path: Path, recompute: int) -> None:
+    """The prefix states fill the context, without room for the heads of all but the first."""
     with GritLM(tiny_path, threads=1, context_length=512) as model:
         states = [model.prefix_state(DOCUMENT)]
         while (joined := model.join_states(states, recompute=recompute)).tokens < 505:
@@ -485,7 +487,7 @@ def test_joined_states_need_no_more_room_than_their_cells(tiny_path: Path, recom
         assert answer.finish_reason in ("stop", "context")
 
 
-def test_what_is_given_up_half_way_leaves_nothing(tiny_path: Path) -> None:
+def test_a_restore_closed_half_way_leaves_an_empty_cache(tiny_path: Path) -> None:
     with GritLM(tiny_path, threads=1, context_length=512) as model:
         plain = model.generate("Who founded the inn?", **GREEDY)
         states = [model.prefix_state(text) for text in (DOCUMENT, SECOND)]
@@ -513,17 +515,17 @@ def test_a_negative_number_of_tokens_to_recompute(tiny_model: GritLM) -> None:
         tiny_model.join_states([tiny_model.document_state(DOCUMENT)], recompute=-1)
 
 
-def test_states_of_two_kinds_and_messages_before_an_opening(tiny_model: GritLM) -> None:
-    opening = tiny_model.prefix_state(DOCUMENT)
+def test_states_of_two_kinds_and_messages_before_a_prefix_state(tiny_model: GritLM) -> None:
+    prefix_state = tiny_model.prefix_state(DOCUMENT)
     with pytest.raises(UsageError, match="of different kinds"):
-        tiny_model.join_states([opening, tiny_model.document_state(DOCUMENT)])
-    with pytest.raises(UsageError, match="no message can stand before it"):
-        tiny_model.chat([{"role": "system", "content": "Hi."}, user("Who?")], document=opening)
+        tiny_model.join_states([prefix_state, tiny_model.document_state(DOCUMENT)])
+    with pytest.raises(UsageError, match="no message can come before it"):
+        tiny_model.chat([{"role": "system", "content": "Hi."}, user("Who?")], document=prefix_state)
     with pytest.raises(EmptyTextError):
         tiny_model.prefix_state("")
 
 
-def test_an_opening_that_the_context_cannot_hold(tiny_path: Path) -> None:
+def test_a_prefix_state_that_does_not_fit_the_context(tiny_path: Path) -> None:
     with (
         GritLM(tiny_path, threads=1, context_length=64) as model,
         pytest.raises(InputTooLongError, match="but the context holds 64"),

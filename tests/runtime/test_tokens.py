@@ -1,4 +1,4 @@
-"""What becomes a token, and what never does."""
+"""Tokenization: prompts, texts, and control tokens that a text must never produce."""
 
 import ctypes
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from gritlite.runtime.llama.vocabulary import LlamaVocabulary
 from gritlite.runtime.tokens import Tokenizer
 from tests.nasty_texts import NASTY_TEXTS
 
-SPELLINGS = {
+CONTROL_TEXTS = {
     "llama-tied": ("<|begin_of_text|>", "<|im_start|>", "<|im_end|>"),
     "mistral": ("<s>", "</s>", "<unk>"),
 }
 AROUND = ("{}", "{}{}", "a {} b", "a{}b", " {} ", "\n{}\n", "<{}>", "{}é{}", "x" * 600 + "{}")
 
 
-@pytest.fixture(params=SPELLINGS)
+@pytest.fixture(params=CONTROL_TEXTS)
 def case(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -43,11 +43,11 @@ def tokenizer(vocabulary: LlamaVocabulary) -> Tokenizer:
     return Tokenizer(vocabulary)
 
 
-def spelled(vocabulary: LlamaVocabulary, ids: np.ndarray) -> str:
+def text_of(vocabulary: LlamaVocabulary, ids: np.ndarray) -> str:
     return b"".join(vocabulary.piece(int(i), special=True) for i in ids).decode()
 
 
-def test_control_spellings_in_texts_stay_text(
+def test_control_tokens_in_texts_stay_text(
     case: str, vocabulary: LlamaVocabulary, tokenizer: Tokenizer
 ) -> None:
     unknown = vocabulary.tokenize("<unk>", parse_control=True)
@@ -56,18 +56,18 @@ def test_control_spellings_in_texts_stay_text(
         special |= {0}
         assert unknown.tolist() == [0]
     assert len(special) == 3
-    for spelling in SPELLINGS[case]:
+    for control in CONTROL_TEXTS[case]:
         for form in AROUND:
-            text = form.replace("{}", spelling)
+            text = form.replace("{}", control)
             ids = tokenizer.plain(text)
             assert not special & {*ids.tolist()}, text
-            assert spelled(vocabulary, ids).replace(" ", "") == text.replace(" ", "")
-            behind = tokenizer.text(tokenizer.prompt(instruction("Find it")), text)
-            assert not special & {*behind.ids[1:].tolist()}
+            assert text_of(vocabulary, ids).replace(" ", "") == text.replace(" ", "")
+            with_prompt = tokenizer.text(tokenizer.prompt(instruction("Find it")), text)
+            assert not special & {*with_prompt.ids[1:].tolist()}
 
 
 def llama_tokens(weights: Weights, text: str) -> list[int]:
-    """What llama.cpp itself makes of a text, BOS included where the file asks for it."""
+    """Return llama.cpp's own tokens of a text, with BOS if the file asks for it."""
     data = text.encode()
     ids = (ctypes.c_int32 * (len(data) + 8))()
     with weights.vocabulary() as vocab:
@@ -75,7 +75,7 @@ def llama_tokens(weights: Weights, text: str) -> list[int]:
     return list(ids[:count])
 
 
-def test_text_behind_a_prompt_is_tokenized_in_one_piece(
+def test_a_prompt_and_its_text_are_tokenized_as_one_string(
     weights: Weights, tokenizer: Tokenizer
 ) -> None:
     prompt = instruction("Find it")
@@ -91,7 +91,7 @@ def test_text_behind_a_prompt_is_tokenized_in_one_piece(
 def test_control_tokens_of_a_prompt(
     case: str, vocabulary: LlamaVocabulary, tokenizer: Tokenizer
 ) -> None:
-    control = SPELLINGS[case][1]
+    control = CONTROL_TEXTS[case][1]
     prompt = tokenizer.prompt(f"{control}user\n{control}\n", add_bos=False)
     number = int(vocabulary.tokenize(control, parse_control=True)[-1])
     assert prompt.head.tolist().count(number) == 2
@@ -101,7 +101,7 @@ def test_control_tokens_of_a_prompt(
     assert tokens.ids.tolist().count(number) == 2
 
 
-def test_bos_where_the_file_asks_for_it(tiny_file) -> None:
+def test_bos_if_the_file_asks_for_it(tiny_file) -> None:
     for case, tokenizer_kind, adds in (
         ("mistral", None, True),
         ("llama-tied", "llama-bpe", True),
@@ -134,7 +134,7 @@ def test_closed_weights(weights: Weights) -> None:
     weights.close()
 
 
-def test_texts_take_the_form_of_the_vocabulary(tiny_file) -> None:
+def test_texts_are_normalized_as_the_vocabulary_asks(tiny_file) -> None:
     """Qwen2's tokenizer.json asks for NFC."""
     with Weights(tiny_file("qwen2"), gpu_layers=0, vocab_only=True) as weights:
         tokenizer = Tokenizer(LlamaVocabulary(weights))
@@ -159,8 +159,8 @@ def test_a_path_that_is_not_unicode(tiny_path: Path, tmp_path: Path) -> None:
         assert weights.n_vocab == 496
 
 
-def test_control_tokens_that_merges_would_spell(tiny_file, tmp_path: Path) -> None:
-    """A SentencePiece vocabulary with the piece "<s" merges it with ">" into the control token."""
+def test_control_tokens_that_merges_would_produce(tiny_file, tmp_path: Path) -> None:
+    """In a SentencePiece vocabulary the pieces "<s" and ">" would merge into the control token."""
     file = tiny_file("mistral").read_bytes()
     old, new = (len(text).to_bytes(8, "little") + text for text in (b"No", b"<s"))
     assert file.count(old) == 1
@@ -173,6 +173,6 @@ def test_control_tokens_that_merges_would_spell(tiny_file, tmp_path: Path) -> No
         for text in ("<s>", "a <s> b", "<s><s>", "<<s>>", "a<s>b<s>c"):
             ids = tokenizer.plain(text)
             assert bos not in ids
-            assert spelled(vocabulary, ids).replace(" ", "") == text.replace(" ", "")
+            assert text_of(vocabulary, ids).replace(" ", "") == text.replace(" ", "")
             # no more than the one space before the text that the tokenizer adds
-            assert spelled(vocabulary, ids) == " " + text
+            assert text_of(vocabulary, ids) == " " + text

@@ -1,8 +1,8 @@
-"""The only room that touches llama.cpp's C interface: an engine over one loaded GGUF file.
+"""The llama.cpp engine over one loaded GGUF file; the only user of llama.cpp's C interface.
 
-`LlamaEngine` is what the rest of the package uses. Beneath it, small wrappers each own one
-kind of C object: the library, the weights, a context over them, a sampler chain. They know
-tokens, positions and buffers; they know nothing of prompts, texts or chats.
+The rest of the package uses `LlamaEngine`. Below it, small wrappers each own one kind of C
+object: the library, the weights, a context over them, a sampler chain. They know tokens,
+positions and buffers, but not prompts or chats.
 """
 
 from gritlite.runtime.llama.context import MAX_SEQUENCES, Batch, Context, ContextOptions

@@ -1,23 +1,26 @@
-"""How many tokens a batch is best evaluated as, on a processor.
+"""Batch padding: the fastest batch size for a number of tokens on a CPU.
 
-ggml's flash attention takes 64 queries at a time (GGML_FA_TILE_Q of ggml-cpu/common.h); smaller
-batches take a path on which a query and a cell cost more than twice as much. Behind many cells a
-batch of somewhat fewer tokens is faster when it is padded with tokens that nothing sees.
-The two costs were measured, as parts of what the rest of a token costs (docs/speed.md).
+ggml's flash attention processes tiles of 64 queries (GGML_FA_TILE_Q of ggml-cpu/common.h).
+On the path for smaller batches, each pair of query and key costs more than twice as much. So
+with a long KV cache, padding a batch to a full tile is faster; no token attends to the
+padding. Both costs were measured relative to the rest of a token's cost (docs/speed.md).
 """
 
 from gritlite.runtime.llama.weights import Weights
 
 TILE = 64
-_FEW, _TILED = 17.0, 7.0  # of a query and cell, by how it is computed
+_UNTILED_COST, _TILED_COST = 17.0, 7.0  # per pair of query and key
 
 
-def padded_count(tokens: int, cells: int, weights: Weights) -> int:
-    """The number of tokens to evaluate: `tokens`, or 64 where padding to a full tile is faster."""
+def padded_count(tokens: int, cached: int, weights: Weights) -> int:
+    """Return the number of tokens to evaluate: `tokens`, or a full tile where that is faster.
+
+    `cached` is the number of tokens in the KV cache.
+    """
     if tokens >= TILE or weights.on_gpu:
         return tokens
-    # the multiplications of attention beside those with weights
-    share = cells * weights.n_layer * weights.n_embd / weights.n_params
-    alone = tokens * (1 + _FEW * share)
-    tiled = TILE * (1 + _TILED * share)
-    return TILE if tiled < alone else tokens
+    # attention's multiplications relative to those with weights
+    share = cached * weights.n_layer * weights.n_embd / weights.n_params
+    untiled = tokens * (1 + _UNTILED_COST * share)
+    tiled = TILE * (1 + _TILED_COST * share)
+    return TILE if tiled < untiled else tokens

@@ -1,9 +1,8 @@
-"""A context: the place where tokens are evaluated, with its key-value memory.
+"""A llama.cpp context: evaluates batches of tokens and holds their KV cache.
 
-`decode` runs one batch. In causal contexts it leaves logits for sampling; with
-`hidden=True` it returns the final hidden states (`tap`). Bidirectional
-passes are never split over micro-batches, for then the vectors are silently
-wrong (kv_unified, n_ubatch = n_batch).
+`decode` runs one batch. A causal context then has logits for sampling; a `hidden` context
+returns the final hidden states (`hidden_states`). Bidirectional passes are never split into
+micro-batches, as that silently gives wrong vectors (kv_unified, n_ubatch = n_batch).
 """
 
 import contextlib
@@ -36,11 +35,11 @@ _POOLING_NONE = 0
 
 @dataclass(frozen=True)
 class ContextOptions:
-    """The shape of a context.
+    """The options of a context.
 
-    `n_ctx` counts key-value cells, `n_batch` the tokens of one `decode` call.
-    `hidden` contexts return hidden states; others hold logits, of one token of
-    a batch for each sequence or, with `all_logits`, of as many as are asked for.
+    `n_ctx` is the size of the KV cache in tokens, `n_batch` the maximum number of tokens
+    per `decode` call. `hidden` contexts return hidden states; others compute logits of one
+    token per sequence of a batch or, with `all_logits`, of any number.
     """
 
     n_ctx: int
@@ -57,7 +56,7 @@ class Batch:
     """Tokens for one `decode` call, all arrays int32 [n] but `outputs`, bool [n].
 
     `positions` count within a sequence; `outputs` marks the tokens whose
-    hidden state or logits are wanted.
+    hidden state or logits are computed.
     """
 
     tokens: NDArray[np.int32]
@@ -67,7 +66,7 @@ class Batch:
 
     @classmethod
     def of(cls, sequences: Sequence[ArrayLike], starts: Sequence[int]) -> Self:
-        """Whole sequences of token ids side by side, whose outputs begin at `starts`."""
+        """Return a batch of whole sequences, whose outputs begin at `starts`."""
         parts = [np.asarray(tokens, np.int32) for tokens in sequences]
         lengths = [len(part) for part in parts]
         return cls(
@@ -81,11 +80,11 @@ class Batch:
 
 
 class Context:
-    """Key-value memory and compute buffers over shared weights. Not thread-safe.
+    """A KV cache and compute buffers over shared weights. Not thread-safe.
 
-    A `hidden` context shows `watch` what goes into each matrix of the layers; others
-    show `show_nodes` the address of each node before it is computed. Raises
-    OutOfMemoryError when llama.cpp cannot allocate it.
+    A `hidden` context calls `watch` with the inputs of each matrix of the layers; others
+    call `show_nodes` with the address of each node before it is computed. Raises
+    OutOfMemoryError if llama.cpp cannot allocate it.
     """
 
     def __init__(
@@ -107,8 +106,8 @@ class Context:
         if not self._context:
             cure = ", or fewer layers on the GPU (gpu_layers)" if weights.on_gpu else ""
             raise OutOfMemoryError(
-                f"no context of {options.n_ctx} tokens could be made ({last_message()}): use a "
-                f"shorter one{cure}"
+                f"a context of {options.n_ctx} tokens cannot be allocated ({last_message()}): use "
+                f"a shorter one{cure}"
             )
         self._memory = C.llama_get_memory(self._context)
         C.llama_set_causal_attn(self._context, options.causal)
@@ -142,10 +141,9 @@ class Context:
     def decode(self, batch: Batch) -> NDArray[np.float32]:
         """Evaluate a batch and, in a `hidden` context, return float32 [n_outputs, n_embd].
 
-        Other contexts return an empty array; sample from them. Raises what
-        `watch` raises, InputTooLongError when the key-value memory has no room,
-        OutOfMemoryError when no buffers could be made, and LibraryError when llama.cpp
-        fails otherwise.
+        Other contexts return an empty array; use `logits`. Raises the errors of `watch`,
+        InputTooLongError if the KV cache is full, OutOfMemoryError if llama.cpp cannot
+        allocate its buffers, and LibraryError if it fails otherwise.
         """
         struct, _keep_alive = _batch_struct(batch)
         if self._hidden_states is not None:
@@ -172,16 +170,15 @@ class Context:
         hidden = self._hidden_states.hidden
         if hidden is None or len(hidden) != np.count_nonzero(batch.outputs):
             raise LibraryError(
-                "llama.cpp split a bidirectional pass or named its final hidden state otherwise: "
+                "llama.cpp split a bidirectional pass or renamed its final hidden state: "
                 "this version of llama-cpp-python is not supported"
             )
         return hidden
 
     def logits(self, count: int) -> NDArray[np.float32]:
-        """Logits of the last batch's outputs, float32 [count, n_vocab].
+        """Return the logits of the last batch's outputs, float32 [count, n_vocab].
 
-        A view that the next `decode` overwrites; `count` must be the number of
-        outputs.
+        The view is overwritten by the next `decode`; `count` must be the number of outputs.
         """
         if count == 0:
             return np.empty((0, self.weights.n_vocab), np.float32)
@@ -189,18 +186,18 @@ class Context:
         return np.ctypeslib.as_array(pointer, (count, self.weights.n_vocab))
 
     def save(self, sequence: int) -> bytes:
-        """A sequence's key-value cells and their positions, in llama.cpp's own form."""
+        """Return a sequence's keys, values and positions in llama.cpp's own format."""
         size = C.llama_state_seq_get_size(self.pointer, sequence)
         buffer = np.empty(size, np.uint8)
         address = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
         if C.llama_state_seq_get_data(self.pointer, address, size, sequence) != size:
-            raise LibraryError(f"llama.cpp cannot save a state: {last_message()}")
+            raise LibraryError(f"llama.cpp cannot save a key-value state: {last_message()}")
         return buffer.tobytes()
 
     def restore(self, sequence: int, state: bytes) -> None:
-        """Give a sequence the cells that `save` took of a context over the same weights.
+        """Restore a sequence from a `save` of a context over the same weights.
 
-        Raises FormatError when llama.cpp refuses the state.
+        Raises FormatError if llama.cpp rejects the state.
         """
         buffer = np.frombuffer(state, np.uint8)
         address = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
@@ -209,12 +206,12 @@ class Context:
             read = C.llama_state_seq_set_data(self.pointer, address, len(buffer), sequence)
         if not read or read != len(buffer):
             raise FormatError(
-                f"llama.cpp refuses a key-value state of {len(buffer)} bytes: {last_message()}"
+                f"llama.cpp rejects a key-value state of {len(buffer)} bytes: {last_message()}"
             )
 
     @contextlib.contextmanager
     def bidirectional(self) -> Iterator[None]:
-        """Let the tokens of the block's batches see each other, in a causal context."""
+        """Make a causal context bidirectional within the block."""
         C.llama_set_causal_attn(self.pointer, False)
         try:
             yield
@@ -222,35 +219,35 @@ class Context:
             C.llama_set_causal_attn(self.pointer, True)
 
     def clear(self) -> None:
-        """Forget every sequence."""
+        """Remove all sequences."""
         _ = self.pointer
         C.llama_memory_clear(self._memory, False)
 
-    def forget(self, sequence: int, start: int, stop: int = -1) -> None:
-        """Drop a sequence's cells from position `start` on, or up to `stop`."""
+    def remove(self, sequence: int, start: int, stop: int = -1) -> None:
+        """Remove a sequence's tokens at positions from `start` on, or up to `stop`."""
         _ = self.pointer
         C.llama_memory_seq_rm(self._memory, sequence, start, stop)
 
     def shift(self, sequence: int, distance: int) -> None:
-        """Move a sequence's cells by so many positions; the next `decode` rotates their keys.
+        """Shift a sequence by `distance` positions; the next `decode` rotates its keys.
 
         Raises ArchitectureError for a model whose keys cannot be rotated.
         """
         _ = self.pointer
         if not C.llama_memory_can_shift(self._memory):
             raise ArchitectureError(
-                "this model's key-value states cannot be moved: join no more than one"
+                "this model's key-value states cannot be moved: use only one document state"
             )
         C.llama_memory_seq_add(self._memory, sequence, -1, -1, distance)
 
     def join(self, source: int, target: int) -> None:
-        """Give the cells of one sequence to another, which keeps its own."""
+        """Move the tokens of `source` to the sequence `target`, which keeps its own."""
         _ = self.pointer
         C.llama_memory_seq_cp(self._memory, source, target, -1, -1)
         C.llama_memory_seq_rm(self._memory, source, -1, -1)
 
     def close(self) -> None:
-        """Free the context. The weights stay."""
+        """Free the context. The weights stay loaded."""
         if self._context:
             C.llama_free(self._context)
             self._context = None
@@ -263,7 +260,7 @@ class Context:
 
 
 def _ask_callback(show: Callable[[int], None]) -> Any:
-    """A scheduler callback that shows nodes and wants none of their values."""
+    """Return a scheduler callback that calls `show` with each node but reads no values."""
 
     def on_node(node: int, ask: bool, _data: object) -> bool:
         if ask:
@@ -274,7 +271,7 @@ def _ask_callback(show: Callable[[int], None]) -> Any:
 
 
 def _batch_struct(batch: Batch) -> tuple[Any, tuple[object, ...]]:
-    """A C batch that points into numpy arrays, and those arrays to keep alive."""
+    """Return a C batch that points into numpy arrays, and those arrays, to be kept alive."""
     n = len(batch.tokens)
     tokens = np.ascontiguousarray(batch.tokens, np.int32)
     positions = np.ascontiguousarray(batch.positions, np.int32)

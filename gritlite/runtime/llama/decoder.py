@@ -1,7 +1,7 @@
-"""One sequence in a llama.cpp context: an engine's `Decoder`.
+"""The `Decoder` of llama.cpp: one sequence in a context.
 
-A batch of somewhat fewer tokens than llama.cpp's fast path wants is padded with tokens that
-nothing sees. A restored state is moved to its place in a second sequence beside the first.
+Batches are padded to a full tile where that is faster (`batch_padding`). A state is restored
+into a second sequence, shifted to its position there, and then moved to the first.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from gritlite.runtime.llama.sequence_state import read_sequence, write_sequence
 from gritlite.runtime.llama.weights import Weights
 
 _SEQUENCES = 2
-_BESIDE = 1  # the sequence in which a restored state is moved
+_SCRATCH = 1  # the sequence in which a restored state is shifted
 
 
 class LlamaDecoder:
-    """Sequence 0 of a context. Not thread-safe. Raises OutOfMemoryError."""
+    """Evaluates sequence 0 of a context. Not thread-safe. Raises OutOfMemoryError."""
 
     def __init__(
         self, weights: Weights, capacity: int, batch_tokens: int, threads: int, *, all_logits: bool
@@ -46,7 +46,7 @@ class LlamaDecoder:
         outputs: NDArray[np.bool_],
         attention: Attention = "causal",
     ) -> None:
-        """Evaluate tokens at the positions from `start` on; `outputs`, bool [n], get logits."""
+        """Evaluate tokens at positions from `start` on, with logits for `outputs`, bool [n]."""
         count = len(tokens)
         if attention == "causal":
             padded = padded_count(count, start, self._weights)
@@ -64,28 +64,28 @@ class LlamaDecoder:
             self.truncate(start + len(tokens))
 
     def truncate(self, length: int) -> None:
-        """Forget the tokens at positions from `length` on."""
+        """Remove the tokens at positions from `length` on."""
         if length:
-            self._context.forget(0, length)
+            self._context.remove(0, length)
         else:
             self._context.clear()
 
     def restore(self, state: KeyValues, start: int = 0, *, rotated_for: int = 0) -> None:
-        """Put a state at the positions from `start` on, behind what stands before."""
+        """Append a state at the positions from `start` on."""
         data = write_sequence(state, rotated_for)
         if start == rotated_for == 0:
             self._context.restore(0, data)
             return
-        self._context.restore(_BESIDE, data)
-        self._context.shift(_BESIDE, start - rotated_for)
-        self._context.join(_BESIDE, 0)
+        self._context.restore(_SCRATCH, data)
+        self._context.shift(_SCRATCH, start - rotated_for)
+        self._context.join(_SCRATCH, 0)
 
     def state(self) -> KeyValues:
-        """Copy the keys and values of the whole sequence."""
+        """Return a copy of the keys and values of the whole sequence."""
         return read_sequence(self._context.save(0), self._weights.head_dims)
 
     def logits(self, count: int) -> Logits:
-        """Logits of the last call's `count` outputs, float32 [count, n_vocab], overwritten next."""
+        """Return the last call's logits, float32 [count, n_vocab]; the next overwrites them."""
         return self._context.logits(count)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""Packed passes in a llama.cpp context: an engine's `EmbeddingPass`.
+"""The `EmbeddingPass` of llama.cpp: packed passes in a context.
 
-A watched pass also shows what goes into each matrix of the layers.
+A pass can also report the inputs of each matrix of the layers (`watch`).
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from gritlite.runtime.llama.weights import Weights
 
 
 class LlamaPass:
-    """A context for passes of up to `capacity` tokens. Not thread-safe. Raises OutOfMemoryError."""
+    """Runs passes of up to `capacity` tokens. Not thread-safe. Raises OutOfMemoryError."""
 
     def __init__(
         self,
@@ -37,16 +37,16 @@ class LlamaPass:
         self._context = Context(weights, options, watch)
 
     def run(
-        self, sequences: Sequence[Tokens], starts: Sequence[int], *, keep: bool = False
+        self, sequences: Sequence[Tokens], starts: Sequence[int], *, return_states: bool = False
     ) -> tuple[HiddenStates, list[KeyValues]]:
-        """Hidden states from each sequence's start on, and with `keep` all keys and values.
+        """Return hidden states from each start on, and with `return_states` keys and values.
 
-        The pass ends before the output head, but after every layer has written its keys and
-        values. Raises what the watch raises.
+        The pass ends before the output head, after every layer has written its keys and
+        values. Raises the errors of `watch`.
         """
         self._context.clear()
         hidden = self._context.decode(Batch.of(sequences, starts))
-        return hidden, [self._state(number) for number in range(len(sequences)) if keep]
+        return hidden, [self._state(number) for number in range(len(sequences)) if return_states]
 
     def _state(self, sequence: int) -> KeyValues:
         return read_sequence(self._context.save(sequence), self._weights.head_dims)

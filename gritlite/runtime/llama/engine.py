@@ -1,4 +1,4 @@
-"""llama.cpp as an engine: one loaded file, and contexts over its weights."""
+"""The llama.cpp engine: one loaded file, and contexts over its weights."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,8 +18,8 @@ from gritlite.runtime.options import SamplingOptions
 class LlamaEngine:
     """A GGUF file loaded by llama.cpp. Thread-safe; what it opens is not.
 
-    `threads` is the number of threads of a pass; the other options are those of `Weights`,
-    and so are the errors.
+    `threads` is the number of threads per pass. The other options and the errors are those
+    of `Weights`.
     """
 
     max_sequences = MAX_SEQUENCES
@@ -45,25 +45,25 @@ class LlamaEngine:
         self._threads = threads
 
     def open_pass(self, tokens: int, attention: Attention, watch: Watch | None = None) -> LlamaPass:
-        """Memory for embedding passes; `watch` sees what goes into each matrix of the layers."""
+        """Allocate embedding passes; `watch` is called with the inputs of each layer matrix."""
         return LlamaPass(self.weights, tokens, attention, self._threads, watch)
 
     def open_decoder(
         self, capacity: int, batch_tokens: int, *, all_logits: bool = False
     ) -> LlamaDecoder:
-        """Memory for one sequence of up to `capacity` tokens."""
+        """Allocate one sequence of up to `capacity` tokens."""
         return LlamaDecoder(
             self.weights, capacity, batch_tokens, self._threads, all_logits=all_logits
         )
 
     def sampler(self, options: SamplingOptions, seen: Iterable[int]) -> LlamaSampler:
-        """llama.cpp's own samplers, which have seen some tokens."""
+        """Return llama.cpp's samplers, which have already seen `seen`."""
         return LlamaSampler(self.weights, options, seen)
 
     def tensor_editor(self) -> TensorEditor:
-        """What changes the weights in place. Raises UsageError unless they are `editable`."""
+        """Return an editor of the weights. Raises UsageError unless they are `editable`."""
         return TensorEditor(self.weights)
 
     def close(self) -> None:
-        """Free the weights. Everything opened must be closed before."""
+        """Free the weights. Close all passes, decoders and samplers first."""
         self.weights.close()

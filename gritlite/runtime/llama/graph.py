@@ -1,7 +1,7 @@
-"""The nodes of a compute graph as the scheduler's callback meets them.
+"""Compute graph nodes, as passed to the scheduler's callback.
 
-`struct ggml_tensor` of ggml.h, and what a matrix product of the layers is made
-of. The module does not know who asks, nor what the values mean.
+It reads `struct ggml_tensor` of ggml.h and the operands of the layers' matrix products. The
+module does not know what the values are for.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ _EARLY_OPERATIONS = 64  # of enum ggml_op: both products are among the first
 
 
 class Node(ctypes.Structure):
-    """`struct ggml_tensor` of ggml.h, as far as its name."""
+    """`struct ggml_tensor` of ggml.h, up to and including its name."""
 
     _fields_ = (
         ("type", ctypes.c_int),
@@ -43,11 +43,11 @@ class Node(ctypes.Structure):
 
 @dataclass(frozen=True)
 class MatrixInput:
-    """What a tensor of the layers is multiplied with in a pass.
+    """The inputs that a layer's tensor is multiplied by in a pass.
 
-    `inputs` is float32 [n, k], a row for each token. A tensor of experts is a
-    stack of `count` matrices, and `matrices` int32 [n] says which of them each
-    row meets; a token has a row for every expert that was chosen for it.
+    `inputs` is float32 [n, k], one row per token. A tensor of experts is a stack of `count`
+    matrices, and `matrices`, int32 [n], is the index of each row's matrix; a token has one
+    row per expert chosen for it.
     """
 
     tensor: str
@@ -57,12 +57,12 @@ class MatrixInput:
 
 
 def name_of(address: int) -> bytes:
-    """The name of the node at `address`."""
+    """Return the name of the node at `address`."""
     return ctypes.string_at(address + Node.name.offset)
 
 
 def is_layer_product(address: int) -> bool:
-    """Whether a node multiplies a tensor of the layers with float32 inputs."""
+    """Return whether a node multiplies a layer's tensor by float32 inputs."""
     node = Node.from_address(address)
     if node.op not in _products() or not _weight_name(node.src[0]).startswith("blk."):
         return False
@@ -70,7 +70,7 @@ def is_layer_product(address: int) -> bool:
 
 
 def matrix_input(address: int) -> MatrixInput:
-    """What the node at `address`, an `is_layer_product` that was computed, multiplies."""
+    """Return the operands of the computed node at `address`, which `is_layer_product`."""
     node = Node.from_address(address)
     weight, inputs = node.src[0], _values(node.src[1], np.float32)
     count = int(Node.from_address(weight).ne[2])
@@ -78,15 +78,15 @@ def matrix_input(address: int) -> MatrixInput:
     if _products()[node.op] == b"MUL_MAT":
         rows = inputs.reshape(-1, width)
         return MatrixInput(_weight_name(weight), rows, 1, np.zeros(len(rows), np.int32))
-    chosen = _values(node.src[2], np.int32)[0, 0]  # [tokens, experts a token]
-    # one row a token that all its experts share, or one for each of them
+    chosen = _values(node.src[2], np.int32)[0, 0]  # [tokens, experts per token]
+    # one row per token that its experts share, or one row per expert
     shape = (*chosen.shape, width)
     rows = np.broadcast_to(inputs[0], shape).reshape(-1, width)
     return MatrixInput(_weight_name(weight), rows, count, chosen.reshape(-1))
 
 
 def _values(address: int, dtype: type[Number]) -> NDArray[Number]:
-    """A copy of a node's values, from whichever device, its dimensions in numpy's order."""
+    """Return a copy of a node's values from any device, with dimensions in numpy's order."""
     node = Node.from_address(address)
     item = np.dtype(dtype).itemsize
     size = item + sum((n - 1) * step for n, step in zip(node.ne, node.nb, strict=True))
@@ -96,17 +96,17 @@ def _values(address: int, dtype: type[Number]) -> NDArray[Number]:
 
 
 def _weight_name(address: int | None) -> str:
-    """A weight's name; the scheduler calls its copy on another device CUDA0#name#0."""
+    """Return a weight's name; the scheduler names its copy on another device CUDA0#name#0."""
     name = name_of(address).decode("utf-8", "replace") if address else ""
     return name.split("#")[1] if "#" in name else name
 
 
 @functools.cache
 def _products() -> dict[int, bytes]:
-    """The numbers of ggml's two matrix products, which differ between its versions."""
+    """Return ggml's operation numbers of its two matrix products; they vary by version."""
     op_name = ggml_library.function("ggml_op_name", ctypes.c_char_p, ctypes.c_int)
     names = {number: op_name(number) for number in range(_EARLY_OPERATIONS)}
     found = {n: name for n, name in names.items() if name in (b"MUL_MAT", b"MUL_MAT_ID")}
     if len(found) != 2:
-        raise LibraryError("this ggml has no products of matrices: reinstall llama-cpp-python")
+        raise LibraryError("ggml's matrix products were not found: reinstall llama-cpp-python")
     return found

@@ -1,7 +1,7 @@
-"""A scheduler callback: it takes the final hidden states out of a graph and ends it there.
+"""A scheduler callback that copies the final hidden states and ends the graph there.
 
-So the output head is never computed, which llama.cpp would do for every token of
-an embedding pass. On the way it can show what goes into each matrix.
+So the output head is not computed; llama.cpp would compute it for every token of an
+embedding pass. The callback can also report the inputs of each matrix.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,10 @@ Watch = Callable[[MatrixInput], None]
 
 
 class HiddenStates:
-    """What one context's callback has seen in the pass at hand.
+    """The callback of one context and its results for the current pass.
 
-    `hidden` are the final hidden states, float32 [n_outputs, n_embd], None when
-    they did not come as expected. `error` is what `watch` raised, which ctypes
-    would drop.
+    `hidden` contains the final hidden states, float32 [n_outputs, n_embd], or None if they
+    were missing or split. `error` is an exception of `watch`, which ctypes would drop.
     """
 
     def __init__(self, n_embd: int, watch: Watch | None) -> None:
@@ -36,15 +35,15 @@ class HiddenStates:
         self.error: BaseException | None = None
         self._n_embd = n_embd
         self._watch = watch
-        # kept here, for C does not
+        # C holds no reference to it
         self.callback = C.ggml_backend_sched_eval_callback(self._on_node)
 
     def begin(self) -> None:
-        """Forget the last pass."""
+        """Clear the results of the last pass."""
         self.hidden = self.error = None
 
     def _on_node(self, node: int, ask: bool, _data: object) -> bool:
-        """Asked first whether a node is wanted, then told that it was computed; False ends all."""
+        """Called with `ask` to select nodes, then after each selected one; False ends the graph."""
         is_final = name_of(node) == _FINAL_HIDDEN_STATE
         if ask:
             return is_final or (self._watch is not None and is_layer_product(node))
@@ -57,7 +56,7 @@ class HiddenStates:
         assert self._watch is not None
         try:
             self._watch(matrix_input(node))
-        except BaseException as error:  # raised again after the pass
+        except BaseException as error:  # `decode` raises it after the pass
             self.error = error
             return False
         return True

@@ -1,4 +1,4 @@
-"""The llama.cpp library: loading it, its log, and what the build can do.
+"""The llama.cpp library: loading, its log, and the capabilities of the build.
 
 `C` is llama-cpp-python's plain binding (one Python function per C function).
 The high-level class `llama_cpp.Llama` is not used anywhere.
@@ -58,18 +58,18 @@ C.llama_backend_init()
 
 
 def set_verbose(verbose: bool) -> None:
-    """Let llama.cpp's own log through to standard error, or keep it silent (the default)."""
+    """Write llama.cpp's log to standard error, or silence it (the default)."""
     global _verbose
     _verbose = verbose
 
 
 def clear_messages() -> None:
-    """Start collecting llama.cpp's complaints anew, before a call that may fail."""
+    """Clear the recent warnings and errors, before a call that may fail."""
     _recent.clear()
 
 
 def last_message() -> str:
-    """What llama.cpp complained of since `clear_messages`, for an error message."""
+    """Return llama.cpp's warnings and errors since `clear_messages`, for an error message."""
     return "; ".join(_recent) or "llama.cpp gave no reason"
 
 
@@ -80,10 +80,10 @@ def wants_memory(message: str) -> bool:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What this build of llama.cpp can do on this machine.
+    """The capabilities of this build of llama.cpp on this machine.
 
-    `version` is llama-cpp-python's, `build` that and llama.cpp's commit. `gpu` is
-    whether layers can be put on one; a build for some `gpu_backends` may see no `gpus`.
+    `version` is llama-cpp-python's; `build` adds llama.cpp's commit. `gpu` says whether
+    layers can run on a GPU; a build with `gpu_backends` may find no `gpus`.
     """
 
     version: str
@@ -92,11 +92,11 @@ class Capabilities:
     gpus: tuple[Gpu, ...]
     gpu_backends: tuple[str, ...]
     mmap: bool
-    features: tuple[str, ...]  # instruction sets and options compiled in and found
+    features: tuple[str, ...]  # instruction sets and options that are compiled in and available
 
 
 def capabilities() -> Capabilities:
-    """Ask the library what it can do."""
+    """Return the capabilities of the loaded library."""
     info = C.llama_print_system_info().decode("utf-8", "replace")
     parts = (part.split(":")[-1].strip() for part in info.split("|"))
     return Capabilities(

@@ -1,8 +1,8 @@
-"""Choosing the next token from logits, by llama.cpp's own samplers.
+"""Sampling: chooses the next token from logits with llama.cpp's samplers.
 
-The chain is the order of llama.cpp's tools: grammar, penalties, top-k, top-p,
-min-p, temperature, then a draw from a seeded distribution; at temperature 0
-the most likely token.
+They run in the order of llama.cpp's tools: grammar, penalties, top-k, top-p, min-p,
+temperature, then a draw from a seeded distribution. At temperature 0 the most likely token
+is chosen.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from gritlite.runtime.llama.weights import Weights
 from gritlite.runtime.options import SamplingOptions
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-PENALTY_WINDOW = 64  # tokens that a repeat penalty looks back, llama.cpp's default
+PENALTY_WINDOW = 64  # tokens that the repeat penalty considers, llama.cpp's default
 
 
 class LlamaSampler:
@@ -44,10 +44,10 @@ class LlamaSampler:
         C.llama_sampler_chain_add(self._chain, sampler)
 
     def choose(self, logits: Logits) -> int:
-        """Choose a token by its logits, float32 [n_vocab], and remember it.
+        """Return a token chosen by logits, float32 [n_vocab], and remember it.
 
-        What llama_sampler_sample does, except where a grammar allows no token: there
-        llama.cpp ends the process, and this raises UsageError.
+        Works like llama_sampler_sample, except when a grammar allows no token: llama.cpp
+        would end the process, this raises UsageError.
         """
         candidates = np.zeros(len(logits), _CANDIDATE)
         candidates["id"], candidates["logit"] = np.arange(len(logits)), logits
@@ -56,7 +56,7 @@ class LlamaSampler:
         if self._grammar is not None:
             C.llama_sampler_apply(self._grammar, ctypes.byref(array))
             if not np.isfinite(candidates["logit"]).any():
-                raise UsageError("the grammar came to a dead end: no token can go on from here")
+                raise UsageError("the grammar reached a dead end: it allows no further token")
         C.llama_sampler_apply(self._chain, ctypes.byref(array))
         token = int(array.data[array.selected].id)
         for sampler in filter(None, (self._grammar, self._chain)):

@@ -1,17 +1,17 @@
-"""One sequence's keys and values in llama.cpp's own form, read and written.
+"""Reads and writes one sequence's keys and values in llama.cpp's own format.
 
-Form: state_seq_get_data of llama-context.cpp and llama_kv_cache::state_write of
-llama-kv-cache.cpp, for a memory that is one stream and keeps values as rows
+Format: state_seq_get_data of llama-context.cpp and llama_kv_cache::state_write of
+llama-kv-cache.cpp, for a KV cache with one stream and values stored as rows
 (flash attention), little endian:
 
     u32 magic, i32 sequence
     u32 streams (1), u32 cells
     for each cell: i32 position, u32 sequences (1), i32 sequence
     u32 values are transposed (0), u32 layers
-    for each layer: i32 type, u64 bytes of a row, the keys' rows
-    for each layer: i32 type, u64 bytes of a row, the values' rows
+    for each layer: i32 type, u64 bytes per row, the keys' rows
+    for each layer: i32 type, u64 bytes per row, the values' rows
 
-llama.cpp promises nothing about it, so whatever is otherwise is refused.
+llama.cpp does not guarantee this format, so any deviation is an error.
 """
 
 import struct
@@ -31,16 +31,16 @@ _HALF = np.dtype("<f2")
 
 
 def read_sequence(data: bytes, head_dims: tuple[int, int]) -> KeyValues:
-    """The keys and values of a state of `Context.save`, as views of it.
+    """Return the keys and values of a state from `Context.save`, as views of it.
 
     `head_dims` are the lengths of a head's key and value. Raises LibraryError if this
-    llama.cpp lays it out otherwise.
+    llama.cpp uses another format.
     """
     try:
         return _read(data, head_dims)
     except (ValueError, struct.error) as error:
         raise LibraryError(
-            f"this llama.cpp writes key-value states in another form ({error}): this version of "
+            f"this llama.cpp writes key-value states in another format ({error}): this version of "
             "llama-cpp-python is not supported"
         ) from error
 
@@ -50,26 +50,26 @@ def _read(data: bytes, head_dims: tuple[int, int]) -> KeyValues:
     _expect("magic", magic, _MAGIC)
     streams, cells = _HEAD.unpack_from(data, _HEAD.size)
     _expect("streams", streams, 1)
-    place = 2 * _HEAD.size
-    table = np.frombuffer(data, _CELL, cells, place)
+    offset = 2 * _HEAD.size
+    table = np.frombuffer(data, _CELL, cells, offset)
     _expect("sequences of a cell", set(table["sequences"].tolist()), {1})
-    order = np.argsort(table["position"])  # joined states may lie in another order
+    order = np.argsort(table["position"])  # joined states may be stored in another order
     _expect("positions", bool((table["position"][order] == np.arange(cells)).all()), True)
     in_order = bool((order == np.arange(cells)).all())
-    place += table.nbytes
-    transposed, layers = _HEAD.unpack_from(data, place)
+    offset += table.nbytes
+    transposed, layers = _HEAD.unpack_from(data, offset)
     _expect("transposed values", transposed, 0)
-    place += _HEAD.size
+    offset += _HEAD.size
     arrays: list[NDArray[np.float16]] = []
     for number in range(2 * layers):
-        type, size = _ROWS.unpack_from(data, place)
+        type, size = _ROWS.unpack_from(data, offset)
         _expect("number type", type, F16)
-        place += _ROWS.size
-        numbers = np.frombuffer(data, _HALF, cells * size // _HALF.itemsize, place)
+        offset += _ROWS.size
+        numbers = np.frombuffer(data, _HALF, cells * size // _HALF.itemsize, offset)
         array = numbers.reshape(cells, -1, head_dims[number >= layers])
         arrays.append(array if in_order else array[order])
-        place += cells * size
-    _expect("length", len(data), place)
+        offset += cells * size
+    _expect("length", len(data), offset)
     return KeyValues(tuple(arrays[:layers]), tuple(arrays[layers:]))
 
 
@@ -79,13 +79,13 @@ def _expect(what: str, found: object, wanted: object) -> None:
 
 
 def write_sequence(state: KeyValues, first: int = 0) -> bytes:
-    """What `Context.restore` takes, with the tokens at the positions from `first` on.
+    """Return a state for `Context.restore`, with tokens at the positions from `first` on.
 
-    Raises FormatError for arrays that are not float16 with the same number of tokens.
+    Raises FormatError unless all arrays are float16 with the same number of tokens.
     """
     arrays = (*state.keys, *state.values)
     if any(array.dtype != _HALF or len(array) != state.tokens for array in arrays):
-        raise FormatError("the key-value state is not float16 with a row for each token")
+        raise FormatError("the key-value state is not float16 with one row per token")
     table = np.zeros(state.tokens, _CELL)
     table["position"] = np.arange(first, first + state.tokens)
     table["sequences"] = 1

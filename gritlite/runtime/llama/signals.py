@@ -1,6 +1,6 @@
-"""Signal handlers kept waiting while C calls back into Python.
+"""Defers signal handlers while C calls back into Python.
 
-A handler that raises, as Ctrl-C's does, would raise inside the callback, where
+A handler that raises, like that of Ctrl-C, would otherwise raise inside the callback, where
 ctypes prints the exception and drops it.
 """
 
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-# signals whose handlers people let raise
+# signals whose handlers commonly raise
 _INTERRUPTING = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM", "SIGUSR1", "SIGUSR2")
@@ -20,7 +20,7 @@ _INTERRUPTING = tuple(
 
 @contextlib.contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Run the handlers of signals that arrive in the block when it has ended.
+    """Run the handlers of signals that arrive within the block at its end.
 
     Only Python's main thread runs handlers, so elsewhere there is nothing to do.
     """

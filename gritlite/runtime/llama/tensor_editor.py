@@ -1,7 +1,7 @@
-"""Loaded weights that can be changed in place, to see what a change does.
+"""Replaces loaded weights in place, to measure the effect.
 
-llama.cpp has no function that names a model's tensors, but its graphs point to
-them: the scheduler asks about every node before it computes it.
+llama.cpp has no function that lists a model's tensors, but its graphs point to them: the
+scheduler calls back with every node before it computes it.
 """
 
 import ctypes
@@ -26,12 +26,12 @@ _ggml_backend_tensor_set = ggml_library.function(
 
 
 class TensorEditor:
-    """Puts other bytes into tensors of `weights`, which were loaded `editable`."""
+    """Replaces tensors of `weights` that were loaded `editable`."""
 
     def __init__(self, weights: Weights) -> None:
         if not weights.editable:
             raise UsageError("these weights are mapped from their file: load them editable")
-        # tied embeddings stand in two places where the input's are on the processor
+        # tied embeddings exist twice if the input's are on the CPU
         self._addresses: dict[str, set[int]] = {}
         options = ContextOptions(n_ctx=32, n_batch=1, threads=1)
         zero = np.zeros(1, np.int32)
@@ -45,7 +45,7 @@ class TensorEditor:
                 self._addresses.setdefault(name, set()).add(address)
 
     def replace(self, tensor: str, data: NDArray[np.uint8]) -> None:
-        """Put `data`, all of the tensor's bytes in its own type, in the place of what is there.
+        """Replace all bytes of a tensor by `data`, in the tensor's own type.
 
         Raises UsageError for a tensor that no graph uses.
         """

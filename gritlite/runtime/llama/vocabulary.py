@@ -18,9 +18,9 @@ from gritlite.runtime.llama.weights import Weights
 
 
 class LlamaVocabulary:
-    """The vocabulary of `weights`, an engine's `Vocabulary`. Thread-safe.
+    """The vocabulary of `weights`, as an engine's `Vocabulary`. Thread-safe.
 
-    Raises FormatError for a file that asks for a Unicode form that does not exist.
+    Raises FormatError for a file with an unknown Unicode form.
     """
 
     def __init__(self, weights: Weights) -> None:
@@ -33,14 +33,14 @@ class LlamaVocabulary:
         self._normalizer = check_normalizer(weights.metadata(NORMALIZER_KEY))
 
     def normalize(self, text: str) -> str:
-        """A text in the Unicode form that `tokenize` gives it, the one the vocabulary has."""
+        """Return the text in the vocabulary's Unicode form, which `tokenize` uses."""
         return text if self._normalizer is None else unicodedata.normalize(self._normalizer, text)
 
     def tokenize(self, text: str, *, parse_control: bool) -> Tokens:
-        """Token ids of `text`, int32 [n], without BOS.
+        """Return the token ids of `text`, int32 [n], without BOS.
 
-        `parse_control` lets `<s>` and its like in the text become control tokens. Raises
-        InputError for half of a surrogate pair.
+        With `parse_control`, text such as `<s>` becomes a control token. Raises InputError
+        for half of a surrogate pair.
         """
         data = _utf8(self.normalize(text))
         size = len(data) + 2
@@ -58,7 +58,7 @@ class LlamaVocabulary:
             size = -count  # more tokens than bytes: a prefix space that falls back to bytes
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
-        """The bytes a token stands for; empty for a control token unless `special`."""
+        """Return the bytes of a token; empty for a control token unless `special`."""
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
@@ -69,7 +69,7 @@ class LlamaVocabulary:
             size = -count
 
     def is_end(self, token: int) -> bool:
-        """Whether a token ends an answer (EOS, end of turn, ...)."""
+        """Return whether a token ends an answer (EOS, end of turn, ...)."""
         with self._weights.vocabulary() as vocab:
             return bool(C.llama_vocab_is_eog(vocab, token))
 
@@ -81,7 +81,7 @@ class LlamaVocabulary:
             return np.fromiter((C.llama_vocab_is_control(vocab, i) for i in ids), np.bool_)
 
     def token_text(self, token: int) -> str:
-        """The text that stands for a token, control tokens included; empty for id -1."""
+        """Return the text of a token, control tokens included; empty for id -1."""
         return self.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
 
 
@@ -90,6 +90,6 @@ def _utf8(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{text[error.start]!a} in it is half of a surrogate pair and stands for no "
+            f"{text[error.start]!a} in it is half of a surrogate pair, which is not a "
             "character: remove it"
         ) from error

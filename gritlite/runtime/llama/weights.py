@@ -30,13 +30,13 @@ GpuLayers = int | Literal["auto", "all"]
 class Weights:
     """The weights of one GGUF file. Use as a context manager, or close it.
 
-    `gpu_layers` is a number of layers, "all", or "auto": all where the build sees
-    a GPU, none elsewhere. With none the GPU is not touched. `repack` lets llama.cpp keep a second,
-    faster copy of quantized weights where the processor has a kernel for it.
-    `editable` weights are a copy in memory, as they stand in the file.
+    `gpu_layers` is a number of layers, "all", or "auto": all if the build finds a GPU,
+    otherwise none. With 0 the GPU is not used at all. `repack` lets llama.cpp make a second,
+    faster copy of quantized weights if the processor has a kernel for it. `editable` weights
+    are a private copy in memory, in the file's layout.
 
-    Raises FormatError when llama.cpp refuses the file, OutOfMemoryError when it does
-    not fit, and DeviceError when layers are asked for of a build that sees no GPU.
+    Raises FormatError if llama.cpp rejects the file, OutOfMemoryError if it does not fit, and
+    DeviceError for GPU layers in a build that finds no GPU.
     """
 
     def __init__(
@@ -82,13 +82,13 @@ class Weights:
 
     @contextlib.contextmanager
     def vocabulary(self) -> Iterator[Any]:
-        """The C pointer to the vocabulary, safe from `close` within the block."""
+        """The C pointer to the vocabulary; `close` waits until the block ends."""
         with self._lock:
             _ = self.model
             yield self._vocab
 
     def metadata(self, key: str) -> str | None:
-        """The value of a metadata key as text, None where the file has none."""
+        """Return the value of a metadata key as text, or None."""
         buffer = ctypes.create_string_buffer(64)
         size = C.llama_model_meta_val_str(self.model, key.encode(), buffer, len(buffer))
         return None if size < 0 else buffer.value.decode("utf-8", "replace")
@@ -97,13 +97,13 @@ class Weights:
     def head_dims(self) -> tuple[int, int]:
         """The length of a head's key and of its value."""
         architecture = self.metadata("general.architecture")
-        usual = self.n_embd // max(1, C.llama_model_n_head(self.model))
+        default = self.n_embd // max(1, C.llama_model_n_head(self.model))
         keys = (f"{architecture}.attention.{name}_length" for name in ("key", "value"))
-        key, value = (int(self.metadata(name) or usual) for name in keys)
+        key, value = (int(self.metadata(name) or default) for name in keys)
         return key, value
 
     def close(self) -> None:
-        """Free the weights. Contexts over them must be closed before."""
+        """Free the weights. Close all contexts over them first."""
         with self._lock:
             if self._model:
                 C.llama_model_free(self._model)
@@ -142,7 +142,7 @@ def _layer_count(gpu_layers: GpuLayers) -> int:
             else "has no GPU support: see docs/gpu.md to build one"
         )
         raise DeviceError(
-            f"{gpu_layers} GPU layers asked for, but this build of llama.cpp {lack}, "
+            f"{gpu_layers} GPU layers requested, but this build of llama.cpp {lack}, "
             "or pass 0 or 'auto'"
         )
     return -1 if gpu_layers == "all" else int(gpu_layers)
