@@ -168,8 +168,8 @@ def test_an_importance_matrix_without_a_tensor(
 @pytest.mark.parametrize(
     ("layers", "columns", "message"),
     [
-        (3, 256, "it is on 3 layers, the model has 2"),
-        (2, 64, "it has 64 columns for blk.0.attn_q.weight, the model has 256"),
+        (3, 256, "it has 3 layers, the model 2"),
+        (2, 64, "it has 64 columns for blk.0.attn_q.weight, the model 256"),
     ],
 )
 def test_an_importance_matrix_of_another_model(

@@ -202,7 +202,7 @@ def test_chats_alone_cannot_be_compared_on(files: dict[str, Path], tmp_path: Pat
 
 def test_a_text_of_less_than_a_chunk(files: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("hello")
-    with pytest.raises(InputError, match="less than 512 tokens"):
+    with pytest.raises(InputError, match="fewer than 512 tokens"):
         compare(files["f32"], [files["q8_0"]], [tmp_path / "short.txt"])
 
 
