@@ -51,9 +51,9 @@ class EmbeddingModel(OfficialEncoding):
         self._closed = False
 
     def _pass_memory(self, tokens: int) -> int:
-        """Bytes of the machine's memory that a pass of so many tokens needs beside the weights."""
+        """Return the bytes of main memory that a pass needs besides the weights."""
         need = embed_memory(self.file, tokens)
-        # the keys, values and buffers of a device are refused by the device itself
+        # a device checks its own memory for keys, values and buffers
         return need.outputs if self.engine.on_device else need.without_weights
 
     @property

@@ -205,7 +205,7 @@ class Engine(Protocol):
 
     @property
     def on_device(self) -> bool:
-        """Whether keys, values and buffers are in a device's own memory."""
+        """Whether keys, values and buffers are in device memory rather than main memory."""
 
     def open_pass(self, tokens: int, attention: Attention) -> EmbeddingPass:
         """Allocate embedding passes of up to `tokens` tokens. Raises OutOfMemoryError."""

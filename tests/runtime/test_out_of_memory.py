@@ -1,4 +1,4 @@
-"""What does not fit in memory is said to be so, and never to be a damaged file."""
+"""Memory errors are reported as such, never as damaged files."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ except OutOfMemoryError as error:
 @pytest.mark.parametrize(
     ("what", "problem", "cure"),
     [
-        ("weights", "does not fit in memory", "take a file of a smaller type"),
+        ("weights", "does not fit in memory", "use a file of a smaller type"),
         ("context", "no context of 1000000 tokens could be made", "use a shorter one"),
     ],
 )

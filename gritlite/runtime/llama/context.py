@@ -24,7 +24,7 @@ from gritlite.errors import (
     UsageError,
 )
 from gritlite.runtime.llama.hidden_states import HiddenStates, Watch
-from gritlite.runtime.llama.library import C, clear_messages, last_message, wants_memory
+from gritlite.runtime.llama.library import C, clear_messages, is_allocation_failure, last_message
 from gritlite.runtime.llama.signals import signals_deferred
 from gritlite.runtime.llama.weights import Weights
 
@@ -104,10 +104,10 @@ class Context:
         with signals_deferred():  # llama.cpp's log calls back
             self._context = C.llama_init_from_model(weights.model, self._params())
         if not self._context:
-            cure = ", or fewer layers on the GPU (gpu_layers)" if weights.on_gpu else ""
+            remedy = ", or fewer layers on the GPU (gpu_layers)" if weights.on_gpu else ""
             raise OutOfMemoryError(
-                f"a context of {options.n_ctx} tokens cannot be allocated ({last_message()}): use "
-                f"a shorter one{cure}"
+                f"no context of {options.n_ctx} tokens could be made ({last_message()}): use a "
+                f"shorter one{remedy}"
             )
         self._memory = C.llama_get_memory(self._context)
         C.llama_set_causal_attn(self._context, options.causal)
@@ -158,7 +158,7 @@ class Context:
                 f"{len(batch.tokens)} more tokens do not fit the context of "
                 f"{self.options.n_ctx}: use a longer context or a shorter text"
             )
-        if status != 0 and wants_memory(last_message()):
+        if status != 0 and is_allocation_failure(last_message()):
             raise OutOfMemoryError(
                 f"no memory for a batch of {len(batch.tokens)} tokens ({last_message()}): use "
                 "shorter texts, or close other programs"

@@ -1,7 +1,7 @@
-"""The GPUs that this build of ggml sees, and what it was built for.
+"""The GPUs that this build of ggml finds, and the backends it was built with.
 
-ggml's registry of backends and their devices, ggml-backend.h. A build for a GPU
-registers its backend on a machine without one too, then with no devices.
+Source: ggml's registry of backends and devices, ggml-backend.h. A GPU build registers its
+backend on a machine without a GPU too, but without devices.
 """
 
 from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_void_p
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gritlite.system import ggml_library
 
 _GPUS = (1, 2)  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU
-_ON_PROCESSORS = ("CPU", "BLAS", "AMX")
+_CPU_BACKENDS = ("CPU", "BLAS", "AMX")
 
 _backend_count = ggml_library.function("ggml_backend_reg_count", c_size_t, library="ggml")
 _backend = ggml_library.function("ggml_backend_reg_get", c_void_p, c_size_t, library="ggml")
@@ -31,7 +31,7 @@ _memory = ggml_library.function(
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU: llama.cpp's name for it, such as CUDA0, its maker's, and its memory in bytes."""
+    """A GPU: llama.cpp's name such as CUDA0, the vendor's description, and memory in bytes."""
 
     name: str
     description: str
@@ -40,15 +40,15 @@ class Gpu:
 
 
 def gpus() -> tuple[Gpu, ...]:
-    """The GPUs that layers can be put on, as they are now."""
+    """Return the GPUs that layers can run on, with their current free memory."""
     devices = map(_device, range(_device_count()))
     return tuple(_gpu(device) for device in devices if _type(device) in _GPUS)
 
 
 def gpu_backends() -> tuple[str, ...]:
-    """What the build could run on besides processors, such as CUDA, found here or not."""
+    """Return the build's GPU backends, such as CUDA, with or without a device here."""
     names = (_backend_name(_backend(number)).decode() for number in range(_backend_count()))
-    return tuple(name for name in names if name not in _ON_PROCESSORS)
+    return tuple(name for name in names if name not in _CPU_BACKENDS)
 
 
 def _gpu(device: int) -> Gpu:

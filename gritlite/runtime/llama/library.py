@@ -35,7 +35,7 @@ ggml_backend_tensor_get = ggml_library.function(
 _ggml_commit = ggml_library.function("ggml_commit", c_char_p)
 
 _WARN, _ERROR, _CONTINUE = 3, 4, 5  # ggml_log_level of ggml.h
-_OF_MEMORY = ("failed to allocate", "unable to allocate", "std::bad_alloc")
+_ALLOCATION_FAILURES = ("failed to allocate", "unable to allocate", "std::bad_alloc")
 _verbose = False
 _last_level = 0
 _recent: deque[str] = deque(maxlen=8)
@@ -73,9 +73,9 @@ def last_message() -> str:
     return "; ".join(_recent) or "llama.cpp gave no reason"
 
 
-def wants_memory(message: str) -> bool:
-    """Whether a complaint of llama.cpp is about memory that it did not get."""
-    return any(words in message for words in _OF_MEMORY)
+def is_allocation_failure(message: str) -> bool:
+    """Return whether a message of llama.cpp reports a failed allocation."""
+    return any(words in message for words in _ALLOCATION_FAILURES)
 
 
 @dataclass(frozen=True)

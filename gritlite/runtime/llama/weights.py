@@ -19,7 +19,7 @@ from gritlite.errors import (
     UsageError,
 )
 from gritlite.runtime.llama.devices import gpu_backends
-from gritlite.runtime.llama.library import C, clear_messages, last_message, wants_memory
+from gritlite.runtime.llama.library import C, clear_messages, is_allocation_failure, last_message
 from gritlite.runtime.llama.signals import signals_deferred
 
 _LOAD_INTO_MEMORY = 0  # LLAMA_LOAD_MODE_NONE: not mapped
@@ -117,12 +117,12 @@ class Weights:
 
 
 def _not_loaded(path: Path, reason: str, *, on_gpu: bool) -> FormatError | OutOfMemoryError:
-    """What to raise for a file that llama.cpp has not loaded for `reason`."""
-    if not wants_memory(reason):
+    """Return the error for a file that llama.cpp failed to load for `reason`."""
+    if not is_allocation_failure(reason):
         return FormatError(f"llama.cpp cannot load {path}: {reason}")
-    cure = "put fewer layers on the GPU (gpu_layers), or " if on_gpu else ""
+    remedy = "put fewer layers on the GPU (gpu_layers), or " if on_gpu else ""
     return OutOfMemoryError(
-        f"{path} does not fit in memory ({reason}): {cure}take a file of a smaller type"
+        f"{path} does not fit in memory ({reason}): {remedy}use a file of a smaller type"
     )
 
 
@@ -142,7 +142,7 @@ def _layer_count(gpu_layers: GpuLayers) -> int:
             else "has no GPU support: see docs/gpu.md to build one"
         )
         raise DeviceError(
-            f"{gpu_layers} GPU layers requested, but this build of llama.cpp {lack}, "
+            f"{gpu_layers} GPU layers asked for, but this build of llama.cpp {lack}, "
             "or pass 0 or 'auto'"
         )
     return -1 if gpu_layers == "all" else int(gpu_layers)
