@@ -116,10 +116,11 @@ class Store:
     def scan(self, *paths: str | Path, progress: ProgressCallback = no_progress) -> Update:
         """Read files, and folders at any depth, and cut what is new or changed into chunks.
 
-        The chunks are not embedded yet. Documents that are gone, from these folders or as
-        named files, are removed. The result names documents that could not be read, of
-        which the store keeps what it has. `progress` counts files. Raises FileError for a
-        path that neither exists nor is in the store, and while another writer adds.
+        The chunks are not embedded yet. Documents that no longer exist, in these folders or
+        among the named files, are removed. The result names the documents that could not
+        be read; the store keeps what it has of them. `progress` counts files. Raises
+        FileError for a path that neither exists nor is in the store, FormatError for a named
+        file of another format, and FileError while another writer adds.
         """
         wanted = [Path(path) for path in paths]
         removed = {path for path in wanted if not path.exists() and self._contains(path)}
