@@ -7,7 +7,7 @@ mixture of that size.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,8 @@ from gritlite.quant.imatrix import (
 from gritlite.quant.mixtures import Types, mixtures, quantizable, tensor_bytes
 from gritlite.quant.types import TARGETS
 from gritlite.runtime.model import GritLM
+from gritlite.system.progress import ProgressCallback
 
-Progress = Callable[[int, int], None]
 Sensitivities = Mapping[str, Sensitivity]
 
 _EQUAL = 0.5  # the weight of embedding at which both tasks count the same
@@ -99,7 +99,7 @@ def _importances(path: Path, file: GGUFFile) -> ImportanceByTensor:
         }
 
 
-def measure_sensitivities(meter: SensitivityMeter, progress: Progress) -> Sensitivities:
+def measure_sensitivities(meter: SensitivityMeter, progress: ProgressCallback) -> Sensitivities:
     """Return the sensitivity of every tensor that can be quantized.
 
     Losses add up only while the tensors' rounding errors are independent. If all tensors in
@@ -151,7 +151,7 @@ def check_max_size(meter: SensitivityMeter, max_bytes: int) -> None:
 
 
 def allocate_for_size(
-    meter: SensitivityMeter, found: Sensitivities, max_bytes: int, progress: Progress
+    meter: SensitivityMeter, found: Sensitivities, max_bytes: int, progress: ProgressCallback
 ) -> TypeAllocation:
     """Return the types with the least loss in a file of at most `max_bytes`.
 

@@ -16,8 +16,9 @@ from gritlite.errors import FormatError
 from gritlite.eval.dependencies import require_sklearn
 from gritlite.eval.encoder import Encoder, embed
 from gritlite.eval.labelled_texts import embedding_inputs, read_labelled
-from gritlite.eval.task import ProgressCallback, Score, spread
+from gritlite.eval.task import Score, spread
 from gritlite.runtime.embed import Vectors
+from gritlite.system.progress import ProgressCallback
 
 DRAWS = 10
 TEXTS_PER_CATEGORY = 8

@@ -13,7 +13,8 @@ import numpy as np
 from gritlite.eval.dependencies import require_sklearn
 from gritlite.eval.encoder import Encoder, embed
 from gritlite.eval.labelled_texts import embedding_inputs, read_labelled
-from gritlite.eval.task import ProgressCallback, Score, spread
+from gritlite.eval.task import Score, spread
+from gritlite.system.progress import ProgressCallback
 
 DRAWS = 10
 DRAWN = 16_384  # vectors a draw

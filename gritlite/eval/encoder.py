@@ -12,9 +12,9 @@ from typing import Literal, Protocol
 import numpy as np
 
 from gritlite.errors import InputError
-from gritlite.eval.task import ProgressCallback
 from gritlite.runtime.embed import Vectors
 from gritlite.runtime.model import GritLM
+from gritlite.system.progress import ProgressCallback
 
 
 class Encoder(Protocol):

@@ -21,10 +21,11 @@ from typing import Literal, get_args
 from gritlite.errors import InputError, UsageError
 from gritlite.eval.questions import answerable, read_questions
 from gritlite.eval.squad import Question
-from gritlite.eval.task import ProgressCallback, Score, spread
+from gritlite.eval.task import Score, spread
 from gritlite.prompt import cached_question
 from gritlite.runtime.model import GritLM
 from gritlite.runtime.state import DocumentState
+from gritlite.system.progress import ProgressCallback
 
 Passages = Literal["none", "prompt", "state"]
 

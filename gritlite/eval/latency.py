@@ -14,8 +14,8 @@ from statistics import median
 
 from gritlite.errors import UsageError
 from gritlite.eval.layouts import Variant, answer_from_store, indexed, seconds_waited
-from gritlite.eval.task import ProgressCallback
 from gritlite.runtime.model import GritLM
+from gritlite.system.progress import ProgressCallback
 
 ANSWER_TOKENS = 16
 ROUNDS = 3

@@ -22,13 +22,13 @@ from tempfile import TemporaryDirectory
 from gritlite.errors import FormatError
 from gritlite.eval.exact_match import ASKED, MAX_TOKENS, exact_match, f1, match
 from gritlite.eval.squad import Question
-from gritlite.eval.task import ProgressCallback
 from gritlite.prompt import QUESTION_FIELD
 from gritlite.rag.answer import StoreAnswer, Timings
 from gritlite.rag.layouts import Layout, state_kind
 from gritlite.rag.state_quantization import StateType
 from gritlite.rag.store import Store
 from gritlite.runtime.model import GritLM
+from gritlite.system.progress import ProgressCallback
 
 Stores = Mapping[StateType | None, Store]  # by the type of their states
 

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from gritlite.errors import FormatError, InputError
-from gritlite.eval.task import ProgressCallback, Score, spread
+from gritlite.eval.task import Score, spread
 from gritlite.runtime.model import GritLM
 from gritlite.runtime.scorer import Scorer
+from gritlite.system.progress import ProgressCallback
 from gritlite.system.textfiles import parse_json, read_lines
 
 PROMPT = "Question: {question}\nAnswer:"

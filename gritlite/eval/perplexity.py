@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from gritlite.errors import FormatError, InputError
-from gritlite.eval.task import ProgressCallback, Score
+from gritlite.eval.task import Score
 from gritlite.runtime.chunks import whole_chunks
 from gritlite.runtime.model import GritLM
 from gritlite.runtime.scorer import Scorer
+from gritlite.system.progress import ProgressCallback
 from gritlite.system.textfiles import read_text
 
 CHUNK = 512  # tokens

@@ -13,8 +13,9 @@ from gritlite.eval.encoder import Encoder, Texts, embed
 from gritlite.eval.measures import ndcg, recall
 from gritlite.eval.retrieval_collection import RetrievalCollection
 from gritlite.eval.squad_retrieval import read_squad_collection
-from gritlite.eval.task import ProgressCallback, Score, spread
+from gritlite.eval.task import Score, spread
 from gritlite.runtime.embed import Vectors
+from gritlite.system.progress import ProgressCallback
 
 MEASURES: dict[str, tuple[Callable[[list[int], list[int], int], float], int]] = {
     "nDCG@10": (ndcg, 10),

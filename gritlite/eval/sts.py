@@ -12,7 +12,8 @@ from pathlib import Path
 from gritlite.errors import FormatError
 from gritlite.eval.encoder import Encoder, Texts, embed
 from gritlite.eval.measures import spearman
-from gritlite.eval.task import ProgressCallback, Score, spread
+from gritlite.eval.task import Score, spread
+from gritlite.system.progress import ProgressCallback
 from gritlite.system.textfiles import read_lines
 
 

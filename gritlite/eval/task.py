@@ -3,11 +3,11 @@
 The module knows no test set, no measure and no model.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-ProgressCallback = Callable[[int, int], None]  # units of work done, and in total
+from gritlite.system.progress import ProgressCallback
 
 _Item = TypeVar("_Item")
 _Model_contra = TypeVar("_Model_contra", contravariant=True)

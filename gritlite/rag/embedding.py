@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gritlite.rag.database import Database
-from gritlite.rag.progress import ProgressCallback
 from gritlite.rag.sources import complete_sources
 from gritlite.rag.states import States
 from gritlite.rag.vectors import VectorType, packed
 from gritlite.runtime.embed import Vectors
 from gritlite.runtime.model import GritLM
 from gritlite.runtime.state import DocumentState
+from gritlite.system.progress import ProgressCallback
 
 _PAGE = 512  # chunks that are fetched at once
 

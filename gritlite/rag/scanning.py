@@ -16,9 +16,9 @@ from gritlite.rag.document import Document
 from gritlite.rag.document_reader import DocumentReader, Snapshot, snapshot
 from gritlite.rag.folder import Listing
 from gritlite.rag.paths import StorePaths
-from gritlite.rag.progress import ProgressCallback
 from gritlite.rag.sources import SourceRow, complete_sources, find_source
 from gritlite.runtime.model import GritLM
+from gritlite.system.progress import ProgressCallback
 
 
 @dataclass(frozen=True)

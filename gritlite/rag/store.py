@@ -24,7 +24,6 @@ from gritlite.rag.folder import list_documents
 from gritlite.rag.layouts import LayoutChoice, StateKind
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.planning import SAMPLE_TOKENS, Plan, estimate
-from gritlite.rag.progress import ProgressCallback, no_progress
 from gritlite.rag.retrieval import Query, Retriever
 from gritlite.rag.scanning import Changes, Scanner
 from gritlite.rag.search import Mode, Passage, Searcher
@@ -36,6 +35,7 @@ from gritlite.rag.write_lock import write_lock
 from gritlite.runtime.model import GritLM, warn_dropped
 from gritlite.runtime.options import ChatOptions
 from gritlite.runtime.template import Message
+from gritlite.system.progress import ProgressCallback, no_progress
 
 _SUFFIXES = ("", "-wal", "-shm", ".lock", ".states")  # of a store's own files
 

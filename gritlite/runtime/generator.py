@@ -105,7 +105,7 @@ class Generator:
             )
         with self._lock:
             cache = self._ready_cache()
-            self._swap_conversations(cache, None, tokens)
+            self._save_conversation(cache, cache.reusable(None, tokens))
             self._load_document(cache, None, lambda: False)
             reused = cache.retain_prefix(tokens)
             self._holds_conversation = False
@@ -136,19 +136,22 @@ class Generator:
         reusable = cache.reusable(document, tokens)
         if reusable == len(tokens):
             return
+        saved = self._conversations.take(document, tokens, at_least=reusable + _MIN_SAVED_TOKENS)
+        self._save_conversation(cache, reusable)
+        if saved is not None:
+            with self._scheduler.turn("generate"):
+                cache.load(saved)
+
+    def _save_conversation(self, cache: KVCache, reusable: int) -> None:
+        """Save the cache if it holds a conversation of which more than a little would be lost."""
         lost = cache.tokens - reusable
-        worth_saving = (
+        if (
             self._holds_conversation
             and lost >= max(_MIN_SAVED_TOKENS, _MIN_SAVED_SHARE * cache.size)
             and self._conversations.accepts(cache.size)
-        )
-        saved = self._conversations.take(document, tokens, at_least=reusable + _MIN_SAVED_TOKENS)
-        if worth_saving or saved is not None:
+        ):
             with self._scheduler.turn("generate"):
-                if worth_saving:
-                    self._conversations.add(cache.save())
-                if saved is not None:
-                    cache.load(saved)
+                self._conversations.add(cache.save())
 
     def _load_document(
         self, cache: KVCache, document: State | None, cancelled: Callable[[], bool]
