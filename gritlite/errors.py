@@ -12,6 +12,7 @@
     ├── InputError               a text cannot be processed
     │   ├── EmptyTextError       it has no tokens to pool
     │   └── InputTooLongError    it has more tokens than fit into one pass or the context
+    ├── NotFiniteError           a model computed NaN or infinity
     ├── OutOfMemoryError         the machine has too little memory
     ├── MissingExtraError        an optional dependency is not installed
     ├── DeviceError              a GPU is required that the build or the machine lacks
@@ -87,6 +88,16 @@ class EmptyTextError(InputError):
 
 class InputTooLongError(InputError):
     """A text has more tokens than fit into one pass or the context."""
+
+
+class NotFiniteError(GritLiteError):
+    """A model computed NaN or infinity, where only numbers make sense."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the model computed NaN or infinity for {what}: its weights may be damaged, or too "
+            "large for float16; check the file"
+        )
 
 
 class OutOfMemoryError(GritLiteError):

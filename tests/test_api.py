@@ -80,7 +80,14 @@ IN_WORDS = {
         "ArchitectureError",
         "TokenizerError",
     ),
-    *("OutOfMemoryError", "MissingExtraError", "DeviceError", "LibraryError", "DownloadError"),
+    *(
+        "NotFiniteError",
+        "OutOfMemoryError",
+        "MissingExtraError",
+        "DeviceError",
+        "LibraryError",
+        "DownloadError",
+    ),
 }
 
 

@@ -24,6 +24,7 @@ from gritlite.errors import (
 )
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime.engine import EmbeddingPass, Engine, KeyValues
+from gritlite.runtime.finite import check_state, check_vectors
 from gritlite.runtime.packing import pack
 from gritlite.runtime.scheduler import Scheduler, Work
 from gritlite.runtime.tokens import PromptTokens, TextTokens, Tokenizer
@@ -118,12 +119,15 @@ class Embedder:
             tokens += sum(len(piece.ids) for piece in pieces)
             count += 1
             if tokens >= _WINDOW_PASSES * self._pass_tokens:
-                yield self._embed_window(window, count, options, cancel, _from(first, keep), "bulk")
+                keep_from = _from(first, keep)
+                vectors = self._embed_window(window, count, options, cancel, keep_from, "bulk")
+                yield check_vectors(vectors, first)
                 first += count
                 window, count, tokens = [], 0, 0
         if count:
             work: Work = "bulk" if first or tokens > self._pass_tokens else "query"
-            yield self._embed_window(window, count, options, cancel, _from(first, keep), work)
+            vectors = self._embed_window(window, count, options, cancel, _from(first, keep), work)
+            yield check_vectors(vectors, first)
 
     def pieces(
         self,
@@ -175,7 +179,7 @@ class Embedder:
                 hidden, states = embedding_pass.run(ids, starts, return_states=keep is not None)
             if keep is not None:
                 for piece, state in zip(members, states, strict=True):
-                    keep(piece.text, piece.tokens, state)
+                    keep(piece.text, piece.tokens, check_state(state))
             row = 0
             for piece, start in zip(members, starts, strict=True):
                 n = len(piece.tokens.ids) - start
@@ -184,7 +188,8 @@ class Embedder:
                 row += n
         means = sums / pooled[:, None]
         if self._format.normalize:
-            means /= np.linalg.norm(means, axis=1, keepdims=True)
+            with np.errstate(invalid="ignore"):  # checked by `check_vectors`
+                means /= np.linalg.norm(means, axis=1, keepdims=True)
         return means.astype(np.float32)
 
     def _pass_for(self, tokens: int) -> EmbeddingPass:

@@ -18,6 +18,7 @@ import numpy as np
 from gritlite.errors import ClosedError, InputTooLongError
 from gritlite.runtime.conversations import Conversations
 from gritlite.runtime.engine import Engine, KeyValues, Sampler
+from gritlite.runtime.finite import check_logits, check_state
 from gritlite.runtime.kv_cache import KVCache
 from gritlite.runtime.scheduler import Scheduler
 from gritlite.runtime.state import State
@@ -89,7 +90,7 @@ class Generator:
                 if not self._evaluate(cache, sequence):
                     return None
                 with self._scheduler.turn("generate"):
-                    return sequence.sampler.choose(cache.logits(1)[0])
+                    return sequence.sampler.choose(check_logits(cache.logits(1)[0]))
         finally:
             self._owner_seen = time.monotonic()
 
@@ -110,7 +111,7 @@ class Generator:
             reused = cache.retain_prefix(tokens)
             self._holds_conversation = False
             self._evaluate_tokens(cache, tokens[reused:], lambda: False)
-            return cache.save().key_values
+            return check_state(cache.save().key_values)
 
     def _ready_cache(self) -> KVCache:
         if self._closed:

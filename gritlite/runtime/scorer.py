@@ -22,6 +22,7 @@ from gritlite.errors import (
 )
 from gritlite.runtime.embed import grown_size
 from gritlite.runtime.engine import Logits
+from gritlite.runtime.finite import check_logits
 from gritlite.runtime.kv_cache import KVCache
 from gritlite.runtime.model import GritLM
 from gritlite.runtime.template import Message
@@ -126,7 +127,7 @@ class Scorer:
                 with self._model.scheduler.turn("generate"):
                     cache.add(part, wanted)
                 targets = tokens[max(first + 1, start) : first + 1 + len(part)]
-                yield cache.logits(len(targets)), targets
+                yield check_logits(cache.logits(len(targets))), targets
 
     def _check(self, tokens: Sequence[int], start: int) -> None:
         if not 1 <= start < len(tokens):

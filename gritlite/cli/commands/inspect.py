@@ -9,13 +9,15 @@ from gritlite.cli.shared.tables import aligned, size
 
 if TYPE_CHECKING:
     from gritlite.modelfile.description import ModelDescription, TokenizerDescription
+    from gritlite.modelfile.header import GGUFFile
     from gritlite.modelfile.memory import MemoryNeed
 
 
 @click.command()
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, sizes in bytes.")
-def command(file: str, as_json: bool) -> None:
+@click.option("--check", is_flag=True, help="Read every weight, and fail if one is not finite.")
+def command(file: str, as_json: bool, check: bool) -> None:
     """Show what a GGUF model contains and how much memory it needs.
 
     FILE is a path, or the name of a pulled model. For a model whose parts do not fit
@@ -30,6 +32,25 @@ def command(file: str, as_json: bool) -> None:
     facts = describe(header)
     click.echo(_as_json(facts) if as_json else _as_table(facts))
     check_model(header)
+    if check:
+        _check_weights(header)
+
+
+def _check_weights(header: "GGUFFile") -> None:
+    """Raise FormatError if a weight is NaN or infinite."""
+    from gritlite.cli.shared.progress import advance_to, progress_bar
+    from gritlite.errors import FormatError
+    from gritlite.quant.finite import count_not_finite
+
+    with progress_bar("checking", unit="B") as bar:
+        found = count_not_finite(header, lambda done, total: advance_to(bar, done, total))
+    if found:
+        tensors = ", ".join(f"{name} ({count:,})" for name, count in found.items())
+        raise FormatError(
+            f"{header.path} has weights that are NaN or infinite in {tensors}: download or "
+            "convert the model again"
+        )
+    click.echo("every weight is finite", err=True)
 
 
 def _as_json(facts: "ModelDescription") -> str:

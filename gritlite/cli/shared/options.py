@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gritlite.cli.shared.advice import advice
-from gritlite.errors import GritLiteError, OutputExistsError
+from gritlite.errors import GritLiteError, NotFiniteError, OutputExistsError
 
 if TYPE_CHECKING:
     from gritlite.runtime.model import GritLM
@@ -114,6 +114,7 @@ running_options = combined(
     ),
     click.option("--verbose", is_flag=True, help="Show llama.cpp's log."),
     advice(GritLiteError, "--verbose shows its log", about="llama.cpp gave no reason"),
+    advice(NotFiniteError, "gritlite inspect --check reads every weight"),
 )
 
 model_options = combined(
