@@ -10,6 +10,8 @@ from gritlite.rag.search import Mode, Passage, Searcher
 from gritlite.runtime.embed import Vectors
 from gritlite.runtime.model import GritLM
 
+_MAX_COUNT = 2**31 - 1  # passages; the vector index counts in 32 bits or more
+
 
 @dataclass(frozen=True)
 class Query:
@@ -27,13 +29,13 @@ class Query:
     def __post_init__(self) -> None:
         if not self.text.strip():
             raise EmptyTextError("the query is empty")
-        if self.count < 1:
-            raise UsageError(f"count is {self.count}: expected 1 or more")
+        if not 1 <= self.count <= _MAX_COUNT:
+            raise UsageError(f"count is {self.count}: expected 1 to {_MAX_COUNT}")
         if self.mode not in get_args(Mode):
             raise UsageError(f"mode is {self.mode!r}: expected one of {', '.join(get_args(Mode))}")
-        if self.rerank and self.rerank < self.count:
+        if self.rerank and not self.count <= self.rerank <= _MAX_COUNT:
             raise UsageError(
-                f"rerank is {self.rerank}: expected {self.count} passages or more, or 0"
+                f"rerank is {self.rerank}: expected 0, or {self.count} to {_MAX_COUNT} passages"
             )
 
 

@@ -33,6 +33,8 @@ from gritlite.system.threads import default_threads
 DEFAULT_CONTEXT = 4096
 CONVERSATION_BYTES = 256 << 20
 _ANY_WORD = "a"
+# llama.cpp keeps counts of tokens in 32 bits and rounds them up to 256; threads: GGML_MAX_N_THREADS
+_LIMITS = {"context_length": 2**31 - 256, "threads": 512, "pass_tokens": 2**31 - 256}
 
 
 class Closable(Protocol):
@@ -306,5 +308,5 @@ def warn_dropped(count: int, context_length: int) -> None:
 
 def _check_counts(**counts: int | None) -> None:
     for name, value in counts.items():
-        if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}: expected 1 or more")
+        if value is not None and not 1 <= value <= _LIMITS[name]:
+            raise UsageError(f"{name} is {value}: expected 1 to {_LIMITS[name]}")

@@ -39,7 +39,7 @@ def test_the_order_is_that_of_the_likelihoods(store, tiny_model):
 
 
 def test_it_takes_no_fewer_than_are_wanted(store):
-    with pytest.raises(UsageError, match="rerank is 2: expected 3 passages or more, or 0"):
+    with pytest.raises(UsageError, match="rerank is 2: expected 0, or 3 to 2147483647 passages"):
         store.search(QUERY, 3, rerank=2)
     assert len(store.search(QUERY, 3, rerank=50)) == 3
     answer = store.ask(QUERY, 1, rerank=4, max_tokens=2)

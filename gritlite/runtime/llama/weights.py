@@ -132,8 +132,8 @@ def _layer_count(gpu_layers: GpuLayers) -> int:
         return -1 if supported else 0
     if gpu_layers != "all" and not isinstance(gpu_layers, int):
         raise UsageError(f"gpu_layers is {gpu_layers!r}: expected a number, 'all' or 'auto'")
-    if isinstance(gpu_layers, int) and gpu_layers < 0:
-        raise UsageError(f"gpu_layers is {gpu_layers}: expected 0 or more, 'all' or 'auto'")
+    if isinstance(gpu_layers, int) and not 0 <= gpu_layers < 2**31:
+        raise UsageError(f"gpu_layers is {gpu_layers}: expected 0 to {2**31 - 1}, 'all' or 'auto'")
     if gpu_layers != 0 and not supported:
         backends = ", ".join(gpu_backends())
         lack = (

@@ -1,0 +1,48 @@
+"""Counts that llama.cpp would cut to 32 bits, or abort on, are refused before they reach it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gritlite import GritLM, OutOfMemoryError, UsageError
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"context_length": 2**32 + 64},  # 64 in 32 bits
+        {"context_length": 2**31 - 255},
+        {"context_length": 0},
+        {"context_length": -1},
+        {"threads": 10**6},
+        {"threads": 513},
+        {"pass_tokens": 2**40},
+        {"gpu_layers": 2**32},
+        {"gpu_layers": -1},
+    ],
+    ids=str,
+)
+def test_counts_out_of_range(tiny_path: Path, options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(UsageError, match=f"{name} is {options[name]}: expected"):
+        GritLM(tiny_path, **{"threads": 1, **options})
+
+
+def test_the_longest_context_asks_for_too_much_memory(tiny_path: Path) -> None:
+    with GritLM(tiny_path, threads=1, context_length=2**31 - 256) as model:
+        with pytest.raises(OutOfMemoryError, match="no context of 2147483392 tokens"):
+            model.generate("Once", max_tokens=1)
+        assert len(model.encode("Once")) == model.dimension
+
+
+@pytest.mark.parametrize("count", [0, -1, 99999999999999999999])
+def test_counts_of_passages(tmp_path: Path, tiny_model: GritLM, count: int) -> None:
+    from gritlite import Store
+
+    with Store.open(tmp_path / "notes.grit", tiny_model) as store:
+        with pytest.raises(UsageError, match=f"count is {count}: expected 1 to 2147483647"):
+            store.search("inn", count)
+        with pytest.raises(UsageError, match="rerank is 99999999999999999999: expected 0, or 3 to"):
+            store.search("inn", 3, rerank=99999999999999999999)
+        assert store.search("inn", 2**31 - 1) == []
