@@ -23,6 +23,8 @@ INSTRUCTION_FIELD = "{instruction}"
 
 # the Unicode form that a tokenizer.json's normalizer asks for; llama.cpp has no key for it
 NORMALIZER_KEY = "grit.tokenizer.normalizer"
+# how many tokens a token attends to, itself included, where the model has such a window
+SLIDING_WINDOW_KEY = "grit.attention.sliding_window"
 NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD")
 
 # the official sentences behind a document and its question, and behind a question and its document
@@ -128,6 +130,17 @@ class EmbedFormat:
             normalize=metadata.get(NORMALIZE_KEY, default.normalize),
             attention=metadata.get(ATTENTION_KEY, default.attention),
         )
+
+
+def sliding_window(metadata: Mapping[str, Any]) -> int | None:
+    """Return a file's attention window in tokens, None where every token is attended to.
+
+    Raises FormatError for a value that is not a positive number.
+    """
+    window = metadata.get(SLIDING_WINDOW_KEY)
+    if window is not None and (type(window) is not int or window < 1):
+        raise FormatError(f"{SLIDING_WINDOW_KEY} is {window!r}: expected a positive number")
+    return window
 
 
 def check_normalizer(form: str | None) -> Literal["NFC", "NFD", "NFKC", "NFKD"] | None:

@@ -43,7 +43,8 @@ class ModelConfig:
     `head_dim` is always set; `has_explicit_head_dim` says whether config.json gives it.
     `experts` is 0 for a dense model. `attention_biases` names the projections (q, k, v,
     o) with a bias; `mlp_bias` tells whether gate, up and down have one. `raw` is the
-    parsed JSON.
+    parsed JSON. `sliding_window` is how many tokens a token attends to, itself included,
+    None where that is all of them.
     """
 
     model_type: str
@@ -64,6 +65,7 @@ class ModelConfig:
     experts_used: int
     attention_biases: tuple[str, ...]
     mlp_bias: bool
+    sliding_window: int | None
     raw: Mapping[str, Any]
 
 
@@ -108,6 +110,7 @@ def read_config(folder: Path) -> ModelConfig:
         experts_used=fields.count("num_experts_per_tok") if is_mixture else 0,
         attention_biases=_attention_biases(model_type, fields),
         mlp_bias=model_type == "llama" and fields.flag("mlp_bias"),
+        sliding_window=_sliding_window(model_type, fields, context),
         raw=MappingProxyType(raw),
     )
     _check_heads(path, config)
@@ -125,6 +128,26 @@ def _attention_biases(model_type: str, fields: "_Fields") -> tuple[str, ...]:
     if model_type == "llama" and fields.flag("attention_bias"):
         return ("q", "k", "v", "o")
     return MODEL_TYPES[model_type].attention_biases
+
+
+def _sliding_window(model_type: str, fields: "_Fields", context: int) -> int | None:
+    """Return the window of the layers that have one, None if it is no shorter than the context.
+
+    Source: transformers' configuration_mistral.py, _mixtral.py and _qwen2.py.
+    """
+    layer_types = fields.value("layer_types")
+    if isinstance(layer_types, list) and "sliding_attention" not in layer_types:
+        return None
+    window: int | None = None
+    if model_type in ("mistral", "mixtral"):
+        default = 4096 if model_type == "mistral" else None
+        stated = fields.value("sliding_window", default)
+        window = None if stated is None else fields.count("sliding_window", default)
+    if model_type == "qwen2" and fields.flag("use_sliding_window"):
+        first = fields.count("max_window_layers", 28, least=0)
+        if isinstance(layer_types, list) or first < fields.count("num_hidden_layers"):
+            window = fields.count("sliding_window", 4096)
+    return window if window is not None and window < context else None
 
 
 def _check_heads(path: Path, config: ModelConfig) -> None:
@@ -148,12 +171,17 @@ class _Fields:
         self._path = path
         self._raw = raw
 
-    def count(self, key: str, default: int | None = None) -> int:
+    def value(self, key: str, default: Any = None) -> Any:
+        """The value as it stands; `default` only if the key is absent, not if it is null."""
+        return self._raw.get(key, default)
+
+    def count(self, key: str, default: int | None = None, *, least: int = 1) -> int:
         value = self._raw.get(key)
         if value is None:
             value = default
-        if type(value) is not int or not 0 < value < 2**31:
-            raise ArchitectureError(f"{self._path}: {key} is {value!r}, not a positive number")
+        if type(value) is not int or not least <= value < 2**31:
+            expected = "positive" if least else "non-negative"
+            raise ArchitectureError(f"{self._path}: {key} is {value!r}, not a {expected} number")
         return value
 
     def positive(self, key: str) -> float:

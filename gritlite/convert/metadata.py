@@ -13,7 +13,7 @@ from gguf import GGML_QUANT_VERSION, GGUFType, GGUFWriter, RopeScalingType
 from gritlite.convert.config import ModelConfig
 from gritlite.convert.rope import Rope
 from gritlite.convert.vocabulary import Vocabulary
-from gritlite.prompt import NORMALIZER_KEY, EmbedFormat
+from gritlite.prompt import NORMALIZER_KEY, SLIDING_WINDOW_KEY, EmbedFormat
 from gritlite.quant.types import Target
 
 
@@ -35,8 +35,8 @@ def _name(folder: Path, config: ModelConfig) -> str:
 def add_model(writer: GGUFWriter, config: ModelConfig) -> None:
     """Add the architecture's dimensions and constants.
 
-    A sliding window is left out, as in llama.cpp's converter for these models, and so
-    is `attention.causal`, because the file serves both modes.
+    `attention.causal` is left out, because the file serves both modes. A sliding window
+    gets a `grit.*` key, because llama.cpp computes none for these models.
     """
     writer.add_block_count(config.layers)
     writer.add_context_length(config.context)
@@ -55,6 +55,8 @@ def add_model(writer: GGUFWriter, config: ModelConfig) -> None:
     if config.architecture == "llama":
         writer.add_vocab_size(config.vocabulary)
         writer.add_rope_dimension_count(config.head_dim)
+    if config.sliding_window is not None:
+        writer.add_uint32(SLIDING_WINDOW_KEY, config.sliding_window)
 
 
 def _add_rope(writer: GGUFWriter, rope: Rope) -> None:

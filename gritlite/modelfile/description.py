@@ -10,7 +10,7 @@ from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.hyperparameters import TOKENS_KEY, read_hyperparameters
 from gritlite.modelfile.memory import PASS_TOKENS, MemoryNeed, embed_memory, generate_memory
 from gritlite.modelfile.types import FILE_TYPES
-from gritlite.prompt import EmbedFormat, is_grit
+from gritlite.prompt import EmbedFormat, is_grit, sliding_window
 
 USUAL_CONTEXT = 4096
 
@@ -54,6 +54,7 @@ class ModelDescription:
     layers: int
     dimensions: int
     context_length: int
+    sliding_window: int | None
     tokenizer: TokenizerDescription
     grit: EmbedFormat | None
     pass_tokens: int
@@ -85,6 +86,7 @@ def describe(file: GGUFFile) -> ModelDescription:
         layers=model.layers,
         dimensions=model.width,
         context_length=model.context_length,
+        sliding_window=sliding_window(file.metadata),
         tokenizer=_tokenizer(file),
         grit=EmbedFormat.from_metadata(file.metadata) if is_grit(file.metadata) else None,
         pass_tokens=pass_tokens,

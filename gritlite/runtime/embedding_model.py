@@ -7,7 +7,7 @@ from gritlite.errors import ClosedError, UsageError
 from gritlite.modelfile.fingerprint import fingerprint
 from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.memory import embed_memory
-from gritlite.prompt import EmbedFormat
+from gritlite.prompt import EmbedFormat, sliding_window
 from gritlite.runtime.embed import Embedder, EmbedOptions, TooLong, Vectors
 from gritlite.runtime.encoding import OfficialEncoding
 from gritlite.runtime.engine import Engine, KeyValues
@@ -39,16 +39,25 @@ class EmbeddingModel(OfficialEncoding):
         self.format = embed_format
         self.fingerprint = fingerprint(file)
         self._tokenizer = Tokenizer(engine.vocabulary)
+        self.sliding_window = sliding_window(file.metadata)
         self._embedder = Embedder(
             engine,
             self._tokenizer,
             self.format,
             scheduler,
             pass_tokens=pass_tokens,
-            max_tokens=min(engine.trained_context, MAX_PASS_TOKENS),
+            max_tokens=min(self._longest_context, MAX_PASS_TOKENS),
             memory_need=self._pass_memory,
         )
         self._closed = False
+
+    @property
+    def _longest_context(self) -> int:
+        """The most tokens that are computed as the model was trained.
+
+        No engine computes a sliding window: beyond it the results would be wrong.
+        """
+        return min(self.engine.trained_context, self.sliding_window or self.engine.trained_context)
 
     def _pass_memory(self, tokens: int) -> int:
         """Return the bytes of main memory that a pass needs besides the weights."""

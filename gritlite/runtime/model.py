@@ -88,7 +88,13 @@ class GritLM(EmbeddingModel):
             editable=editable,
         )
         super().__init__(self.engine, file, embed_format, Scheduler(), pass_tokens=pass_tokens)
-        self.context_length = context_length or min(self.engine.trained_context, DEFAULT_CONTEXT)
+        self.context_length = context_length or min(self._longest_context, DEFAULT_CONTEXT)
+        if self.sliding_window is not None and self.context_length > self.sliding_window:
+            self.engine.close()
+            raise UsageError(
+                f"context_length is {self.context_length}: expected at most {self.sliding_window}, "
+                "the window that this model attends to; beyond it answers would be wrong"
+            )
         self._generator = Generator(
             self.engine,
             self.scheduler,

@@ -66,7 +66,7 @@ def _as_table(facts: "ModelDescription") -> str:
         ("architecture", facts.architecture),
         ("parameters", f"{facts.parameters:,}"),
         ("layers", f"{facts.layers} of {facts.dimensions} dimensions"),
-        ("context length", f"{facts.context_length:,} tokens"),
+        ("context length", _context(facts)),
         ("file type", facts.file_type or "not given"),
         ("bits per weight", f"{facts.bits_per_weight:.2f}"),
         *_tensor_rows(facts),
@@ -79,6 +79,13 @@ def _as_table(facts: "ModelDescription") -> str:
         for length, need in facts.memory_generate.items()
     ]
     return aligned(rows)
+
+
+def _context(facts: "ModelDescription") -> str:
+    if facts.sliding_window is None:
+        return f"{facts.context_length:,} tokens"
+    window = f"{facts.sliding_window:,}"
+    return f"{facts.context_length:,} tokens, usable up to the attention window of {window}"
 
 
 def _tensor_rows(facts: "ModelDescription") -> list[tuple[str, str]]:
