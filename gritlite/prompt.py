@@ -23,6 +23,9 @@ INSTRUCTION_FIELD = "{instruction}"
 
 # the Unicode form that a tokenizer.json's normalizer asks for; llama.cpp has no key for it
 NORMALIZER_KEY = "grit.tokenizer.normalizer"
+# tokens that end an answer beside the EOS token, for which GGUF has one key only
+END_TOKENS_KEY = "grit.generate.end_tokens"
+
 # how many tokens a token attends to, itself included, where the model has such a window
 SLIDING_WINDOW_KEY = "grit.attention.sliding_window"
 NORMALIZERS = ("NFC", "NFD", "NFKC", "NFKD")
@@ -141,6 +144,20 @@ def sliding_window(metadata: Mapping[str, Any]) -> int | None:
     if window is not None and (type(window) is not int or window < 1):
         raise FormatError(f"{SLIDING_WINDOW_KEY} is {window!r}: expected a positive number")
     return window
+
+
+def end_tokens(metadata: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the ids that end an answer beside the EOS token.
+
+    Raises FormatError for a value that is not an array of token ids.
+    """
+    ids = metadata.get(END_TOKENS_KEY)
+    if ids is None:
+        return ()
+    kind = getattr(getattr(ids, "dtype", None), "kind", None)
+    if kind not in ("i", "u") or any(number < 0 for number in ids.tolist()):
+        raise FormatError(f"{END_TOKENS_KEY} is not an array of token ids")
+    return tuple(ids.tolist())
 
 
 def check_normalizer(form: str | None) -> Literal["NFC", "NFD", "NFKC", "NFKD"] | None:

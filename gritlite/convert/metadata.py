@@ -8,12 +8,12 @@ tensors or files.
 import math
 from pathlib import Path
 
-from gguf import GGML_QUANT_VERSION, GGUFType, GGUFWriter, RopeScalingType
+from gguf import GGML_QUANT_VERSION, GGUFType, GGUFValueType, GGUFWriter, RopeScalingType
 
 from gritlite.convert.config import ModelConfig
 from gritlite.convert.rope import Rope
 from gritlite.convert.vocabulary import Vocabulary
-from gritlite.prompt import NORMALIZER_KEY, SLIDING_WINDOW_KEY, EmbedFormat
+from gritlite.prompt import END_TOKENS_KEY, NORMALIZER_KEY, SLIDING_WINDOW_KEY, EmbedFormat
 from gritlite.quant.types import Target
 
 
@@ -96,6 +96,10 @@ def add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
     writer.add_add_eos_token(vocabulary.add_eos)
     if vocabulary.chat_template is not None:
         writer.add_chat_template(vocabulary.chat_template)
+    if vocabulary.end_ids:
+        writer.add_key_value(
+            END_TOKENS_KEY, list(vocabulary.end_ids), GGUFValueType.ARRAY, GGUFValueType.UINT32
+        )
     if vocabulary.normalizer is not None:
         writer.add_string(NORMALIZER_KEY, vocabulary.normalizer)
 

@@ -132,6 +132,24 @@ def _role_by_number(config: Mapping[str, Any], role: str) -> int | None:
     return number if type(number) is int and number >= 0 else None
 
 
+def read_end_tokens(files: TokenizerFiles, roles: Mapping[str, int]) -> tuple[int, ...]:
+    """Read the ids of tokens that end an answer, without the eos token's own.
+
+    config.json and generation_config.json name one or several as eos_token_id, and
+    transformers ends at each. Raises FileError or FormatError if a file cannot be read.
+    """
+    found: set[int] = set()
+    generation = read_optional_json_object(files.folder / "generation_config.json")
+    for config in (files.config, generation):
+        named = config.get("eos_token_id")
+        found.update(
+            number
+            for number in (named if isinstance(named, list) else [named])
+            if type(number) is int and number >= 0  # some configs have -1 for none
+        )
+    return tuple(sorted(found - {roles.get("eos", -1)}))
+
+
 def read_additions(files: TokenizerFiles, roles: Mapping[str, int]) -> tuple[bool, bool]:
     """Return whether a text gets a bos token before it, and an eos token after it.
 

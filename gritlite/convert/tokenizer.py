@@ -11,6 +11,7 @@ from gritlite.convert.special_tokens import (
     read_added_tokens,
     read_additions,
     read_chat_template,
+    read_end_tokens,
     read_roles,
 )
 from gritlite.convert.tokenizer_json import (
@@ -47,6 +48,7 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], size: int) -> Vocabu
         add_space_prefix=base.add_space_prefix,
         normalizer=base.normalizer,
         chat_template=read_chat_template(files),
+        end_ids=read_end_tokens(files, roles),
     ).padded(size)
     vocabulary.check()
     return vocabulary

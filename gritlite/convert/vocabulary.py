@@ -51,8 +51,8 @@ class Vocabulary:
     `model` is "llama" (merges by score, unknown bytes as byte tokens) or "gpt2" (merges
     by list, on bytes). `pre` is llama.cpp's name of the pre-tokenizer. `tokens` is
     indexed by id. `special_ids` has the ids of those of bos, eos, unk and pad that
-    exist. `normalizer` is a Unicode normalization form ("NFC") that llama.cpp does not
-    apply itself, or None.
+    exist, and `end_ids` the ids of tokens beside eos that end an answer. `normalizer` is a
+    Unicode normalization form ("NFC") that llama.cpp does not apply itself, or None.
     """
 
     model: str
@@ -65,6 +65,7 @@ class Vocabulary:
     add_space_prefix: bool = False
     normalizer: str | None = None
     chat_template: str | None = None
+    end_ids: tuple[int, ...] = ()
 
     def padded(self, size: int) -> "Vocabulary":
         """Return a copy with unused tokens added up to `size`, as in llama.cpp's converter.
@@ -106,6 +107,11 @@ class Vocabulary:
         for name, number in self.special_ids.items():
             if not 0 <= number < len(self.tokens):
                 raise TokenizerError(f"the {name} token has the id {number}, which does not exist")
+        for number in self.end_ids:
+            if not 0 <= number < len(self.tokens):
+                raise TokenizerError(
+                    f"an end token has the id {number}, which does not exist: correct eos_token_id"
+                )
         for name, added in (("bos", self.add_bos), ("eos", self.add_eos)):
             if added and name not in self.special_ids:
                 raise TokenizerError(f"a {name} token must be added to texts, but there is none")

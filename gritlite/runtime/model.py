@@ -16,7 +16,7 @@ from gritlite.errors import EmptyTextError, TruncationWarning, UsageError
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.header import read_header
 from gritlite.modelfile.memory import PASS_TOKENS
-from gritlite.prompt import BEHIND_TEXT, CACHED_QUESTION, EmbedFormat
+from gritlite.prompt import BEHIND_TEXT, CACHED_QUESTION, EmbedFormat, end_tokens
 from gritlite.runtime import probe
 from gritlite.runtime.answer import Answer
 from gritlite.runtime.chat import Chat
@@ -86,6 +86,7 @@ class GritLM(EmbeddingModel):
             gpu_layers=gpu_layers,
             repack=probe.ensure_safe().repack,
             editable=editable,
+            end_tokens=end_tokens(file.metadata),
         )
         super().__init__(self.engine, file, embed_format, Scheduler(), pass_tokens=pass_tokens)
         self.context_length = context_length or min(self._longest_context, DEFAULT_CONTEXT)

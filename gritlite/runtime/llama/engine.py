@@ -18,7 +18,8 @@ from gritlite.runtime.options import SamplingOptions
 class LlamaEngine:
     """A GGUF file loaded by llama.cpp. Thread-safe; what it opens is not.
 
-    `threads` is the number of threads per pass. The other options and the errors are those
+    `threads` is the number of threads per pass. `end_tokens` end an answer beside those
+    that llama.cpp knows to. The other options and the errors are those
     of `Weights`.
     """
 
@@ -32,10 +33,11 @@ class LlamaEngine:
         gpu_layers: GpuLayers = "auto",
         repack: bool = True,
         editable: bool = False,
+        end_tokens: Iterable[int] = (),
     ) -> None:
         self.weights = Weights(path, gpu_layers=gpu_layers, repack=repack, editable=editable)
         try:
-            self.vocabulary = LlamaVocabulary(self.weights)
+            self.vocabulary = LlamaVocabulary(self.weights, end_tokens)
         except BaseException:
             self.weights.close()
             raise

@@ -5,6 +5,7 @@ The tokenizer functions of llama.cpp are thread-safe. Nothing here evaluates tok
 
 import ctypes
 import unicodedata
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -20,11 +21,14 @@ from gritlite.runtime.llama.weights import Weights
 class LlamaVocabulary:
     """The vocabulary of `weights`, as an engine's `Vocabulary`. Thread-safe.
 
+    `end_tokens` end an answer beside those that llama.cpp knows to.
+
     Raises FormatError for a file with an unknown Unicode form.
     """
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, end_tokens: Iterable[int] = ()) -> None:
         self._weights = weights
+        self._end_tokens = frozenset(end_tokens)
         with weights.vocabulary() as vocab:
             self.size: int = C.llama_vocab_n_tokens(vocab)
             self.bos: int = C.llama_vocab_bos(vocab)
@@ -71,7 +75,7 @@ class LlamaVocabulary:
     def is_end(self, token: int) -> bool:
         """Return whether a token ends an answer (EOS, end of turn, ...)."""
         with self._weights.vocabulary() as vocab:
-            return bool(C.llama_vocab_is_eog(vocab, token))
+            return token in self._end_tokens or bool(C.llama_vocab_is_eog(vocab, token))
 
     @cached_property
     def control(self) -> NDArray[np.bool_]:
