@@ -51,19 +51,23 @@ def cut(document: Document, count_tokens: Callable[[str], int], budget: int) -> 
 
 
 def _sections(document: Document) -> Iterator[tuple[str, list[Block]]]:
-    """The paragraphs under each heading, with the path of headings."""
+    """The paragraphs under each heading, with the path of headings.
+
+    A heading with nothing under it, not even a deeper heading, is a section's only text.
+    """
     path: list[Block] = []
     blocks: list[Block] = []
-    for block in document.blocks:
-        if not block.level or len(block.text) > _MAX_HEADING:
+    for block in (*document.blocks, None):
+        if block is not None and (not block.level or len(block.text) > _MAX_HEADING):
             blocks.append(block)
             continue
         if blocks:
             yield _path(document.title, path), blocks
-            blocks = []
-        path = [*(above for above in path if above.level < block.level), block]
-    if blocks:
-        yield _path(document.title, path), blocks
+        elif path and (block is None or block.level <= path[-1].level):
+            yield _path(document.title, path[:-1]), path[-1:]
+        blocks = []
+        if block is not None:
+            path = [*(above for above in path if above.level < block.level), block]
 
 
 def _path(title: str, headings: Sequence[Block]) -> str:

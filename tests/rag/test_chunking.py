@@ -1,6 +1,8 @@
 """Chunking: boundaries at headings and sentences, within the budget, with no text lost."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gritlite.rag.chunking import cut
 from gritlite.rag.document import Block, Document
@@ -63,8 +65,39 @@ def test_a_paragraph_set_as_a_heading_is_text():
     assert [chunk.heading for chunk in pieces(Block(text, level=1), budget=100)] == ["Guide"]
 
 
-def test_headings_alone_are_no_chunks():
-    assert pieces(Block("Setup", level=1), Block("Use", level=1)) == []
+def test_a_heading_alone_is_a_chunk():
+    blocks = (
+        Block("One", level=1),
+        Block("text"),
+        Block("zebra", "line 5", 1),
+        Block("Two", level=1),
+        Block("Below", level=2),
+        Block("giraffe", level=2),
+    )
+    chunks = pieces(*blocks)
+    assert [(chunk.heading, chunk.text) for chunk in chunks] == [
+        ("Guide > One", "text"),
+        ("Guide", "zebra"),
+        ("Guide > Two", "Below"),
+        ("Guide > Two", "giraffe"),
+    ]
+    assert chunks[1].place == "line 5"
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.text("abc", min_size=1, max_size=5)),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_every_word_is_in_a_chunk(content):
+    words = [f"{word}{number}" for number, (_, word) in enumerate(content)]
+    blocks = [Block(word, level=level) for word, (level, _) in zip(words, content, strict=True)]
+    chunks = pieces(*blocks)
+    for block in blocks:
+        # word search reads both
+        assert any(block.text in f"{chunk.heading} {chunk.text}".split() for chunk in chunks)
 
 
 @pytest.mark.parametrize("budget", [32, 64, 256])

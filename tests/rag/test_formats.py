@@ -1,6 +1,7 @@
 """Every format yields its whole text in order, and bad files raise clear errors."""
 
 import io
+import unicodedata
 import zipfile
 
 import docx
@@ -9,7 +10,7 @@ from docx.oxml import OxmlElement
 
 from gritlite.errors import FormatError
 from gritlite.rag.document import Block, Document
-from gritlite.rag.formats import FORMATS, parse
+from gritlite.rag.formats import FORMATS, clean, parse
 from tests.rag import documents
 
 
@@ -106,6 +107,29 @@ def test_pdf_has_its_pages():
         Block("The inn was founded early.", "page 1"),
         Block("It burned down.", "page 2"),
     )
+
+
+def test_a_word_that_a_pdf_breaks_is_one_word():
+    document = parse(documents.pdf(["Plants live by photo-\nsynthesis every day."]), ".pdf")
+    assert document.blocks == (Block("Plants live by photosynthesis every day.", "page 1"),)
+
+
+BROKEN = "photo\u00adsynthesis co\u00ad\noperate\x00\x02\x1b[31m\x7f\x9f\tred\u2028end"
+WHOLE = "photosynthesis cooperate[31m\tred\nend"
+
+
+def test_no_control_character_comes_out_of_a_format():
+    assert clean(BROKEN) == WHOLE
+    for suffix, data in (
+        (".txt", BROKEN.encode()),
+        (".md", f"# {BROKEN}\n\n{BROKEN}".encode()),
+        (".html", f"<title>{BROKEN}</title><h1>{BROKEN}</h1><p>{BROKEN}".encode()),
+        (".docx", documents.word("photo\u00adsynthesis")),
+    ):
+        document = parse(data, suffix)
+        text = "".join([document.title, *(block.text for block in document.blocks)])
+        assert "photosynthesis" in text
+        assert not [c for c in text if unicodedata.category(c) in ("Cc", "Cf") and c not in "\t\n"]
 
 
 def test_docx_has_headings_and_tables():

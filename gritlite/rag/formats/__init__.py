@@ -5,6 +5,8 @@ The libraries that parse them see files from anywhere, so only the child process
 """
 
 import importlib
+import re
+from dataclasses import replace
 
 from gritlite.rag.document import Document
 
@@ -20,6 +22,13 @@ FORMATS = {
     ".docx": "docx",
 }
 
+_SOFT_HYPHEN = re.compile("\u00ad(?:[ \t]*\n[ \t]*)?")
+_LINE_ENDS = "\x0b\x0c\r\x85\u2028\u2029"
+_CONTROL: dict[int, str | None] = {
+    **{code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"},
+    **dict.fromkeys(map(ord, _LINE_ENDS), "\n"),
+}
+
 
 def parse(data: bytes, suffix: str) -> Document:
     """Parse the bytes of a file; `suffix` is a key of FORMATS.
@@ -28,4 +37,14 @@ def parse(data: bytes, suffix: str) -> Document:
     """
     parser = importlib.import_module(f"{__name__}.{FORMATS[suffix]}")
     document: Document = parser.parse(data)
-    return document
+    blocks = (replace(block, text=clean(block.text)) for block in document.blocks)
+    return replace(
+        document,
+        title=clean(document.title),
+        blocks=tuple(block for block in blocks if block.text.strip()),
+    )
+
+
+def clean(text: str) -> str:
+    """Join words at soft hyphens, and remove control characters but tabs and newlines."""
+    return _SOFT_HYPHEN.sub("", text).translate(_CONTROL)

@@ -7,8 +7,8 @@ import pypdfium2
 from gritlite.errors import FormatError
 from gritlite.rag.document import Block, Document
 
-_SOFT_HYPHEN = "\ufffe"  # PDFium's character for a hyphen at a line break
-_BROKEN_WORD = re.compile(_SOFT_HYPHEN + r"\s*")
+# PDFium's characters for a hyphen at a line break, by either of its functions
+_BROKEN_WORD = re.compile("[\x02\ufffe]\\s*")
 # a line break at the edge of the page; after one of these marks it may end a paragraph
 _BROKEN_LINE = re.compile(r"(?<![.!?:])\s*\n")
 _PASSWORD = 4  # FPDF_ERR_PASSWORD
