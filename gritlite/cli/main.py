@@ -63,6 +63,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit."""
     console.fill_closed_streams()
+    console.escape_unencodable()
     console.unwind_on_termination()
     console.warnings_as_lines()
     # looked up before parsing, so that parsing errors are covered too

@@ -146,6 +146,10 @@ def _one_line(repository: str, revision: str | None) -> Iterator[None]:
         raise MissingExtraError("huggingface_hub", "hub", f"fetching {repository}") from error
     try:
         yield
+    except ImportError as error:  # what a SOCKS proxy needs
+        raise DownloadError(
+            f"cannot fetch {repository}: {error}; check the proxy (HTTPS_PROXY, ALL_PROXY)"
+        ) from error
     except errors.GatedRepoError as error:
         raise DownloadError(
             f"{repository} is gated: accept its terms on its page, then run  hf auth login"

@@ -280,6 +280,13 @@ def test_a_hub_that_lies_is_one_line(hub, cache_folder):
     assert files_in(cache_folder.parent) == []
 
 
+def test_a_socks_proxy_without_its_package(hub, monkeypatch):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    assert_refused(pull(REPOSITORY), "cannot fetch tiny/model", "SOCKS", "check the proxy")
+
+
 @pytest.mark.parametrize("etag", [EVIL, "/evil", "a/../../../evil"])
 def test_a_digest_in_a_header_leads_nowhere(hub, cache_folder, etag):
     """huggingface_hub names a file that it is downloading after the ETag."""

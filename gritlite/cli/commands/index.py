@@ -69,8 +69,11 @@ def command(
     what changed, removes what is gone from the folders, and resumes an interrupted run.
     """
     from gritlite.cli.shared.progress import progress_callback
+    from gritlite.rag.folder import list_documents
     from gritlite.rag.store import Store
 
+    if not store_path.exists():
+        list_documents(paths)  # so that a mistyped path makes no store
     with (
         load_model(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
         Store.open(

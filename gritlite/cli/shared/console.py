@@ -8,6 +8,7 @@ one. The module does not know the commands.
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -52,6 +53,13 @@ def fill_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - stays open
+
+
+def escape_unencodable() -> None:
+    r"""Write characters that a stream's encoding lacks as \u escapes, where it is not UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def unwind_on_termination() -> None:

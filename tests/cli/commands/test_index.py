@@ -34,6 +34,12 @@ def test_a_damaged_file_is_reported_and_the_exit_code_says_so(gritlite, folder, 
     assert "Traceback" not in err
 
 
+def test_a_mistyped_path_makes_no_store(tiny_path, folder):
+    with pytest.raises(FileError, match="none does not exist"):
+        index(tiny_path, "notes", "none", "--store", "new.grit")
+    assert list(folder.parent.glob("new.grit*")) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "problem"),
     [

@@ -261,3 +261,18 @@ def test_closed_streams_are_empty_ones(closed, arguments, said):
         check=False,
     )
     assert (child.returncode, child.stdout, child.stderr) == (0, *said)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8", "utf-16"])
+def test_a_terminal_that_lacks_characters(encoding):
+    what = "print('\u9996 \u20ac'); sys.stderr.write('\u9996')"
+    child = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "act", what],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    )
+    shown = child.stdout.decode(encoding), child.stderr.decode(encoding)
+    euro = "\\u20ac" if encoding == "ascii" else "\u20ac"
+    sign = "\u9996" if encoding.startswith("utf") else "\\u9996"
+    assert shown == (f"{sign} {euro}\n", sign)
