@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gritlite import GritLM
-from gritlite.runtime.llama import Context, decoder
+from gritlite.runtime.llama import Context, LlamaEngine, decoder
 from gritlite.runtime.llama.batch_padding import TILE, padded_count
 from gritlite.runtime.scorer import Scorer
 
@@ -65,6 +65,19 @@ def test_no_token_attends_to_the_padding(tiny_file, case, request):
         assert found.generated == expected.generated
         assert model.prefix_state(prompt).tokens == state.tokens
     assert padded
+
+
+@pytest.mark.usefixtures("always")
+def test_padding_never_exceeds_a_batch(tiny_path, monkeypatch):
+    """llama.cpp ends the process for a batch that is too long."""
+    lengths = []
+    monkeypatch.setattr(Context, "decode", lambda _, batch: lengths.append(len(batch.tokens)))
+    engine = LlamaEngine(tiny_path, threads=1)
+    opened = engine.open_decoder(256, TILE - 20)
+    opened.evaluate([5] * 30, 0, np.zeros(30, np.bool_))
+    opened.close()
+    engine.close()
+    assert lengths == [30]
 
 
 @pytest.mark.usefixtures("always")

@@ -50,7 +50,8 @@ class LlamaDecoder:
         count = len(tokens)
         if attention == "causal":
             padded = padded_count(count, start, self._weights)
-            count = padded if start + padded <= self.capacity else count
+            fits = padded <= self.batch_tokens and start + padded <= self.capacity
+            count = padded if fits else count
         padding = count - len(tokens)
         batch = Batch(
             tokens=np.array([*tokens, *[tokens[-1]] * padding], np.int32),
