@@ -27,7 +27,7 @@ class DocumentState:
     attention: Attention
     model: str
     opens_message: bool
-    key_values: KeyValues = field(repr=False)
+    key_values: KeyValues = field(repr=False, hash=False)
 
     @property
     def tokens(self) -> int:

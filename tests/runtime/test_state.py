@@ -263,7 +263,18 @@ def other_numbers(state: KeyValues) -> KeyValues:
     return KeyValues(tuple(keys.astype(np.float32) for keys in state.keys), state.values)
 
 
-@pytest.mark.parametrize("damage", [fewer_layers, smaller_heads, fewer_values, other_numbers])
+def no_tokens(state: KeyValues) -> KeyValues:
+    return state.without_first(state.tokens)
+
+
+def no_layers(_state: KeyValues) -> KeyValues:
+    return KeyValues((), ())
+
+
+DAMAGES = [fewer_layers, smaller_heads, fewer_values, other_numbers, no_tokens, no_layers]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_state(tiny_model: GritLM, damage: Callable[[KeyValues], KeyValues]) -> None:
     plain = tiny_model.generate("Who?", **GREEDY)
     state = tiny_model.document_state(DOCUMENT)
@@ -273,6 +284,13 @@ def test_a_damaged_state(tiny_model: GritLM, damage: Callable[[KeyValues], KeyVa
     assert tiny_model.generate("Who?", **GREEDY) == plain
     intact = tiny_model.generate("Who?", document=state, **GREEDY)
     assert tiny_model.generate("Who?", document=state, **GREEDY) == intact
+
+
+def test_equal_states_are_one_key_of_a_dictionary(tiny_model: GritLM) -> None:
+    states = [tiny_model.document_state(text) for text in (DOCUMENT, DOCUMENT, SECOND)]
+    assert len(set(states)) == 2
+    joined = [tiny_model.join_states([states[i], states[2]]) for i in (0, 1)]
+    assert len(set(joined)) == 1
 
 
 def test_texts_without_a_state(tiny_model: GritLM) -> None:

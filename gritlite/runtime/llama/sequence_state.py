@@ -81,9 +81,11 @@ def _expect(what: str, found: object, wanted: object) -> None:
 def write_sequence(state: KeyValues, first: int = 0) -> bytes:
     """Return a state for `Context.restore`, with tokens at the positions from `first` on.
 
-    Raises FormatError unless all arrays are float16 with the same number of tokens.
+    Raises FormatError unless all arrays are float16 with the same number of tokens, 1 or more.
     """
     arrays = (*state.keys, *state.values)
+    if not state.keys or not state.tokens:
+        raise FormatError("the key-value state is empty")
     if any(array.dtype != _HALF or len(array) != state.tokens for array in arrays):
         raise FormatError("the key-value state is not float16 with one row per token")
     table = np.zeros(state.tokens, _CELL)
