@@ -3,7 +3,8 @@
 An embedding pass takes as long as dozens of generated tokens, so with a plain lock a chat
 would get one token per pass. Here the kind of work that has had less time goes first:
 generation and embedding each get about half the machine while both want it. Within
-embedding, a waiting query overtakes a bulk job after the pass in progress.
+embedding, a waiting query overtakes a bulk job after the pass in progress; after a number
+of queries in a row a waiting bulk job gets one pass, so that it never starves.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ _Share = Literal["generate", "embed"]
 
 _SHARES: dict[Work, _Share] = {"generate": "generate", "query": "embed", "bulk": "embed"}
 _MAX_DEBT = 1.0  # seconds
+_MAX_OVERTAKES = 16  # queries in a row while a bulk job waits
 
 
 class Scheduler:
@@ -27,6 +29,7 @@ class Scheduler:
         self._busy = False
         self._waiting: dict[Work, int] = dict.fromkeys(_SHARES, 0)
         self._spent: dict[_Share, float] = {"embed": 0.0, "generate": 0.0}
+        self._overtakes = 0
 
     @contextlib.contextmanager
     def turn(self, work: Work) -> Iterator[None]:
@@ -37,6 +40,7 @@ class Scheduler:
                 while self._busy or self._must_wait(work):
                     self._condition.wait()
                 self._busy = True
+                self._count_overtakes(work)
             finally:  # Ctrl-C may end the wait; then the others must not wait for us
                 self._waiting[work] -= 1
                 self._condition.notify_all()
@@ -55,9 +59,16 @@ class Scheduler:
         # the credit of an idle share is limited
         self._spent[other] = max(self._spent[other], self._spent[share] - _MAX_DEBT)
 
+    def _count_overtakes(self, work: Work) -> None:
+        if work == "bulk" or not self._waiting["bulk"]:
+            self._overtakes = 0
+        elif work == "query":
+            self._overtakes += 1
+
     def _must_wait(self, work: Work) -> bool:
         """Return whether waiting work of another kind goes first."""
-        if work == "bulk" and self._waiting["query"]:
+        first: Work = "bulk" if self._overtakes >= _MAX_OVERTAKES else "query"
+        if work in ("query", "bulk") and work != first and self._waiting[first]:
             return True
         share, other = _SHARES[work], _other(_SHARES[work])
         is_wanted = any(self._waiting[each] for each in _SHARES if _SHARES[each] == other)

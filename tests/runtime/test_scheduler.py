@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from gritlite.runtime.scheduler import Scheduler, Work
+from gritlite.runtime.scheduler import _MAX_OVERTAKES, Scheduler, Work
 
 
 def work(scheduler: Scheduler, kind: Work, seconds: float, until: float) -> float:
@@ -143,6 +143,35 @@ def test_a_query_overtakes_a_bulk_job_after_the_pass_in_progress() -> None:
     first.join(20)
     assert order[:2] == ["pass 0", "query"]
     assert len(order) == 6
+
+
+def test_endless_queries_do_not_starve_a_bulk_job() -> None:
+    scheduler = Scheduler()
+    done = threading.Event()
+    overtakes = 0
+
+    def query() -> None:
+        nonlocal overtakes
+        until = time.perf_counter() + 10
+        while not done.is_set() and time.perf_counter() < until:
+            with scheduler.turn("query"):
+                overtakes += scheduler._waiting["bulk"]
+                while not done.is_set() and not scheduler._waiting["query"]:
+                    time.sleep(0.0001)  # so that another query always waits
+
+    def bulk() -> None:
+        with scheduler.turn("bulk"):
+            done.set()
+
+    queries = [threading.Thread(target=query) for _ in range(3)]
+    for thread in queries:
+        thread.start()
+    while scheduler._waiting["query"] < 2:
+        time.sleep(0.001)
+    run_all(threading.Thread(target=bulk))
+    for thread in queries:
+        thread.join(20)
+    assert overtakes <= _MAX_OVERTAKES + 1  # the last of them may have begun just before
 
 
 def test_a_query_shares_with_generation() -> None:
