@@ -82,17 +82,18 @@ class Generator:
 
     def next_token(self, sequence: TokenSequence) -> int | None:
         """Evaluate a sequence's new tokens and return its next token; None when cancelled."""
-        if not self._claim(sequence):
-            return None
         try:
+            if not self._claim(sequence):
+                return None
             with self._lock:
                 cache = self._ready_cache()
                 if not self._evaluate(cache, sequence):
                     return None
                 with self._scheduler.turn("generate"):
                     return sequence.sampler.choose(check_logits(cache.logits(1)[0]))
-        finally:
-            self._owner_seen = time.monotonic()
+        finally:  # also if Ctrl-C came right after the claim
+            if self._owner is sequence:
+                self._owner_seen = time.monotonic()
 
     def prefill(self, tokens: Sequence[int]) -> KeyValues:
         """Evaluate tokens causally and return their keys and values.

@@ -11,7 +11,7 @@ from gritlite.prompt import EmbedFormat
 from gritlite.runtime.answer import Answer
 from gritlite.runtime.conversations import Conversations
 from gritlite.runtime.embed import Embedder, EmbedOptions
-from gritlite.runtime.generator import Generator
+from gritlite.runtime.generator import Generator, TokenSequence
 from gritlite.runtime.kv_cache import SavedCache
 from gritlite.runtime.options import GenerateOptions
 from gritlite.runtime.scheduler import Scheduler
@@ -146,6 +146,25 @@ def test_conversations_about_documents_are_not_mixed_up(tiny_path: Path) -> None
         assert len(model._generator._conversations._saved) == 2
     assert [list(each) for each in zip(*mixed, strict=True)] == alone
     assert alone[0] != alone[1]
+
+
+def test_an_answer_interrupted_right_after_its_claim_does_not_block_others() -> None:
+    generator = generator_of(FakeEngine(), 0)
+    claim = generator._claim
+
+    def interrupted(sequence: TokenSequence) -> bool:
+        claim(sequence)
+        raise KeyboardInterrupt
+
+    first = Answer(generator, A, OPTIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(generator, "_claim", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            next(first)
+    other = threading.Thread(target=say, args=(generator, B), daemon=True)
+    other.start()
+    other.join(5)
+    assert not other.is_alive()
 
 
 def test_a_query_waits_for_one_pass_of_a_bulk_job_at_most() -> None:
