@@ -4,6 +4,7 @@ They work with either attention; nothing is pooled or sampled. The module does n
 texts.
 """
 
+import threading
 from collections.abc import Sequence
 from typing import Self
 
@@ -20,13 +21,15 @@ from gritlite.runtime.model import GritLM
 class Observer:
     """Runs passes of up to `pass_tokens` tokens and shows `watch` each matrix's inputs.
 
-    Not thread-safe; use it as a context manager. Closing the model closes it too.
+    Thread-safe; use it as a context manager. Closing the model closes it too, after the
+    pass in progress.
     """
 
     def __init__(
         self, model: GritLM, watch: Watch, *, attention: Attention, pass_tokens: int
     ) -> None:
         self._model = model
+        self._lock = threading.Lock()
         self._pass = model.engine.open_pass(pass_tokens, attention, watch)
         model.attach(self)
 
@@ -37,13 +40,15 @@ class Observer:
         `watch` are raised after the pass.
         """
         ids = [np.asarray(sequence, np.int32) for sequence in sequences]
-        hidden, _ = self._pass.run(ids, [0] * len(ids))
+        with self._lock:
+            hidden, _ = self._pass.run(ids, [0] * len(ids))
         return hidden
 
     def close(self) -> None:
-        """Free the memory."""
+        """Free the memory, after the pass in progress."""
         self._model.detach(self)
-        self._pass.close()
+        with self._lock:
+            self._pass.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,5 +1,6 @@
 """An observer's inputs, compared with the same products computed in numpy."""
 
+import threading
 from pathlib import Path
 
 import gguf
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gritlite.errors import ClosedError
 from gritlite.prompt import Attention
 from gritlite.runtime.instruments import Observer
 from gritlite.runtime.llama import MatrixInput
@@ -89,6 +91,32 @@ def test_an_expert_gets_the_tokens_routed_to_it(tmp_path: Path) -> None:
     for part in ("gate", "up"):
         inputs = seen[f"blk.0.ffn_{part}_exps.weight"].inputs
         assert np.allclose(inputs, np.repeat(asked, 2, axis=0), atol=1e-5)
+
+
+def test_closing_the_model_waits_for_the_pass_in_progress(tmp_path: Path) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def watch(_seen: MatrixInput) -> None:
+        inside.set()
+        assert go_on.wait(10)
+
+    model = GritLM(write_model(tmp_path / "model.gguf"), threads=1)
+    observer = Observer(model, watch, attention="causal", pass_tokens=64)
+    hidden: list[NDArray[np.float32]] = []
+    reader = threading.Thread(target=lambda: hidden.append(observer.run(TEXTS)))
+    closer = threading.Thread(target=model.close)
+    reader.start()
+    assert inside.wait(10)
+    closer.start()
+    closer.join(0.2)
+    waited = closer.is_alive()
+    go_on.set()
+    reader.join(10)
+    closer.join(10)
+    assert waited
+    assert len(hidden[0]) == len(FLAT)
+    with pytest.raises(ClosedError):
+        observer.run(TEXTS)
 
 
 def test_an_error_of_the_watcher_ends_the_pass(tmp_path: Path) -> None:
