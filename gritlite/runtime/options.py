@@ -1,7 +1,8 @@
 """Generation options: sampling, length and stop strings, validated when created."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -17,7 +18,7 @@ class SamplingOptions:
     `temperature` 0 is greedy. `top_k` 0, `top_p` 1, `min_p` 0 and
     `repeat_penalty` 1 disable their filter. `grammar` is GBNF
     (llama.cpp's grammars/README.md). The same seed gives the same answer.
-    Raises UsageError for a value outside its range.
+    Raises UsageError for a value of another type or outside its range.
     """
 
     temperature: float = 0.0
@@ -38,6 +39,7 @@ class SamplingOptions:
             ("seed", self.seed, 0, 2**32 - 2),  # the largest value means "random" to llama.cpp
         )
         for name, value, low, high in ranges:
+            _check_number(name, value, whole=name in ("top_k", "seed"))
             if not low <= value <= high:
                 raise UsageError(f"{name} is {value}: expected {low} to {high}")
 
@@ -55,8 +57,12 @@ class GenerateOptions:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise UsageError(f"max_tokens is {self.max_tokens}: expected 1 or more")
+        if self.max_tokens is not None:
+            _check_number("max_tokens", self.max_tokens, whole=True)
+            if self.max_tokens < 1:
+                raise UsageError(f"max_tokens is {self.max_tokens}: expected 1 or more")
+        if not all(isinstance(text, str) for text in self.stop):
+            raise UsageError(f"stop is {self.stop!r}: expected strings")
         if any(not text for text in self.stop):
             raise UsageError("a stop string is empty: leave it out")
 
@@ -91,7 +97,7 @@ def generate_options(**given: Unpack[ChatOptions]) -> GenerateOptions:
     if unknown:
         known = ", ".join(sorted(ChatOptions.__optional_keys__))
         raise UsageError(f"there is no option {min(unknown)!r}: expected one of {known}")
-    seed, stop = given.get("seed"), given.get("stop", ())
+    seed = given.get("seed")
     sampling = SamplingOptions(
         temperature=given.get("temperature", 0.7),
         top_k=given.get("top_k", 40),
@@ -101,8 +107,21 @@ def generate_options(**given: Unpack[ChatOptions]) -> GenerateOptions:
         seed=_random_seed() if seed is None else seed,
         grammar=_grammar(given.get("grammar"), given.get("json_schema")),
     )
-    stops = (stop,) if isinstance(stop, str) else tuple(stop)
-    return GenerateOptions(sampling, given.get("max_tokens"), stops)
+    return GenerateOptions(sampling, given.get("max_tokens"), _stops(given.get("stop", ())))
+
+
+def _check_number(name: str, value: object, *, whole: bool) -> None:
+    kind, wanted = (Integral, "an integer") if whole else (Real, "a number")
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise UsageError(f"{name} is {value!r}: expected {wanted}")
+
+
+def _stops(stop: object) -> tuple[str, ...]:
+    if isinstance(stop, str):
+        return (stop,)
+    if not isinstance(stop, Iterable):
+        raise UsageError(f"stop is {stop!r}: expected a string or several")
+    return tuple(stop)
 
 
 def _grammar(grammar: str | None, json_schema: Mapping[str, Any] | str | None) -> str | None:
@@ -111,6 +130,8 @@ def _grammar(grammar: str | None, json_schema: Mapping[str, Any] | str | None) -
     if json_schema is not None:
         grammar = from_json_schema(json_schema)
     if grammar is not None:
+        if not isinstance(grammar, str):
+            raise UsageError(f"grammar is {grammar!r}: expected GBNF as a string")
         check_grammar(grammar)
     return grammar
 

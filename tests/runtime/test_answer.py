@@ -224,6 +224,16 @@ def test_bad_schemas(tiny_model: GritLM, schema: Any) -> None:
         ({"seed": 2**32 - 1}, "seed"),
         ({"repeat_penalty": 0}, "repeat_penalty is 0"),
         ({"grammar": LETTERS, "json_schema": {}}, "exclude each other"),
+        ({"max_tokens": 2.5}, "max_tokens is 2.5: expected an integer"),
+        ({"max_tokens": "3"}, "max_tokens is '3': expected an integer"),
+        ({"seed": True}, "seed is True: expected an integer"),
+        ({"seed": 1.5}, "seed is 1.5: expected an integer"),
+        ({"top_k": 1.5}, "top_k is 1.5: expected an integer"),
+        ({"temperature": "hot"}, "temperature is 'hot': expected a number"),
+        ({"temperature": None}, "temperature is None: expected a number"),
+        ({"stop": None}, "stop is None: expected a string or several"),
+        ({"stop": b"x"}, "stop is .*: expected strings"),
+        ({"grammar": 5}, "grammar is 5: expected GBNF"),
         ({"max_token": 3}, "there is no option 'max_token': expected one of grammar, .*max_tokens"),
     ],
     ids=str,
@@ -231,6 +241,12 @@ def test_bad_schemas(tiny_model: GritLM, schema: Any) -> None:
 def test_bad_options(tiny_model: GritLM, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         tiny_model.generate("Once", **options)
+
+
+def test_numbers_of_numpy_are_options(tiny_model: GritLM) -> None:
+    options: dict[str, Any] = {"seed": 3, "top_k": 9, "max_tokens": 4, "temperature": 0.5}
+    same = {name: np.asarray(value)[()] for name, value in options.items()}
+    assert tiny_model.generate("Once", **same) == tiny_model.generate("Once", **options)
 
 
 def test_repeat_penalty(tiny_model: GritLM) -> None:
