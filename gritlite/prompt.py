@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gritlite.errors import FormatError
+from gritlite.errors import FormatError, UsageError
 
 USER = "<|user|>\n"
 EMBED = "<|embed|>\n"
@@ -46,6 +46,14 @@ def instruction(text: str) -> str:
     an empty text gives `"<|embed|>\n"`, the prompt of documents.
     """
     return USER + text + "\n" + EMBED if text else EMBED
+
+
+def check_wording(wording: str) -> None:
+    """Raise UsageError for a wording that would leave the question out."""
+    if QUESTION_FIELD not in wording:
+        raise UsageError(
+            f"the wording {wording!r} has no place for the question: add {QUESTION_FIELD}"
+        )
 
 
 def cached_question(question: str) -> str:

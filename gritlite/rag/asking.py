@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gritlite.errors import UsageError
-from gritlite.prompt import QUESTION_FIELD
+from gritlite.prompt import QUESTION_FIELD, check_wording
 from gritlite.rag import layouts
 from gritlite.rag.answer import StoreAnswer, Timings
 from gritlite.rag.cost_model import CostModel, cheapest
@@ -51,6 +51,7 @@ class Question:
             )
         if self.recompute < 0:
             raise UsageError(f"recompute is {self.recompute}: expected 0 tokens or more")
+        check_wording(self.wording)
 
 
 class Pipeline:

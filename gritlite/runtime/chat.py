@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gritlite.errors import InputTooLongError, UsageError
-from gritlite.prompt import CACHED_QUESTION, QUESTION_FIELD, after_document
+from gritlite.prompt import CACHED_QUESTION, QUESTION_FIELD, after_document, check_wording
 from gritlite.runtime.answer import Answer
 from gritlite.runtime.generator import Generator
 from gritlite.runtime.options import GenerateOptions
@@ -70,6 +70,7 @@ class Chat:
         check_messages(messages)
         if document is not None:
             _check_first_message(messages, document)
+            check_wording(wording)
             messages = [_worded(message, wording) for message in messages]
         prompt = self._fitting(messages, document, options.max_tokens)
 

@@ -211,6 +211,8 @@ def test_questions_that_cannot_be_answered(tmp_path, tiny_path, tiny_model, fold
             store.ask(QUESTION, layout="best")
         with pytest.raises(InputTooLongError):
             store.ask("word " * 2000)
+        with pytest.raises(UsageError, match=r"'Say it\.' has no place for the question"):
+            store.ask("Who?", wording="Say it.")
         with pytest.raises(UsageError, match="exact cannot follow earlier messages of a chat"):
             store.ask(QUESTION, layout="exact", history=[{"role": "user", "content": "Hello"}])
     with (

@@ -551,6 +551,12 @@ def test_a_prefix_state_that_does_not_fit_the_context(tiny_path: Path) -> None:
         model.prefix_state(DOCUMENT)
 
 
+def test_a_wording_without_the_question_is_refused(tiny_model: GritLM) -> None:
+    state = tiny_model.document_state(DOCUMENT)
+    with pytest.raises(UsageError, match=r"'Say it\.' has no place for the question: add"):
+        tiny_model.chat([user("Who?")], document=state, wording="Say it.")
+
+
 def test_another_wording(tiny_model: GritLM) -> None:
     state = tiny_model.document_state(DOCUMENT)
     answer = tiny_model.chat(
