@@ -32,10 +32,10 @@ def info(store: Path) -> None:
 @command.command()
 @_store
 def verify(store: Path) -> None:
-    """Check the database and every state, and exit with 1 if anything is wrong.
+    """Check the database and every state.
 
-    Nothing is changed. A damaged or missing state is never used: it is computed again
-    when it is needed.
+    Exits with 1 if anything is wrong. Nothing is changed. A damaged or missing state is
+    never used: it is computed again when it is needed.
     """
     from gritlite.rag import maintenance
 
@@ -56,7 +56,7 @@ def verify(store: Path) -> None:
     help="Keep at most this many bytes of states, such as 2GiB: the ones used last.",
 )
 def prune(store: Path, most: int | None) -> None:
-    """Remove what is no longer needed: states without a chunk, and the database's free pages."""
+    """Remove states of deleted chunks, and the database's free pages."""
     from gritlite.rag import maintenance
 
     removed = maintenance.prune(store, most)
@@ -69,7 +69,7 @@ def rows(info: "Info") -> list[tuple[str, str]]:
     found = [
         ("model", settings.model),
         ("documents", f"{info.sources:,}"),
-        ("chunks", f"{info.chunks:,}, {info.tokens:,} tokens in all, {settings.chunk_tokens} each"),
+        ("chunks", f"{info.chunks:,}, {info.tokens:,} tokens (limit {settings.chunk_tokens} each)"),
         ("vectors", settings.vectors),
         ("file", size(info.file_bytes)),
     ]
