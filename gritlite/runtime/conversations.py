@@ -13,12 +13,13 @@ from gritlite.runtime.state import State
 class Conversations:
     """Saved caches, found by their exact tokens. Not thread-safe.
 
-    `budget` limits their total size in bytes; 0 saves none.
+    `budget` limits their total size in bytes, of which a token takes `token_bytes`; 0 saves
+    none.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, token_bytes: int) -> None:
         self._budget = budget
-        self._bytes_per_token = 1.0  # until the first one is measured
+        self._token_bytes = token_bytes
         self._saved: list[SavedCache] = []  # least recently used first
 
     @property
@@ -28,11 +29,10 @@ class Conversations:
 
     def accepts(self, tokens: int) -> bool:
         """Return whether a conversation of `tokens` tokens fits the budget."""
-        return tokens * self._bytes_per_token <= self._budget
+        return tokens * self._token_bytes <= self._budget
 
     def add(self, saved: SavedCache) -> None:
         """Save a conversation in place of those it continues; evict others over the budget."""
-        self._bytes_per_token = saved.key_values.nbytes / saved.key_values.tokens
         self._saved = [old for old in self._saved if not _continues(saved, old)]
         self._saved.append(saved)
         while self.nbytes > self._budget:

@@ -47,7 +47,8 @@ class Generator:
     """Generates tokens for sequences that share one decoder. Thread-safe.
 
     `context_length` is the maximum number of tokens in a sequence, and
-    `conversation_bytes` the memory budget for interrupted conversations.
+    `conversation_bytes` the memory budget for interrupted conversations, of which each token
+    takes `token_bytes`.
     """
 
     def __init__(
@@ -56,13 +57,14 @@ class Generator:
         scheduler: Scheduler,
         *,
         context_length: int,
-        conversation_bytes: int = 0,
+        conversation_bytes: int,
+        token_bytes: int,
     ) -> None:
         self.engine = engine
         self.context_length = context_length
         self.evaluated = 0  # tokens evaluated since the start
         self._scheduler = scheduler
-        self._conversations = Conversations(conversation_bytes)
+        self._conversations = Conversations(conversation_bytes, token_bytes)
         self._cache: KVCache | None = None
         self._holds_conversation = False  # rather than the tokens of `prefill`
         self._lock = threading.Lock()

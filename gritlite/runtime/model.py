@@ -15,7 +15,7 @@ from uuid import uuid4
 from gritlite.errors import EmptyTextError, TruncationWarning, UsageError
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.header import read_header
-from gritlite.modelfile.memory import PASS_TOKENS
+from gritlite.modelfile.memory import PASS_TOKENS, kv_bytes_per_token
 from gritlite.prompt import BEHIND_TEXT, CACHED_QUESTION, EmbedFormat, end_tokens
 from gritlite.runtime import probe
 from gritlite.runtime.answer import Answer
@@ -101,6 +101,7 @@ class GritLM(EmbeddingModel):
             self.scheduler,
             context_length=self.context_length,
             conversation_bytes=conversation_bytes,
+            token_bytes=kv_bytes_per_token(file),
         )
         self._attached: set[Closable] = set()
         self._chat_lock = threading.Lock()

@@ -25,7 +25,13 @@ TOKEN_BYTES = key_values([1], 0).nbytes
 
 
 def generator_of(engine: FakeEngine, budget: int) -> Generator:
-    return Generator(engine, Scheduler(), context_length=1024, conversation_bytes=budget)
+    return Generator(
+        engine,
+        Scheduler(),
+        context_length=1024,
+        conversation_bytes=budget,
+        token_bytes=TOKEN_BYTES,
+    )
 
 
 def say(generator: Generator, prompt: Sequence[int]) -> list[int]:
@@ -86,7 +92,7 @@ def test_a_branching_chat_reuses_its_common_prefix() -> None:
 
 
 def test_saved_conversations_are_found_by_document_and_tokens() -> None:
-    conversations = Conversations(1 << 20)
+    conversations = Conversations(1 << 20, TOKEN_BYTES)
     short, long = (SavedCache(None, tuple(ids), key_values(ids, 0)) for ids in (A[:50], A))
     conversations.add(short)
     conversations.add(long)  # continues the short one, which goes
@@ -95,6 +101,8 @@ def test_saved_conversations_are_found_by_document_and_tokens() -> None:
     assert conversations.take(None, [*A[:60], 1], at_least=61) is None
     assert conversations.take(None, B, at_least=1) is None
     assert conversations.accepts(1000)
+    assert conversations.accepts((1 << 20) // TOKEN_BYTES)
+    assert not conversations.accepts((1 << 20) // TOKEN_BYTES + 1)
     assert not conversations.accepts(1 << 20)
     conversations.clear()
     assert conversations.nbytes == 0
