@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gritlite.errors import ClosedError, InputTooLongError
+from gritlite.errors import ClosedError, InputTooLongError, OutOfMemoryError
 from gritlite.runtime.conversations import Conversations
 from gritlite.runtime.engine import Engine, KeyValues, Sampler
 from gritlite.runtime.finite import check_logits, check_state
 from gritlite.runtime.kv_cache import KVCache
 from gritlite.runtime.scheduler import Scheduler
 from gritlite.runtime.state import State
+from gritlite.system.machine import available_memory
 
 PREFILL_TOKENS = 512  # per call while a prompt is evaluated; cancelling waits for one call
 _IDLE_SECONDS = 0.25  # another answer may take the cache of one that is not read for this long
@@ -48,7 +49,8 @@ class Generator:
 
     `context_length` is the maximum number of tokens in a sequence, and
     `conversation_bytes` the memory budget for interrupted conversations, of which each token
-    takes `token_bytes`.
+    takes `token_bytes`. `context_bytes` is the machine's memory that the context needs besides
+    the weights. Raises OutOfMemoryError when it is first used without that much memory free.
     """
 
     def __init__(
@@ -59,10 +61,12 @@ class Generator:
         context_length: int,
         conversation_bytes: int,
         token_bytes: int,
+        context_bytes: int,
     ) -> None:
         self.engine = engine
         self.context_length = context_length
         self.evaluated = 0  # tokens evaluated since the start
+        self._context_bytes = context_bytes
         self._scheduler = scheduler
         self._conversations = Conversations(conversation_bytes, token_bytes)
         self._cache: KVCache | None = None
@@ -120,9 +124,20 @@ class Generator:
         if self._closed:
             raise ClosedError
         if self._cache is None:
+            self._check_memory()
             batch = min(PREFILL_TOKENS, self.context_length)
             self._cache = KVCache(self.engine.open_decoder(self.context_length, batch))
         return self._cache
+
+    def _check_memory(self) -> None:
+        """Raise OutOfMemoryError for a context that the system would end the process for."""
+        free = available_memory()
+        if free is not None and self._context_bytes > free:
+            raise OutOfMemoryError(
+                f"no context of {self.context_length} tokens could be made (it needs "
+                f"{self._context_bytes >> 20:,} MiB besides the weights, and {free >> 20:,} MiB "
+                "are free): use a shorter one"
+            )
 
     def _evaluate(self, cache: KVCache, sequence: TokenSequence) -> bool:
         before = sequence.tokens[:-1]  # the last one is evaluated for its logits

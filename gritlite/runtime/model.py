@@ -15,7 +15,7 @@ from uuid import uuid4
 from gritlite.errors import EmptyTextError, TruncationWarning, UsageError
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.header import read_header
-from gritlite.modelfile.memory import PASS_TOKENS, kv_bytes_per_token
+from gritlite.modelfile.memory import PASS_TOKENS, generate_memory, kv_bytes_per_token
 from gritlite.prompt import BEHIND_TEXT, CACHED_QUESTION, EmbedFormat, end_tokens
 from gritlite.runtime import probe
 from gritlite.runtime.answer import Answer
@@ -102,9 +102,15 @@ class GritLM(EmbeddingModel):
             context_length=self.context_length,
             conversation_bytes=conversation_bytes,
             token_bytes=kv_bytes_per_token(file),
+            context_bytes=self._context_memory(),
         )
         self._attached: set[Closable] = set()
         self._chat_lock = threading.Lock()
+
+    def _context_memory(self) -> int:
+        """Bytes of the machine's memory that the context needs besides the weights."""
+        need = generate_memory(self.file, self.context_length)
+        return need.outputs if self.engine.on_device else need.without_weights
 
     @property
     def evaluated(self) -> int:

@@ -31,6 +31,7 @@ def generator_of(engine: FakeEngine, budget: int) -> Generator:
         context_length=1024,
         conversation_bytes=budget,
         token_bytes=TOKEN_BYTES,
+        context_bytes=0,
     )
 
 

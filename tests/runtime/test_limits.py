@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from gritlite import GritLM, OutOfMemoryError, UsageError
+from gritlite.modelfile.memory import generate_memory
+from gritlite.runtime import generator
 
 
 @pytest.mark.parametrize(
@@ -31,9 +33,25 @@ def test_counts_out_of_range(tiny_path: Path, options: dict[str, Any]) -> None:
 
 def test_the_longest_context_asks_for_too_much_memory(tiny_path: Path) -> None:
     with GritLM(tiny_path, threads=1, context_length=2**31 - 256) as model:
-        with pytest.raises(OutOfMemoryError, match="no context of 2147483392 tokens"):
+        with pytest.raises(
+            OutOfMemoryError, match=r"no context of 2147483392 tokens .* MiB are free"
+        ):
             model.generate("Once", max_tokens=1)
         assert len(model.encode("Once")) == model.dimension
+
+
+def test_a_context_needs_free_memory(tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    need = generate_memory(tiny_model.file, tiny_model.context_length).without_weights
+    monkeypatch.setattr(generator, "available_memory", lambda: need - 1)
+    with pytest.raises(OutOfMemoryError, match=r"no context of 1024 tokens .*: use a shorter one"):
+        tiny_model.generate("Once", max_tokens=1)
+    monkeypatch.setattr(tiny_model._generator, "_context_bytes", 0)  # of a model on a device
+    assert tiny_model.generate("Once", max_tokens=1) is not None
+    tiny_model._generator.close()
+    for free in (need, None):  # None: a system that does not tell
+        with GritLM(tiny_model.path, threads=1) as model:
+            monkeypatch.setattr(generator, "available_memory", lambda free=free: free)
+            model.generate("Once", max_tokens=1)
 
 
 @pytest.mark.parametrize("count", [0, -1, 99999999999999999999])
