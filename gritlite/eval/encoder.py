@@ -22,11 +22,11 @@ class Encoder(Protocol):
 
     @property
     def max_length(self) -> int:
-        """The most tokens that it takes of a text."""
+        """The maximum number of tokens of a text."""
 
     @property
     def cut(self) -> int:
-        """The number of texts that it has cut to that length so far."""
+        """The number of texts cut to that length so far."""
 
     def stream(self, texts: Sequence[str], instruction: str) -> Iterator[Vectors]:
         """Yield vectors of unit length, float32 [k, dimension], in the order of the texts.
@@ -52,7 +52,7 @@ class GritEncoder:
 
     @property
     def max_length(self) -> int:
-        """The most tokens of a text, its prompt included."""
+        """The maximum number of tokens of a text, including its prompt."""
         return self._max_length
 
     @property
@@ -89,7 +89,7 @@ class _Counter(threading.Event):
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts to embed with one instruction; `places` say where each stands, for errors."""
+    """Texts to embed with one instruction; `places` are their origins, for errors."""
 
     texts: Sequence[str]
     places: Sequence[str]
@@ -98,14 +98,14 @@ class Texts:
 
 @dataclass(frozen=True)
 class Embedded:
-    """The vectors of each of several `Texts`, and what was done to the texts, in words."""
+    """The vectors of several `Texts`, and a note on how the texts were changed."""
 
     vectors: list[Vectors]
     note: str
 
 
 def embed(encoder: Encoder, parts: Sequence[Texts], progress: ProgressCallback) -> Embedded:
-    """Embed several lists of texts under one progress.
+    """Embed several lists of texts with one progress callback.
 
     Raises what the encoder raises, with the place of the text it is about.
     """

@@ -38,7 +38,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 class ExactMatch:
     """The share of questions answered in the words of an accepted answer, and their mean F1.
 
-    `limit` takes so many questions, spread evenly; the order is the file's.
+    `limit` selects that many questions, spread evenly, in the file's order.
     Questions without an answer are left out, and the note says how many. Raises
     FileError, and FormatError for a file of another form.
     """
@@ -85,7 +85,7 @@ class ExactMatch:
 
 
 class _Passage:
-    """The state of the last passage, which several questions in a row are about."""
+    """The last passage's state, reused while consecutive questions share the passage."""
 
     def __init__(self, model: GritLM) -> None:
         self._model = model
@@ -93,24 +93,24 @@ class _Passage:
         self._state: DocumentState | None = None
 
     def state(self, text: str) -> DocumentState:
-        """The passage's state, made when it is another than before."""
+        """Return the passage's state, computed unless it is the last one."""
         if self._state is None or text != self._text:
             self._state, self._text = self._model.document_state(text), text
         return self._state
 
 
 def normalize(answer: str) -> list[str]:
-    """An answer's words: lower-cased, without punctuation and articles."""
+    """Return an answer's words, lower-cased, without punctuation and articles."""
     return _ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split()
 
 
 def exact_match(answer: str, accepted: str) -> bool:
-    """Whether two answers have the same words."""
+    """Return whether two answers have the same words."""
     return normalize(answer) == normalize(accepted)
 
 
 def match(answer: str, accepted: str) -> bool:
-    """Whether an accepted answer's words stand in the answer, one behind the other."""
+    """Return whether the answer contains an accepted answer as consecutive words."""
     return f" {' '.join(normalize(accepted))} " in f" {' '.join(normalize(answer))} "
 
 

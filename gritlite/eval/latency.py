@@ -53,7 +53,7 @@ def samples(model: GritLM, words: Sequence[str], tokens: int) -> dict[str, Sampl
 
 
 def of_length(model: GritLM, words: Sequence[str], tokens: int) -> str:
-    """The first words, again and again, with as many tokens together or one word's fewer."""
+    """Repeat the words up to `tokens` tokens; the result is at most one word shorter."""
     repeated = [*words] * (1 + tokens // max(len(words), 1))
     count = bisect_right(
         range(1, len(repeated) + 1), tokens, key=lambda n: len(model.tokenize(_text(repeated, n)))
@@ -68,7 +68,7 @@ def _text(words: Sequence[str], count: int) -> str:
 def measure(
     model: GritLM, sample: Sample, chosen: Sequence[Variant], progress: ProgressCallback
 ) -> dict[Variant, Latency]:
-    """Ask the sample's query in every variant, turn about, `ROUNDS` times."""
+    """Ask the sample's query with every variant in turn, `ROUNDS` times."""
     seconds: dict[Variant, list[tuple[float, float]]] = {variant: [] for variant in chosen}
     with indexed(model, [sample.document], chosen, lambda *_: None) as stores:
         for number in range(ROUNDS):
@@ -88,7 +88,7 @@ def measure(
 
 
 def forget_files(folder: Path) -> None:
-    """Drop a folder's states from the page cache, where the system has a call for it."""
+    """Drop a folder's states from the page cache, if the system supports that."""
     if not hasattr(os, "posix_fadvise"):
         return
     for path in folder.rglob("*.kv"):

@@ -38,9 +38,9 @@ def pad(
 
 
 def by_length(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
-    """Split sequences into groups of like length with at most `most_tokens`, padding included.
+    """Group sequences of similar length, at most `most_tokens` tokens each with padding.
 
-    Returns their places, shortest first. A sequence that is longer gets a group of its own.
+    Returns their indices, shortest first. A longer sequence gets a group of its own.
     """
     groups: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):

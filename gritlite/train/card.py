@@ -11,9 +11,9 @@ _TEXTS, _TOKENS = 8, 256  # that are measured
 
 
 def graph_tokens(model: AdaptedModel) -> int:
-    """Tokens whose graph fits into the memory that is free, for `memory.graph_tokens`.
+    """Return how many tokens' graph fits into free memory, for `memory.graph_tokens`.
 
-    On a processor the recipe's default. Leaves no gradients behind.
+    On a processor this is the recipe's default. No gradients are left behind.
     """
     if model.device.type != "cuda":
         return Memory().graph_tokens
@@ -22,7 +22,7 @@ def graph_tokens(model: AdaptedModel) -> int:
 
 
 def fitting(free: int, used: int, tokens: int) -> int:
-    """How many tokens fit into SHARE of `free` bytes when `tokens` of them used `used` bytes."""
+    """Return how many tokens fit into SHARE of `free` bytes if `tokens` tokens took `used`."""
     return int(free * SHARE / max(1, used) * tokens)
 
 
@@ -41,7 +41,7 @@ def _generating(model: AdaptedModel) -> int:
 
 
 def _settled(model: AdaptedModel) -> int:
-    """Bytes in use, with nothing left over from before."""
+    """Return the bytes in use, after freeing what earlier work left."""
     _forget(model)
     torch.cuda.reset_peak_memory_stats(model.device)
     return int(torch.cuda.memory_allocated(model.device))

@@ -23,7 +23,7 @@ NAME = "checkpoint.pt"
 
 
 def fingerprint(recipe: Recipe, rows: Sequence[Path]) -> str:
-    """A digest of everything that a resumed run must have in common with the first part."""
+    """Return a digest of everything that must be the same when a run is resumed."""
     digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True).encode())
     for path in rows:
         digest.update(bytes.fromhex(sha256(path)))
@@ -37,7 +37,7 @@ def save(
     steps: Sequence[Step],
     run: str,
 ) -> None:
-    """Write a checkpoint, whole or not at all."""
+    """Write a checkpoint atomically."""
     state = {
         "run": run,
         "parameters": {name: p.detach().cpu() for name, p in parameters.items()},
@@ -54,9 +54,10 @@ def load(
     optimizer: torch.optim.Optimizer,
     run: str,
 ) -> list[Step]:
-    """Put a checkpoint's state into the parameters and the optimizer; returns the steps done.
+    """Restore parameters and optimizer state from a checkpoint; return the steps done.
 
-    Raises FormatError for a file that is no checkpoint, or one of another recipe or data.
+    Raises FormatError for a file that is not a checkpoint, or belongs to another recipe or
+    other data.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -66,7 +67,7 @@ def load(
     if state["run"] != run:
         raise FormatError(
             f"{path} was made by another recipe or from other data: restore them, "
-            "or start anew in another folder"
+            "or start again in another folder"
         )
     with torch.no_grad():
         for name, parameter in parameters.items():

@@ -1,4 +1,4 @@
-"""Sources as the trainer takes them: rows of token ids, and what the teacher says of them."""
+"""Sources as the trainer uses them: rows of token ids, and the teacher's targets."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class Examples:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each row."""
+        """The number of tokens in each row."""
         return [
             sum(len(text.ids) for text in row.texts)
             if isinstance(row, TokenizedPair)
@@ -45,7 +45,7 @@ class Examples:
 
     @property
     def sequences(self) -> list[EmbedTokens] | list[GenerateTokens]:
-        """Every text of every pair, or every sample."""
+        """The texts of all pairs, or the samples."""
         if isinstance(self.rows[0], TokenizedPair):
             return [
                 text for row in self.rows if isinstance(row, TokenizedPair) for text in row.texts

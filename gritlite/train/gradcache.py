@@ -1,12 +1,12 @@
-"""Gradients of a loss over many vectors, in the memory of a few.
+"""Gradient caching: gradients of a loss over many vectors, in the memory of a few.
 
 Source: "Scaling Deep Contrastive Learning Batch Size under Memory Limited
 Setup" (arXiv 2101.06983): embed everything without a graph, take the loss's
 gradient at the vectors, then embed part by part with a graph and push that
 gradient through. The sum is the gradient of the whole.
 
-Token losses need no first pass: what is made of them is linear in them, so the
-gradient at each is known beforehand.
+Token losses need no first pass: the loss is linear in them, so the gradient at each
+is known in advance.
 """
 
 from collections.abc import Callable, Sequence

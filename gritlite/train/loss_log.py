@@ -21,18 +21,18 @@ class Step:
     seconds: float
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """Return the step as one line of JSON."""
         return json.dumps(asdict(self))
 
 
 def write_log(path: Path, steps: Sequence[Step]) -> None:
-    """All steps as JSON Lines."""
+    """Write all steps as JSON Lines."""
     with atomic_write(path, force=True) as file:
         file.writelines(f"{step.to_json()}\n".encode() for step in steps)
 
 
 def write_curve(path: Path, steps: Sequence[Step]) -> None:
-    """A PNG with a panel for each objective: every step's loss, and a running median."""
+    """Plot every step's loss and a running median to a PNG, with a panel per objective."""
     from matplotlib.figure import Figure
 
     names = sorted({name for step in steps for name in step.losses})
@@ -51,7 +51,7 @@ def write_curve(path: Path, steps: Sequence[Step]) -> None:
 
 
 def running_median(values: Sequence[float], window: int = 25) -> list[float]:
-    """The median of each value and up to `window` - 1 before it."""
+    """Return the median of each value and up to `window` - 1 values before it."""
     return [
         float(np.median(values[max(0, end - window) : end])) for end in range(1, len(values) + 1)
     ]

@@ -1,4 +1,4 @@
-"""The model in training: a frozen base with low-rank adapters, to embed and to generate.
+"""The model in training: a frozen base with low-rank adapters, in both modes.
 
 transformers runs the base, PEFT the adapters. Forward passes are split into groups of
 sequences of similar length, so that little is computed for padding.
@@ -22,12 +22,12 @@ GPU_PASS_TOKENS = 16_384
 
 
 def best_device() -> torch.device:
-    """The GPU where there is one, else the processor."""
+    """Return the GPU if there is one, else the processor."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 products are fast there: elsewhere they are emulated, and slower."""
+    """Return whether the device computes bfloat16 products natively; emulation is slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
@@ -73,11 +73,11 @@ class AdaptedModel:
 
     @property
     def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """The adapters' parameters by name: all that is trained."""
+        """The adapters' parameters by name; nothing else is trained."""
         return {name: p for name, p in self.peft.named_parameters() if p.requires_grad}
 
     def vectors(self, texts: Sequence[EmbedTokens]) -> Tensor:
-        """Mean-pooled vectors of unit length, float32 [n, d]."""
+        """Return mean-pooled vectors of unit length, float32 [n, d]."""
         pooled: list[Tensor] = []
         order: list[int] = []
         for places in by_length([len(text.ids) for text in texts], self._pass_tokens):
@@ -93,7 +93,7 @@ class AdaptedModel:
         return stacked[torch.tensor(order, device=self.device).argsort()]
 
     def token_losses(self, samples: Sequence[GenerateTokens]) -> list[Tensor]:
-        """Of each sample the cross-entropy, in nats, of every token that is to be learned."""
+        """Return each sample's cross-entropy, in nats, of every token to be learned."""
         losses: dict[int, Tensor] = {}
         for places in by_length([len(sample.ids) for sample in samples], self._pass_tokens):
             group = [samples[place] for place in places]

@@ -1,4 +1,4 @@
-"""The objectives: vectors or token losses in, one number to minimise out.
+"""The training objectives: functions from vectors or token losses to a scalar loss.
 
 Pure functions of tensors. Sources: InfoNCE and the two generative losses,
 arXiv 2402.09906, section 2 and its ablation of loss types; CoSENT,
@@ -53,12 +53,12 @@ def ranking(first: Tensor, second: Tensor, scores: Tensor) -> Tensor:
 
 
 def by_token(losses: Sequence[Tensor]) -> Tensor:
-    """The mean over all tokens: long answers weigh more. `losses` holds [tokens] a sample."""
+    """The mean over all tokens, so long answers weigh more; `losses` are [tokens] per sample."""
     return torch.cat(list(losses)).mean()
 
 
 def by_sample(losses: Sequence[Tensor]) -> Tensor:
-    """The mean over samples of each one's mean over tokens: long and short weigh the same."""
+    """The mean over samples of their token means, so long and short answers weigh the same."""
     return torch.stack([sample.mean() for sample in losses]).mean()
 
 

@@ -1,4 +1,4 @@
-"""Packed sources: rows whose token ids, and whose teacher's vectors, were made elsewhere.
+"""Packed sources: rows of token ids and teacher vectors that were computed elsewhere.
 
 A machine that trains from them needs no tokenizer, no teacher and no texts. One
 compressed NumPy file holds a source:
@@ -38,15 +38,15 @@ LEVELS = 31
 
 
 def write_packed(path: Path, arrays: Arrays) -> None:
-    """Write what `pack_pairs` or `pack_samples` made; the same arrays give the same bytes."""
+    """Write the arrays of `pack_pairs` or `pack_samples`; equal arrays give equal bytes."""
     with atomic_write(path, force=True) as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def read_packed(path: Path, source: Source) -> Examples:
-    """A packed source.
+    """Read a packed source.
 
-    Raises FileError if it cannot be read, FormatError if it is no packed source
+    Raises FileError if it cannot be read, FormatError if it is not a packed source
     or does not suit the objectives.
     """
     try:
@@ -67,7 +67,7 @@ def read_packed(path: Path, source: Source) -> Examples:
 
 
 def pack_pairs(pairs: Sequence[TokenizedPair], vectors: NDArray[np.float32] | None) -> Arrays:
-    """Arrays of an embedding source; `vectors` [texts, d] belongs to `distinct_texts(pairs)`."""
+    """Pack an embedding source into arrays; `vectors` [texts, d] are of `distinct_texts`."""
     texts = [text for text, _ in distinct_texts(pairs)]
     numbers = {text: number for number, text in enumerate(texts)}
     arrays = {
@@ -82,7 +82,7 @@ def pack_pairs(pairs: Sequence[TokenizedPair], vectors: NDArray[np.float32] | No
 
 
 def distinct_texts(pairs: Sequence[TokenizedPair]) -> list[tuple[EmbedTokens, Any]]:
-    """Every text once, in order of appearance, with what its teacher's vector comes from."""
+    """Return each distinct text in order of appearance, with its teacher target."""
     found: dict[EmbedTokens, Any] = {}
     for pair in pairs:
         for text, taught in zip(pair.texts, pair.taught, strict=True):
@@ -91,7 +91,7 @@ def distinct_texts(pairs: Sequence[TokenizedPair]) -> list[tuple[EmbedTokens, An
 
 
 def pack_samples(samples: Sequence[GenerateTokens]) -> Arrays:
-    """Arrays of a generative source."""
+    """Pack a generative source into arrays."""
     return {
         **_sequences([sample.ids for sample in samples]),
         "learned": np.packbits(np.array([bit for s in samples for bit in s.loss], bool)),
@@ -100,9 +100,9 @@ def pack_samples(samples: Sequence[GenerateTokens]) -> Arrays:
 
 
 def to_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Vectors [n, d] scaled to a largest value of LEVELS each and rounded.
+    """Scale each of the vectors [n, d] to a largest value of LEVELS, and round.
 
-    Only directions are kept, which are all that a teacher's similarities need.
+    Only directions remain; a teacher's similarities need no more.
     """
     largest = np.abs(vectors).max(axis=1, keepdims=True)
     rounded: NDArray[np.int8] = np.rint(vectors * (LEVELS / largest)).astype(np.int8)
@@ -117,7 +117,7 @@ def _sequences(sequences: Sequence[Sequence[int]]) -> Arrays:
 
 
 def _check_objectives(arrays: Arrays, source: Source) -> None:
-    """Raise FormatError for a source of the other task, or one without what is to be learned."""
+    """Raise FormatError for a source of the other task, or without the objectives' targets."""
     if not len(arrays["lengths"]):
         raise FormatError("holds no rows")
     if source.embeds == ("learned" in arrays):
@@ -158,7 +158,7 @@ def _samples(arrays: Arrays) -> Iterator[GenerateTokens]:
 
 
 def _split(arrays: Arrays) -> Iterator[tuple[int, ...]]:
-    """The ids of each sequence."""
+    """Split ids into sequences."""
     ids, ends = arrays["ids"], np.cumsum(arrays["lengths"])
     if ends[-1] != len(ids):
         raise FormatError("the lengths of its sequences do not add up")

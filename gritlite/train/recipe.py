@@ -59,7 +59,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Embed:
-    """How the embedding objectives are weighed. `teacher` is a folder of a sentence encoder."""
+    """The weights of the embedding objectives. `teacher` is a sentence encoder's folder."""
 
     weight: float = 1.0
     temperature: float = 0.05
@@ -68,7 +68,7 @@ class Embed:
 
 @dataclass(frozen=True)
 class Generate:
-    """How the generative loss is weighed, and how it is taken over tokens."""
+    """The weight of the generative loss, and how it is averaged over tokens."""
 
     weight: float = 1.0
     loss: str = "mixed"
@@ -76,7 +76,7 @@ class Generate:
 
 @dataclass(frozen=True)
 class Memory:
-    """What bounds memory.
+    """Memory limits.
 
     An embedding batch of more than `graph_tokens` tokens goes through gradient
     caching, a part at a time.
@@ -88,7 +88,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Source:
-    """A file of rows, what is learned from it, and how often."""
+    """A file of rows, the objectives trained on it, and how often it is used."""
 
     file: str
     objectives: tuple[str, ...]
@@ -98,18 +98,18 @@ class Source:
 
     @property
     def embeds(self) -> bool:
-        """Whether it belongs to the embedding task."""
+        """Whether the source belongs to the embedding task."""
         return self.objectives[0] in EMBED_OBJECTIVES
 
     @property
     def packed(self) -> bool:
-        """Whether its file holds token ids and teacher vectors instead of texts."""
+        """Whether the file contains token ids and teacher vectors instead of texts."""
         return self.file.endswith(".npz")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run."""
+    """The complete description of a training run."""
 
     base: str
     steps: int
@@ -143,7 +143,7 @@ class Recipe:
         return recipe
 
     def to_toml(self) -> str:
-        """A file that reads as this recipe, every value written out."""
+        """Return the recipe as TOML with every value written out."""
         parts = _lines(self)
         for name in _TABLES:
             parts += ["", f"[{name}]", *_lines(getattr(self, name))]
@@ -156,7 +156,7 @@ _TABLES = ("adapter", "schedule", "embed", "generate", "memory")
 
 
 def _lines(table: Any) -> list[str]:
-    """The plain values of a table; JSON writes strings, numbers and lists of them as TOML does."""
+    """Return the lines of a table's plain values; JSON and TOML spell these alike."""
     values = {entry.name: getattr(table, entry.name) for entry in dataclasses.fields(table)}
     return [
         f"{name} = {json.dumps(value, ensure_ascii=False)}"
@@ -166,7 +166,7 @@ def _lines(table: Any) -> list[str]:
 
 
 def _read(kind: type[T], fields: Mapping[str, Any], place: str) -> T:
-    """A dataclass from a table: every key known, every value of its type."""
+    """Build a dataclass from a table; every key must be known and every value of its type."""
     known = {entry.name: entry for entry in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in fields:
         if name not in known:
@@ -201,7 +201,7 @@ def _value(kind: Any, value: Any, place: str) -> Any:
 
 
 def _check(recipe: Recipe) -> None:
-    """Raise FormatError for values that cannot be right."""
+    """Raise FormatError for invalid values."""
     _one_of("attention", recipe.attention, ATTENTIONS)
     _one_of("generate.loss", recipe.generate.loss, LOSSES)
     positive = {
@@ -240,7 +240,7 @@ def _check_source(source: Source) -> None:
     generative = [name for name in source.objectives if name in GENERATE_OBJECTIVES]
     if generative and len(source.objectives) > 1:
         raise FormatError(
-            f"{source.file}: {generative[0]!r} stands alone, without other objectives"
+            f"{source.file}: {generative[0]!r} cannot be combined with other objectives"
         )
 
 

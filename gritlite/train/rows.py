@@ -22,7 +22,7 @@ from gritlite.system.textfiles import parse_json, read_lines
 
 @dataclass(frozen=True)
 class Text:
-    """A text to embed, and the plain words of its instruction, if any."""
+    """A text to embed, and its instruction in plain words, if any."""
 
     text: str
     instruction: str = ""
@@ -58,7 +58,7 @@ Row = PairRow | ChatRow | DocumentRow
 
 
 def read_rows(path: Path) -> list[Row]:
-    """All rows of a file, which must be of one form.
+    """Read all rows of a file, which must have one form.
 
     Raises FileError if it cannot be read, and FormatError that names the line of
     a row that is not JSON, of no known form, or of another form than the first.

@@ -43,13 +43,13 @@ def train(
     on_step: Callable[[Step], None] = lambda _step: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> TrainingReport:
-    """Run a recipe in `folder`, which is created; with `resume`, go on from its checkpoint.
+    """Run a recipe in `folder`, which is created; with `resume`, continue from its checkpoint.
 
-    `on_start` receives the steps done and in all, `on_step` each step's figures.
-    `stopping` is asked after every step; a run that it ends leaves a checkpoint.
+    `on_start` receives the steps done and in total, `on_step` the result of each step.
+    `stopping` is called after every step; a run that it stops leaves a checkpoint.
     Everything else is written when the last step is done.
 
-    Raises OutputExistsError when the folder holds a run already, FormatError and
+    Raises OutputExistsError if the folder already contains a run, FormatError and
     FileError for what cannot be read, ArchitectureError for a base or teacher
     that transformers cannot load.
     """
@@ -81,7 +81,7 @@ def train(
 
 
 def save_adapter(trainer: Trainer, folder: Path) -> None:
-    """Write the adapters as PEFT does, in float16."""
+    """Save the adapters in PEFT's format, in float16."""
     from peft import get_peft_model_state_dict
 
     folder.mkdir(exist_ok=True)
@@ -108,6 +108,6 @@ def _check_folder(folder: Path, saved: Path, *, resume: bool) -> None:
 
 
 def find_base(recipe: Recipe, folder: Path) -> Path:
-    """The base of a recipe whose paths are relative to `folder`. Raises FileError."""
+    """Locate the base of a recipe whose paths are relative to `folder`. Raises FileError."""
     beside = folder / recipe.base
     return beside if beside.exists() else locate(recipe.base)

@@ -1,4 +1,4 @@
-"""Reads every source of a recipe: texts, which are tokenized here, or packed rows."""
+"""Read the sources of a recipe: texts, which are tokenized here, or packed rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from gritlite.train.tokens import Formatter, GenerateTokens
 
 
 def read_sources(recipe: Recipe, base: Path, folder: Path) -> list[Examples]:
-    """Every source of a recipe whose paths are relative to `folder`.
+    """Read every source of a recipe whose paths are relative to `folder`.
 
     The base's tokenizer is loaded only for sources that hold texts. Raises what
     loading it raises, and FormatError, with the file's name, for rows that do

@@ -34,7 +34,7 @@ class Teacher:
         self._device = device
 
     def vectors(self, texts: Sequence[str]) -> Tensor:
-        """Vectors of unit length, float32 [n, d]."""
+        """Return vectors of unit length, float32 [n, d]."""
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         with torch.no_grad():
             parts = [
@@ -53,5 +53,5 @@ class Teacher:
 
 
 def unit_vectors(stored: Sequence[NDArray[np.int8]], device: torch.device) -> Tensor:
-    """Packed vectors as the trainer takes them, of unit length, float32 [n, d]."""
+    """Convert packed vectors to unit length, float32 [n, d]."""
     return functional.normalize(torch.tensor(np.stack(stored)).to(device, torch.float32), dim=1)

@@ -37,7 +37,7 @@ class GenerateTokens:
 
 
 class Formatter:
-    """Puts rows into the prompt format and tokenizes them, at most `max_tokens` of each text.
+    """Formats rows as prompts and tokenizes them, up to `max_tokens` per text.
 
     `tokenizer` is a transformers tokenizer.
     """
@@ -55,9 +55,9 @@ class Formatter:
         self._prompt_lengths: dict[str, int] = {}
 
     def embed(self, text: Text, max_tokens: int) -> EmbedTokens:
-        """A text to embed, cut to `max_tokens` with its prompt.
+        """Tokenize a text to embed, cut to `max_tokens` including its prompt.
 
-        Raises FormatError when nothing is left of it.
+        Raises FormatError if none of its tokens remain.
         """
         prompt = self._format.with_instruction(text.instruction)
         if prompt not in self._prompt_lengths:
@@ -69,9 +69,9 @@ class Formatter:
         return EmbedTokens(ids, start)
 
     def chat(self, row: ChatRow, max_tokens: int) -> GenerateTokens | None:
-        """A chat, learning the assistant's turns; None when it has over `max_tokens` tokens.
+        """Tokenize a chat whose assistant turns are learned; None if it exceeds `max_tokens`.
 
-        Plain text is learned whole, and cut instead.
+        All of a plain text is learned, and it is cut instead.
         """
         if len(row.turns) == 1:
             ids = self._plain(row.turns[0])[:max_tokens]
@@ -83,7 +83,7 @@ class Formatter:
         return _fitting(self._learned(self._exchanges(messages)), max_tokens)
 
     def document(self, row: DocumentRow, max_tokens: int) -> GenerateTokens | None:
-        """An answer from a document's states; None when it has over `max_tokens` tokens."""
+        """Tokenize an answer from a document's state; None if it exceeds `max_tokens`."""
         document = self._plain(self._format.prompt + row.document)
         bos = self._tokenizer.bos_token if document[0] == self._tokenizer.bos_token_id else ""
         messages = [
@@ -96,7 +96,7 @@ class Formatter:
         return _fitting(GenerateTokens(ids, loss, len(document)), max_tokens)
 
     def _exchanges(self, messages: "Sequence[Message]") -> Iterator[tuple[str, str]]:
-        """For each of the assistant's turns what stands before it, anew, and the turn itself."""
+        """Yield for each assistant turn what was added before it, and the turn itself."""
         for message in messages:
             self._check(message["content"])
         behind = ""
@@ -108,7 +108,7 @@ class Formatter:
                 behind = answered
 
     def _learned(self, exchanges: Iterable[tuple[str, str]]) -> GenerateTokens:
-        """Tokens of prompts and answers, the answers and their end tokens to be learned."""
+        """Tokenize prompts and answers; the answers and their end tokens are learned."""
         ids: list[int] = []
         loss: list[bool] = []
         for prompt, answer in exchanges:
@@ -136,7 +136,7 @@ class Formatter:
                 raise FormatError(f"a text spells the control token {control}: reword it")
 
     def _plain(self, text: str) -> tuple[int, ...]:
-        """Ids with the BOS token where the tokenizer adds one; nothing becomes a control token."""
+        """Tokenize without control tokens, after the BOS token if the tokenizer adds one."""
         return tuple(self._tokenizer(text, split_special_tokens=True).input_ids)
 
     def _control(self, text: str) -> tuple[int, ...]:
@@ -144,9 +144,12 @@ class Formatter:
 
 
 def _behind(start: str, rendered: str) -> str:
-    """What a rendered chat has behind an earlier rendering of its start."""
+    """Return what follows an earlier rendering of a chat's start in the whole chat."""
     if not rendered.startswith(start):
-        raise FormatError("the chat template renders earlier turns anew, so it cannot be trained")
+        raise FormatError(
+            "the chat template changes earlier turns when it renders later ones, so it cannot be "
+            "trained"
+        )
     return rendered[len(start) :]
 
 

@@ -30,7 +30,7 @@ FINAL_RATE = 0.1  # of the highest learning rate, at the end of the decay
 
 
 class Trainer:
-    """A run of a recipe, from its first step or from a checkpoint.
+    """Trains a recipe, from the first step or from a checkpoint.
 
     `folder` is what the recipe's paths are relative to. Raises what reading the
     base, the teacher and the sources raises.
@@ -64,15 +64,15 @@ class Trainer:
         self.steps: list[Step] = []
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint. Raises FormatError if it does not belong to this run."""
+        """Resume from a checkpoint. Raises FormatError if it belongs to another run."""
         self.steps = checkpoint.load(path, self.model.parameters, self._optimizer, self._run)
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint of where the run stands."""
+        """Write a checkpoint."""
         checkpoint.save(path, self.model.parameters, self._optimizer, self.steps, self._run)
 
     def run(self) -> Iterator[Step]:
-        """Train to the recipe's last step, yielding each step's figures after it."""
+        """Train to the recipe's last step, yielding the result of each step."""
         embedding = self._batches(embeds=True)
         generating = self._batches(embeds=False)
         for number in range(self.recipe.steps):
@@ -82,7 +82,7 @@ class Trainer:
                 yield self.steps[-1]
 
     def _batches(self, *, embeds: bool) -> Iterator[tuple[Source, Sequence[Any]]]:
-        """Endless batches of the sources of one task; none if it has no sources."""
+        """Yield endless batches of one task's sources; none if it has no sources."""
         examples = [one for one in self.examples if one.source.embeds == embeds]
         if not examples:
             return
@@ -97,7 +97,7 @@ class Trainer:
             yield picked.source, [picked.rows[row] for row in pick.rows]
 
     def _check_ids(self, vocabulary: int) -> None:
-        """Raise FormatError for packed ids that the base has no tokens for."""
+        """Raise FormatError for packed ids outside the base's vocabulary."""
         for one in self.examples:
             highest = max(max(sequence.ids) for sequence in one.sequences)
             if highest >= vocabulary:
@@ -188,9 +188,9 @@ class Trainer:
 
 
 class EmbedBatch:
-    """The texts of a batch of pairs, each distinct text once, and who is whose.
+    """The distinct texts of a batch of pairs, and which passage belongs to which query.
 
-    A passage that several queries share is thereby no negative of any of them.
+    A passage that several queries share is therefore not a negative of any of them.
     """
 
     def __init__(self, pairs: Sequence[TokenizedPair]) -> None:

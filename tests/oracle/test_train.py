@@ -336,11 +336,11 @@ def test_a_document_row_is_laid_out_as_the_runtime_lays_it_out(base: Path, tmp_p
         assert tokens.document == state.tokens
 
 
-def test_a_template_that_renders_earlier_turns_anew(base: Path) -> None:
+def test_a_template_that_changes_earlier_turns(base: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.chat_template = "{{ messages | length }}" + GRIT_TEMPLATE
     formatter = Formatter(tokenizer, EmbedFormat())
-    with pytest.raises(FormatError, match="renders earlier turns anew"):
+    with pytest.raises(FormatError, match="changes earlier turns when it renders later ones"):
         formatter.chat(ChatRow(("hello", "yes")), 100)
 
 

@@ -46,7 +46,7 @@ def test_a_recipe_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -
         ),
         (
             'base = "b"\nsteps = 1\n' + SOURCE.replace('"contrastive"', '"cached", "ranking"'),
-            "'cached' stands alone",
+            "'cached' cannot be combined with other objectives",
         ),
         (
             'base = "b"\nsteps = 1\n' + SOURCE.replace("contrastive", "distillation"),

@@ -37,11 +37,11 @@ def compare(
     begin: Begin = lambda _name, _tokens: lambda _done: None,
     chunks: int | None = None,
 ) -> Comparison:
-    """Measure files against `reference` on `texts` (see `calibration_texts`).
+    """Measure files against `reference` on `texts` (see `calibrate.texts`).
 
     `load` opens a file; `scores` measures labelled tasks on a model; `chunks`
     limits the text that is predicted. Raises what loading and reading raise, and
-    UsageError for a candidate of another vocabulary or width.
+    UsageError for a candidate with another vocabulary or width.
     """
     with ExitStack() as files:
 
@@ -72,7 +72,7 @@ class _Kept:
     """The reference's outputs; of each chunk the targets and the likeliest tokens, int [n].
 
     Its log-probabilities, float16 [n, vocabulary], are in `files`, one a chunk, which have no
-    name: they go with the process, however that ends.
+    name and vanish with the process.
     """
 
     outputs: Outputs
@@ -105,7 +105,7 @@ class _Kept:
         )
 
     def log_probabilities(self, chunk: int) -> NDArray[np.float64]:
-        """A chunk's, normalised again after rounding."""
+        """Return a chunk's log-probabilities, normalised again after rounding."""
         self.files[chunk].seek(0)
         return measures.log_softmax(np.load(self.files[chunk]).astype(np.float32))
 

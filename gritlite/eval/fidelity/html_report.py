@@ -78,7 +78,7 @@ def _cells(tag: str, texts: Sequence[str]) -> str:
 def _points(
     title: str, sizes: Sequence[float], losses: Sequence[float], names: Sequence[str]
 ) -> str:
-    """Files as points by size, the loss on a logarithmic axis."""
+    """Plot one point per file: loss, on a logarithmic axis, against size."""
     room = 0.25 * (max(sizes) - min(sizes)) or 1.0  # for the names, on the right
     frame = _Frame((min(sizes) - room / 2, max(sizes) + 2 * room), losses)
     marks = []
@@ -93,7 +93,7 @@ def _points(
 
 
 def _lines(title: str, series: Sequence[Sequence[float]], names: Sequence[str]) -> str:
-    """A line a file over the layers, the loss on a logarithmic axis."""
+    """Plot one line per file: loss, on a logarithmic axis, against layer."""
     layers = max(len(losses) for losses in series)
     frame = _Frame((0, max(1, layers - 1)), [loss for losses in series for loss in losses])
     marks, keys = [], []
@@ -115,7 +115,7 @@ class _Frame:
         self._decades = (math.floor(min(exponents)), math.floor(max(exponents)) + 1)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """From values to pixels."""
+        """Convert values to pixels."""
         low, high = self._x_range
         bottom, top = self._decades
         across = (x - low) / (high - low)
@@ -126,7 +126,7 @@ class _Frame:
         )
 
     def axes(self) -> list[str]:
-        """A line and a label for each decade, and the ends of the x axis."""
+        """Draw a line and a label per decade, and label the ends of the x axis."""
         low, high = self._x_range
         marks = []
         for decade in range(self._decades[0], self._decades[1] + 1):

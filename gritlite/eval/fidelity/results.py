@@ -25,7 +25,7 @@ class Measure:
     digits: str
 
     def text(self, row: "Row") -> str:
-        """A row's value for people."""
+        """Return a row's value as text."""
         value = row.values[self.name]
         return "-" if value is None else format(value, self.digits)
 
@@ -54,7 +54,7 @@ _GENERATE_VERDICTS = ((0.005, "near lossless"), (GOOD_KL, "good"), (0.25, "usabl
 
 @dataclass(frozen=True)
 class Row:
-    """One file. `values` has the measures by name, None where there is nothing to tell.
+    """One file. `values` has the measures by name, None where there is none.
 
     `scores` are those of labelled tasks, by name; `embed_layers` and
     `generate_layers` are 1 - cosine with the reference at the input of each layer
@@ -69,20 +69,20 @@ class Row:
 
     @property
     def embed_verdict(self) -> str:
-        """What became of embedding, in a word."""
+        """Return the verdict on embedding."""
         cosine = self.values["cosine"] or 0.0
         return next((word for least, word in _EMBED_VERDICTS if cosine >= least), "poor")
 
     @property
     def generate_verdict(self) -> str:
-        """What became of generation, in a word."""
+        """Return the verdict on generation."""
         kl = self.values["kl"] or 0.0
         return next((word for most, word in _GENERATE_VERDICTS if kl <= most), "poor")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A reference, and files beside it, on so many documents and predicted tokens."""
+    """Files compared with a reference, and the size of the sample they were compared on."""
 
     reference: Row
     candidates: tuple[Row, ...]
@@ -97,13 +97,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Requirement:
-    """A bound that every candidate must keep."""
+    """A bound that every candidate must meet."""
 
     measure: Measure
     bound: float
 
     def broken_by(self, row: Row) -> str | None:
-        """What is wrong with a row, None if it keeps the bound."""
+        """Return how a row violates the bound, None if it does not."""
         value = row.values[self.measure.name]
         higher = self.measure.better == "higher"
         if value is not None and (value >= self.bound if higher else value <= self.bound):
@@ -114,7 +114,7 @@ class Requirement:
 
 
 def requirements(text: str) -> tuple[Requirement, ...]:
-    """Read "cosine=0.99,kl=0.05". Raises UsageError for a measure or a number that is none."""
+    """Read "cosine=0.99,kl=0.05". Raises UsageError for an unknown measure or an invalid number."""
     found = []
     for part in text.split(","):
         name, _, number = part.partition("=")
