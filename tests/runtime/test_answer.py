@@ -14,6 +14,7 @@ import pytest
 
 from gritlite import GritLM
 from gritlite.errors import ClosedError, InputTooLongError, UsageError
+from gritlite.runtime.options import generate_options
 
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 24}
 SAMPLED: dict[str, Any] = {"temperature": 1.5, "top_k": 0, "top_p": 1.0, "max_tokens": 24}
@@ -206,9 +207,9 @@ def test_bad_grammars(tiny_path: Path) -> None:
     ],
     ids=str,
 )
-def test_bad_schemas(tiny_model: GritLM, schema: Any) -> None:
+def test_bad_schemas(schema: Any) -> None:
     with pytest.raises(UsageError):
-        tiny_model.generate("Once", json_schema=schema)
+        generate_options(json_schema=schema)
 
 
 @pytest.mark.parametrize(
@@ -238,9 +239,19 @@ def test_bad_schemas(tiny_model: GritLM, schema: Any) -> None:
     ],
     ids=str,
 )
-def test_bad_options(tiny_model: GritLM, options: dict[str, Any], message: str) -> None:
+def test_bad_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        tiny_model.generate("Once", **options)
+        generate_options(**options)
+
+
+def test_a_model_refuses_bad_options(tiny_model: GritLM) -> None:
+    messages = [{"role": "user", "content": "Hello!"}]
+    for options in ({"max_tokens": 0}, {"json_schema": {"not": {}}}, {"max_token": 3}):
+        for stream in (False, True):
+            with pytest.raises(UsageError):
+                tiny_model.generate("Once", stream=stream, **options)
+            with pytest.raises(UsageError):
+                tiny_model.chat(messages, stream=stream, **options)
 
 
 def test_numbers_of_numpy_are_options(tiny_model: GritLM) -> None:

@@ -21,7 +21,7 @@ from gritlite.errors import (
 from gritlite.runtime.answer import Answer
 from gritlite.runtime.chat import without_oldest_turn
 from gritlite.runtime.options import GenerateOptions
-from gritlite.runtime.template import ChatTemplate
+from gritlite.runtime.template import ChatTemplate, check_messages
 from tests.tiny import make_checkpoint
 
 GREEDY: dict[str, Any] = {"temperature": 0, "max_tokens": 16}
@@ -213,9 +213,18 @@ def test_helpers_that_templates_use(with_template: Callable[[str], GritLM]) -> N
         ([{"role": "user", "content": "a", "name": 1}], "no text under 'name'"),
     ],
 )
-def test_bad_messages(tiny_model: GritLM, messages: Any, message: str) -> None:
+def test_bad_messages(messages: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        tiny_model.chat(messages)
+        check_messages(messages)
+
+
+def test_a_model_refuses_bad_messages(tiny_model: GritLM) -> None:
+    bad: list[Any] = [[], [{"role": "tool", "content": "b"}]]
+    for messages in bad:
+        with pytest.raises(UsageError):
+            tiny_model.chat(messages)
+        with pytest.raises(UsageError):
+            tiny_model.chat_tokens(messages)
 
 
 def test_half_of_a_surrogate_pair(tiny_model: GritLM) -> None:

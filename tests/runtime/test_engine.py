@@ -22,8 +22,10 @@ ATTENTIONS: tuple[Attention, ...] = ("bidirectional", "causal")
 
 
 @pytest.fixture(params=["fake", "llama"])
-def engine(request: pytest.FixtureRequest, tiny_path: Path) -> Iterator[Engine]:
-    made = FakeEngine() if request.param == "fake" else LlamaEngine(tiny_path, threads=1)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    made: Engine = FakeEngine()
+    if request.param == "llama":
+        made = LlamaEngine(request.getfixturevalue("tiny_path"), threads=1)
     yield made
     made.close()
 
