@@ -3,7 +3,7 @@
 Every tensor is read in pieces and dequantized. The module does not know what a tensor is for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from gguf.constants import GGMLQuantizationType
@@ -11,14 +11,12 @@ from gguf.constants import GGMLQuantizationType
 from gritlite.modelfile.header import GGUFFile, TensorInfo
 from gritlite.modelfile.tensor_data import open_file, read_into
 from gritlite.quant.rows import dequantize_rows
-from gritlite.system.progress import no_progress
+from gritlite.system.progress import ProgressCallback, no_progress
 
 _PIECE_BYTES = 16 << 20
 
 
-def count_not_finite(
-    file: GGUFFile, progress: Callable[[int, int], None] = no_progress
-) -> Mapping[str, int]:
+def count_not_finite(file: GGUFFile, progress: ProgressCallback = no_progress) -> Mapping[str, int]:
     """Count NaN and infinite numbers by tensor, for the tensors that have any.
 
     `progress` counts bytes. Raises FileError if the file cannot be read, and FormatError

@@ -19,7 +19,6 @@ from gritlite.errors import (
     EmptyTextError,
     InputError,
     InputTooLongError,
-    OutOfMemoryError,
     UsageError,
 )
 from gritlite.prompt import EmbedFormat
@@ -28,7 +27,7 @@ from gritlite.runtime.finite import check_state, check_vectors
 from gritlite.runtime.packing import pack
 from gritlite.runtime.scheduler import Scheduler, Work
 from gritlite.runtime.tokens import PromptTokens, TextTokens, Tokenizer
-from gritlite.system.machine import available_memory
+from gritlite.system.machine import check_free_memory
 
 Vectors = NDArray[np.float32]
 TooLong = Literal["error", "truncate", "chunk"]
@@ -199,19 +198,13 @@ class Embedder:
         if self._pass is None or self._pass.capacity < tokens:
             self._free_pass()
             size = grown_size(self._pass_tokens, tokens, self.max_tokens)
-            self._check_memory(tokens, size)
+            check_free_memory(
+                self._memory_need(size),
+                f"a pass of {tokens:,} tokens",
+                "cut long texts, embed them in chunks, or close other programs",
+            )
             self._pass = self._engine.open_pass(size, self._format.attention)
         return self._pass
-
-    def _check_memory(self, tokens: int, size: int) -> None:
-        """Raise OutOfMemoryError for a pass that does not fit in free memory."""
-        need, free = self._memory_need(size), available_memory()
-        if free is not None and need > free:
-            raise OutOfMemoryError(
-                f"a pass of {tokens:,} tokens needs {need >> 20:,} MiB besides the weights, but "
-                f"{free >> 20:,} MiB are free: cut long texts, embed them in chunks, or close "
-                "other programs"
-            )
 
     def close(self) -> None:
         """Free the memory, after the pass in progress. Open streams end with ClosedError."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from gritlite.errors import ClosedError, UsageError
 from gritlite.modelfile.fingerprint import fingerprint
 from gritlite.modelfile.header import GGUFFile
-from gritlite.modelfile.memory import embed_memory
+from gritlite.modelfile.memory import MemoryNeed, embed_memory
 from gritlite.prompt import EmbedFormat, sliding_window
 from gritlite.runtime.embed import Embedder, EmbedOptions, TooLong, Vectors
 from gritlite.runtime.encoding import OfficialEncoding
@@ -47,7 +47,7 @@ class EmbeddingModel(OfficialEncoding):
             scheduler,
             pass_tokens=pass_tokens,
             max_tokens=min(self._longest_context, MAX_PASS_TOKENS),
-            memory_need=self._pass_memory,
+            memory_need=lambda tokens: self._host_bytes(embed_memory(file, tokens)),
         )
         self._closed = False
 
@@ -59,9 +59,8 @@ class EmbeddingModel(OfficialEncoding):
         """
         return min(self.engine.trained_context, self.sliding_window or self.engine.trained_context)
 
-    def _pass_memory(self, tokens: int) -> int:
-        """Return the bytes of main memory that a pass needs besides the weights."""
-        need = embed_memory(self.file, tokens)
+    def _host_bytes(self, need: MemoryNeed) -> int:
+        """Return the bytes of main memory in a need, besides the weights."""
         # a device checks its own memory for keys, values and buffers
         return need.outputs if self.engine.on_device else need.without_weights
 

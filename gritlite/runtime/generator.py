@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gritlite.errors import ClosedError, InputTooLongError, OutOfMemoryError
+from gritlite.errors import ClosedError, InputTooLongError
 from gritlite.runtime.conversations import Conversations
 from gritlite.runtime.engine import Engine, KeyValues, Sampler
 from gritlite.runtime.finite import check_logits, check_state
 from gritlite.runtime.kv_cache import KVCache
 from gritlite.runtime.scheduler import Scheduler
 from gritlite.runtime.state import State
-from gritlite.system.machine import available_memory
+from gritlite.system.machine import check_free_memory
 
 PREFILL_TOKENS = 512  # per call while a prompt is evaluated; cancelling waits for one call
 _IDLE_SECONDS = 0.25  # another answer may take the cache of one that is not read for this long
@@ -124,20 +124,14 @@ class Generator:
         if self._closed:
             raise ClosedError
         if self._cache is None:
-            self._check_memory()
+            check_free_memory(
+                self._context_bytes,
+                f"no context of {self.context_length} tokens could be made: it",
+                "use a shorter one",
+            )
             batch = min(PREFILL_TOKENS, self.context_length)
             self._cache = KVCache(self.engine.open_decoder(self.context_length, batch))
         return self._cache
-
-    def _check_memory(self) -> None:
-        """Raise OutOfMemoryError for a context that the system would end the process for."""
-        free = available_memory()
-        if free is not None and self._context_bytes > free:
-            raise OutOfMemoryError(
-                f"no context of {self.context_length} tokens could be made (it needs "
-                f"{self._context_bytes >> 20:,} MiB besides the weights, and {free >> 20:,} MiB "
-                "are free): use a shorter one"
-            )
 
     def _evaluate(self, cache: KVCache, sequence: TokenSequence) -> bool:
         before = sequence.tokens[:-1]  # the last one is evaluated for its logits

@@ -16,7 +16,7 @@ from gritlite.errors import EmptyTextError, TruncationWarning, UsageError
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.header import read_header
 from gritlite.modelfile.memory import PASS_TOKENS, generate_memory, kv_bytes_per_token
-from gritlite.prompt import BEHIND_TEXT, CACHED_QUESTION, EmbedFormat, end_tokens
+from gritlite.prompt import BEHIND_TEXT, CACHED_QUESTION, EmbedFormat, end_tokens, sliding_window
 from gritlite.runtime import probe
 from gritlite.runtime.answer import Answer
 from gritlite.runtime.chat import Chat
@@ -79,6 +79,12 @@ class GritLM(EmbeddingModel):
         file = read_header(self.path)
         check_model(file)
         embed_format = EmbedFormat.from_metadata(file.metadata)
+        window = sliding_window(file.metadata)
+        if context_length is not None and window is not None and context_length > window:
+            raise UsageError(
+                f"context_length is {context_length}: expected at most {window}, the window that "
+                "this model attends to; beyond it answers would be wrong"
+            )
         self.threads = threads or default_threads()
         self.engine: LlamaEngine = LlamaEngine(
             self.path,
@@ -90,27 +96,16 @@ class GritLM(EmbeddingModel):
         )
         super().__init__(self.engine, file, embed_format, Scheduler(), pass_tokens=pass_tokens)
         self.context_length = context_length or min(self._longest_context, DEFAULT_CONTEXT)
-        if self.sliding_window is not None and self.context_length > self.sliding_window:
-            self.engine.close()
-            raise UsageError(
-                f"context_length is {self.context_length}: expected at most {self.sliding_window}, "
-                "the window that this model attends to; beyond it answers would be wrong"
-            )
         self._generator = Generator(
             self.engine,
             self.scheduler,
             context_length=self.context_length,
             conversation_bytes=conversation_bytes,
             token_bytes=kv_bytes_per_token(file),
-            context_bytes=self._context_memory(),
+            context_bytes=self._host_bytes(generate_memory(file, self.context_length)),
         )
         self._attached: set[Closable] = set()
         self._chat_lock = threading.Lock()
-
-    def _context_memory(self) -> int:
-        """Bytes of the machine's memory that the context needs besides the weights."""
-        need = generate_memory(self.file, self.context_length)
-        return need.outputs if self.engine.on_device else need.without_weights
 
     @property
     def evaluated(self) -> int:

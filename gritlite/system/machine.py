@@ -4,6 +4,8 @@ import ctypes
 import sys
 from pathlib import Path
 
+from gritlite.errors import OutOfMemoryError
+
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -20,6 +22,16 @@ def available_memory() -> int | None:
         return _macos()
     known = [n for n in (_meminfo(), _control_group()) if n is not None]
     return min(known, default=None)
+
+
+def check_free_memory(need: int, what: str, advice: str) -> None:
+    """Raise OutOfMemoryError for a `need` of bytes that the system would end the process for."""
+    free = available_memory()
+    if free is not None and need > free:
+        raise OutOfMemoryError(
+            f"{what} needs {need >> 20:,} MiB besides the weights, but {free >> 20:,} MiB are "
+            f"free: {advice}"
+        )
 
 
 def _meminfo(path: Path = Path("/proc/meminfo")) -> int | None:

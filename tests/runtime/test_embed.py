@@ -21,8 +21,8 @@ from gritlite.errors import (
     UsageError,
 )
 from gritlite.modelfile.memory import PASS_TOKENS, embed_memory
-from gritlite.runtime import embed
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
+from gritlite.system import machine
 from tests.some_texts import some_texts
 from tests.tiny_tokenizers import SENTENCES
 
@@ -343,10 +343,10 @@ def test_closed_while_other_threads_embed(tiny_path: Path, round: int) -> None:
 
 
 def test_a_pass_that_does_not_fit_in_memory_is_refused(tiny_model: GritLM, monkeypatch) -> None:
-    monkeypatch.setattr(embed, "available_memory", lambda: 1 << 20)
+    monkeypatch.setattr(machine, "available_memory", lambda: 1 << 20)
     with pytest.raises(OutOfMemoryError, match="but 1 MiB are free"):
         tiny_model.encode("hello")
-    monkeypatch.setattr(embed, "available_memory", lambda: None)  # a system that does not tell
+    monkeypatch.setattr(machine, "available_memory", lambda: None)  # a system that does not tell
     assert tiny_model.encode("hello").shape == (tiny_model.dimension,)
 
 
@@ -354,7 +354,7 @@ def test_a_model_on_the_gpu_needs_room_for_its_outputs_only(
     tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need = embed_memory(tiny_model.file, PASS_TOKENS)
-    monkeypatch.setattr(embed, "available_memory", lambda: need.outputs)
+    monkeypatch.setattr(machine, "available_memory", lambda: need.outputs)
     with pytest.raises(OutOfMemoryError):
         tiny_model.encode("text")
     monkeypatch.setattr(tiny_model.engine, "on_device", True)

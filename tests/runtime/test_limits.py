@@ -7,7 +7,7 @@ import pytest
 
 from gritlite import GritLM, OutOfMemoryError, UsageError
 from gritlite.modelfile.memory import generate_memory
-from gritlite.runtime import generator
+from gritlite.system import machine
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_longest_context_asks_for_too_much_memory(tiny_path: Path) -> None:
 
 def test_a_context_needs_free_memory(tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch) -> None:
     need = generate_memory(tiny_model.file, tiny_model.context_length).without_weights
-    monkeypatch.setattr(generator, "available_memory", lambda: need - 1)
+    monkeypatch.setattr(machine, "available_memory", lambda: need - 1)
     with pytest.raises(OutOfMemoryError, match=r"no context of 1024 tokens .*: use a shorter one"):
         tiny_model.generate("Once", max_tokens=1)
     monkeypatch.setattr(tiny_model._generator, "_context_bytes", 0)  # of a model on a device
@@ -54,7 +54,7 @@ def test_a_context_needs_free_memory(tiny_model: GritLM, monkeypatch: pytest.Mon
     tiny_model._generator.close()
     for free in (need, None):  # None: a system that does not tell
         with GritLM(tiny_model.path, threads=1) as model:
-            monkeypatch.setattr(generator, "available_memory", lambda free=free: free)
+            monkeypatch.setattr(machine, "available_memory", lambda free=free: free)
             model.generate("Once", max_tokens=1)
 
 
