@@ -151,10 +151,6 @@ class Answer(Iterator[str]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_sequence"):
-            self._sequence.sampler.close()
-
 
 def _first_stop(text: str, stops: Sequence[str]) -> int | None:
     found = [text.index(stop) for stop in stops if stop in text]

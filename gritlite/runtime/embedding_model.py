@@ -201,6 +201,7 @@ class EmbeddingModel(OfficialEncoding):
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError
+        self.scheduler.check_process()
 
     def close(self) -> None:
         """Free the memory of passes, after the pass in progress. The engine stays open."""

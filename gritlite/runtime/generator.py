@@ -88,6 +88,7 @@ class Generator:
 
     def next_token(self, sequence: TokenSequence) -> int | None:
         """Evaluate a sequence's new tokens and return its next token; None when cancelled."""
+        self._scheduler.check_process()
         try:
             if not self._claim(sequence):
                 return None

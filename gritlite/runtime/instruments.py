@@ -30,6 +30,7 @@ class Observer:
     ) -> None:
         self._model = model
         self._lock = threading.Lock()
+        self._runner: int | None = None  # the thread of the pass in progress
         self._pass = model.engine.open_pass(pass_tokens, attention, watch)
         model.attach(self)
 
@@ -39,13 +40,20 @@ class Observer:
         Returns the final hidden states of all tokens, float32 [n, dimension]. Errors of
         `watch` are raised after the pass.
         """
+        self._model.scheduler.check_process()
         ids = [np.asarray(sequence, np.int32) for sequence in sequences]
         with self._lock:
-            hidden, _ = self._pass.run(ids, [0] * len(ids))
+            self._runner = threading.get_ident()
+            try:
+                hidden, _ = self._pass.run(ids, [0] * len(ids))
+            finally:
+                self._runner = None
         return hidden
 
     def close(self) -> None:
-        """Free the memory, after the pass in progress."""
+        """Free the memory, after the pass in progress. Raises UsageError within `watch`."""
+        if self._runner == threading.get_ident():
+            raise UsageError("an observer cannot be closed while it runs: close it after `run`")
         self._model.detach(self)
         with self._lock:
             self._pass.close()

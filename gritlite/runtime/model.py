@@ -45,7 +45,9 @@ class Closable(Protocol):
 
 
 class GritLM(EmbeddingModel):
-    """A model file that embeds and generates. Thread-safe; use it as a context manager.
+    """A model file that embeds and generates. Thread-safe.
+
+    Close it, use it as a context manager, or drop it. A forked process cannot use it.
 
     `model` is the path of a GGUF file or the name of a pulled model.
     `context_length` is the maximum number of tokens in a chat (default: the
@@ -290,12 +292,13 @@ class GritLM(EmbeddingModel):
 
     def close(self) -> None:
         """Free all memory, weights included, after the pass or token in progress."""
-        if not self._closed:
-            super().close()
-            self._generator.close()
-            for instrument in tuple(self._attached):
-                instrument.close()
-            self.engine.close()
+        if self.scheduler.is_forked:  # the memory belongs to the process that loaded the model
+            return
+        super().close()
+        self._generator.close()
+        for instrument in tuple(self._attached):
+            instrument.close()
+        self.engine.close()
 
     def __enter__(self) -> Self:
         return self

@@ -8,10 +8,13 @@ of queries in a row a waiting bulk job gets one pass, so that it never starves.
 """
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterator
 from typing import Literal
+
+from gritlite.errors import UsageError
 
 Work = Literal["generate", "query", "bulk"]
 _Share = Literal["generate", "embed"]
@@ -26,31 +29,58 @@ class Scheduler:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._busy = False
+        self._process = os.getpid()
+        self._holder: object = None
         self._waiting: dict[Work, int] = dict.fromkeys(_SHARES, 0)
         self._spent: dict[_Share, float] = {"embed": 0.0, "generate": 0.0}
         self._overtakes = 0
 
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process was forked from the one that loaded the model."""
+        return os.getpid() != self._process
+
+    def check_process(self) -> None:
+        """Raise UsageError in a forked process.
+
+        It has a copy of the engine's memory, but not of its threads, and would wait for
+        them for ever.
+        """
+        if self.is_forked:
+            raise UsageError(
+                f"the model was loaded in process {self._process}, of which this one is a fork: "
+                "start processes by 'spawn' instead of 'fork', and load the model in each"
+            )
+
     @contextlib.contextmanager
     def turn(self, work: Work) -> Iterator[None]:
-        """Hold the processor for one pass or one token."""
+        """Hold the processor for one pass or one token. Raises as `check_process`."""
+        self.check_process()
+        start, turn = time.perf_counter(), object()
+        try:
+            self._wait(work, turn)
+            start = time.perf_counter()
+            yield
+        finally:
+            self._end(work, turn, start)
+
+    def _wait(self, work: Work, turn: object) -> None:
         with self._condition:
             self._waiting[work] += 1
             try:
-                while self._busy or self._must_wait(work):
+                while self._holder is not None or self._must_wait(work):
                     self._condition.wait()
-                self._busy = True
                 self._count_overtakes(work)
+                self._holder = turn
             finally:  # Ctrl-C may end the wait; then the others must not wait for us
                 self._waiting[work] -= 1
                 self._condition.notify_all()
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._busy = False
+
+    def _end(self, work: Work, turn: object, start: float) -> None:
+        with self._condition:
+            if self._holder is turn:  # not if Ctrl-C ended the wait
                 self._count(_SHARES[work], time.perf_counter() - start)
+                self._holder = None
                 self._condition.notify_all()
 
     def _count(self, share: _Share, seconds: float) -> None:

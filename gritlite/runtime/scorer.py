@@ -160,6 +160,7 @@ class Scorer:
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError
+        self._model.scheduler.check_process()
 
     def close(self) -> None:
         """Free the cache, after the pass in progress."""

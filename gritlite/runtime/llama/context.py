@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ from gritlite.errors import (
     OutOfMemoryError,
     UsageError,
 )
+from gritlite.runtime.llama.fork import note_threads
 from gritlite.runtime.llama.hidden_states import HiddenStates, Watch
 from gritlite.runtime.llama.library import C, clear_messages, is_allocation_failure, last_message
 from gritlite.runtime.llama.signals import signals_deferred
@@ -100,6 +102,7 @@ class Context:
         self.weights = weights
         self._hidden_states = HiddenStates(weights.n_embd, watch) if options.hidden else None
         self._show_nodes = _ask_callback(show_nodes) if show_nodes else None
+        note_threads(options.threads)
         clear_messages()
         with signals_deferred():  # llama.cpp's log calls back
             self._context = C.llama_init_from_model(weights.model, self._params())
@@ -109,6 +112,7 @@ class Context:
                 f"no context of {options.n_ctx} tokens could be made ({last_message()}): use a "
                 f"shorter one{remedy}"
             )
+        self._free = weights.memory.free_with(self, partial(C.llama_free, self._context))
         self._memory = C.llama_get_memory(self._context)
         C.llama_set_causal_attn(self._context, options.causal)
 
@@ -248,9 +252,8 @@ class Context:
 
     def close(self) -> None:
         """Free the context. The weights stay loaded."""
-        if self._context:
-            C.llama_free(self._context)
-            self._context = None
+        self._context = None
+        self._free()
 
     def __enter__(self) -> Self:
         return self

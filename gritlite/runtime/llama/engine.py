@@ -67,5 +67,5 @@ class LlamaEngine:
         return TensorEditor(self.weights)
 
     def close(self) -> None:
-        """Free the weights. Close all passes, decoders and samplers first."""
+        """Free the weights once all passes, decoders and samplers are closed."""
         self.weights.close()

@@ -7,6 +7,7 @@ is chosen.
 
 import ctypes
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 
@@ -21,11 +22,13 @@ PENALTY_WINDOW = 64  # tokens that the repeat penalty considers, llama.cpp's def
 
 
 class LlamaSampler:
-    """A chain of samplers that remembers the tokens it has seen. Close it after use."""
+    """A chain of samplers that remembers the tokens it has seen. Close or drop it after use."""
 
     def __init__(self, weights: Weights, options: SamplingOptions, seen: Iterable[int]) -> None:
         self._grammar = None if options.grammar is None else _grammar(weights, options.grammar)
         self._chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
+        samplers = [each for each in (self._chain, self._grammar) if each]
+        self._free = weights.memory.free_with(self, partial(_free_all, samplers))
         if options.repeat_penalty != 1.0:
             self._add(_penalties(weights, options.repeat_penalty, seen))
         if options.temperature == 0.0:
@@ -65,10 +68,13 @@ class LlamaSampler:
 
     def close(self) -> None:
         """Free the chain."""
-        for sampler in (self._chain, self._grammar):
-            if sampler:
-                C.llama_sampler_free(sampler)
         self._chain = self._grammar = None
+        self._free()
+
+
+def _free_all(samplers: Iterable[ctypes.c_void_p]) -> None:
+    for sampler in samplers:
+        C.llama_sampler_free(sampler)
 
 
 def _penalties(weights: Weights, penalty: float, seen: Iterable[int]) -> ctypes.c_void_p:

@@ -19,7 +19,9 @@ from gritlite.errors import (
     UsageError,
 )
 from gritlite.runtime.llama.devices import gpu_backends
+from gritlite.runtime.llama.fork import check_fork
 from gritlite.runtime.llama.library import C, clear_messages, is_allocation_failure, last_message
+from gritlite.runtime.llama.native_model import NativeModel
 from gritlite.runtime.llama.signals import signals_deferred
 
 _LOAD_INTO_MEMORY = 0  # LLAMA_LOAD_MODE_NONE: not mapped
@@ -28,15 +30,16 @@ GpuLayers = int | Literal["auto", "all"]
 
 
 class Weights:
-    """The weights of one GGUF file. Use as a context manager, or close it.
+    """The weights of one GGUF file. Close it, use it as a context manager, or drop it.
 
     `gpu_layers` is a number of layers, "all", or "auto": all if the build finds a GPU,
     otherwise none. With 0 the GPU is not used at all. `repack` lets llama.cpp make a second,
     faster copy of quantized weights if the processor has a kernel for it. `editable` weights
     are a private copy in memory, in the file's layout.
 
-    Raises FormatError if llama.cpp rejects the file, OutOfMemoryError if it does not fit, and
-    DeviceError for GPU layers in a build that finds no GPU.
+    Raises FormatError if llama.cpp rejects the file, OutOfMemoryError if it does not fit,
+    DeviceError for GPU layers in a build that finds no GPU, and UsageError in a forked process
+    (see `fork`).
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Weights:
         vocab_only: bool = False,
         editable: bool = False,
     ) -> None:
+        check_fork()
         self.editable = editable
         params = C.llama_model_default_params()
         if editable:
@@ -64,6 +68,8 @@ class Weights:
             self._model = C.llama_model_load_from_file(os.fsencode(path), params)
         if not self._model:
             raise _not_loaded(path, last_message(), on_gpu=params.n_gpu_layers != 0)
+        self.memory = NativeModel(self._model)
+        self._free = self.memory.free_with(self, lambda: None)
         self._vocab = C.llama_model_get_vocab(self._model)
         self.n_vocab: int = C.llama_vocab_n_tokens(self._vocab)
         self.n_embd: int = C.llama_model_n_embd(self._model)
@@ -103,11 +109,10 @@ class Weights:
         return key, value
 
     def close(self) -> None:
-        """Free the weights. Close all contexts over them first."""
+        """Free the weights once all contexts over them are closed."""
         with self._lock:
-            if self._model:
-                C.llama_model_free(self._model)
-                self._model = None
+            self._model = None
+            self._free()
 
     def __enter__(self) -> Self:
         return self
