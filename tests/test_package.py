@@ -108,7 +108,7 @@ ARROWS = {
     "convert": {"quant", "modelfile", *FLOOR},
     "runtime": {"modelfile", *FLOOR},
     "quant": {"modelfile", *FLOOR},
-    "modelfile": {"errors", "prompt"},
+    "modelfile": {"errors", "prompt", "system"},
     "system": {"errors"},
     "prompt": {"errors"},
     "errors": set(),

@@ -19,12 +19,13 @@ from gritlite.calibrate.sample import Sample
 from gritlite.calibrate.texts import InstructedText
 from gritlite.errors import UsageError
 from gritlite.modelfile.header import GGUFFile, TensorInfo
-from gritlite.modelfile.tensor_data import open_file, read_into
+from gritlite.modelfile.tensor_data import read_into
 from gritlite.quant.rows import dequantize_rows, quantize_rows
 from gritlite.quant.types import block_size, needs_imatrix
 from gritlite.runtime.instruments import WeightEditor
 from gritlite.runtime.model import GritLM
 from gritlite.runtime.scorer import Scorer
+from gritlite.system.reading import open_regular
 
 _Q = GGMLQuantizationType
 _EMBED_TOKENS = 1024  # approximate total of the documents whose vectors are compared
@@ -184,7 +185,7 @@ def _stored(file: GGUFFile, info: TensorInfo) -> NDArray[np.uint8]:
     """Return a tensor's bytes, uint8 [rows, bytes per row]."""
     rows = info.elements // info.shape[-1]
     stored = np.empty((rows, info.size // rows), np.uint8)
-    with open_file(file.path) as opened:
+    with open_regular(file.path) as opened:
         read_into(opened, info.offset, stored, info.name)
     return stored
 

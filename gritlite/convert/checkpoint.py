@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from gritlite.convert.json_files import read_json_object
 from gritlite.convert.safetensors import FLOATS, TensorEntry, read_header
 from gritlite.errors import FileError, FormatError
-from gritlite.modelfile.tensor_data import open_file, read_into
+from gritlite.modelfile.tensor_data import read_into
+from gritlite.system.reading import open_regular
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -79,7 +80,7 @@ class Checkpoint:
 
     def _open(self, path: Path) -> FileIO:
         if path not in self._files:
-            self._files[path] = self._stack.enter_context(open_file(path))
+            self._files[path] = self._stack.enter_context(open_regular(path))
         return self._files[path]
 
 

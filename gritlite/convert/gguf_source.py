@@ -26,10 +26,11 @@ from gritlite.modelfile.header_writer import (
     encode_metadata,
 )
 from gritlite.modelfile.hyperparameters import read_hyperparameters
-from gritlite.modelfile.tensor_data import open_file, read_into
+from gritlite.modelfile.tensor_data import read_into
 from gritlite.prompt import EmbedFormat
 from gritlite.quant.type_selection import ModelSpec
 from gritlite.quant.types import Target, block_size, row_bytes
+from gritlite.system.reading import open_regular
 
 FILE_TYPE_KEY = "general.file_type"
 QUANTIZATION_KEY = "general.quantization_version"
@@ -45,7 +46,7 @@ def open_gguf(path: Path) -> Iterator["GGUFSource"]:
     """
     header = read_header(path)
     check_model(header)
-    with open_file(path) as file:
+    with open_regular(path) as file:
         yield GGUFSource(header, file)
 
 

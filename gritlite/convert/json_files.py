@@ -4,18 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gritlite.errors import FileError, FormatError
+from gritlite.errors import FormatError
+from gritlite.system.reading import read_bytes
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
     """Read the JSON object in a file.
 
-    Raises FileError if it cannot be read and FormatError if it is not a JSON object.
+    Raises FileError if it cannot be read, is no regular file or too large, and FormatError if
+    it is not a JSON object.
     """
+    data = read_bytes(path)
     try:
-        parsed = json.loads(path.read_bytes())
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from error
+        parsed = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path} is not JSON: download it again") from error
     if not isinstance(parsed, dict):

@@ -7,13 +7,16 @@ module does not know models and never reads tensor data.
 
 import json
 import math
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 from gritlite.errors import FileError, FormatError
+from gritlite.system.reading import open_regular
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the official library
 
@@ -49,17 +52,17 @@ def read_header(path: Path, dtypes: Collection[str] = FLOATS) -> dict[str, Tenso
     Raises FileError if the file cannot be read, and FormatError, naming the tensor, if
     it is truncated or its header contradicts itself or the file's size.
     """
-    try:
-        with open(path, "rb") as file:
-            size = path.stat().st_size
+    with BufferedReader(open_regular(path)) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > size - 8:
                 _refuse(path, "is truncated: its header needs more bytes than the file has")
             if length > MAX_HEADER_BYTES:
                 _refuse(path, f"has a header of {length} bytes, more than {MAX_HEADER_BYTES}")
             header = _parse(path, file.read(length))
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from error
+        except OSError as error:
+            raise FileError(f"cannot read {path}: {error.strerror}") from error
     header.pop("__metadata__", None)
     data_start = 8 + length
     entries = {

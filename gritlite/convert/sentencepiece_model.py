@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gritlite.convert.vocabulary import BaseVocabulary, Token, TokenType
-from gritlite.errors import FileError, FormatError, TokenizerError
+from gritlite.errors import FormatError, TokenizerError
+from gritlite.system.reading import read_bytes
 
 # field numbers of sentencepiece_model.proto
 PIECES, TRAINER, NORMALIZER = 1, 2, 3
@@ -31,10 +32,7 @@ def read_sentencepiece(path: Path) -> BaseVocabulary:
     Raises FileError if it cannot be read, FormatError if it is damaged, and
     TokenizerError if it tokenizes in a way that llama.cpp does not support.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from error
+    data = read_bytes(path)
     try:
         fields = list(_fields(data))
         tokens = tuple(_token(value) for number, value in fields if number == PIECES)

@@ -5,6 +5,7 @@ the chat_template files, as transformers 4 and 5 write them. The module does not
 know the base vocabulary's format.
 """
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 
 from gritlite.convert.json_files import read_optional_json_object
 from gritlite.convert.vocabulary import Token, TokenType
-from gritlite.errors import FileError, FormatError, TokenizerError
+from gritlite.errors import FormatError, TokenizerError
+from gritlite.system.reading import MAX_PROMPT_BYTES, read_bytes
 
 ROLES = ("bos", "eos", "unk", "pad")
 ADDED_SCORE = -1000.0  # as llama.cpp's converter
@@ -212,9 +214,8 @@ def read_chat_template(files: TokenizerFiles) -> str | None:
     jinja = files.folder / "chat_template.jinja"
     if jinja.exists():
         try:
-            return jinja.read_text("utf-8")
-        except OSError as error:
-            raise FileError(f"cannot read {jinja}: {error.strerror}") from error
+            text = read_bytes(jinja, MAX_PROMPT_BYTES).decode()
+            return io.StringIO(text, newline=None).read()  # line ends as transformers reads them
         except UnicodeDecodeError as error:
             raise FormatError(f"{jinja} is not UTF-8 text: download it again") from error
     template = files.settings.get("chat_template")

@@ -4,13 +4,15 @@ Format: ggml's docs/gguf.md, little endian. Every length is checked against the
 file's size before anything is allocated. The module does not know what it reads.
 """
 
-import stat
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from gritlite.errors import FileError, FormatError
+from gritlite.system.reading import open_regular
 
 ADVICE = "download or convert the model again"
 
@@ -21,22 +23,11 @@ MAX_STRING_BYTES = 1 << 26
 @contextmanager
 def open_reader(path: Path) -> Iterator["ByteReader"]:
     """Open a regular file for reading. Raises FileError if that fails."""
-    if "\0" in str(path):
-        raise FileError(f"{str(path)!r} contains a zero byte, which no file name can")
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise FileError(f"{path} is a folder: name a GGUF file")
-        if not stat.S_ISREG(status.st_mode):
-            raise FileError(f"{path} is not a regular file: name a GGUF file")
-        with open(path, "rb", buffering=1 << 18) as file:
-            yield ByteReader(path, file, status.st_size)
-    except FileNotFoundError:
-        raise FileError(f"{path} does not exist") from None
-    except PermissionError:
-        raise FileError(f"no permission to read {path}") from None
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error}") from None
+    with BufferedReader(open_regular(path), 1 << 18) as file:
+        try:
+            yield ByteReader(path, file, os.fstat(file.fileno()).st_size)
+        except OSError as error:
+            raise FileError(f"cannot read {path}: {error}") from None
 
 
 class ByteReader:

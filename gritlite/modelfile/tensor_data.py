@@ -4,20 +4,11 @@ Resident memory is then what is in use. The module does not know file formats.
 """
 
 from io import FileIO
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from gritlite.errors import FileError, FormatError
-
-
-def open_file(path: Path) -> FileIO:
-    """Open a file for unbuffered reading. Raises FileError if that fails."""
-    try:
-        return FileIO(path)
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from error
 
 
 def read_into(file: FileIO, start: int, buffer: NDArray[Any], what: str) -> None:

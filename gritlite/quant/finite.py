@@ -9,9 +9,10 @@ import numpy as np
 from gguf.constants import GGMLQuantizationType
 
 from gritlite.modelfile.header import GGUFFile, TensorInfo
-from gritlite.modelfile.tensor_data import open_file, read_into
+from gritlite.modelfile.tensor_data import read_into
 from gritlite.quant.rows import dequantize_rows
 from gritlite.system.progress import ProgressCallback, no_progress
+from gritlite.system.reading import open_regular
 
 _PIECE_BYTES = 16 << 20
 
@@ -24,7 +25,7 @@ def count_not_finite(file: GGUFFile, progress: ProgressCallback = no_progress) -
     """
     total, done = sum(tensor.size for tensor in file.tensors), 0
     found: dict[str, int] = {}
-    with open_file(file.path) as opened:
+    with open_regular(file.path) as opened:
         for tensor in file.tensors:
             rows = tensor.elements // tensor.shape[-1] if tensor.elements else 0
             size = tensor.size // rows if rows else 0

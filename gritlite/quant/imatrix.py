@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from gritlite.errors import FormatError
 from gritlite.modelfile.header import DEFAULT_ALIGNMENT, MAGIC, GGUFFile, read_header
 from gritlite.modelfile.header_writer import TensorFormat, encode_header, encode_metadata, padding
-from gritlite.modelfile.tensor_data import open_file, read_into
+from gritlite.modelfile.tensor_data import read_into
 from gritlite.modelfile.types import GGMLType
 from gritlite.system.files import atomic_write
+from gritlite.system.reading import open_regular, read_bytes
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 _DATASETS = "imatrix.datasets"
@@ -133,7 +134,7 @@ def read_imatrix(path: Path) -> Imatrix:
     Raises FileError if it cannot be read and FormatError if it is damaged, is another
     kind of file, or holds a sum of squares that is negative or not finite.
     """
-    with open_file(path) as file:
+    with open_regular(path) as file:
         magic = file.read(len(MAGIC))
         imatrix = _from_gguf(read_header(path), file) if magic == MAGIC else _from_legacy(path)
     for name, activations in imatrix.tensors.items():
@@ -178,7 +179,7 @@ def _from_legacy(path: Path) -> Imatrix:
 
     For each matrix: name, calls, and means times calls. At the end: chunks and dataset.
     """
-    data = path.read_bytes()
+    data = read_bytes(path)
     position = 0
 
     def number() -> int:

@@ -3,16 +3,16 @@
 import hashlib
 import json
 import os
-import stat
 import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from gritlite.errors import DocumentError
+from gritlite.errors import DocumentError, FileError
 from gritlite.rag.document import Block, Document
 from gritlite.system import processes
+from gritlite.system.reading import open_regular, read_stream
 
 _TIMEOUT = 120.0  # seconds for one document
 _MAX_BYTES = 256 << 20  # of one file
@@ -41,29 +41,22 @@ def snapshot(path: Path) -> Snapshot:
     """
     try:
         for _ in range(_ATTEMPTS):
-            with open(path, "rb", opener=_open_nonblocking) as file:
+            with open_regular(path) as file:
                 before = os.fstat(file.fileno())
-                if not stat.S_ISREG(before.st_mode):
-                    raise DocumentError(f"{path} is not a file but a pipe or a device")
                 if before.st_size > _MAX_BYTES:
                     raise DocumentError(
                         f"{path} has {before.st_size >> 20:,} MiB, more than the "
                         f"{_MAX_BYTES >> 20} MiB that are read: split it"
                     )
-                data = file.read()
+                data = read_stream(file, str(path), _MAX_BYTES)
                 after = os.fstat(file.fileno())
             if len(data) == before.st_size and before.st_mtime_ns == after.st_mtime_ns:
                 return Snapshot(data, after.st_mtime_ns)
-    except OSError as error:
-        raise DocumentError(f"cannot read {path}: {error.strerror}") from error
+    except FileError as error:
+        raise DocumentError(str(error)) from error
     raise DocumentError(
         f"{path} changes while it is read: run the command again when it is finished"
     )
-
-
-def _open_nonblocking(path: str, flags: int) -> int:
-    """Open without waiting for the other end of a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class DocumentReader:

@@ -17,8 +17,10 @@ from gritlite.rag import state_codec
 from gritlite.rag.database import Database
 from gritlite.rag.layouts import StateKind
 from gritlite.system.files import DISK_FULL
+from gritlite.system.reading import read_bytes
 
 _FILES_PER_FOLDER = 1000
+_MAX_BYTES = 8 << 30  # of a state; 8,192 tokens of a 7B model have 1 GiB
 _SUFFIX, _PART_SUFFIX = ".kv", ".part"
 _NAME = re.compile(rf"(?P<chunk>\d+)\.(?P<kind>[a-z]+)({_SUFFIX}|(?P<part>{_PART_SUFFIX}))")
 
@@ -76,8 +78,8 @@ class StateFiles:
         if not self.has(chunk, kind):
             return None
         try:
-            data = self._path(chunk, kind).read_bytes()
-        except OSError:
+            data = read_bytes(self._path(chunk, kind), _MAX_BYTES)
+        except FileError:
             return None
         with contextlib.suppress(FileError):  # another process is writing: skip this one
             self._database.execute(
@@ -138,12 +140,13 @@ class StateFiles:
         """What is wrong with recorded states, one line each."""
         for state in self._database.rows("select chunk, kind from state order by chunk"):
             path = self._path(*state)
-            try:
-                state_codec.check(path.read_bytes())
-            except FileNotFoundError:
+            if not path.exists():
                 yield f"{path}: missing"
-            except OSError as error:
-                yield f"{path}: cannot read it: {error.strerror}"
+                continue
+            try:
+                state_codec.check(read_bytes(path, _MAX_BYTES))
+            except FileError as error:
+                yield str(error)
             except FormatError as error:
                 yield f"{path}: {error}"
 

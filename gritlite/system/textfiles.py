@@ -5,20 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gritlite.errors import FileError, FormatError
+from gritlite.errors import FormatError
+from gritlite.system.reading import MAX_BYTES, read_bytes
 
 JSON_LINES = (".jsonl", ".ndjson")  # suffixes of files with one JSON value in each line
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, limit: int = MAX_BYTES) -> str:
     """The text of a UTF-8 file without a byte order mark; line endings are kept.
 
-    Raises FileError, and FormatError for bytes that are not UTF-8.
+    The file may be a pipe. Raises FileError for a folder, a device or more than `limit`
+    bytes, and FormatError for bytes that are not UTF-8.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}") from error
+    data = read_bytes(path, limit, pipes=True)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -47,3 +46,5 @@ def parse_json(text: str, place: str) -> Any:
         raise FormatError(f"{place}{line}: not JSON: {error.msg}") from error
     except RecursionError as error:
         raise FormatError(f"{place}: not JSON: nested too deeply") from error
+    except ValueError as error:  # Python's limit on the digits of an integer
+        raise FormatError(f"{place}: not JSON that can be read: {error}") from error

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from gritlite.errors import FileError, FormatError
 from gritlite.system.files import atomic_write
+from gritlite.system.reading import open_regular
 from gritlite.train.examples import Examples, TokenizedPair
 from gritlite.train.recipe import Source
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
@@ -50,7 +51,7 @@ def read_packed(path: Path, source: Source) -> Examples:
     or does not suit the objectives.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror or error}") from error

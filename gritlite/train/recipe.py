@@ -29,7 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
-from gritlite.errors import FileError, FormatError
+from gritlite.errors import FormatError
+from gritlite.system.textfiles import read_text
 
 EMBED_OBJECTIVES = ("contrastive", "distillation", "ranking")
 GENERATE_OBJECTIVES = ("generative", "cached")
@@ -130,10 +131,8 @@ class Recipe:
         Raises FileError if it cannot be read, FormatError that names what is wrong in it.
         """
         try:
-            fields = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FileError(f"cannot read {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            fields = tomllib.loads(read_text(path))
+        except tomllib.TOMLDecodeError as error:
             raise FormatError(f"{path} is not TOML: {error}") from error
         try:
             recipe = _read(cls, fields, "")

@@ -209,7 +209,7 @@ def test_files_that_cannot_be_read(tmp_path, name, message):
 
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(FileError, match="not a regular file"):
+    with pytest.raises(FileError, match="is a pipe: name a file"):
         read_header(tmp_path / "pipe")
 
 

@@ -116,13 +116,14 @@ def _respondent(
 
 def _constraint(grammar: Path | None, json_schema: Path | None) -> dict[str, str]:
     """The option that constrains the answer's form, if there is one."""
+    from gritlite.system.reading import MAX_PROMPT_BYTES
     from gritlite.system.textfiles import read_text
 
     if grammar and json_schema:
         raise click.UsageError("--grammar and --json-schema exclude each other: pass one")
     if grammar:
-        return {"grammar": read_text(grammar)}
-    return {"json_schema": read_text(json_schema)} if json_schema else {}
+        return {"grammar": read_text(grammar, MAX_PROMPT_BYTES)}
+    return {"json_schema": read_text(json_schema, MAX_PROMPT_BYTES)} if json_schema else {}
 
 
 def _single_message(prompt: str | None) -> str | None:
@@ -137,8 +138,11 @@ def _single_message(prompt: str | None) -> str | None:
 
 
 def _read_standard_input() -> str:
+    from gritlite.system.reading import MAX_PROMPT_BYTES, read_stream
+
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
+        data = read_stream(sys.stdin.buffer, "standard input", MAX_PROMPT_BYTES)
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FormatError(
             f"standard input is not valid UTF-8: byte {error.object[error.start]:#04x} at position "
