@@ -5,12 +5,12 @@ imported when it is first used, so `import gritlite` costs next to nothing. Open
 `Store` needs the extra `rag`; without it MissingExtraError says so.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from gritlite.version import __version__
 
+TYPE_CHECKING = False  # mypy takes it for typing's, whose import would be slow
 if TYPE_CHECKING:
+    from typing import Any
+
     from gritlite.errors import (
         ArchitectureError,
         CancelledError,
@@ -99,10 +99,12 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import a public name on first use (PEP 562); what `_HOMES` does not list is in errors."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
     value = getattr(importlib.import_module(_HOMES.get(name, "gritlite.errors")), name)
     globals()[name] = value
     return value

