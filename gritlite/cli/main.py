@@ -27,6 +27,7 @@ COMMANDS = {
     "store": "Inspect and maintain a store.",
     "train": "Train an adapter for both tasks from a recipe.",
     "eval": "Evaluate a model on local test sets.",
+    "completion": "Set up a shell to complete gritlite's commands by Tab.",
     "doctor": "Show what this machine and its llama.cpp build can do.",
 }
 
@@ -46,6 +47,15 @@ class LazyGroup(click.Group):
             f"gritlite.cli.commands.{cmd_name}"
         ).command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; an error about an unknown name suggests one of the table."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""

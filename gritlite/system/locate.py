@@ -1,5 +1,6 @@
 """Finding a model by its path or name. Nothing is fetched here."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from gritlite.errors import FileError
@@ -22,13 +23,20 @@ def locate(name: str) -> Path:
         raise FileError(f"the model {name} has not been pulled: run  gritlite pull {name}")
     if is_repository(name):
         raise FileError(
-            f"{name} is neither a file nor a pulled model: check the path, "
+            f"{name} is neither a file nor a pulled model{_suggestion(name)}: check the path, "
             f"or run  gritlite pull {name}"
         )
     raise FileError(
-        f"{name} does not exist: give the path of a model, a pulled Hugging Face "
-        f"repository (org/name), or one of: {', '.join(CATALOG)}"
+        f"{name} does not exist{_suggestion(name)}: give the path of a model, a pulled "
+        f"Hugging Face repository (org/name), or one of: {', '.join(CATALOG)}"
     )
+
+
+def _suggestion(name: str) -> str:
+    """Ask whether a similar name was meant: of the catalog, a pulled model, or a file beside it."""
+    known = [*CATALOG, *cache.registered_names(), *map(str, Path(name).parent.glob("*.gguf"))]
+    found = get_close_matches(name, known, n=1)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def pulled_models() -> dict[str, Path]:

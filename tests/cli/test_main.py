@@ -63,6 +63,16 @@ def test_help_of_a_command_imports_nothing_heavy(name):
     assert child.stderr.strip() == "''"
 
 
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [(["serch"], "search"), (["store", "inof"], "info"), (["chat", "--modle", "x"], "--model")],
+)
+def test_a_mistyped_name_gets_a_suggestion(mistyped, meant):
+    with pytest.raises(click.UsageError) as caught:
+        cli.main(mistyped, prog_name="gritlite", standalone_mode=False)
+    assert f"Did you mean '{meant}'?" in caught.value.format_message()
+
+
 def test_version():
     assert __version__ in CliRunner().invoke(cli, ["--version"]).stdout
 

@@ -25,8 +25,21 @@ def test_an_existing_path_wins(cache_folder, tmp_path, monkeypatch):
     assert locate("default") == Path("default")
 
 
-def test_an_unknown_name(cache_folder):
-    with pytest.raises(FileError, match="nothing does not exist"):
+def test_a_mistyped_name_gets_a_suggestion(cache_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = cache.folder("hub") / "model.gguf"
+    for file in (path, Path("gritlm.gguf")):
+        file.write_bytes(b"")
+    cache.register("GritLM/GritLM-7B", path)
+    for mistyped, meant in (
+        ("defualt", "default"),
+        ("GritLM/GritLM-7b", "GritLM/GritLM-7B"),
+        ("grtlm.gguf", "gritlm.gguf"),
+        (str(tmp_path / "gritlm.ggf"), str(tmp_path / "gritlm.gguf")),
+    ):
+        with pytest.raises(FileError, match=rf"\(did you mean {meant}\?\): "):
+            locate(mistyped)
+    with pytest.raises(FileError, match="nothing does not exist: give"):
         locate("nothing")
 
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.shared.options import force_option, load_model, running_options, texts_option
+from gritlite.cli.shared.options import (
+    complete_model,
+    force_option,
+    load_model,
+    running_options,
+    texts_option,
+)
 from gritlite.errors import CancelledError, UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +23,7 @@ _SECONDS_BETWEEN_CHECKPOINTS = 60
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_model)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write."
 )

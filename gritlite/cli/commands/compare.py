@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gritlite.cli.shared.notices import print_notice
-from gritlite.cli.shared.options import force_option, load_model, running_options, texts_option
+from gritlite.cli.shared.options import (
+    complete_model,
+    force_option,
+    load_model,
+    running_options,
+    texts_option,
+)
 from gritlite.cli.shared.tables import columns
 
 if TYPE_CHECKING:
@@ -19,8 +25,10 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("reference")
-@click.argument("candidates", metavar="CANDIDATE...", nargs=-1, required=True)
+@click.argument("reference", shell_complete=complete_model)
+@click.argument(
+    "candidates", metavar="CANDIDATE...", nargs=-1, required=True, shell_complete=complete_model
+)
 @texts_option("Text or JSON Lines to compare on, repeatable; gritlite's own by default.")
 @click.option(
     "--chunks", type=click.IntRange(min=1), help="Number of text chunks to predict; all by default."

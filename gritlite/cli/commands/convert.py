@@ -12,12 +12,12 @@ from gritlite.cli.shared.conversion import (
     type_option,
 )
 from gritlite.cli.shared.notices import print_notice
-from gritlite.cli.shared.options import texts_option
+from gritlite.cli.shared.options import complete_model, texts_option
 from gritlite.errors import UsageError
 
 
 @click.command()
-@click.argument("source", metavar="SRC")
+@click.argument("source", metavar="SRC", shell_complete=complete_model)
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write."
 )

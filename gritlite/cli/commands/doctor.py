@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gritlite.cli.shared.options import complete_model
 from gritlite.cli.shared.tables import aligned, size
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=complete_model)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, sizes in bytes.")
 def command(model: str | None, as_json: bool) -> None:
     """Show what this machine and its llama.cpp build can do.

@@ -25,7 +25,7 @@ class _Options(TypedDict):
 
 
 @click.command()
-@click.argument("files", metavar="[FILE]...", nargs=-1)
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path())
 @model_options
 @click.option("--instruction", default="", metavar="WORDS", help="What the texts are embedded for.")
 @click.option("--field", metavar="NAME", help="Read JSON Lines and embed this field.")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gritlite.cli.shared.options import complete_model
 from gritlite.cli.shared.tables import aligned, size
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file")
+@click.argument("file", shell_complete=complete_model)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, sizes in bytes.")
 @click.option("--check", is_flag=True, help="Read every weight, and fail if one is not finite.")
 def command(file: str, as_json: bool, check: bool) -> None:

@@ -5,10 +5,16 @@ import os
 import click
 
 from gritlite.cli.shared.notices import print_notice
+from gritlite.system.catalog import CATALOG
+
+
+def _complete_name(_context: click.Context, _argument: click.Parameter, begun: str) -> list[str]:
+    """Complete the name of a model of the catalog."""
+    return [name for name in CATALOG if name.startswith(begun)]
 
 
 @click.command()
-@click.argument("name", default="default")
+@click.argument("name", default="default", shell_complete=_complete_name)
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a Hugging Face repository.")
 @click.option("--force", is_flag=True, help="Fetch the model even if it is in the cache.")
 def command(name: str, revision: str | None, force: bool) -> None:

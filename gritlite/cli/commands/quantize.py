@@ -8,7 +8,7 @@ import click
 
 from gritlite.cli.shared.conversion import conversion_options, run_conversion, type_option
 from gritlite.cli.shared.notices import print_notice
-from gritlite.cli.shared.options import parse_size, texts_option
+from gritlite.cli.shared.options import complete_model, parse_size, texts_option
 from gritlite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", metavar="IN")
+@click.argument("source", metavar="IN", shell_complete=complete_model)
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
 @type_option("auto")
 @click.option(

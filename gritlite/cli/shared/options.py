@@ -12,6 +12,8 @@ from gritlite.cli.shared.advice import advice
 from gritlite.errors import GritLiteError, NotFiniteError, OutputExistsError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from gritlite.runtime.model import GritLM
 
 ALL_TOKENS = sys.maxsize
@@ -81,6 +83,18 @@ def _parse_token_count(value: str) -> int:
     raise click.BadParameter(f"{value!r} is neither a number of tokens nor 'all'")
 
 
+def complete_model(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> "list[CompletionItem]":
+    """Complete the name of a pulled model, or of a file."""
+    from click.shell_completion import CompletionItem
+
+    from gritlite.system.locate import pulled_models
+
+    names = [name for name in pulled_models() if name.startswith(incomplete)]
+    return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
+
+
 def load_model(model: str, *, verbose: bool, **options: Any) -> "GritLM":
     """Load a model, with llama.cpp's log on standard error if `verbose`."""
     from gritlite.runtime.llama import set_verbose
@@ -123,6 +137,7 @@ model_options = combined(
         "--model",
         default="default",
         show_default=True,
+        shell_complete=complete_model,
         help="A GGUF file, or the name of a pulled model.",
     ),
     running_options,
