@@ -87,7 +87,9 @@ def fill(database: Database, vector_type: VectorType, chunks: int) -> None:
         database.execute("insert into source values (1, 'a', x'00', 0, 0, 0, 0)")
         for number, vector in enumerate(clustered(rng, chunks), 1):
             text = " ".join(f"w{word}" for word in zipf(rng, WORDS))
-            database.execute("insert into chunk values (?, 1, '', '', ?, '', 40)", (number, text))
+            database.execute(
+                "insert into chunk values (?, 1, '', '', ?, '', 40, null, null)", (number, text)
+            )
             database.execute(
                 "insert into vector values (?, ?, ?)", (number, *packed(vector, vector_type))
             )

@@ -1,13 +1,4 @@
-"""The SQLite file of a store: its schema, and its errors as ours.
-
-    setting     the settings of the store, and measured costs (`cost_model`)
-    source      a document as it was read; `complete` once every chunk has its vector. While a
-                changed document is embedded, its old row stays and is the one that is searched.
-    chunk       its chunks, in reading order by id
-    words       the full-text index of complete sources' chunks (FTS5, without a copy of the texts)
-    vector      a chunk's vector in the store's type (see `vectors`), and its bits
-    state       the key-value states of chunks on disk (see `state_files`), and their last use
-    generation  a number that changes whenever the searched chunks do
+"""The SQLite file of a store: one connection, and its errors as ours. `schema` has the tables.
 
 Write-ahead logging lets any number of processes read while one writes.
 """
@@ -19,67 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from gritlite.errors import FileError, FormatError
+from gritlite.rag import schema
 
-FORMAT = 1  # raised when an older version could misread what is written
 _APPLICATION = 0x67726974  # "grit": distinguishes a store from other SQLite files
 _TIMEOUT = 30.0  # seconds to wait for another process's transaction
-
-_SCHEMA = """
-create table setting (name text primary key, value text not null) without rowid;
-
-create table source (
-    id integer primary key,
-    path text not null,
-    digest blob not null,
-    size integer not null,
-    mtime_ns integer not null,
-    read_ns integer not null,
-    complete integer not null default 0,
-    unique (path, complete)
-);
-
-create table chunk (
-    id integer primary key,
-    source integer not null references source (id) on delete cascade,
-    heading text not null,
-    place text not null,
-    text text not null,
-    embedded text not null,
-    tokens integer not null
-);
-create index chunk_source on chunk (source);
-
-create virtual table words using fts5 (
-    heading, text, content = 'chunk', content_rowid = 'id', tokenize = 'unicode61'
-);
-create table generation (number integer not null);
-insert into generation values (0);
-
-create trigger source_completed after update of complete on source begin
-    update generation set number = number + 1;
-    insert into words (rowid, heading, text)
-    select id, heading, text from chunk where source = new.id;
-end;
-create trigger source_removed before delete on source when old.complete begin
-    update generation set number = number + 1;
-    insert into words (words, rowid, heading, text)
-    select 'delete', id, heading, text from chunk where source = old.id;
-end;
-
-create table vector (
-    chunk integer primary key references chunk (id) on delete cascade,
-    vector blob not null,
-    bits blob
-);
-
-create table state (
-    chunk integer not null references chunk (id) on delete cascade,
-    kind text not null,
-    bytes integer not null,
-    used_ns integer not null,
-    primary key (chunk, kind)
-) without rowid;
-"""
 
 
 def check_exists(path: Path) -> None:
@@ -122,33 +56,40 @@ class Database:
             raise
 
     def _prepare(self) -> None:
-        """Create the schema in a new file; only check that an existing one is a store."""
+        """Create the schema in a new file, and bring an older one up to date."""
         with self.snapshot():
-            is_new = self._is_new()
-        if is_new:
+            version = self._format()
+        if version != schema.FORMAT:
             with self.transaction():
-                if self._is_new():  # another process may have been faster
-                    for statement in _statements(_SCHEMA):
-                        self._connection.execute(statement)
-                    self._connection.execute(f"pragma application_id = {_APPLICATION}")
-                    self._connection.execute(f"pragma user_version = {FORMAT}")
+                self._make_current()
         self._connection.execute("pragma journal_mode = wal")
         self._connection.execute("pragma synchronous = normal")
 
-    def _is_new(self) -> bool:
-        """Whether the file is empty. Raises FormatError unless it is empty or a store."""
+    def _make_current(self) -> None:
+        version = self._format()  # again: another process may have been faster
+        if version == schema.FORMAT:
+            return
+        if version == 0:
+            schema.create(self._connection)
+            self._connection.execute(f"pragma application_id = {_APPLICATION}")
+        else:
+            schema.upgrade(self._connection)
+        self._connection.execute(f"pragma user_version = {schema.FORMAT}")
+
+    def _format(self) -> int:
+        """The format of the store, 0 for an empty file. Raises FormatError for anything else."""
         application = self.number("pragma application_id")
         version = self.number("pragma user_version")
         if not application and self.row("select 1 from sqlite_master") is None:
-            return True
+            return 0
         if application != _APPLICATION:
             raise FormatError(f"{self.path} is an SQLite file, but not a store of gritlite")
-        if version != FORMAT:
+        if version not in (schema.UPGRADED, schema.FORMAT):
             raise FormatError(
                 f"{self.path} is a store of format {version}, but this gritlite reads "
-                f"{FORMAT}: update gritlite, or index into a new store"
+                f"{schema.FORMAT}: update gritlite, or index into a new store"
             )
-        return False
+        return version
 
     @property
     def generation(self) -> int:
@@ -245,13 +186,3 @@ class Database:
                 f"{self.path} is not a store, or is damaged ({error}): index into a new store"
             )
         return FileError(f"cannot use {self.path}: {error}")
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would commit the transaction."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

@@ -15,6 +15,7 @@ from gritlite.rag.database import Database
 from gritlite.rag.document import Document
 from gritlite.rag.document_reader import DocumentReader, Snapshot, snapshot
 from gritlite.rag.folder import Listing
+from gritlite.rag.folding import folded
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.sources import SourceRow, complete_sources, find_source
 from gritlite.runtime.model import GritLM
@@ -164,10 +165,13 @@ class Scanner:
             ).lastrowid
             assert source is not None
             self._database.execute_many(
-                "insert into chunk (source, heading, place, text, embedded, tokens)"
-                " values (?, ?, ?, ?, ?, ?)",
+                "insert into chunk (source, heading, place, text, embedded, tokens,"
+                " folded_heading, folded_text) values (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    (source, chunk.heading, chunk.place, chunk.text, chunk.embedded, count)
+                    (
+                        *(source, chunk.heading, chunk.place, chunk.text, chunk.embedded, count),
+                        *(folded(chunk.heading), folded(chunk.text)),
+                    )
                     for chunk, count in zip(chunks, tokens, strict=True)
                 ],
             )

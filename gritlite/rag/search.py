@@ -4,7 +4,6 @@ Two rankings are combined by reciprocal rank fusion (Cormack, Clarke and Buettch
 SIGIR 2009), a chunk's score is the sum of 1 / (60 + rank) over them.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from gritlite.rag.database import Database
+from gritlite.rag.folding import query_terms
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.vectors import Matrix, Ranked, VectorType
 from gritlite.runtime.embed import Vectors
@@ -22,7 +22,6 @@ Mode = Literal["hybrid", "vectors", "words"]
 _FUSION = 60  # the paper's constant
 _MIN_DEPTH = 50  # chunks of each ranking that is combined
 _MAX_RANKED = 5000  # chunks that BM25 ranks, at 4 microseconds each
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Searcher:
 
     def _by_words(self, query: str, count: int) -> Ranked:
         """Chunks with any of the query's rarer words, ranked by BM25."""
-        words = self._rarest([f'"{word}"' for word in dict.fromkeys(_WORD.findall(query))])
+        words = self._rarest(query_terms(query))
         if not words:
             return []
         rows = self._database.rows(

@@ -215,12 +215,6 @@ def test_every_form_ranks_alike(tmp_path, tiny_model, folder, form):
     assert np.allclose([p.score for p in found], [p.score for p in wanted], atol=0.005)
 
 
-@pytest.mark.parametrize("query", ['"', "a AND (b", "inn*", "NEAR(", "-", "heading:inn", "ins\x00"])
-def test_the_full_text_search_takes_any_words(store, folder, query):
-    store.add(folder)
-    store.search(query, mode="words")
-
-
 def test_nothing_is_found_in_an_empty_store(store):
     assert store.search("anything") == []
 

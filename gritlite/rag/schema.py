@@ -1,0 +1,133 @@
+"""The tables of a store, and how a store of an older format gets today's.
+
+    setting     the settings of the store, and measured costs (`cost_model`)
+    source      a document as it was read; `complete` once every chunk has its vector. While a
+                changed document is embedded, its old row stays and is the one that is searched.
+    chunk       its chunks, in reading order by id; `folded_heading` and `folded_text` are those
+                of `folding`, null where the full-text index takes heading and text as they are
+    searched    what the full-text index reads: the chunks of complete sources
+    words       the full-text index (FTS5, without a copy of the texts)
+    vector      a chunk's vector in the store's type (see `vectors`), and its bits
+    state       the key-value states of chunks on disk (see `state_files`), and their last use
+    generation  a number that changes whenever the searched chunks do
+
+Format 1 had no folded texts: its full-text index splits Indian and Thai words at their vowels,
+and takes a clause of Chinese or Japanese for one word.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+
+from gritlite.rag.folding import folded
+
+FORMAT = 2  # raised when an older version could misread what is written
+UPGRADED = 1  # the format that `upgrade` reads
+
+_TABLES = """
+create table setting (name text primary key, value text not null) without rowid;
+
+create table source (
+    id integer primary key,
+    path text not null,
+    digest blob not null,
+    size integer not null,
+    mtime_ns integer not null,
+    read_ns integer not null,
+    complete integer not null default 0,
+    unique (path, complete)
+);
+
+create table chunk (
+    id integer primary key,
+    source integer not null references source (id) on delete cascade,
+    heading text not null,
+    place text not null,
+    text text not null,
+    embedded text not null,
+    tokens integer not null,
+    folded_heading text,
+    folded_text text
+);
+create index chunk_source on chunk (source);
+
+create table generation (number integer not null);
+insert into generation values (0);
+
+create table vector (
+    chunk integer primary key references chunk (id) on delete cascade,
+    vector blob not null,
+    bits blob
+);
+
+create table state (
+    chunk integer not null references chunk (id) on delete cascade,
+    kind text not null,
+    bytes integer not null,
+    used_ns integer not null,
+    primary key (chunk, kind)
+) without rowid;
+"""
+
+# marks (M*) are parts of words: Thai and Indian vowels are
+_FULL_TEXT = """
+create view searched as
+    select chunk.id, chunk.source,
+        coalesce(folded_heading, heading) as heading, coalesce(folded_text, text) as text
+    from chunk join source on source.id = chunk.source where complete;
+
+create virtual table words using fts5 (
+    heading, text, content = 'searched', content_rowid = 'id',
+    tokenize = "unicode61 remove_diacritics 0 categories 'L* N* Co M*'"
+);
+
+create trigger source_completed after update of complete on source begin
+    update generation set number = number + 1;
+    insert into words (rowid, heading, text)
+    select id, heading, text from searched where source = new.id;
+end;
+create trigger source_removed before delete on source when old.complete begin
+    update generation set number = number + 1;
+    insert into words (words, rowid, heading, text)
+    select 'delete', id, heading, text from searched where source = old.id;
+end;
+"""
+
+_DROP_FULL_TEXT = """
+drop trigger source_completed;
+drop trigger source_removed;
+drop table words;
+alter table chunk add column folded_heading text;
+alter table chunk add column folded_text text;
+"""
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Create everything in an empty file, within the caller's transaction."""
+    _run(connection, _TABLES)
+    _run(connection, _FULL_TEXT)
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring a store of format `UPGRADED` to `FORMAT`, within the caller's transaction."""
+    _run(connection, _DROP_FULL_TEXT)
+    connection.create_function("folded", 1, folded, deterministic=True)
+    connection.execute(
+        "update chunk set folded_heading = folded(heading), folded_text = folded(text)"
+    )
+    _run(connection, _FULL_TEXT)
+    connection.execute("insert into words (words) values ('rebuild')")
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    """Run statements one by one: `executescript` would commit the transaction."""
+    for statement in _statements(script):
+        connection.execute(statement)
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
