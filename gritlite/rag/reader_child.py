@@ -41,7 +41,7 @@ def _respond(data: bytes, suffix: str) -> dict[str, Any]:
     except MemoryError:
         return {"error": f"needs more than {_MAX_MEMORY >> 30} GiB to read"}
     except Exception as error:  # the libraries raise anything for damaged files
-        return {"error": str(error) or f"cannot be read: {type(error).__name__}"}
+        return {"error": _one_line(str(error)) or f"cannot be read: {type(error).__name__}"}
     if sum(len(block.text) for block in document.blocks) > _MAX_TEXT:
         return {"error": f"has more than {_MAX_TEXT >> 20} million characters"}
     return {
@@ -49,6 +49,12 @@ def _respond(data: bytes, suffix: str) -> dict[str, Any]:
         "blocks": [dataclasses.astuple(block) for block in document.blocks],
         "warning": document.warning,
     }
+
+
+def _one_line(message: str) -> str:
+    """Return a library's message, which may quote the file, as one line that can be printed."""
+    words = " ".join(message.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
 
 
 def _limit_memory() -> None:
