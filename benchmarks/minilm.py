@@ -7,7 +7,7 @@ Files, measures and notes are the same; `gritlite eval --compare` accepts the re
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -35,9 +35,11 @@ class SentenceEncoder:
         self.max_length: int = self._model.max_seq_length
         self.cut = 0
 
-    def stream(self, texts: Sequence[str], instruction: str) -> Iterator[Vectors]:
+    def stream(
+        self, texts: Sequence[str], instruction: str, progress: Callable[[int], None]
+    ) -> Iterator[Vectors]:
         """Embed texts; these models have no instructions."""
-        del instruction
+        del instruction, progress
         for start in range(0, len(texts), BATCH):
             batch = list(texts[start : start + BATCH])
             tokens = self._model.tokenizer(batch, truncation=False, verbose=False)["input_ids"]

@@ -78,10 +78,15 @@ class Calibrator:
         """The number of tokens in all passes."""
         return sum(each.tokens for each in self._passes)
 
+    @property
+    def tokens_done(self) -> int:
+        """The number of tokens in the passes done so far."""
+        return sum(each.tokens for each in self._passes[: self._done])
+
     def run(self) -> Iterator[int]:
         """Evaluate the remaining passes; after each, yield the number of tokens done so far."""
         size = pass_tokens(self._model)
-        done = sum(each.tokens for each in self._passes[: self._done])
+        done = self.tokens_done
         for causal, passes in ((False, self._remaining(False)), (True, self._remaining(True))):
             if not passes:
                 continue

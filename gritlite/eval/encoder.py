@@ -5,7 +5,7 @@ the length. So the same tasks run with other models: see benchmarks/minilm.py.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -28,10 +28,13 @@ class Encoder(Protocol):
     def cut(self) -> int:
         """The number of texts cut to that length so far."""
 
-    def stream(self, texts: Sequence[str], instruction: str) -> Iterator[Vectors]:
+    def stream(
+        self, texts: Sequence[str], instruction: str, progress: Callable[[int], None]
+    ) -> Iterator[Vectors]:
         """Yield vectors of unit length, float32 [k, dimension], in the order of the texts.
 
-        An InputError about a text carries its number, from 0.
+        `progress` may be called with the number of texts embedded so far. An InputError
+        about a text carries its number, from 0.
         """
 
 
@@ -60,7 +63,9 @@ class GritEncoder:
         """The number of texts cut so far."""
         return self._cuts.count
 
-    def stream(self, texts: Sequence[str], instruction: str) -> Iterator[Vectors]:
+    def stream(
+        self, texts: Sequence[str], instruction: str, progress: Callable[[int], None]
+    ) -> Iterator[Vectors]:
         """Embed `texts`, all of which are checked before the first is embedded."""
         prompt = self._model.format.with_instruction(instruction)
         self._model.check(
@@ -72,6 +77,7 @@ class GritEncoder:
             max_length=self._max_length,
             too_long=self._too_long,
             on_cut=self._cuts,
+            progress=progress,
         )
 
 
@@ -113,8 +119,13 @@ def embed(encoder: Encoder, parts: Sequence[Texts], progress: ProgressCallback) 
     vectors = []
     for part in parts:
         blocks = []
+        before = done
+
+        def advance(count: int, before: int = before) -> None:
+            progress(before + count, total)
+
         try:
-            for block in encoder.stream(part.texts, part.instruction):
+            for block in encoder.stream(part.texts, part.instruction, advance):
                 blocks.append(block)
                 done += len(block)
                 progress(done, total)

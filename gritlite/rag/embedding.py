@@ -8,6 +8,7 @@ embeds what is left.
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from gritlite.rag.database import Database
 from gritlite.rag.sources import complete_sources
@@ -106,7 +107,12 @@ def embed_pending(
         if writer is not None:
             writer.write(in_flight[number - first], state)
 
-    for vectors in model.encode_stream(texts(), keep=keep if writer else None):
+    def embedded(count: int) -> None:
+        ahead = islice(in_flight, max(count - first, 0))  # their vectors are still to come
+        progress(done + sum(chunk.tokens for chunk in ahead), total)
+
+    keep_states = keep if writer else None
+    for vectors in model.encode_stream(texts(), keep=keep_states, progress=embedded):
         chunks = [in_flight.popleft() for _ in vectors]
         first += len(chunks)
         with database.transaction():

@@ -33,6 +33,7 @@ Vectors = NDArray[np.float32]
 TooLong = Literal["error", "truncate", "chunk"]
 
 Keep = Callable[[int, TextTokens, KeyValues], None]  # takes a text's number, tokens and state
+Embedded = Callable[[int], None]  # takes how many texts are embedded
 
 _WINDOW_PASSES = 16  # tokens of this many passes are packed together
 
@@ -65,6 +66,30 @@ class _Piece:
 
     text: int
     tokens: TextTokens
+
+
+@dataclass(frozen=True)
+class _Hooks:
+    """What the caller of a stream wants during a window, whose texts are numbered from `first`."""
+
+    first: int
+    cancel: threading.Event | None
+    keep: Keep | None
+    progress: Embedded | None
+
+    def check_cancelled(self) -> None:
+        if self.cancel is not None and self.cancel.is_set():
+            raise CancelledError("the embedding job was cancelled")
+
+    def keep_states(self, pieces: Sequence[_Piece], states: Sequence[KeyValues]) -> None:
+        if self.keep is not None:
+            for piece, state in zip(pieces, states, strict=True):
+                self.keep(self.first + piece.text, piece.tokens, check_state(state))
+
+    def report(self, texts: int) -> None:
+        """Report so many texts of the window as embedded."""
+        if self.progress is not None:
+            self.progress(self.first + texts)
 
 
 class Embedder:
@@ -104,12 +129,15 @@ class Embedder:
         cancel: threading.Event | None = None,
         on_cut: threading.Event | None = None,
         keep: Keep | None = None,
+        progress: Embedded | None = None,
     ) -> Iterator[Vectors]:
         """Yield the vectors of `texts` in order, as float32 [k, dimension] with varying k.
 
         `on_cut` is set when a text is truncated. `keep` is called with the keys and
-        values of each text before its vector is yielded, in any order. Raises as `pieces`,
-        and CancelledError within one pass of `cancel` being set.
+        values of each text before its vector is yielded, in any order. `progress` is called
+        after each pass with the number of texts embedded so far; those whose vectors are
+        still to come count by the share of their tokens. Raises as `pieces`, and
+        CancelledError within one pass of `cancel` being set.
         """
         window: list[_Piece] = []
         first = count = tokens = 0
@@ -118,15 +146,16 @@ class Embedder:
             tokens += sum(len(piece.ids) for piece in pieces)
             count += 1
             if tokens >= _WINDOW_PASSES * self._pass_tokens:
-                keep_from = _from(first, keep)
-                vectors = self._embed_window(window, count, options, cancel, keep_from, "bulk")
-                yield check_vectors(vectors, first)
+                hooks = _Hooks(first, cancel, keep, progress)
+                yield check_vectors(
+                    self._embed_window(window, count, options, hooks, "bulk"), first
+                )
                 first += count
                 window, count, tokens = [], 0, 0
         if count:
             work: Work = "bulk" if first or tokens > self._pass_tokens else "query"
-            vectors = self._embed_window(window, count, options, cancel, _from(first, keep), work)
-            yield check_vectors(vectors, first)
+            hooks = _Hooks(first, cancel, keep, progress)
+            yield check_vectors(self._embed_window(window, count, options, hooks, work), first)
 
     def pieces(
         self,
@@ -160,31 +189,32 @@ class Embedder:
         pieces: Sequence[_Piece],
         count: int,
         options: EmbedOptions,
-        cancel: threading.Event | None,
-        keep: Keep | None,
+        hooks: "_Hooks",
         work: Work,
     ) -> Vectors:
         sums = np.zeros((count, self._engine.dimension), np.float64)
         pooled = np.zeros(count, np.int64)
         lengths = [len(piece.tokens.ids) for piece in pieces]
+        done = 0
         for indices in pack(lengths, self._pass_tokens, self._engine.max_sequences):
-            if cancel is not None and cancel.is_set():
-                raise CancelledError("the embedding job was cancelled")
+            hooks.check_cancelled()
             members = [pieces[i] for i in indices]
             starts = [0 if options.embed_instruction else p.tokens.start for p in members]
             ids = [piece.tokens.ids for piece in members]
             with self._scheduler.turn(work):
                 embedding_pass = self._pass_for(sum(map(len, ids)))
-                hidden, states = embedding_pass.run(ids, starts, return_states=keep is not None)
-            if keep is not None:
-                for piece, state in zip(members, states, strict=True):
-                    keep(piece.text, piece.tokens, check_state(state))
+                hidden, states = embedding_pass.run(
+                    ids, starts, return_states=hooks.keep is not None
+                )
+            hooks.keep_states(members, states)
             row = 0
             for piece, start in zip(members, starts, strict=True):
                 n = len(piece.tokens.ids) - start
                 sums[piece.text] += hidden[row : row + n].sum(axis=0, dtype=np.float64)
                 pooled[piece.text] += n
                 row += n
+            done += sum(map(len, ids))
+            hooks.report(count * done // sum(lengths))
         means = sums / pooled[:, None]
         if self._format.normalize:
             with np.errstate(invalid="ignore"):  # checked by `check_vectors`
@@ -216,13 +246,6 @@ class Embedder:
         if self._pass is not None:
             self._pass.close()
             self._pass = None
-
-
-def _from(first: int, keep: Keep | None) -> Keep | None:
-    """Return `keep` for texts whose numbers begin at `first`."""
-    if keep is None:
-        return None
-    return lambda number, tokens, state: keep(first + number, tokens, state)
 
 
 def grown_size(size: int, needed: int, limit: int) -> int:

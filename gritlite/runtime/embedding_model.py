@@ -111,6 +111,7 @@ class EmbeddingModel(OfficialEncoding):
         cancel: threading.Event | None = None,
         on_cut: threading.Event | None = None,
         keep: Callable[[int, DocumentState], None] | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> Iterator[Vectors]:
         """Embed any number of texts in bounded memory.
 
@@ -120,13 +121,17 @@ class EmbeddingModel(OfficialEncoding):
         chunks of that length whose token-weighted mean is taken ("chunk").
 
         `keep` is called with the number of each text, from 0, and its key-value state,
-        before its vector is yielded. Raises UsageError for `keep` with "chunk", the errors
-        of `check`, and CancelledError within one pass of `cancel` being set.
+        before its vector is yielded. `progress` is called after each pass with the number
+        of texts embedded so far, where those whose vectors are still to come count by the
+        share of their tokens. Raises UsageError for `keep` with "chunk", the errors of
+        `check`, and CancelledError within one pass of `cancel` being set.
         """
         if keep is not None and too_long == "chunk":
             raise UsageError("a text that is embedded in chunks has no single state")
         options = EmbedOptions(instruction or None, max_length=max_length, too_long=too_long)
-        return self._stream(texts, options, cancel=cancel, on_cut=on_cut, keep=keep)
+        return self._stream(
+            texts, options, cancel=cancel, on_cut=on_cut, keep=keep, progress=progress
+        )
 
     def check(
         self,
@@ -154,6 +159,7 @@ class EmbeddingModel(OfficialEncoding):
         cancel: threading.Event | None,
         on_cut: threading.Event | None,
         keep: Callable[[int, DocumentState], None] | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> Iterator[Vectors]:
         self._check_open()
 
@@ -170,7 +176,12 @@ class EmbeddingModel(OfficialEncoding):
             keep(number, state)
 
         return self._embedder.stream(
-            texts, options, cancel=cancel, on_cut=on_cut, keep=keep_state if keep else None
+            texts,
+            options,
+            cancel=cancel,
+            on_cut=on_cut,
+            keep=keep_state if keep else None,
+            progress=progress,
         )
 
     def document_state(self, text: str) -> DocumentState:

@@ -1,6 +1,6 @@
 """An encoder whose vectors a test chooses, and test sets written by hand."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -19,7 +19,10 @@ class ChosenVectors:
         self._vectors = vectors
         self.instructions: dict[str, str] = {}
 
-    def stream(self, texts: Sequence[str], instruction: str) -> Iterator[Vectors]:
+    def stream(
+        self, texts: Sequence[str], instruction: str, progress: Callable[[int], None]
+    ) -> Iterator[Vectors]:
+        del progress
         for index, text in enumerate(texts):
             if not text:
                 raise EmptyTextError("empty", index)

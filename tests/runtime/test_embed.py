@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,23 @@ def test_a_stream_is_ordered_and_bounded_in_memory(tiny_path: Path) -> None:
         assert len(parts) > 3  # more than a few windows of 16 passes
         assert max(waiting) <= 1
         assert cosines(np.concatenate(parts), model.encode(texts)).min() > 0.999999
+
+
+def test_every_pass_is_reported(tiny_path: Path) -> None:
+    texts = some_texts(300, seed=2)
+    events: list[tuple[str, int]] = []
+    with GritLM(tiny_path, threads=1, pass_tokens=64) as model:
+        done = 0
+        for part in model.encode_stream(texts, progress=lambda n: events.append(("pass", n))):
+            done += len(part)
+            events.append(("part", done))
+    counts = [count for _, count in events]
+    assert counts == sorted(counts)
+    assert counts[-1] == 300
+    # a window has 16 passes or more, and ends with all of its texts reported
+    assert len(events) > 10 * sum(kind == "part" for kind, _ in events)
+    for (_, count), (kind, of_part) in pairwise(events):
+        assert kind == "pass" or count == of_part
 
 
 def test_many_texts_of_one_token(tiny_model: GritLM) -> None:

@@ -86,12 +86,15 @@ def command(
 
 def _run(calibrator: "Calibrator", checkpoint: Path, stopping: threading.Event) -> None:
     """Run all passes. Saves a checkpoint from time to time, and when stopped."""
-    from gritlite.cli.shared.progress import progress_callback
+    from gritlite.cli.shared.progress import advance_to, progress_bar
 
-    with progress_callback("calibrating", unit="token") as advance:
+    total = calibrator.tokens
+    with progress_bar(
+        "calibrating", unit="token", total=total, initial=calibrator.tokens_done
+    ) as bar:
         saved = time.monotonic()
         for done in calibrator.run():
-            advance(done, calibrator.tokens)
+            advance_to(bar, done, total)
             if stopping.is_set() or time.monotonic() > saved + _SECONDS_BETWEEN_CHECKPOINTS:
                 calibrator.save(checkpoint)
                 saved = time.monotonic()

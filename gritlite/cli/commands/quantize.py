@@ -92,20 +92,22 @@ def _choose_types(
         sensitivity_meter,
     )
     from gritlite.calibrate.default_texts import DEFAULT_TEXTS
-    from gritlite.cli.shared.progress import progress_callback
+    from gritlite.cli.shared.progress import progress_callback, waiting
     from gritlite.runtime.model import GritLM
     from gritlite.system.files import check_output
 
     check_output(output, force=options["force"])
     with GritLM(source, threads=options["threads"], editable=True) as model:
-        meter = sensitivity_meter(model, files or DEFAULT_TEXTS, options["imatrix"])
+        with waiting("computing with the weights as they are"):
+            meter = sensitivity_meter(model, files or DEFAULT_TEXTS, options["imatrix"])
         if max_size is not None:
             check_max_size(meter, max_size)
         with progress_callback("measuring", unit="tensor") as on_progress:
             found = measure_sensitivities(meter, on_progress)
         if max_size is None:
             assert max_loss is not None
-            return allocate_for_loss(meter, found, max_loss)
+            with waiting("choosing"):
+                return allocate_for_loss(meter, found, max_loss)
         with progress_callback("choosing", unit="attempt") as on_progress:
             return allocate_for_size(meter, found, max_size, on_progress)
 

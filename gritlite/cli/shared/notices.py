@@ -1,8 +1,13 @@
 """Messages to the user that are not results."""
 
+import sys
+from contextlib import nullcontext
+
 import click
 
 
 def print_notice(text: str) -> None:
-    """Write a line to standard error, after the program's name."""
-    click.echo(f"gritlite: {text}", err=True)
+    """Write a line to standard error, after the program's name, above a progress bar."""
+    bars = sys.modules.get("tqdm")
+    with bars.tqdm.external_write_mode(file=sys.stderr) if bars else nullcontext():
+        click.echo(f"gritlite: {text}", err=True)

@@ -97,11 +97,13 @@ def complete_model(
 
 def load_model(model: str, *, verbose: bool, **options: Any) -> "GritLM":
     """Load a model, with llama.cpp's log on standard error if `verbose`."""
+    from gritlite.cli.shared.progress import waiting
     from gritlite.runtime.llama import set_verbose
     from gritlite.runtime.model import GritLM
 
     set_verbose(verbose)
-    return GritLM(model, **options)
+    with waiting("loading", hidden=verbose):
+        return GritLM(model, **options)
 
 
 def _parse_gpu_layers(_context: click.Context, _option: click.Parameter, value: str) -> int | str:

@@ -1,29 +1,92 @@
-"""Progress bars on standard error, shown only on a terminal."""
+"""Progress bars on standard error, shown only on a terminal.
 
+A bar's clock ticks while a step runs, however long it takes, so that long work does not
+look hung.
+"""
+
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+_TICK = 1.0  # seconds
+_OF_TOTAL = (
+    "{l_bar}{bar}| {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
+)
+_COUNT = "{desc}: {n_fmt}{unit} [{elapsed}, {rate_noinv_fmt}{postfix}]"
+_CLOCK = "{desc}: {elapsed}"
+
 
 @contextmanager
-def progress_bar(description: str, *, unit: str, total: int | None = None) -> Iterator[Any]:
+def progress_bar(
+    description: str,
+    *,
+    unit: str,
+    total: int | None = None,
+    initial: int = 0,
+    hidden: bool = False,
+) -> Iterator[Any]:
     """A tqdm bar that shows rate and remaining time.
 
-    With the unit "B" it counts bytes in KiB, MiB and so on.
+    `unit` is a singular noun; with "B" the bar counts bytes in KiB, MiB and so on, and
+    with "" it is a clock. `initial` units were done before. A hidden bar draws nothing.
     """
     from tqdm import tqdm
 
     with tqdm(
         desc=description,
         total=total,
-        unit=unit if unit == "B" else f" {unit}",
+        initial=initial,
+        unit=unit if unit == "B" else f" {unit}s",
         unit_scale=unit == "B",
         unit_divisor=1024,
-        disable=None,  # tqdm's value for "only on a terminal"
+        bar_format=_OF_TOTAL if total else _COUNT if unit else _CLOCK,
+        disable=True if hidden else None,  # None is tqdm's value for "only on a terminal"
         dynamic_ncols=True,
         leave=False,
     ) as bar:
-        yield bar
+        if bar.disable:
+            yield bar
+        else:
+            with _ticking(bar):
+                yield bar
+
+
+@contextmanager
+def _ticking(bar: Any) -> Iterator[None]:
+    """Draw the bar again every second, from a thread."""
+    stop = threading.Event()
+
+    def tick() -> None:
+        while not stop.wait(_TICK):
+            bar.refresh()
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def waiting(description: str, *, hidden: bool = False) -> Iterator[None]:
+    """Show a clock during a step that reports no progress, once it has taken a second."""
+    stop = threading.Event()
+
+    def show() -> None:
+        if not stop.wait(_TICK):
+            with progress_bar(description, unit="", hidden=hidden):
+                stop.wait()
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 @contextmanager
@@ -40,4 +103,5 @@ def progress_callback(description: str, *, unit: str) -> Iterator[Callable[[int,
 def advance_to(bar: Any, done: int, total: int) -> None:
     """Move a bar to `done` of `total`, which may not have been known before."""
     bar.total = total
+    bar.bar_format = _OF_TOTAL
     bar.update(done - bar.n)
