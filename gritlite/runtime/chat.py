@@ -17,7 +17,8 @@ from gritlite.runtime.options import GenerateOptions
 from gritlite.runtime.state import State
 from gritlite.runtime.template import ChatTemplate, Message, check_messages
 
-_REMEMBERED = 64  # exchanges
+# exchanges, and the tokens of all of them together: at most some 10 MB
+_REMEMBERED, _REMEMBERED_TOKENS = 64, 1 << 18
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Chat:
         vocabulary = generator.engine.vocabulary
         self._document_bos = vocabulary.token_text(vocabulary.bos) if vocabulary.adds_bos else ""
         self._lock = threading.Lock()
-        self._exchanges: deque[_Exchange] = deque(maxlen=_REMEMBERED)
+        self._exchanges: deque[_Exchange] = deque()  # the oldest first
 
     def answer(
         self,
@@ -86,10 +87,7 @@ class Chat:
         def remember(ended: Answer) -> None:
             if ended.is_exact:
                 text = prompt.text + self._template.mark(ended.text)
-                with self._lock:
-                    self._exchanges.append(
-                        _Exchange(text, tuple(ended.tokens), _prefix_kind(document))
-                    )
+                self._remember(_Exchange(text, tuple(ended.tokens), _prefix_kind(document)))
 
         answer = Answer(
             self._generator,
@@ -101,6 +99,16 @@ class Chat:
         )
         answer.dropped = len(messages) - len(prompt.messages)
         return answer
+
+    def _remember(self, exchange: "_Exchange") -> None:
+        """Remember an exchange; forget the oldest ones over the limits, but never this one."""
+        with self._lock:
+            self._exchanges.append(exchange)
+            tokens = sum(len(each.tokens) for each in self._exchanges)
+            while len(self._exchanges) > _REMEMBERED or (
+                len(self._exchanges) > 1 and tokens > _REMEMBERED_TOKENS
+            ):
+                tokens -= len(self._exchanges.popleft().tokens)
 
     def _fitting(
         self, messages: Sequence[Message], document: State | None, max_tokens: int | None

@@ -18,6 +18,7 @@ from gritlite.errors import (
     TruncationWarning,
     UsageError,
 )
+from gritlite.runtime import chat
 from gritlite.runtime.answer import Answer
 from gritlite.runtime.chat import without_oldest_turn
 from gritlite.runtime.options import GenerateOptions
@@ -84,6 +85,25 @@ def test_answers_do_not_depend_on_the_cache(tiny_model: GritLM, tiny_path: Path)
             )
             list(again)
         assert again.generated == answer.generated
+
+
+def test_what_is_remembered_of_chats_is_bounded(
+    tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "_REMEMBERED_TOKENS", 200)
+    for number in range(12):
+        tiny_model.chat([user(f"Question {number} of several")], **GREEDY)
+        remembered = tiny_model._chat._exchanges
+        assert sum(len(exchange.tokens) for exchange in remembered) <= 200
+    assert len(remembered) > 1
+    long = [user("word " * 100)]
+    answer = tiny_model.chat(long, **GREEDY)
+    (exchange,) = remembered  # the last one is remembered, however long
+    assert len(exchange.tokens) > 200
+    assert "word word" in exchange.text
+    before = tiny_model.evaluated
+    tiny_model.chat([*long, assistant(answer), user("And?")], **GREEDY)
+    assert tiny_model.evaluated - before < 100
 
 
 def test_messages_are_not_changed(tiny_model: GritLM) -> None:
