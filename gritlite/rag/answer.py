@@ -62,6 +62,21 @@ class StoreAnswer(Iterator[str]):
         return self.answer.generated
 
     @property
+    def prompt_tokens(self) -> int:
+        """The number of tokens in the prompt, without those of a state before it."""
+        return self.answer.prompt_tokens
+
+    @property
+    def context_tokens(self) -> int:
+        """How many tokens of the context are taken."""
+        return self.answer.context_tokens
+
+    @property
+    def new_tokens(self) -> int:
+        """How many tokens are still to be evaluated before the next one can be generated."""
+        return self.answer.new_tokens
+
+    @property
     def finish_reason(self) -> FinishReason | None:
         """Why the answer ended; None until it has."""
         return self.answer.finish_reason

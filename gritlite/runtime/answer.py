@@ -66,6 +66,16 @@ class Answer(Iterator[str]):
         return self._sequence.tokens
 
     @property
+    def context_tokens(self) -> int:
+        """How many tokens of the context are taken: by the document, the prompt and the answer."""
+        return len(self.tokens) + (0 if self.document is None else self.document.tokens)
+
+    @property
+    def new_tokens(self) -> int:
+        """How many tokens are still to be evaluated before the next one can be generated."""
+        return self._generator.new_tokens(self._sequence)
+
+    @property
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
         return self._sequence.cancel.is_set()

@@ -46,13 +46,13 @@ class EmbeddingModel(OfficialEncoding):
             self.format,
             scheduler,
             pass_tokens=pass_tokens,
-            max_tokens=min(self._longest_context, MAX_PASS_TOKENS),
+            max_tokens=min(self.longest_context, MAX_PASS_TOKENS),
             memory_need=lambda tokens: self._host_bytes(embed_memory(file, tokens)),
         )
         self._closed = False
 
     @property
-    def _longest_context(self) -> int:
+    def longest_context(self) -> int:
         """The most tokens that are computed as the model was trained.
 
         No engine computes a sliding window: beyond it the results would be wrong.
@@ -100,13 +100,6 @@ class EmbeddingModel(OfficialEncoding):
         options = EmbedOptions(instruction or None, max_length=max_length, too_long="chunk")
         (pieces,) = self._embedder.pieces([text], options)
         return [piece.ids.tolist() for piece in pieces]
-
-    def document_tokens(self, text: str) -> TextTokens:
-        """Return the tokens that `document_state` evaluates. Raises as `document_state`."""
-        self._check_open()
-        options = EmbedOptions(None, max_length=None, too_long="error")
-        ((tokens,),) = self._embedder.pieces([text], options)
-        return tokens
 
     def encode_stream(
         self,

@@ -86,6 +86,11 @@ class Generator:
         taken = "" if document is None else f" and the document takes {document.tokens}"
         return f"the context holds {self.context_length}{taken}"
 
+    def new_tokens(self, sequence: TokenSequence) -> int:
+        """Return how many tokens of a sequence the cache does not hold at this moment."""
+        cache, before = self._cache, sequence.tokens[:-1]
+        return len(sequence.tokens) - (cache.reusable(sequence.document, before) if cache else 0)
+
     def next_token(self, sequence: TokenSequence) -> int | None:
         """Evaluate a sequence's new tokens and return its next token; None when cancelled."""
         self._scheduler.check_process()

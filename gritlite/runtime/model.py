@@ -97,7 +97,7 @@ class GritLM(EmbeddingModel):
             end_tokens=end_tokens(file.metadata),
         )
         super().__init__(self.engine, file, embed_format, Scheduler(), pass_tokens=pass_tokens)
-        self.context_length = context_length or min(self._longest_context, DEFAULT_CONTEXT)
+        self.context_length = context_length or min(self.longest_context, DEFAULT_CONTEXT)
         self._generator = Generator(
             self.engine,
             self.scheduler,
@@ -140,11 +140,6 @@ class GritLM(EmbeddingModel):
         word = self._tokenizer.plain(_ANY_WORD, continues=True)
         return [*self._chat.prefix(), *tokens[: -len(word)].tolist()]
 
-    @property
-    def prefix_length(self) -> int:
-        """The number of tokens of a chat before the text of its first user message."""
-        return len(self._chat.prefix())
-
     def prefix_state(self, text: str) -> DocumentState:
         """Return the causal state of a text at the beginning of a user's message.
 
@@ -157,7 +152,7 @@ class GritLM(EmbeddingModel):
         key_values = self._generator.prefill(tokens)
         return DocumentState(
             ids=tuple(tokens),
-            head=self.prefix_length,
+            head=len(self._chat.prefix()),
             attention="causal",
             model=self.fingerprint,
             opens_message=True,

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.shared.options import load_model, model_options, parse_token_counts
+from gritlite.cli.shared.advice import context_advice
+from gritlite.cli.shared.options import (
+    context_option,
+    load_model,
+    model_options,
+    parse_token_counts,
+)
 from gritlite.cli.shared.passages import reference_list, to_json
 from gritlite.cli.shared.store_options import search_options, store_option
 from gritlite.rag.layouts import AUTO, LAYOUTS, LayoutChoice
@@ -39,7 +45,7 @@ if TYPE_CHECKING:
     help="When states are joined: number of tokens to recompute at the start of each state "
     "after the first.",
 )
-@click.option("--context-length", type=click.IntRange(min=1), help="Size of the context in tokens.")
+@context_option
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the answer.")
 @click.option(
     "--temperature",
@@ -86,6 +92,7 @@ def command(
             gpu_layers=gpu_layers,
             context_length=context_length,
         ) as loaded,
+        context_advice(loaded),
         Store.open(store_path, loaded, create=False) as store,
         store.ask(
             question,
@@ -104,9 +111,9 @@ def command(
             click.echo(json.dumps(answer_to_json(answer), ensure_ascii=False))
         else:
             with cancel_on_interrupt(answer):
-                print_answer(answer)
+                print_answer(answer, loaded)
             click.echo(reference_list(answer.passages))
-        print_cut_notice(answer, loaded.context_length)
+        print_cut_notice(answer, loaded)
 
 
 def answer_to_json(answer: "StoreAnswer") -> dict[str, Any]:

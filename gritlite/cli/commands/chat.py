@@ -1,14 +1,15 @@
 """`gritlite chat`: one answer to a prompt or a pipe, or a session at the terminal."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gritlite.cli.shared.options import load_model, model_options
+from gritlite.cli.shared.options import context_option, load_model, model_options
 from gritlite.errors import FormatError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @model_options
-@click.option("--context-length", type=click.IntRange(min=1), help="Size of the context in tokens.")
+@context_option
 @click.option(
     "--store",
     "store_path",
@@ -45,6 +46,11 @@ if TYPE_CHECKING:
 @click.option(
     "--json-schema", type=click.Path(path_type=Path), help="File with a JSON schema for the answer."
 )
+@click.option(
+    "--history/--no-history",
+    default=True,
+    help="Whether a session remembers what is typed for the next one (docs/chat.md).",
+)
 def command(
     model: str,
     threads: int | None,
@@ -56,6 +62,7 @@ def command(
     prompt: str | None,
     grammar: Path | None,
     json_schema: Path | None,
+    history: bool,
     **sampling: Any,
 ) -> None:
     """Chat with a model.
@@ -66,37 +73,70 @@ def command(
     """
     options = {name: value for name, value in sampling.items() if value is not None}
     options |= _constraint(grammar, json_schema)
-    message = _single_message(prompt)
-    with (
-        load_model(
-            model,
-            verbose=verbose,
-            threads=threads,
-            gpu_layers=gpu_layers,
-            context_length=context_length,
-        ) as loaded,
-        _respondent(loaded, store_path, options) as respondent,
-    ):
-        from gritlite.cli.commands.chat_session import Session
+    message = _single_message(prompt, model)
+    load = partial(
+        load_model,
+        model,
+        verbose=verbose,
+        threads=threads,
+        gpu_layers=gpu_layers,
+        context_length=context_length,
+    )
+    if message is None:
+        name = Path(model).name if Path(model).exists() else model
+        _chat_at_terminal(name, load, store_path, system, options, history=history)
+        return
+    from gritlite.cli.commands.chat_session import Session
 
-        session = Session(system)
-        if message is None:
-            from gritlite.cli.commands.chat_terminal import Terminal
-
-            Terminal(loaded, session, respondent).run()
-        else:
-            session.ask(message)
-            _print_single_answer(loaded, session, respondent)
+    session = Session(system)
+    session.ask(message)
+    with load() as loaded, _respondent(loaded, store_path, options) as respondent:
+        _print_single_answer(loaded, session, respondent, wrap=_is_prose(options))
 
 
-def _print_single_answer(model: "GritLM", session: "Session", respondent: "Respondent") -> None:
+def _chat_at_terminal(
+    name: str,
+    load: "Callable[[], GritLM]",
+    store_path: Path | None,
+    system: str,
+    options: dict[str, Any],
+    *,
+    history: bool,
+) -> None:
+    from gritlite.cli.commands.chat_commands import Commands, complete
+    from gritlite.cli.commands.chat_conversation import Conversation
+    from gritlite.cli.commands.chat_history import History, users_history
+    from gritlite.cli.commands.chat_input import open_reader
+    from gritlite.cli.commands.chat_session import Session
+    from gritlite.cli.commands.chat_settings import Settings
+    from gritlite.cli.commands.chat_terminal import Terminal
+
+    reader = open_reader(users_history() if history else History(None), complete)
+    with ExitStack() as stack:
+        with reader.deaf():
+            model = stack.enter_context(load())
+            respondent = stack.enter_context(_respondent(model, store_path, options))
+        conversation = Conversation(model, Session(system), respondent, wrap=_is_prose(options))
+        commands = Commands(conversation, Settings(options, respondent.defaults))
+        Terminal(conversation, commands, reader, name).run()
+
+
+def _is_prose(options: Mapping[str, Any]) -> bool:
+    """Whether an answer's lines may be broken: not those of code, whose form is given."""
+    return not options.keys() & {"grammar", "json_schema"}
+
+
+def _print_single_answer(
+    model: "GritLM", session: "Session", respondent: "Respondent", *, wrap: bool
+) -> None:
+    from gritlite.cli.shared.advice import context_advice
     from gritlite.cli.shared.answers import print_answer, print_cut_notice
 
-    with respondent.answer(session.messages) as answer:
-        print_answer(answer)
+    with context_advice(model), respondent.answer(session.messages) as answer:
+        print_answer(answer, model, wrap=wrap)
     if sources := respondent.sources():
         click.echo(sources)
-    print_cut_notice(answer, model.context_length)
+    print_cut_notice(answer, model)
 
 
 @contextmanager
@@ -126,8 +166,15 @@ def _constraint(grammar: Path | None, json_schema: Path | None) -> dict[str, str
     return {"json_schema": read_text(json_schema, MAX_PROMPT_BYTES)} if json_schema else {}
 
 
-def _single_message(prompt: str | None) -> str | None:
-    """The message that gets a single answer; None for a session at the terminal."""
+def _single_message(prompt: str | None, model: str) -> str | None:
+    """The message that gets a single answer; None for a session at the terminal.
+
+    Raises FileError for a model that does not exist, before a pipe is read.
+    """
+    from gritlite.system.locate import locate
+
+    if not sys.stdin.isatty():
+        locate(model)
     piped = "" if sys.stdin.isatty() else _read_standard_input().strip("\r\n")
     if prompt is None and sys.stdin.isatty():
         return None

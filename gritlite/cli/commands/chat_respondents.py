@@ -1,6 +1,7 @@
 """What answers in `gritlite chat`: a model alone, or a model with a store."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gritlite.cli.commands.chat_session import Messages
@@ -23,9 +24,15 @@ class Respondent(Protocol):
     def sources(self) -> str:
         """Lines that list the sources of the last answer; may be empty."""
 
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """The generation options that differ from those of `GritLM.chat`."""
+
 
 class ModelRespondent:
     """A model that answers from what it learned in training."""
+
+    defaults: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, model: "GritLM", options: Mapping[str, Any]) -> None:
         self._model = model
@@ -42,6 +49,8 @@ class ModelRespondent:
 
 class StoreRespondent:
     """A model that answers from the passages of a store that match the last message."""
+
+    defaults: Mapping[str, Any] = MappingProxyType({"temperature": 0})
 
     def __init__(self, store: "Store", options: Mapping[str, Any]) -> None:
         self._store = store

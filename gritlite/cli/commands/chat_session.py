@@ -46,6 +46,16 @@ class Session:
         """Remove the last message, which got no answer."""
         self.messages.pop()
 
+    def last_question(self) -> str | None:
+        """The user's last message; None if there is none."""
+        asked = [message for message in self.messages if message["role"] == "user"]
+        return asked[-1]["content"] if asked else None
+
+    def withdraw_turn(self) -> None:
+        """Remove the user's last message, and what follows it."""
+        while self.messages.pop()["role"] != "user":
+            pass
+
     def reset(self) -> None:
         """Remove all messages but the system message."""
         self.messages = [{"role": "system", "content": self.system}] if self.system else []

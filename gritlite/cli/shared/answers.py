@@ -1,14 +1,25 @@
 """Printing an answer while it is generated, and the notices that belong to it."""
 
+import itertools
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
+from gritlite.cli.shared.advice import context_remedy
+from gritlite.cli.shared.counts import counted
 from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.progress import progress_bar
+from gritlite.cli.shared.word_wrap import WordWrap, terminal_columns
 
 if TYPE_CHECKING:
     from gritlite.runtime.answer import FinishReason
+    from gritlite.runtime.model import GritLM
 
+_MOMENT, _TICK = 0.5, 0.2  # seconds
 # control characters could drive the terminal; line ends and tabs are text
 _ESCAPES = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
@@ -26,6 +37,12 @@ class AnswerStream(Iterator[str], Protocol):
     def finish_reason(self) -> "FinishReason | None": ...
     @property
     def dropped(self) -> int: ...
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def context_tokens(self) -> int: ...
+    @property
+    def new_tokens(self) -> int: ...
 
     def cancel(self) -> None:
         """End the answer within one token."""
@@ -34,38 +51,86 @@ class AnswerStream(Iterator[str], Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def print_answer(pieces: Iterator[str]) -> None:
-    """Write the pieces to standard output as they come, and a line end after the last.
+@dataclass(frozen=True)
+class Times:
+    """Seconds from the beginning of an answer to its first piece and to its end."""
 
-    Control characters are escaped on a terminal, and written as they are elsewhere.
+    first: float
+    end: float
+
+
+def print_answer(answer: AnswerStream, model: "GritLM", *, wrap: bool = True) -> Times:
+    """Write an answer to standard output as it is generated, and a line end after it.
+
+    On a terminal control characters are escaped, lines are broken between words if `wrap`,
+    and a bar shows how a long prompt is read. Elsewhere the text is written as it is.
     """
     # what the terminal's encoding lacks is shown as "?"
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    terminal = sys.stdout.isatty()
-    for piece in pieces:
-        sys.stdout.write(piece.translate(_ESCAPES) if terminal else piece)
+    started = time.perf_counter()
+    if sys.stdout.isatty():
+        with _reading_bar(answer, model):
+            first = next(answer, "")
+    else:
+        first = next(answer, "")
+    read = time.perf_counter()
+    for text in _shown(itertools.chain([first], answer), wrap=wrap):
+        sys.stdout.write(text)
         sys.stdout.flush()
     sys.stdout.write("\n")
     sys.stdout.flush()
+    return Times(read - started, time.perf_counter() - started)
 
 
-def print_cut_notice(answer: AnswerStream, context_length: int) -> None:
+def _shown(pieces: Iterable[str], *, wrap: bool) -> Iterator[str]:
+    """The pieces as standard output shows them."""
+    if not sys.stdout.isatty():
+        yield from pieces
+        return
+    lines = WordWrap(terminal_columns if wrap else lambda: 0)
+    for piece in pieces:
+        yield lines.feed(piece.translate(_ESCAPES))
+    yield lines.finish()
+
+
+@contextmanager
+def _reading_bar(answer: AnswerStream, model: "GritLM") -> Iterator[None]:
+    """Show how much of the prompt has been read, once that takes more than a moment."""
+    total, before, ended = answer.new_tokens, model.evaluated, threading.Event()
+
+    def show() -> None:
+        if ended.wait(_MOMENT):
+            return
+        with progress_bar("reading", unit="token", total=total) as bar:
+            while not ended.wait(_TICK):
+                bar.update(min(model.evaluated - before, total) - bar.n)
+                bar.refresh()
+
+    thread = threading.Thread(target=show, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def print_cut_notice(answer: AnswerStream, model: "GritLM") -> None:
     """Say why an answer was cut, if it was."""
     if answer.finish_reason == "length":
-        print_notice(
-            f"the answer was cut at {len(answer.generated):,} tokens, the limit of --max-tokens"
-        )
+        limit = counted(len(answer.generated), "token")
+        print_notice(f"the answer was cut at {limit}, the limit of --max-tokens")
     elif answer.finish_reason == "context":
         print_notice(
-            f"the answer was cut: the context of {context_length:,} tokens is full "
-            "(--context-length)"
+            f"the answer was cut: the context of {model.context_length:,} tokens is full; "
+            f"{context_remedy(model)}"
         )
 
 
-def print_dropped_notice(count: int, context_length: int) -> None:
+def print_dropped_notice(count: int, model: "GritLM") -> None:
     """Say that the oldest `count` messages of a chat no longer fit the context."""
     messages = "message was" if count == 1 else f"{count:,} messages were"
     print_notice(
-        f"the context of {context_length:,} tokens is full: the oldest {messages} left out "
-        "(--context-length)"
+        f"the context of {model.context_length:,} tokens is full: the oldest {messages} left out; "
+        f"{context_remedy(model)}"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gritlite.cli.shared.advice import advice
-from gritlite.errors import GritLiteError, NotFiniteError, OutputExistsError
+from gritlite.errors import GritLiteError, NotFiniteError, OutOfMemoryError, OutputExistsError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -131,6 +131,13 @@ running_options = combined(
     click.option("--verbose", is_flag=True, help="Show llama.cpp's log."),
     advice(GritLiteError, "--verbose shows its log", about="llama.cpp gave no reason"),
     advice(NotFiniteError, "gritlite inspect --check reads every weight"),
+)
+
+context_option = combined(
+    click.option(
+        "--context-length", type=click.IntRange(min=1), help="Size of the context in tokens."
+    ),
+    advice(OutOfMemoryError, "--context-length sets its size", about="context of"),
 )
 
 model_options = combined(

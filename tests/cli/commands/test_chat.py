@@ -1,13 +1,21 @@
 """`gritlite chat` without a terminal: one answer on standard output, nothing else."""
 
 import json
+import re
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from gritlite.cli.commands.chat import command
-from gritlite.errors import FileError, FormatError, InputError, InputTooLongError, UsageError
+from gritlite.cli.commands import chat as chat_command
+from gritlite.errors import (
+    FileError,
+    FormatError,
+    InputError,
+    InputTooLongError,
+    OutOfMemoryError,
+    UsageError,
+)
 from gritlite.runtime.model import GritLM
 
 GREEDY = ("--temperature", "0", "--max-tokens", "12")
@@ -16,7 +24,7 @@ GREEDY = ("--temperature", "0", "--max-tokens", "12")
 def chat(model, *arguments, stdin=""):
     """Run in this process; errors are raised in the test."""
     line = ["--model", str(model), "--threads", "1", *map(str, arguments)]
-    result = CliRunner().invoke(command, line, input=stdin, standalone_mode=False)
+    result = CliRunner().invoke(chat_command.command, line, input=stdin, standalone_mode=False)
     if result.exception:
         raise result.exception
     return result
@@ -107,8 +115,24 @@ def test_an_answer_that_fills_the_context_says_so(tiny_path):
 
 
 def test_a_prompt_that_does_not_fit_is_an_error(tiny_path):
-    with pytest.raises(InputTooLongError, match="the context holds 64"):
+    with pytest.raises(InputTooLongError, match="the context holds 64") as caught:
         chat(tiny_path, "--prompt", "word " * 100, "--context-length", 64)
+    (note,) = caught.value.__notes__
+    assert re.fullmatch(r"--context-length makes it longer, up to [0-9,]+ tokens", note)
+
+
+def test_an_option_is_advised_only_where_it_helps(model):
+    with pytest.raises(InputTooLongError) as caught:
+        chat(model, "--prompt", "word " * 200, "--context-length", 128)
+    assert caught.value.__notes__ == ["it cannot be longer: the model computes at most 128 tokens"]
+    result = chat(model, "--prompt", "Hi", "--temperature", 0)
+    assert "is full; it cannot be longer: the model computes at most 128" in result.stderr
+
+
+def test_a_context_too_large_for_the_memory_names_the_option(tiny_path):
+    with pytest.raises(OutOfMemoryError) as caught:
+        chat(tiny_path, "--prompt", "Hi", "--context-length", 2**31 - 256)
+    assert "--context-length sets its size" in caught.value.__notes__
 
 
 @pytest.mark.parametrize(
@@ -122,8 +146,15 @@ def test_a_prompt_that_does_not_fit_is_an_error(tiny_path):
     ],
 )
 def test_mistakes_are_found_before_the_model_is_loaded(tmp_path, arguments, stdin, kind, said):
+    (tmp_path / "empty.gguf").write_bytes(b"")
     with pytest.raises(kind, match=said):
-        chat(tmp_path / "no.gguf", *arguments, stdin=stdin)
+        chat(tmp_path / "empty.gguf", *arguments, stdin=stdin)
+
+
+def test_a_missing_model_is_told_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(chat_command, "_read_standard_input", lambda: pytest.fail("it was read"))
+    with pytest.raises(FileError, match=r"no\.gguf does not exist"):
+        chat(tmp_path / "no.gguf")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
-"""A chat at a pseudo-terminal: commands, Ctrl-C, several turns."""
+"""A chat at a terminal without cursor control, where lines are read with Python's `input`."""
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -15,6 +16,8 @@ import time
 import pytest
 
 from gritlite import GritLM
+from gritlite.cli.commands.chat_history import History
+from gritlite.cli.commands.chat_input import PlainReader, open_reader
 from gritlite.rag.store import Store
 from tests.rag.documents import notes
 
@@ -42,7 +45,7 @@ class Screen:
             stdout=child,
             stderr=child,
             preexec_fn=own_the_terminal,
-            env={**os.environ, "TERM": "dumb"},
+            env={**os.environ, "TERM": "dumb", "GRITLITE_HISTORY": ""},
         )
         os.close(child)
         self._parent = parent
@@ -121,9 +124,11 @@ def test_a_session(start, tmp_path):
     assert "/system TEXT" in screen.do("/help")
     assert "Be brief" in screen.do("/system")
     screen.do("/system Be long")
-    assert "there is no command /sytem: /help lists them" in screen.do("/sytem Oh")
+    assert "there is no command /sytem (did you mean /system?): /help lists them" in screen.do(
+        "/sytem Oh"
+    )
     screen.do("/reset")
-    assert "1 messages written to" in screen.do(f"/save! {file}")
+    assert "1 message written to" in screen.do(f"/save! {file}")
     assert saved(file) == [{"role": "system", "content": "Be long"}]
 
     file.write_text(json.dumps(messages))
@@ -224,3 +229,32 @@ def test_answers_from_a_store_name_their_sources(start, tiny_path, tmp_path, mon
     screen.do(f"/save {tmp_path / 'chat.json'}")
     said = [message["content"] for message in saved(tmp_path / "chat.json")[::2]]
     assert said == ["who founded the inn?", "and the rooms?"]
+
+
+def test_lines_in_triple_quotes_and_drafts(start, tmp_path):
+    screen = start("--temperature", "0", "--max-tokens", "3")
+    screen.type('"""two\n')
+    screen.read_to("\n. ")
+    screen.type('lines"""\n')
+    screen.read_to("\n" + PROMPT)
+    file = tmp_path / "chat.json"
+    screen.do(f"/save {file}")
+    assert saved(file)[0]["content"] == "two\nlines"
+    screen.do("Hello")
+    time.sleep(0.3)
+    screen.type("/edit\n")
+    screen.read_to(f"{PROMPT}Hello")
+    screen.type(" there\n")
+    screen.read_to("\n" + PROMPT)
+    screen.do(f"/save! {file}")
+    assert [message["content"] for message in saved(file)[::2]] == ["two\nlines", "Hello there"]
+
+
+def test_without_prompt_toolkit_input_is_used(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert type(open_reader(History(None), list)).__name__ == "Editor"
+    monkeypatch.delitem(sys.modules, "gritlite.cli.commands.chat_editor")
+    monkeypatch.setitem(sys.modules, "prompt_toolkit", None)
+    assert type(open_reader(History(None), list)) is PlainReader

@@ -1,0 +1,143 @@
+"""The questions of a chat session and their answers at the terminal, with their notices.
+
+The messages are kept by `chat_session`; answers come from `chat_respondents`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from gritlite.cli.commands.chat_respondents import Respondent
+from gritlite.cli.commands.chat_session import Session
+from gritlite.cli.shared.advice import context_advice
+from gritlite.cli.shared.answers import (
+    AnswerStream,
+    Times,
+    print_answer,
+    print_cut_notice,
+    print_dropped_notice,
+)
+from gritlite.cli.shared.counts import counted
+from gritlite.cli.shared.interrupts import cancel_on_interrupt
+from gritlite.cli.shared.notices import print_notice
+from gritlite.errors import UsageError
+
+if TYPE_CHECKING:
+    from gritlite.runtime.model import GritLM
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What an answer took: numbers of tokens, and seconds.
+
+    `read` are the tokens that were evaluated before the answer; the others of the prompt
+    were known from before.
+    """
+
+    prompt: int
+    read: int
+    generated: int
+    context: int
+    context_length: int
+    times: Times
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """What is shown of it."""
+        seconds = self.times.end - self.times.first
+        speed = f", {(self.generated - 1) / seconds:,.1f} a second" if self.generated > 1 else ""
+        yield "answer", counted(self.generated, "token") + speed
+        share = self.context / self.context_length
+        yield "prompt", f"{counted(self.prompt, 'token')}, {self.read:,} of them new"
+        yield "first token", f"after {self.times.first:.2f} s"
+        yield "context", f"{self.context:,} of {self.context_length:,} tokens ({share:.0%})"
+
+
+class Conversation:
+    """Asks a respondent that runs `model`, and prints its answers; `wrap` between words.
+
+    `last` is what the last answer took.
+    """
+
+    def __init__(
+        self, model: "GritLM", session: Session, respondent: Respondent, *, wrap: bool = True
+    ) -> None:
+        self.model = model
+        self.session = session
+        self.last: Statistics | None = None
+        self._respondent = respondent
+        self._wrap = wrap
+        self._dropped = 0
+
+    def forget(self) -> None:
+        """Note that the messages are others now."""
+        self._dropped = 0
+
+    def ask(self, text: str, *, unanswered: str = "the question is removed") -> bool:
+        """Answer a question; whether there is an answer. Otherwise the question is removed.
+
+        `unanswered` says what an answer that was stopped before its beginning changes.
+        """
+        session, evaluated = self.session, self.model.evaluated
+        session.ask(text)
+        answered = False
+        try:
+            with (
+                context_advice(self.model),
+                self._respondent.answer(session.messages) as answer,
+                cancel_on_interrupt(answer),
+            ):
+                times = print_answer(answer, self.model, wrap=self._wrap)
+            stopped = answer.finish_reason == "cancelled"
+            answered = bool(answer.text) or not stopped
+        finally:
+            if not answered:
+                session.withdraw()
+        if answered:
+            session.answer(answer.text)
+            self.last = self._statistics(answer, times, self.model.evaluated - evaluated)
+            if sources := self._respondent.sources():
+                click.echo(sources)
+        if stopped:
+            before = f"stopped before the answer began: {unanswered}"
+            print_notice("stopped" if answered else before)
+        self._notify(answer)
+        return answered
+
+    def ask_again(self, text: str) -> None:
+        """Ask a question in place of the last one. The last one stays if there is no answer."""
+        before = list(self.session.messages)
+        self.last_question()
+        answered = False
+        try:
+            self.session.withdraw_turn()
+            answered = self.ask(text, unanswered="the last question and its answer stay")
+        finally:
+            if not answered:
+                self.session.messages = before
+
+    def last_question(self) -> str:
+        """The user's last message. Raises UsageError if there is none."""
+        question = self.session.last_question()
+        if question is None:
+            raise UsageError("no question has been asked yet")
+        return question
+
+    def _statistics(self, answer: AnswerStream, times: Times, evaluated: int) -> Statistics:
+        generated = len(answer.generated)
+        return Statistics(
+            prompt=answer.prompt_tokens,
+            read=evaluated - max(generated - 1, 0),  # each token but the last is evaluated too
+            generated=generated,
+            context=answer.context_tokens,
+            context_length=self.model.context_length,
+            times=times,
+        )
+
+    def _notify(self, answer: AnswerStream) -> None:
+        """Say what did not fit the context."""
+        if answer.dropped > self._dropped:
+            print_dropped_notice(answer.dropped, self.model)
+        self._dropped = answer.dropped
+        print_cut_notice(answer, self.model)
