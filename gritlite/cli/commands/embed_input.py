@@ -1,99 +1,186 @@
-"""The texts in files and standard input, one for each line, read lazily.
+r"""The texts in files and standard input, read lazily: lines, paragraphs or whole files.
 
-A text is a line without its line ending, and otherwise unchanged. In JSON Lines the
-text is a field of the line's object. No line is ever skipped, so the number of a text
-gives its file and line. The module does not know what the texts are used for.
+A text is unchanged but for the line endings around it, and those within it become `\n`. In
+JSON Lines the text is a field of the line's object. The module does not know what the
+texts are used for.
 """
 
 import json
 import os
 import stat
 import sys
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from gritlite.errors import FileError, FormatError, InputError, UsageError
+from gritlite.system.reading import read_stream
 from gritlite.system.textfiles import JSON_LINES
+
+Split = Literal["lines", "paragraphs", "files"]
 
 STANDARD_INPUT = "-"
 DEFAULT_FIELD = "text"
-_LONGEST_LINE = 64 * 2**20  # bytes; a file without line endings must not fill the memory
+_LONGEST_TEXT = 64 * 2**20  # bytes; a file without line endings must not fill the memory
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NO_LINE = 0  # of a text that is a whole file
+
+_Located = tuple[int, str]  # a text, and the number of its first line
 
 
 class Texts:
     """An iterator over the texts of `files`, in order; `-` is standard input.
 
+    A text is a line, a paragraph (lines without a blank one between them) or a whole file.
     With `field`, every file is read as JSON Lines, and the text is that field of each
-    object. Without it, only files named *.jsonl or *.ndjson are, and the field is
-    "text". `bytes_read` counts the bytes read so far; `bytes_total` is None if a file's
-    size is unknown.
+    object. Without it, only files named *.jsonl or *.ndjson are, and the field is "text".
+    With `skip_empty`, texts of nothing but white space are left out, and `skipped` counts
+    them; otherwise none is. `bytes_read` counts the bytes read so far; `bytes_total` is
+    None if a file's size is unknown.
 
-    Raises UsageError if standard input is named twice, and FileError for a file that is
-    missing or unreadable. Iterating raises FormatError for bytes that are not UTF-8 or
-    a line that is not JSON, and InputError for an object without a text; both name the
-    file and line.
+    Raises UsageError if standard input is named twice or JSON Lines are to be split into
+    anything but lines, and FileError for a file that is missing or unreadable. Iterating
+    raises FormatError for bytes that are not UTF-8 or a line that is not JSON, and
+    InputError for an object without a text; both name the file and line.
     """
 
-    def __init__(self, files: Sequence[str], field: str | None = None) -> None:
+    def __init__(
+        self,
+        files: Sequence[str],
+        field: str | None = None,
+        *,
+        split: Split = "lines",
+        skip_empty: bool = False,
+    ) -> None:
         if list(files).count(STANDARD_INPUT) > 1:
             raise UsageError("standard input is named twice, but can be read only once")
-        self.bytes_read = 0
         self.bytes_total = _total_size(files)
         self._files = files
-        self._field = field
-        self._starts: list[int] = []  # number of the first text in each file opened so far
+        self._fields = [_field(name, field) for name in files]
+        self._split = split
+        self._skip_empty = skip_empty
+        if split != "lines" and any(self._fields):
+            json_lines = next(name for name, of in zip(files, self._fields, strict=True) if of)
+            raise UsageError(
+                f"{_display_name(json_lines)} is JSON Lines, where each line holds a text: it "
+                f"cannot be split into {split}"
+            )
+        self.restart()
 
-    def __iter__(self) -> Iterator[str]:
-        count = 0
-        for name in self._files:
-            self._starts.append(count)
-            field = self._field
-            if field is None and name.lower().endswith(JSON_LINES):
-                field = DEFAULT_FIELD
-            for line in self._lines(name):
-                yield self._text(line, field, self.place(count))
-                count += 1
+    def restart(self) -> None:
+        """Make the next iteration begin at the first text again."""
+        self.bytes_read = self.skipped = 0
+        # where texts do not follow each other line by line: the text's number, file and line
+        self._jumps = (array("Q"), array("Q"), array("Q"))
 
     @property
     def rereadable(self) -> bool:
         """Whether the texts can be read a second time, after `restart`."""
         return self.bytes_total is not None and STANDARD_INPUT not in self._files
 
-    def restart(self) -> None:
-        """Make the next iteration begin at the first text again."""
-        self.bytes_read = 0
-        self._starts.clear()
+    @property
+    def from_terminal(self) -> bool:
+        """Whether somebody has to type the texts."""
+        return STANDARD_INPUT in self._files and sys.stdin.isatty()
+
+    def __iter__(self) -> Iterator[str]:
+        count, expected = 0, (-1, 0)
+        for file, name in enumerate(self._files):
+            for line, text in self._located(name, self._fields[file]):
+                if self._skip_empty and not text.strip():
+                    self.skipped += 1
+                    continue
+                if (file, line) != expected:
+                    for column, value in zip(self._jumps, (count, file, line), strict=True):
+                        column.append(value)
+                yield text
+                count, expected = count + 1, (file, line + 1)
 
     def place(self, index: int) -> str:
         """The file and line of a text; `index` counts from 0."""
-        file = bisect_right(self._starts, index) - 1
-        return f"{_display_name(self._files[file])}, line {index - self._starts[file] + 1}"
+        counts, files, lines = self._jumps
+        jump = bisect_right(counts, index) - 1
+        name = _display_name(self._files[files[jump]])
+        if lines[jump] == _NO_LINE:
+            return name
+        return _place(name, lines[jump] + index - counts[jump])
 
-    def _lines(self, name: str) -> Iterator[bytes]:
+    def _located(self, name: str, field: str | None) -> Iterator[_Located]:
+        if field is not None:
+            return self._json_lines(name, field)
+        if self._split == "files":
+            return self._whole(name)
+        return self._paragraphs(name) if self._split == "paragraphs" else self._lines(name)
+
+    def _json_lines(self, name: str, field: str) -> Iterator[_Located]:
+        for number, line in self._lines(name):
+            if self._skip_empty and not line.strip():
+                yield number, ""
+            else:
+                yield number, _field_of(line, field, _place(_display_name(name), number))
+
+    def _whole(self, name: str) -> Iterator[_Located]:
         with _open(name) as file:
-            line = file.readline(_LONGEST_LINE)
+            data = read_stream(file, _display_name(name), _LONGEST_TEXT)
+        self.bytes_read += len(data)
+        lines = data.removeprefix(_BYTE_ORDER_MARK).split(b"\n")
+        decoded = [_decode(line, name, number) for number, line in enumerate(lines, 1)]
+        yield _NO_LINE, "\n".join(decoded).strip("\n")
+
+    def _paragraphs(self, name: str) -> Iterator[_Located]:
+        first, size, lines = 0, 0, list[str]()
+        for number, line in self._lines(name):
+            if line.strip():
+                first = first if lines else number
+                size = size + len(line) if lines else len(line)
+                if size > _LONGEST_TEXT:
+                    raise _too_long(name, first)
+                lines.append(line)
+            elif lines:
+                yield first, "\n".join(lines)
+                lines.clear()
+        if lines:
+            yield first, "\n".join(lines)
+
+    def _lines(self, name: str) -> Iterator[_Located]:
+        with _open(name) as file:
+            number, line = 1, file.readline(_LONGEST_TEXT)
             self.bytes_read += len(line)
             line = line.removeprefix(_BYTE_ORDER_MARK)
             while line:
-                yield line
-                line = file.readline(_LONGEST_LINE)
+                if len(line) == _LONGEST_TEXT and not line.endswith(b"\n"):
+                    raise _too_long(name, number)
+                yield number, _decode(line, name, number)
+                number, line = number + 1, file.readline(_LONGEST_TEXT)
                 self.bytes_read += len(line)
 
-    def _text(self, line: bytes, field: str | None, place: str) -> str:
-        if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
-            raise FormatError(f"{place}: longer than {_LONGEST_LINE >> 20} MiB: is this text?")
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            raise FormatError(
-                f"{place}: not valid UTF-8: byte {line[error.start]:#04x} at position "
-                f"{error.start + 1}: save the file as UTF-8"
-            ) from error
-        text = text.removesuffix("\n").removesuffix("\r")
-        return text if field is None else _field_of(text, field, place)
+
+def _field(name: str, field: str | None) -> str | None:
+    """The field of a JSON Lines file that holds the text; None for a text file."""
+    return field or (DEFAULT_FIELD if name.lower().endswith(JSON_LINES) else None)
+
+
+def _decode(line: bytes, name: str, number: int) -> str:
+    """The text of a line, without its ending."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise FormatError(
+            f"{_place(_display_name(name), number)}: not valid UTF-8: byte "
+            f"{line[error.start]:#04x} at position {error.start + 1}: save the file as UTF-8"
+        ) from error
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _too_long(name: str, number: int) -> FormatError:
+    place = _place(_display_name(name), number)
+    return FormatError(f"{place}: longer than {_LONGEST_TEXT >> 20} MiB: is this text?")
+
+
+def _place(name: str, line: int) -> str:
+    return f"{name}, line {line}"
 
 
 def _field_of(line: str, field: str, place: str) -> str:

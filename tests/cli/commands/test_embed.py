@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from gritlite.cli.commands import embed_output as module
 from gritlite.cli.commands.embed import command
 from gritlite.cli.commands.embed_output import open_writer
+from gritlite.cli.commands.embed_partial import partial_path
 from gritlite.cli.shared.advice import advised_message
 from gritlite.errors import (
     DeviceError,
@@ -219,6 +221,45 @@ def test_a_build_that_sees_no_gpu_is_not_one_without_support(model, lines, monke
         embed(model, lines, "--gpu-layers", "1")
 
 
+def test_an_ordinary_file_by_paragraphs_or_without_its_blank_lines(model, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("one\ntwo\n\nthree\n")
+    paragraphs = from_json(embed(model, path, "--split", "paragraphs"))
+    result = invoke(command, model, path, "--skip-empty")
+    whole = from_json(embed(model, path, "--split", "files"))
+    with GritLM(model, threads=1) as loaded:
+        assert np.allclose(paragraphs, loaded.encode(["one\ntwo", "three"]), atol=1e-3)
+        assert np.allclose(whole, loaded.encode(["one\ntwo\n\nthree"]), atol=1e-3)
+        assert np.allclose(
+            from_json(result.stdout), loaded.encode(["one", "two", "three"]), atol=1e-3
+        )
+    assert result.stderr == "gritlite: 1 blank text was left out\n"
+
+
+def test_one_text_is_one_vector(model, tmp_path):
+    path, output = tmp_path / "one.txt", tmp_path / "out.npy"
+    path.write_text("one\n")
+    assert embed(model, path, "-o", output) == f"{output}: 1 vector of 32 dimensions\n"
+
+
+def test_a_terminal_is_told_that_it_is_read(model):
+    controller, terminal = os.openpty()
+    line = [sys.executable, "-m", "gritlite", "embed", "-m", model, "--threads", 1]
+    child = subprocess.Popen(
+        list(map(str, line)),
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.write(controller, b"text 0\n\x04")
+    out, err = child.communicate(timeout=60)
+    os.close(controller)
+    os.close(terminal)
+    assert err == "gritlite: reading lines from the terminal; end with Ctrl-D\n"
+    assert from_json(out).shape == (1, WIDTH)
+
+
 def test_parquet_row_groups_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_ROW_GROUP_BYTES", 4096)
     rows = np.random.default_rng(0).standard_normal((100, 16)).astype(np.float32)
@@ -252,7 +293,7 @@ class _Buffer:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_job_leaves_nothing(model, tmp_path, number, status):
+def test_an_interrupted_job_leaves_a_partial_result_only(model, tmp_path, number, status):
     pipe, output = tmp_path / "pipe", tmp_path / "out" / "vectors.npy"
     output.parent.mkdir()
     os.mkfifo(pipe)
@@ -261,20 +302,24 @@ def test_an_interrupted_job_leaves_nothing(model, tmp_path, number, status):
     child = subprocess.Popen(list(map(str, line)), stderr=subprocess.PIPE, text=True)
     with pipe.open("wb", buffering=0) as texts:  # opens when the model is loaded
         until = time.monotonic() + 0.3
-        while time.monotonic() < until:  # keep it in the middle of passes
+        partial = partial_path(output)
+        while time.monotonic() < until or partial.stat().st_size < 4000:  # keep it busy
             texts.write(b"hello a hello a hello\n" * 100)
         child.send_signal(number)
         _, err = child.communicate(timeout=30)
     assert child.returncode == status
-    assert err == ("\ngritlite: interrupted\n" if number == signal.SIGINT else "")
-    assert list(output.parent.iterdir()) == []
+    interrupted = r"\ngritlite: interrupted\n" if number == signal.SIGINT else ""
+    kept = rf"the first [\d,]+ vectors are in {partial}: pass --resume to go on there"
+    assert re.fullmatch(rf"\n?gritlite: {kept}\n{interrupted}", err)
+    assert list(output.parent.iterdir()) == [partial]
 
 
 def test_an_error_is_one_line(gritlite, tmp_path):
     status, out, err = gritlite("embed", "-", stdin=b"fine\n\n")
     assert (status, out) == (2, "")
     assert err == (
-        "gritlite: error: standard input, line 2: empty, without tokens to pool: leave it out\n"
+        "gritlite: error: standard input, line 2: empty, without tokens to pool: leave it out; "
+        "pass --skip-empty to leave out blank texts, or --split paragraphs\n"
     )
 
 

@@ -50,6 +50,66 @@ def test_files_follow_each_other(write):
     assert texts.bytes_read == texts.bytes_total == 13
 
 
+PROSE = b"\xef\xbb\xbf\n\none\r\n  two\r\n\r\n \t\r\nthree\n\n\nfour\n"
+
+
+def test_a_paragraph_is_a_text(write):
+    path = write(PROSE)
+    texts = Texts([path, write(b"five", "b.txt")], split="paragraphs")
+    assert list(texts) == ["one\n  two", "three", "four", "five"]
+    assert [texts.place(index) for index in range(4)] == [
+        f"{path}, line 3",
+        f"{path}, line 7",
+        f"{path}, line 10",
+        f"{path.replace('a.txt', 'b.txt')}, line 1",
+    ]
+    assert texts.bytes_read == texts.bytes_total
+
+
+def test_a_file_is_a_text(write):
+    path = write(PROSE)
+    texts = Texts([path, write(b"", "b.txt")], split="files")
+    assert list(texts) == ["one\n  two\n\n \t\nthree\n\n\nfour", ""]
+    assert [texts.place(index) for index in range(2)] == [path, path.replace("a.txt", "b.txt")]
+    assert texts.bytes_read == texts.bytes_total
+
+
+def test_a_bad_byte_in_a_paragraph_or_file_is_named_by_its_line(write):
+    path = write(b"one\ntwo\n\nth\xffree\n")
+    for split in ("paragraphs", "files"):
+        with pytest.raises(FormatError, match=r"a\.txt, line 4: not valid UTF-8: byte 0xff at pos"):
+            list(Texts([path], split=split))
+
+
+def test_blank_texts_are_left_out_and_counted(write):
+    path = write(b"\none\n \t\ntwo\n\n")
+    rows = write(b'{"text": ""}\n\n{"text": "three"}\n', "b.jsonl")
+    texts = Texts([path, rows], skip_empty=True)
+    for _ in range(2):
+        assert list(texts) == ["one", "two", "three"]
+        assert texts.skipped == 5
+        assert [texts.place(index) for index in range(3)] == [
+            f"{path}, line 2",
+            f"{path}, line 4",
+            f"{rows}, line 3",
+        ]
+        texts.restart()
+
+
+def test_json_lines_have_a_text_in_each_line(write):
+    path = write(b'{"text": "one"}\n', "a.jsonl")
+    for split in ("paragraphs", "files"):
+        with pytest.raises(UsageError, match=f"a.jsonl is JSON Lines.* split into {split}"):
+            Texts([path], split=split)
+
+
+@pytest.mark.parametrize("split", ["paragraphs", "files"])
+def test_a_text_has_a_largest_size(write, monkeypatch, split):
+    monkeypatch.setattr(module, "_LONGEST_TEXT", 2**20)
+    with pytest.raises((FormatError, FileError), match=r"(longer|more) than 1 MiB"):
+        list(Texts([write(b"many words\n" * 110_000)], split=split))
+
+
 def test_json_lines_by_name_and_by_field(write):
     line = b'{"id": 1, "text": "a\\nb", "title": "c"}\n'
     assert list(Texts([write(line, "a.jsonl")])) == ["a\nb"]
@@ -85,7 +145,7 @@ def test_a_bad_line_is_named(write, line, kind, said):
 
 
 def test_a_file_without_line_ends_does_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(module, "_LONGEST_LINE", 2**20)
+    monkeypatch.setattr(module, "_LONGEST_TEXT", 2**20)
     with pytest.raises(FormatError, match=r"/dev/zero, line 1: longer than 1 MiB"):
         next(iter(Texts(["/dev/zero"])))
 
