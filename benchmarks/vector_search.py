@@ -22,9 +22,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gritlite.rag.chunking import Chunk
+from gritlite.rag.chunks import insert_chunks, insert_vectors
 from gritlite.rag.database import Database
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.search import Mode, Searcher
+from gritlite.rag.sources import complete_sources
 from gritlite.rag.vectors import Matrix, VectorType, packed
 from gritlite.runtime.embed import Vectors
 
@@ -60,7 +63,9 @@ def measure_times(chunks: int) -> None:
             database = Database(path)
             stack.callback(database.close)
             fill(database, vector_type, chunks)
-            searchers[vector_type] = Searcher(database, StorePaths(Path(folder)), vector_type)
+            searchers[vector_type] = Searcher(
+                database, StorePaths(Path(folder)), vector_type, DIMENSION
+            )
             start = time.perf_counter()
             searchers[vector_type].search("", unit(rng.normal(size=DIMENSION)), 5, "vectors")
             spent = time.perf_counter() - start
@@ -87,13 +92,9 @@ def fill(database: Database, vector_type: VectorType, chunks: int) -> None:
         database.execute("insert into source values (1, 'a', x'00', 0, 0, 0, 0)")
         for number, vector in enumerate(clustered(rng, chunks), 1):
             text = " ".join(f"w{word}" for word in zipf(rng, WORDS))
-            database.execute(
-                "insert into chunk values (?, 1, '', '', ?, '', 40, null, null)", (number, text)
-            )
-            database.execute(
-                "insert into vector values (?, ?, ?)", (number, *packed(vector, vector_type))
-            )
-        database.execute("update source set complete = 1")
+            insert_chunks(database, 1, [Chunk(text, "", "", "")], [40])
+            insert_vectors(database, [number], vector[np.newaxis], vector_type)
+        complete_sources(database, [1])
 
 
 def zipf(rng: np.random.Generator, count: int) -> Iterator[int]:

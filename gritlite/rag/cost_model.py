@@ -6,6 +6,7 @@ store last. Knows nothing of models.
 """
 
 import contextlib
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -48,7 +49,11 @@ class CostModel:
 
     def _seconds_per_token(self, work: Work) -> float | None:
         row = self._database.row("select value from setting where name = ?", (_key(work),))
-        return None if row is None else float(row[0])
+        try:
+            cost = float(row[0]) if row else math.nan
+        except (TypeError, ValueError):  # not what was written: measure it again
+            return None
+        return cost if 0 <= cost < math.inf else None
 
     def _save(self, work: Work, cost: float) -> None:
         with contextlib.suppress(FileError):  # another process is writing: skip this one

@@ -6,15 +6,15 @@ embeds what is left.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
+from gritlite.rag.chunks import ChunkRow, chunk_rows, insert_vectors
 from gritlite.rag.database import Database
 from gritlite.rag.sources import complete_sources
 from gritlite.rag.states import States
-from gritlite.rag.vectors import VectorType, packed
-from gritlite.runtime.embed import Vectors
+from gritlite.rag.vectors import VectorType
 from gritlite.runtime.model import GritLM
 from gritlite.runtime.state import DocumentState
 from gritlite.system.progress import ProgressCallback
@@ -30,16 +30,6 @@ class Pending:
     tokens: int
 
 
-@dataclass(frozen=True)
-class PendingChunk:
-    """A chunk without a vector; `source` is the id of its document's row."""
-
-    id: int
-    source: int
-    embedded: str
-    tokens: int
-
-
 def count_pending(database: Database) -> Pending:
     """What is left to embed, of this and earlier runs."""
     pending = (
@@ -52,9 +42,9 @@ def count_pending(database: Database) -> Pending:
     )
 
 
-def first_pending(database: Database, tokens: int) -> list[PendingChunk]:
+def first_pending(database: Database, tokens: int) -> list[ChunkRow]:
     """The chunks that will be embedded first, up to the one that reaches so many tokens."""
-    chunks: list[PendingChunk] = []
+    chunks: list[ChunkRow] = []
     for chunk in _pending_chunks(database):
         chunks.append(chunk)
         tokens -= chunk.tokens
@@ -63,17 +53,15 @@ def first_pending(database: Database, tokens: int) -> list[PendingChunk]:
     return chunks
 
 
-def _pending_chunks(database: Database) -> Iterator[PendingChunk]:
+def _pending_chunks(database: Database) -> Iterator[ChunkRow]:
     """The pending chunks, a page at a time, since rows are written meanwhile."""
     last = 0
     while True:
-        rows = database.rows(
-            "select chunk.id, source, embedded, tokens from chunk"
-            " join source on source.id = source where not complete and chunk.id > ?"
-            " and chunk.id not in (select chunk from vector) order by chunk.id limit ?",
-            (last, _PAGE),
+        condition = (
+            "not complete and chunk.id > ? and chunk.id not in (select chunk from vector)"
+            " order by chunk.id limit ?"
         )
-        page = [PendingChunk(*row) for row in rows]
+        page = list(chunk_rows(database, condition, (last, _PAGE)))
         if not page:
             return
         yield from page
@@ -94,7 +82,7 @@ def embed_pending(
     """
     total, done = count_pending(database).tokens, 0
     progress(done, total)
-    in_flight: deque[PendingChunk] = deque()
+    in_flight: deque[ChunkRow] = deque()
     first = 0  # the number of the first text in flight
     writer = _StateWriter(states) if states is not None else None
 
@@ -116,7 +104,7 @@ def embed_pending(
         chunks = [in_flight.popleft() for _ in vectors]
         first += len(chunks)
         with database.transaction():
-            _insert_vectors(database, chunks, vectors, vector_type)
+            insert_vectors(database, [chunk.id for chunk in chunks], vectors, vector_type)
             if writer is not None:
                 writer.record()
             complete_sources(database, {chunk.source for chunk in chunks})
@@ -124,19 +112,6 @@ def embed_pending(
             states.fit_budget()
         done += sum(chunk.tokens for chunk in chunks)
         progress(done, total)
-
-
-def _insert_vectors(
-    database: Database, chunks: Sequence[PendingChunk], vectors: Vectors, vector_type: VectorType
-) -> None:
-    """Insert the vectors [n, d] of n chunks."""
-    database.execute_many(
-        "insert into vector (chunk, vector, bits) values (?, ?, ?)",
-        [
-            (chunk.id, *packed(vector, vector_type))
-            for chunk, vector in zip(chunks, vectors, strict=True)
-        ],
-    )
 
 
 class _StateWriter:
@@ -150,7 +125,7 @@ class _StateWriter:
         self._room = states.budget
         self._written: dict[int, int] = {}  # bytes by chunk
 
-    def write(self, chunk: PendingChunk, state: DocumentState) -> None:
+    def write(self, chunk: ChunkRow, state: DocumentState) -> None:
         """Write a state's file, if the budget has room for it."""
         if self._room <= 0:
             return

@@ -51,6 +51,14 @@ def list_documents(paths: Sequence[Path], *, exclude: Iterable[Path] = ()) -> Li
     return Listing(tuple(sorted(files)), tuple(folders), dict(sorted(skipped.items())))
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether a folder is known to have nothing in it."""
+    try:
+        return not any(folder.iterdir())
+    except OSError:
+        return False
+
+
 def _inside(folder: Path, ignored: Collection[Path]) -> Iterable[Path]:
     """The visible files of a folder, at any depth; links to folders are not followed."""
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gritlite.modelfile.memory import kv_bytes_per_token
-from gritlite.rag.embedding import Pending, PendingChunk
+from gritlite.rag.chunks import ChunkRow
+from gritlite.rag.embedding import Pending
 from gritlite.rag.settings import Settings
 from gritlite.rag.state_quantization import SHARE_OF_F16
 from gritlite.runtime.model import GritLM
@@ -23,7 +24,7 @@ class Plan:
 
 
 def estimate(
-    model: GritLM, settings: Settings, pending: Pending, sample: Sequence[PendingChunk]
+    model: GritLM, settings: Settings, pending: Pending, sample: Sequence[ChunkRow]
 ) -> Plan:
     """Time the embedding of a sample of the pending chunks; without one the work takes no time."""
     if not sample:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from gritlite.errors import DocumentError
 from gritlite.rag.chunking import Chunk, cut
+from gritlite.rag.chunks import insert_chunks
 from gritlite.rag.database import Database
 from gritlite.rag.document import Document
 from gritlite.rag.document_reader import DocumentReader, Snapshot, snapshot
 from gritlite.rag.folder import Listing
-from gritlite.rag.folding import folded
 from gritlite.rag.paths import StorePaths
-from gritlite.rag.sources import SourceRow, complete_sources, find_source
+from gritlite.rag.roots import forget_roots
+from gritlite.rag.sources import SourceRow, complete_sources, find_source, seal, stored_paths
 from gritlite.runtime.model import GritLM
 from gritlite.system.progress import ProgressCallback
 
@@ -26,15 +27,17 @@ from gritlite.system.progress import ProgressCallback
 class Changes:
     """How many documents a scan found added, changed, unchanged and removed.
 
-    `empty` names documents without text, and `warnings` says which parts could not be
-    read; both are among `added` and `changed`. `failed` says which documents could not be
-    read and why; the store keeps what it has of these.
+    `resumed` of those added and changed were read by an earlier run, which ended before they
+    were embedded. `empty` names documents without text, and `warnings` says which parts could
+    not be read; both are among `added` and `changed`. `failed` says which documents could not
+    be read and why; the store keeps what it has of these.
     """
 
     added: int = 0
     changed: int = 0
     unchanged: int = 0
     removed: int = 0
+    resumed: int = 0
     empty: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
@@ -45,6 +48,7 @@ class _Counts:
     added: int = 0
     changed: int = 0
     unchanged: int = 0
+    resumed: int = 0
     empty: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -55,6 +59,7 @@ class _Counts:
             self.changed,
             self.unchanged,
             removed,
+            self.resumed,
             tuple(self.empty),
             tuple(self.warnings),
             tuple(self.failed),
@@ -101,14 +106,14 @@ class Scanner:
         pending = find_source(self._database, name, complete=False)
         newest = pending or complete
         if newest is not None and newest.is_current(path):
-            self._counts.unchanged += 1
+            self._count_known(newest, complete)
             return
         read_ns = time.time_ns()
         file = snapshot(path)
         for known in (pending, complete):
             if known is not None and known.digest == file.digest:
                 self._confirm(known, pending if known is complete else None, file, read_ns)
-                self._counts.unchanged += 1
+                self._count_known(known, complete)
                 return
         document = reader.read(file.data, path)
         chunks = list(cut(document, self._count_tokens, self._chunk_tokens))
@@ -125,6 +130,17 @@ class Scanner:
 
     def _count_tokens(self, text: str) -> int:
         return len(self._model.tokenize(text))
+
+    def _count_known(self, row: SourceRow, complete: SourceRow | None) -> None:
+        """Count a document whose newest version is in the store already."""
+        if row is complete:
+            self._counts.unchanged += 1
+            return
+        self._counts.resumed += 1
+        if complete is None:
+            self._counts.added += 1
+        else:
+            self._counts.changed += 1
 
     def _count(self, path: Path, document: Document, chunks: list[Chunk], *, is_new: bool) -> None:
         if is_new:
@@ -146,6 +162,7 @@ class Scanner:
                 "update source set mtime_ns = ?, read_ns = ? where id = ?",
                 (file.mtime_ns, read_ns, known.id),
             )
+            seal(self._database, known.id)
 
     def _insert(
         self,
@@ -164,17 +181,8 @@ class Scanner:
                 (name, file.digest, len(file.data), file.mtime_ns, read_ns),
             ).lastrowid
             assert source is not None
-            self._database.execute_many(
-                "insert into chunk (source, heading, place, text, embedded, tokens,"
-                " folded_heading, folded_text) values (?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        *(source, chunk.heading, chunk.place, chunk.text, chunk.embedded, count),
-                        *(folded(chunk.heading), folded(chunk.text)),
-                    )
-                    for chunk, count in zip(chunks, tokens, strict=True)
-                ],
-            )
+            insert_chunks(self._database, source, chunks, tokens)
+            seal(self._database, source)
             if not chunks:
                 complete_sources(self._database, [source])
 
@@ -185,7 +193,7 @@ class Scanner:
     def _remove_missing(self, listing: Listing, removed: Collection[Path]) -> int:
         """Delete the sources of documents that no longer exist; return their number."""
         present = {self._paths.name(path) for path in listing.files}
-        stored = [name for (name,) in self._database.rows("select distinct path from source")]
+        stored = stored_paths(self._database)
         missing = {self._paths.name(path) for path in removed}
         missing.update(
             name
@@ -195,4 +203,5 @@ class Scanner:
         with self._database.transaction():
             for name in missing:
                 self._database.execute("delete from source where path = ?", (name,))
+            forget_roots(self._database, missing)
         return len(missing)

@@ -1,27 +1,34 @@
-"""The tables of a store, and how a store of an older format gets today's.
+"""The tables of a store.
 
-    setting     the settings of the store, and measured costs (`cost_model`)
-    source      a document as it was read; `complete` once every chunk has its vector. While a
-                changed document is embedded, its old row stays and is the one that is searched.
-    chunk       its chunks, in reading order by id; `folded_heading` and `folded_text` are those
-                of `folding`, null where the full-text index takes heading and text as they are
-    searched    what the full-text index reads: the chunks of complete sources
-    words       the full-text index (FTS5, without a copy of the texts)
-    vector      a chunk's vector in the store's type (see `vectors`), and its bits
-    state       the key-value states of chunks on disk (see `state_files`), and their last use
-    generation  a number that changes whenever the searched chunks do
+    setting          the settings of the store, and measured costs (`cost_model`)
+    root             the files and folders that were indexed, by their stored paths
+    source           a document as it was read; `complete` once every chunk has its vector. While
+                     a changed document is embedded, its old row stays and is the one searched.
+    chunk            its chunks, in reading order by id; `folded_heading` and `folded_text` are
+                     those of `folding`, null where the full-text index takes the originals
+    searched         what the full-text index reads: the chunks of complete sources
+    words            the full-text index (FTS5, without a copy of the texts)
+    vector           a chunk's vector in the store's type (see `vectors`), and its bits
+    state            the key-value states of chunks on disk (see `state_files`), their last use
+    generation       a number that changes whenever the searched chunks do
+    source_checksum  of a source's row, and of the ids of its chunks
+    chunk_checksum   of a chunk's row, its vector and its bits
 
 Format 1 had no folded texts: its full-text index splits Indian and Thai words at their vowels,
-and takes a clause of Chinese or Japanese for one word.
+and takes a clause of Chinese or Japanese for one word. Format 2 had no checksums and no roots.
 """
 
+import functools
+import re
 import sqlite3
 from collections.abc import Iterator
 
 from gritlite.rag.folding import folded
 
-FORMAT = 2  # raised when an older version could misread what is written
-UPGRADED = 1  # the format that `upgrade` reads
+FORMAT = 3  # raised when an older version could misread what is written
+APPLICATION = 0x67726974  # "grit": distinguishes a store from other SQLite files
+
+Objects = frozenset[tuple[str, str, str]]  # the type, name and SQL of tables and the like
 
 _TABLES = """
 create table setting (name text primary key, value text not null) without rowid;
@@ -100,22 +107,71 @@ alter table chunk add column folded_heading text;
 alter table chunk add column folded_text text;
 """
 
+_CHECKSUMS = """
+create table root (path text primary key) without rowid;
+
+create table source_checksum (
+    source integer primary key references source (id) on delete cascade,
+    row blob not null,
+    chunks blob not null
+);
+
+create table chunk_checksum (
+    chunk integer primary key references chunk (id) on delete cascade,
+    row blob not null,
+    vector blob,
+    bits blob
+);
+"""
+
 
 def create(connection: sqlite3.Connection) -> None:
     """Create everything in an empty file, within the caller's transaction."""
-    _run(connection, _TABLES)
-    _run(connection, _FULL_TEXT)
+    _run(connection, _TABLES + _CHECKSUMS + _FULL_TEXT)
+    connection.execute(f"pragma application_id = {APPLICATION}")
+    connection.execute(f"pragma user_version = {FORMAT}")
 
 
-def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring a store of format `UPGRADED` to `FORMAT`, within the caller's transaction."""
+def fold_texts(connection: sqlite3.Connection) -> None:
+    """Turn format 1 into format 2, within the caller's transaction."""
     _run(connection, _DROP_FULL_TEXT)
-    connection.create_function("folded", 1, folded, deterministic=True)
-    connection.execute(
-        "update chunk set folded_heading = folded(heading), folded_text = folded(text)"
-    )
+    last, page = 0, "select id, heading, text from chunk where id > ? order by id limit 500"
+    while rows := connection.execute(page, (last,)).fetchall():
+        connection.executemany(
+            "update chunk set folded_heading = ?, folded_text = ? where id = ?",
+            [(folded(heading), folded(text), chunk) for chunk, heading, text in rows],
+        )
+        last = rows[-1][0]
     _run(connection, _FULL_TEXT)
     connection.execute("insert into words (words) values ('rebuild')")
+
+
+def add_checksum_tables(connection: sqlite3.Connection) -> None:
+    """Add to format 2 the tables of format 3, which are empty yet."""
+    _run(connection, _CHECKSUMS)
+
+
+def objects(connection: sqlite3.Connection) -> Objects:
+    """What a file has, without the tables behind `words`, which SQLite's version determines."""
+    rows = connection.execute("select type, name, sql from sqlite_master where sql is not null")
+    return frozenset(
+        (kind, name, _plain(sql)) for kind, name, sql in rows if not name.startswith("words_")
+    )
+
+
+@functools.cache
+def expected_objects() -> Objects:
+    """What `create` makes."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    create(connection)
+    found = objects(connection)
+    connection.close()
+    return found
+
+
+def _plain(sql: str) -> str:
+    """A statement without its line ends: a column that was added later is on another line."""
+    return re.sub(r"\s*([(),]|\s)\s*", r"\1", " ".join(sql.split()))
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:

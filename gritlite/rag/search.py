@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
+from gritlite.rag.chunks import load_matrix, read_chunk, read_vectors
 from gritlite.rag.database import Database
 from gritlite.rag.folding import query_terms
 from gritlite.rag.paths import StorePaths
+from gritlite.rag.sources import read_source
 from gritlite.rag.vectors import Matrix, Ranked, VectorType
 from gritlite.runtime.embed import Vectors
 
@@ -46,10 +46,13 @@ class Passage:
 class Searcher:
     """Searches over one database. Not thread-safe."""
 
-    def __init__(self, database: Database, paths: StorePaths, vector_type: VectorType) -> None:
+    def __init__(
+        self, database: Database, paths: StorePaths, vector_type: VectorType, dimension: int
+    ) -> None:
         self._database = database
         self._paths = paths
         self._vector_type = vector_type
+        self._dimension = dimension
         self._matrix: Matrix | None = None
         self._generation = -1
 
@@ -69,26 +72,12 @@ class Searcher:
         """The vectors of complete sources, loaded again when any process has changed them."""
         generation = self._database.generation
         if self._matrix is None or generation != self._generation:
-            column = "bits" if self._vector_type == "binary" else "vector"
-            ids: list[int] = []
-            codes = bytearray()
-            for chunk, code in self._database.rows(
-                f"select chunk, vector.{column} from vector join chunk on chunk.id = chunk"
-                " join source on source.id = source where complete order by chunk"
-            ):
-                ids.append(chunk)
-                codes += code
-            rows = np.frombuffer(codes, np.uint8).reshape(len(ids), -1 if ids else 0)
-            self._matrix = Matrix(self._vector_type, np.array(ids, np.int64), rows)
+            self._matrix = load_matrix(self._database, self._vector_type, self._dimension)
             self._generation = generation
         return self._matrix
 
     def _vectors(self, chunks: list[int]) -> list[bytes]:
-        marks = ", ".join("?" * len(chunks))
-        rows = self._database.rows(
-            f"select vector from vector where chunk in ({marks}) order by chunk", tuple(chunks)
-        )
-        return [vector for (vector,) in rows]
+        return read_vectors(self._database, chunks, self._vector_type, self._dimension)
 
     def _by_words(self, query: str, count: int) -> Ranked:
         """Chunks with any of the query's rarer words, ranked by BM25."""
@@ -120,13 +109,12 @@ class Searcher:
         return kept
 
     def _passage(self, chunk: int, score: float) -> Passage:
-        name, heading, place, text, embedded = self._database.required_row(
-            "select path, heading, place, text, embedded from chunk"
-            " join source on source.id = source where chunk.id = ?",
-            (chunk,),
-        )
-        path = self._paths.path(name)
-        return Passage(chunk, path, heading, place, text, embedded, score)
+        found = read_chunk(self._database, chunk)
+        source = read_source(self._database, found.source)
+        if not source.complete:
+            raise self._database.damaged(f"chunk {chunk} is found before it is complete")
+        path = self._paths.path(source.path)
+        return Passage(chunk, path, found.heading, found.place, found.text, found.embedded, score)
 
 
 def fused(rankings: Sequence[Ranked]) -> Ranked:

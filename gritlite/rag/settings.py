@@ -1,11 +1,12 @@
 """The settings of a store: what the caller asks for, and what the store keeps."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal, Self, get_args
 
 from gritlite.errors import FormatError, UsageError
+from gritlite.rag.checksums import row_checksum
 from gritlite.rag.database import Database
 from gritlite.rag.state_quantization import StateType
 from gritlite.rag.vectors import VectorType, check_vector_type
@@ -15,6 +16,9 @@ StateTypeOrNone = StateType | Literal["none"]
 
 DEFAULT_CHUNK_TOKENS = 256
 _MIN_CHUNK_TOKENS = 32
+
+
+_CHECKSUM = "checksum"
 
 
 @dataclass(frozen=True)
@@ -40,30 +44,62 @@ class Settings:
 
     @classmethod
     def load(cls, database: Database) -> Self:
-        """The settings of a store. Raises FormatError where there are none."""
+        """The settings of a store. Raises FormatError where they are missing or were changed."""
+        settings = cls.read(database)
+        stored = database.row("select value from setting where name = ?", (_CHECKSUM,))
+        if stored is None or stored[0] != settings._checksum():
+            raise database.damaged("its settings were changed")
+        return settings
+
+    @classmethod
+    def read(cls, database: Database) -> Self:
+        """The settings without a look at their checksum. Raises FormatError for impossible ones."""
         rows = dict(database.rows("select name, value from setting"))
         try:
-            return cls(
-                rows["model"],
-                rows["fingerprint"],
-                rows["vectors"],
-                int(rows["chunk_tokens"]),
-                rows["states"],
-                int(rows["states_budget"]),
+            settings = cls(
+                **{
+                    field.name: field_type(_text(rows[field.name]))
+                    for field, field_type in zip(fields(cls), _FIELD_TYPES, strict=True)
+                }
             )
         except (KeyError, ValueError) as error:
             raise FormatError(f"{database.path} has no settings: index into a new store") from error
+        if (
+            settings.vectors not in get_args(VectorType)
+            or settings.states not in (*get_args(StateType), "none")
+            or settings.chunk_tokens < 1
+            or settings.states_budget < 0
+        ):
+            raise database.damaged("its settings are impossible")
+        return settings
+
+    def save(self, database: Database) -> None:
+        """Write the settings and their checksum, within a transaction."""
+        rows = {**asdict(self), _CHECKSUM: self._checksum()}
+        database.execute_many(
+            "insert or replace into setting values (?, ?)",
+            [(name, str(value)) for name, value in rows.items()],
+        )
 
     def load_or_save(self, database: Database) -> "Settings":
         """Save these in a store that has none yet; return the settings of the store."""
         if not _has_settings(database):
             with database.transaction():
                 if not _has_settings(database):  # another process may have been faster
-                    rows: list[tuple[object, ...]] = [
-                        (name, str(value)) for name, value in asdict(self).items()
-                    ]
-                    database.execute_many("insert into setting values (?, ?)", rows)
+                    self.save(database)
         return self.load(database)
+
+    def _checksum(self) -> str:
+        return row_checksum(list(asdict(self).items())).hex()
+
+
+_FIELD_TYPES = (str, str, str, int, str, int)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
 
 
 def _has_settings(database: Database) -> bool:

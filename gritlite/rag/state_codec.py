@@ -9,8 +9,8 @@ Form, little endian:
     data     each matrix as `matrices` packs it: keys layer by layer, then values
     16 bytes XXH3-128 of all that stands before
 
-A state is loaded where every byte is as it was written and the identity is the
-expected one, never else.
+A state is loaded where every byte is as it was written, and identity, tokens and shape are
+the expected ones, never else. Nothing that the head says is used otherwise.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ import numpy as np
 
 from gritlite.errors import FormatError
 from gritlite.prompt import Attention
-from gritlite.rag.state_quantization import StateType, pack, packed_bytes, unpack
+from gritlite.rag.state_quantization import StateType, is_finite, pack, packed_bytes, unpack
 from gritlite.runtime.engine import KeyValues
 from gritlite.runtime.state import DocumentState
 
@@ -48,6 +48,21 @@ class Identity:
     numbers: StateType
     attention: Attention
     opens_message: bool
+
+
+@dataclass(frozen=True)
+class StateShape:
+    """The key-value heads of each layer, and the lengths of a head's key and of its value."""
+
+    kv_heads: tuple[int, ...]
+    key_width: int
+    value_width: int
+
+    @property
+    def columns(self) -> list[int]:
+        """The columns of each matrix of a file."""
+        keys = [heads * self.key_width for heads in self.kv_heads]
+        return [*keys, *(heads * self.value_width for heads in self.kv_heads)]
 
 
 def encode(state: DocumentState, identity: Identity) -> Iterator[bytes]:
@@ -84,45 +99,77 @@ def check(data: bytes) -> dict[str, Any]:
 
     if len(data) < _START.size + _DIGEST:
         raise FormatError("cut short")
-    magic, version, _ = _START.unpack_from(data)
+    magic, version, length = _START.unpack_from(data)
     if magic != _MAGIC or version != _VERSION:
         raise FormatError("no state, or one of another version of gritlite")
     if xxh3_128_digest(memoryview(data)[:-_DIGEST]) != data[-_DIGEST:]:
         raise FormatError("damaged: its checksum is wrong")
-    return dict(json.loads(data[_START.size : _START.size + _head_bytes(data)]))
+    if _START.size + length + _DIGEST > len(data):
+        raise FormatError("damaged: its head is longer than the file")
+    try:
+        head = json.loads(data[_START.size : _START.size + length])
+    except (ValueError, RecursionError) as error:
+        raise FormatError("damaged: its head is not JSON") from error
+    if not isinstance(head, dict):
+        raise FormatError("damaged: its head is not a JSON object")
+    return head
 
 
-def decode(
-    data: bytes, identity: Identity, ids: Sequence[int], head_dims: tuple[int, int]
-) -> DocumentState:
-    """The state of a file, which must be of these tokens, prompt and BOS included.
+@dataclass(frozen=True)
+class Expected:
+    """The state that is wanted: its tokens, and how many of them (`head`) precede the text."""
 
-    `head_dims` are the lengths of a head's key and of its value.
+    identity: Identity
+    ids: Sequence[int]
+    head: int
+    shape: StateShape
 
-    Raises FormatError for one that is damaged or of other tokens or another identity.
+
+def decode(data: bytes, expected: Expected) -> DocumentState:
+    """The state of a file.
+
+    Raises FormatError for one that is damaged, is not the expected one, or holds NaN or
+    infinity.
     """
-    head = check(data)
-    for name, wanted in {**asdict(identity), "tokens": _digest(ids)}.items():
-        if head.get(name) != wanted:
+    found = check(data)
+    identity, ids, shape = expected.identity, expected.ids, expected.shape
+    facts = {
+        **asdict(identity),
+        "tokens": _digest(ids),
+        "cells": len(ids),
+        "head": expected.head,
+        "columns": shape.columns,
+    }
+    for name, wanted in facts.items():
+        if type(found.get(name)) is not type(wanted) or found[name] != wanted:
             raise FormatError(f"made for other {name}")
-    columns, numbers = head["columns"], identity.numbers
-    place = _START.size + _head_bytes(data)
+    place = _START.size + _START.unpack_from(data)[2]
+    if len(data) - _DIGEST - place != _packed_bytes(len(ids), shape, identity.numbers):
+        raise FormatError("damaged: its length is wrong")
     arrays = []
-    for width, keys in zip(columns, _are_keys(len(columns)), strict=True):
-        size = packed_bytes(head["cells"], width, numbers, keys=keys)
-        stored = np.frombuffer(data, np.uint8, size, place)
-        matrix = unpack(stored, width, numbers, keys=keys)
-        arrays.append(matrix.reshape(head["cells"], -1, head_dims[0 if keys else 1]))
+    for width, keys in zip(shape.columns, _are_keys(len(shape.columns)), strict=True):
+        size = packed_bytes(len(ids), width, identity.numbers, keys=keys)
+        matrix = unpack(
+            np.frombuffer(data, np.uint8, size, place), width, identity.numbers, keys=keys
+        )
+        if not is_finite(matrix):
+            raise FormatError("damaged: it holds NaN or infinity")
+        arrays.append(matrix.reshape(len(ids), -1, shape.key_width if keys else shape.value_width))
         place += size
     layers = len(arrays) // 2
     return DocumentState(
         ids=tuple(ids),
-        head=head["head"],
+        head=expected.head,
         attention=identity.attention,
         model=identity.model,
         opens_message=identity.opens_message,
         key_values=KeyValues(tuple(arrays[:layers]), tuple(arrays[layers:])),
     )
+
+
+def _packed_bytes(tokens: int, shape: StateShape, numbers: StateType) -> int:
+    columns = zip(shape.columns, _are_keys(len(shape.columns)), strict=True)
+    return sum(packed_bytes(tokens, width, numbers, keys=keys) for width, keys in columns)
 
 
 def _digest(ids: Sequence[int]) -> str:
@@ -132,7 +179,3 @@ def _digest(ids: Sequence[int]) -> str:
 def _are_keys(matrices: int) -> list[bool]:
     """Of each matrix whether it holds keys."""
     return [True] * (matrices // 2) + [False] * (matrices // 2)
-
-
-def _head_bytes(data: bytes) -> int:
-    return int(_START.unpack_from(data)[2])

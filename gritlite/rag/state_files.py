@@ -6,23 +6,28 @@ row, which is overwritten or removed later. Knows nothing of models.
 """
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gritlite.errors import FileError, FormatError
 from gritlite.rag import state_codec
 from gritlite.rag.database import Database
 from gritlite.rag.layouts import StateKind
 from gritlite.system.files import DISK_FULL
-from gritlite.system.reading import read_bytes
+from gritlite.system.reading import open_regular, read_stream
 
 _FILES_PER_FOLDER = 1000
-_MAX_BYTES = 8 << 30  # of a state; 8,192 tokens of a 7B model have 1 GiB
 _SUFFIX, _PART_SUFFIX = ".kv", ".part"
-_NAME = re.compile(rf"(?P<chunk>\d+)\.(?P<kind>[a-z]+)({_SUFFIX}|(?P<part>{_PART_SUFFIX}))")
+# a number that SQLite can hold
+_NAME = re.compile(
+    rf"(?P<chunk>[0-9]{{1,18}})\.(?P<kind>[a-z]+)({_SUFFIX}|(?P<part>{_PART_SUFFIX}))"
+)
+_KINDS = ("doc", "exact")
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,18 @@ class StateFiles:
         )
 
     def read(self, chunk: int, kind: StateKind) -> bytes | None:
-        """A recorded file, which becomes the most recently used; None if there is none."""
-        if not self.has(chunk, kind):
+        """A recorded file, which becomes the most recently used.
+
+        None if there is none, or one of another size than the recorded one.
+        """
+        row = self._database.row(
+            "select bytes from state where chunk = ? and kind = ?", (chunk, kind)
+        )
+        if row is None:
             return None
         try:
-            data = read_bytes(self._path(chunk, kind), _MAX_BYTES)
-        except FileError:
+            data = _read_whole(self._path(chunk, kind), row[0])
+        except (FileError, FormatError):
             return None
         with contextlib.suppress(FileError):  # another process is writing: skip this one
             self._database.execute(
@@ -107,7 +118,8 @@ class StateFiles:
         with self._database.transaction():
             excess = self.usage().bytes - max_bytes
             removed: list[tuple[int, StateKind]] = []
-            for chunk, kind, size in self._database.rows(oldest):
+            for row in self._database.rows(oldest):
+                chunk, kind, size = self._checked(row)
                 if excess <= 0:
                     break
                 removed.append((chunk, kind))
@@ -138,22 +150,44 @@ class StateFiles:
 
     def problems(self) -> Iterator[str]:
         """What is wrong with recorded states, one line each."""
-        for state in self._database.rows("select chunk, kind from state order by chunk"):
-            path = self._path(*state)
+        rows = self._database.rows("select chunk, kind, bytes from state order by chunk, kind")
+        for row in list(rows):
+            try:
+                chunk, kind, size = self._checked(row)
+            except FormatError as error:
+                yield str(error)
+                continue
+            path = self._path(chunk, kind)
             if not path.exists():
                 yield f"{path}: missing"
                 continue
             try:
-                state_codec.check(read_bytes(path, _MAX_BYTES))
+                state_codec.check(_read_whole(path, size))
             except FileError as error:
                 yield str(error)
             except FormatError as error:
                 yield f"{path}: {error}"
 
+    def _checked(self, row: tuple[Any, ...]) -> tuple[int, StateKind, int]:
+        """A state's chunk, kind and bytes; the kind becomes part of a path."""
+        chunk, kind, size = self._database.typed(row, int, str, int)
+        if kind not in _KINDS or size < 0:
+            raise self._database.damaged(f"the entry of a state of chunk {chunk} was changed")
+        return chunk, kind, size
+
     def _files(self) -> Iterator[Path]:
         for folder in self.folder.glob("*"):
-            if folder.name.isdecimal():
+            if folder.name.isdecimal() and folder.is_dir():
                 yield from folder.iterdir()
 
     def _path(self, chunk: int, kind: StateKind) -> Path:
         return self.folder / str(chunk // _FILES_PER_FOLDER) / f"{chunk}.{kind}{_SUFFIX}"
+
+
+def _read_whole(path: Path, size: object) -> bytes:
+    """The bytes of a file of `size` bytes. Raises FormatError for one of another, and FileError."""
+    with contextlib.closing(open_regular(path)) as file:
+        found = os.fstat(file.fileno()).st_size
+        if found != size:
+            raise FormatError(f"damaged: it has {found:,} bytes, not the {size:,} recorded")
+        return read_stream(file, str(path), found)

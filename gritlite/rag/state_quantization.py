@@ -69,9 +69,16 @@ def unpack(
     stored = data[size:].reshape(-1, row_bytes(_TYPES[state_type], columns))
     values = dequantize_rows(stored, _TYPES[state_type])
     if size:
-        values = _rotated(values)
-        values += data[:size].view(_HALF).astype(np.float32)
+        with np.errstate(all="ignore"):  # in a damaged file; see `is_finite`
+            values = _rotated(values)
+            values += data[:size].view(_HALF).astype(np.float32)
     return to_float16(values)
+
+
+def is_finite(rows: NDArray[np.float16]) -> bool:
+    """Whether no number is NaN or infinite: none has all bits of the exponent set."""
+    bits = rows.view(np.uint16) & 0x7FFF
+    return not bits.size or int(bits.max()) < 0x7C00
 
 
 def _mean_bytes(columns: int, state_type: StateType, keys: bool) -> int:

@@ -9,7 +9,7 @@ import contextlib
 from gritlite.errors import FileError, FormatError
 from gritlite.modelfile.hyperparameters import read_hyperparameters
 from gritlite.rag.layouts import StateKind
-from gritlite.rag.state_codec import Identity, decode, encode
+from gritlite.rag.state_codec import Expected, Identity, StateShape, decode, encode
 from gritlite.rag.state_files import StateFiles
 from gritlite.rag.state_quantization import StateType
 from gritlite.runtime.llama import capabilities
@@ -32,7 +32,7 @@ class States:
         self._state_type = state_type
         self._library = capabilities().build
         sizes = read_hyperparameters(model.file)
-        self._head_dims = (sizes.key_width, sizes.value_width)
+        self._shape = StateShape(sizes.kv_heads, sizes.key_width, sizes.value_width)
 
     def write(self, chunk: int, kind: StateKind, state: DocumentState) -> int:
         """Write a chunk's state without recording it; return its bytes. Raises FileError."""
@@ -63,15 +63,18 @@ class States:
         if data is None:
             return None
         try:
-            return decode(data, self._identity(kind), self._ids(kind, embedded), self._head_dims)
+            return decode(data, self._expected(kind, embedded))
         except FormatError:
             return None
 
-    def _ids(self, kind: StateKind, embedded: str) -> list[int]:
-        """The tokens that a text's state has."""
+    def _expected(self, kind: StateKind, embedded: str) -> Expected:
+        """The state that a text has."""
+        identity = self._identity(kind)
         if kind == "exact":
-            return self._model.prefix_tokens(embedded)
-        return self._model.embed_tokens(embedded)[0]
+            ids = self._model.prefix_tokens(embedded)
+            return Expected(identity, ids, self._model.prefix_length, self._shape)
+        tokens = self._model.document_tokens(embedded)
+        return Expected(identity, tokens.ids.tolist(), tokens.start, self._shape)
 
     def _identity(self, kind: StateKind) -> Identity:
         """What a state of a kind must match."""

@@ -12,22 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, Unpack
 
-from gritlite.errors import UsageError
+from gritlite.errors import FileError, UsageError
 from gritlite.prompt import QUESTION_FIELD
 from gritlite.rag.answer import StoreAnswer
 from gritlite.rag.asking import Pipeline, Question
+from gritlite.rag.condition import Condition, read_condition
 from gritlite.rag.cost_model import CostModel
 from gritlite.rag.database import Database, check_location
 from gritlite.rag.embedding import count_pending, embed_pending, first_pending
 from gritlite.rag.extra import require_rag
-from gritlite.rag.folder import list_documents
+from gritlite.rag.folder import is_empty, list_documents
 from gritlite.rag.layouts import LayoutChoice, StateKind
+from gritlite.rag.migrations import open_database
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.planning import SAMPLE_TOKENS, Plan, estimate
 from gritlite.rag.retrieval import Query, Retriever
+from gritlite.rag.roots import record_roots
 from gritlite.rag.scanning import Changes, Scanner
 from gritlite.rag.search import Mode, Passage, Searcher
 from gritlite.rag.settings import RequestedSettings, Settings, StateTypeOrNone
+from gritlite.rag.sources import stored_paths
 from gritlite.rag.state_files import StateFiles, StateUsage
 from gritlite.rag.states import States
 from gritlite.rag.vectors import VectorType
@@ -36,6 +40,7 @@ from gritlite.runtime.model import GritLM, warn_dropped
 from gritlite.runtime.options import ChatOptions
 from gritlite.runtime.template import Message
 from gritlite.system.progress import ProgressCallback, no_progress
+from gritlite.system.wording import counted
 
 _SUFFIXES = ("", "-wal", "-shm", ".lock", ".states")  # of a store's own files
 
@@ -63,7 +68,7 @@ class Store:
         self._paths = StorePaths(path.parent)
         self._states = self._states_in(database)
         self._cost_model = CostModel(database)
-        self._searcher = Searcher(database, self._paths, settings.vectors)
+        self._searcher = Searcher(database, self._paths, settings.vectors, model.dimension)
         self._retriever = Retriever(model, self._searcher, self._lock)
         self._pipeline = Pipeline(
             model, self._retriever, self._states, self._cost_model, self._lock
@@ -98,7 +103,7 @@ class Store:
         requested = RequestedSettings(vectors, chunk_tokens, states, states_budget)
         requested.check(model, is_new=not path.exists())
         check_location(path, create=create)
-        database = Database(path)
+        database = open_database(path)
         try:
             settings = requested.for_new_store(model).load_or_save(database)
             requested.check_against(settings, model, path)
@@ -122,8 +127,8 @@ class Store:
         FileError for a path that neither exists nor is in the store, FormatError for a named
         file of another format, and FileError while another writer adds.
         """
-        wanted = [Path(path) for path in paths]
-        removed = {path for path in wanted if not path.exists() and self._contains(path)}
+        wanted = [Path(path).absolute() for path in paths]
+        removed = self._removed(wanted)
         listing = list_documents(
             [path for path in wanted if path not in removed],
             exclude=[Path(f"{self.path}{suffix}") for suffix in _SUFFIXES],
@@ -131,12 +136,38 @@ class Store:
         with self._writing() as database:
             scanner = Scanner(database, self._paths, self.model, self.settings.chunk_tokens)
             changes = scanner.scan(listing, removed, progress)
+            with database.transaction():
+                record_roots(database, self._paths, set(wanted) - removed)
         return Update(changes, listing.skipped)
 
-    def _contains(self, path: Path) -> bool:
-        """Whether a document is in the store, whether or not its file still exists."""
+    def _removed(self, wanted: Sequence[Path]) -> set[Path]:
+        """The documents of the store whose files were deleted from their folders.
+
+        Raises FileError for a missing or empty folder of which the store has documents: it may
+        have been moved, or its disk is not mounted, and nothing is removed for that.
+        """
         with self._lock:
-            return (self._paths.name(path),) in self._database.rows("select path from source")
+            stored = stored_paths(self._database)
+        removed: set[Path] = set()
+        for path in wanted:
+            known = [name for name in stored if self._paths.is_inside(name, [path])]
+            if not known or path.is_file() or (path.is_dir() and not is_empty(path)):
+                continue
+            is_document = not path.exists() and known == [self._paths.name(path)]
+            if is_document and path.parent.is_dir() and not is_empty(path.parent):
+                removed.add(path)
+                continue
+            what = "is empty" if path.is_dir() else "does not exist"
+            raise FileError(
+                f"{path} {what}, but {self.path} has {counted(len(known), 'document')} of it: "
+                "mount its disk, or index it where it is now and remove it from the store"
+            )
+        return removed
+
+    def condition(self) -> Condition:
+        """What may make a search miss something, or find what is no longer there."""
+        with self._lock:
+            return read_condition(self._database, self._paths)
 
     def plan(self) -> Plan:
         """Count what is left to embed and estimate the time, by embedding a sample of it."""
@@ -157,7 +188,8 @@ class Store:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Database]:
         """Be the only writer; remove the states of deleted chunks at the end."""
-        with write_lock(self.path), contextlib.closing(Database(self.path)) as database:
+        self._database.check_writable()
+        with write_lock(self.path), contextlib.closing(open_database(self.path)) as database:
             yield database
             if self._states is not None:
                 StateFiles(self.path, database).remove_orphans()

@@ -43,6 +43,13 @@ def packed(vector: Vectors, vector_type: VectorType) -> tuple[bytes, bytes | Non
     return _int8(vector).tobytes(), bits
 
 
+def stored_bytes(dimension: int, vector_type: VectorType, *, searched: bool) -> int:
+    """The length of what is stored of a vector; `searched`: of its bits if the type is binary."""
+    if vector_type == "float32":
+        return 4 * dimension
+    return (dimension + 7) // 8 if searched and vector_type == "binary" else dimension
+
+
 def _int8(vector: Vectors) -> NDArray[np.int8]:
     scaled: Vectors = np.round(vector * (127 / np.abs(vector).max()))
     return scaled.astype(np.int8)

@@ -101,6 +101,13 @@ class EmbeddingModel(OfficialEncoding):
         (pieces,) = self._embedder.pieces([text], options)
         return [piece.ids.tolist() for piece in pieces]
 
+    def document_tokens(self, text: str) -> TextTokens:
+        """Return the tokens that `document_state` evaluates. Raises as `document_state`."""
+        self._check_open()
+        options = EmbedOptions(None, max_length=None, too_long="error")
+        ((tokens,),) = self._embedder.pieces([text], options)
+        return tokens
+
     def encode_stream(
         self,
         texts: Iterable[str],

@@ -140,6 +140,11 @@ class GritLM(EmbeddingModel):
         word = self._tokenizer.plain(_ANY_WORD, continues=True)
         return [*self._chat.prefix(), *tokens[: -len(word)].tolist()]
 
+    @property
+    def prefix_length(self) -> int:
+        """The number of tokens of a chat before the text of its first user message."""
+        return len(self._chat.prefix())
+
     def prefix_state(self, text: str) -> DocumentState:
         """Return the causal state of a text at the beginning of a user's message.
 
@@ -152,7 +157,7 @@ class GritLM(EmbeddingModel):
         key_values = self._generator.prefill(tokens)
         return DocumentState(
             ids=tuple(tokens),
-            head=len(self._chat.prefix()),
+            head=self.prefix_length,
             attention="causal",
             model=self.fingerprint,
             opens_message=True,

@@ -51,8 +51,8 @@ def may_mount(folder):
 @pytest.mark.skipif(sys.platform != "linux", reason="tmpfs is Linux's")
 @pytest.mark.parametrize(
     ("states", "size", "what"),
-    # the log of changes takes a megabyte before the first state is written
-    [("f16", "1400k", r"\.states/0/"), ("none", "150k", r"notes\.grit")],
+    # the log of changes takes two megabytes before the first state is written
+    [("f16", "2400k", r"\.states/0/"), ("none", "150k", r"notes\.grit")],
 )
 def test_a_full_disk_loses_nothing(tmp_path, tiny_path, states, size, what):
     if not may_mount(tmp_path):

@@ -73,7 +73,7 @@ def test_a_newer_format_is_refused(store, tiny_model):
     with sqlite3.connect(store.path) as connection:
         connection.execute("pragma user_version = 99")
     connection.close()
-    with pytest.raises(FormatError, match="format 99, but this gritlite reads 2: update"):
+    with pytest.raises(FormatError, match="format 99, but this gritlite reads up to 3: update"):
         Store.open(store.path, tiny_model)
 
 

@@ -7,17 +7,21 @@ import pytest
 
 from gritlite import FormatError, GritLM
 from gritlite.rag import maintenance, state_codec
-from gritlite.rag.state_codec import Identity, decode, encode
+from gritlite.rag.state_codec import Expected, Identity, StateShape, decode, encode
 from gritlite.rag.store import Store
 from tests.rag.documents import notes
 
 TEXT = "The inn was founded by Ada Brown in 1850. It stands on a hill. " * 6
 STATE_TYPES = ("f16", "q8_0", "q4_0")
-HEAD_DIMS = (32, 32)  # of the tiny model
 
 
 def identity(model, numbers="f16"):
     return Identity(model.fingerprint, "0", numbers, "bidirectional", False)
+
+
+def expected(state, name):
+    """What `decode` is to find: the tiny model has 2 layers with 2 key-value heads of 32."""
+    return Expected(name, state.ids, state.head, StateShape((2, 2), 32, 32))
 
 
 def values(state):
@@ -31,7 +35,7 @@ def values(state):
 def test_a_state_comes_back(tiny_model, numbers, share, error):
     state = tiny_model.document_state(TEXT)
     data = b"".join(encode(state, identity(tiny_model, numbers)))
-    found = decode(data, identity(tiny_model, numbers), state.ids, HEAD_DIMS)
+    found = decode(data, expected(state, identity(tiny_model, numbers)))
     assert dataclasses.replace(found, key_values=None) == dataclasses.replace(
         state, key_values=None
     )
@@ -46,7 +50,7 @@ def test_a_state_comes_back(tiny_model, numbers, share, error):
 def test_an_answer_goes_on_from_it(tiny_model, numbers):
     state = tiny_model.document_state(TEXT)
     data = b"".join(encode(state, identity(tiny_model, numbers)))
-    found = decode(data, identity(tiny_model, numbers), state.ids, HEAD_DIMS)
+    found = decode(data, expected(state, identity(tiny_model, numbers)))
     answer = tiny_model.generate("Who?", document=found, temperature=0, max_tokens=5)
     if numbers == "f16":
         wanted = tiny_model.generate("Who?", document=state, temperature=0, max_tokens=5)
@@ -58,46 +62,48 @@ def written(tiny_path):
     with GritLM(tiny_path, threads=1) as model:
         name = identity(model, "q8_0")
         state = model.document_state("Who founded it?")
-        return b"".join(encode(state, name)), name, state.ids
+        return b"".join(encode(state, name)), expected(state, name)
 
 
 def test_every_flipped_bit_is_noticed(written):
-    data, name, ids = written
+    data, wanted = written
     rng = np.random.default_rng(0)
     places = {*range(64), *rng.integers(0, len(data), 200).tolist(), len(data) - 1}
     for place in places:
         damaged = bytearray(data)
         damaged[place] ^= 1 << int(rng.integers(8))
         with pytest.raises(FormatError):
-            decode(bytes(damaged), name, ids, HEAD_DIMS)
+            decode(bytes(damaged), wanted)
 
 
 def test_every_cut_is_noticed(written):
-    data, name, ids = written
+    data, wanted = written
     for length in (*range(40), len(data) // 2, len(data) - 1):
         with pytest.raises(FormatError):
-            decode(data[:length], name, ids, HEAD_DIMS)
+            decode(data[:length], wanted)
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Identity)])
 def test_another_identity_is_refused(written, field):
-    data, name, ids = written
+    data, wanted = written
+    other = dataclasses.replace(wanted.identity, **{field: "another"})
     with pytest.raises(FormatError, match=f"made for other {field}"):
-        decode(data, dataclasses.replace(name, **{field: "another"}), ids, HEAD_DIMS)
+        decode(data, dataclasses.replace(wanted, identity=other))
 
 
 def test_other_tokens_are_refused(written):
-    data, name, ids = written
+    data, wanted = written
+    ids = wanted.ids
     for others in (ids[:-1], (*ids, 5), (*ids[:-1], ids[-1] + 1)):
         with pytest.raises(FormatError, match="made for other tokens"):
-            decode(data, name, others, HEAD_DIMS)
+            decode(data, dataclasses.replace(wanted, ids=others))
 
 
 def test_a_newer_form_is_refused(written, monkeypatch):
-    data, name, ids = written
+    data, wanted = written
     monkeypatch.setattr(state_codec, "_VERSION", state_codec._VERSION + 1)
     with pytest.raises(FormatError, match="another version"):
-        decode(data, name, ids, HEAD_DIMS)
+        decode(data, wanted)
 
 
 @pytest.fixture
@@ -147,7 +153,7 @@ def test_states_go_with_their_chunks(store, folder):
     [
         (lambda path: path.unlink(), "missing"),
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "damaged"),
-        (lambda path: path.write_bytes(b""), "cut short"),
+        (lambda path: path.write_bytes(b""), "it has 0 bytes, not the 13,"),
         (lambda path: path.write_bytes(flipped(path.read_bytes())), "damaged"),
     ],
 )
@@ -166,7 +172,9 @@ def flipped(data):
 def test_the_state_of_another_text_is_not_used(store):
     (_, first), (_, second), *_ = chunks(store)
     files = store._states.files
-    files._path(1, "doc").write_bytes(files._path(2, "doc").read_bytes())
+    data = files._path(2, "doc").read_bytes()
+    files._path(1, "doc").write_bytes(data)
+    files.record(1, "doc", len(data))
     assert store._states.load(1, "doc", first) is None
     assert store._states.load(1, "doc", second) is not None
 

@@ -241,7 +241,7 @@ def test_a_full_disk_is_told_and_loses_nothing(store, folder, monkeypatch):
             self.execute(f"pragma max_page_count = {pages + 8}")
 
     with monkeypatch.context() as patched:
-        patched.setattr("gritlite.rag.store.Database", Full)
+        patched.setattr("gritlite.rag.migrations.Database", Full)
         with pytest.raises(FileError, match="the disk is full"):
             store.add(folder)
     assert sources(store) == before

@@ -1,0 +1,75 @@
+"""The files and folders that were indexed, the documents of each, and what is gone of them.
+
+A root that no longer exists was moved, deleted, or lies on a disk that is not mounted. Nobody
+can tell which, so its documents stay in the store until somebody removes them.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gritlite.rag.database import Database
+from gritlite.rag.paths import StorePaths
+from gritlite.rag.sources import stored_paths
+
+
+@dataclass(frozen=True)
+class Root:
+    """An indexed file or folder, as an absolute path, and how many documents are of it."""
+
+    path: Path
+    documents: int
+
+    @property
+    def gone(self) -> bool:
+        """Whether there is neither a file nor a folder at the path now."""
+        return not self.path.exists()
+
+
+def record_roots(database: Database, paths: StorePaths, indexed: Iterable[Path]) -> None:
+    """Remember files and folders that were indexed, unless they are inside of others."""
+    for path in sorted(indexed):
+        known = [paths.path(name) for name in recorded_roots(database)]
+        if not any(path.is_relative_to(folder) and folder.is_dir() for folder in known):
+            database.execute("insert or ignore into root values (?)", (paths.name(path),))
+
+
+def forget_roots(database: Database, names: Iterable[str]) -> None:
+    """Forget the stored paths of files and folders."""
+    database.execute_many("delete from root where path = ?", [(name,) for name in names])
+
+
+def recorded_roots(database: Database) -> list[str]:
+    """The stored paths of the files and folders that were indexed."""
+    return [database.typed(row, str)[0] for row in database.rows("select path from root")]
+
+
+def read_roots(database: Database, paths: StorePaths) -> list[Root]:
+    """The roots of all documents, by path."""
+    find = root_finder(database, paths)
+    counts = Counter({paths.path(name): 0 for name in recorded_roots(database)})
+    for name in stored_paths(database):
+        counts[find(name)] += 1
+    return [Root(path, count) for path, count in sorted(counts.items())]
+
+
+def root_finder(database: Database, paths: StorePaths) -> Callable[[str], Path]:
+    """A function of a document's stored path that returns its root.
+
+    That is the nearest of those that were indexed. A document without one, in a store made by
+    an older version, has its folder as root.
+    """
+    recorded = {paths.path(name) for name in recorded_roots(database)}
+
+    @functools.cache
+    def of_folder(folder: Path) -> Path:
+        above = (parent for parent in (folder, *folder.parents) if parent in recorded)
+        return next(above, folder)
+
+    def find(name: str) -> Path:
+        path = paths.path(name)
+        return path if path in recorded else of_folder(path.parent)
+
+    return find
