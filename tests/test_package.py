@@ -60,8 +60,8 @@ def test_the_core_imports_without_extras():
     """`from gritlite import *` where none of the packages of the extra `rag` can be imported."""
     code = (
         "import sys\n"
-        "for name in ('bs4', 'docx', 'filelock', 'markdown_it', 'pypdfium2',\n"
-        "             'semantic_text_splitter', 'usearch', 'xxhash'):\n"
+        "for name in ('chardet', 'docx', 'filelock', 'lxml', 'markdown_it', 'pypdfium2',\n"
+        "             'selectolax', 'semantic_text_splitter', 'usearch', 'xxhash'):\n"
         "    sys.modules[name] = None\n"
         "from gritlite import *\n"
         "assert Store.open and GritLM"

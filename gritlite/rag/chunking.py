@@ -1,7 +1,8 @@
 """Cuts documents into chunks: at every heading, then between paragraphs and sentences.
 
 semantic-text-splitter finds the boundaries: it fills a chunk with whole paragraphs while
-they fit, then with sentences, then with words. A chunk is embedded after its title and
+they fit, then with sentences, then with words. Lines keep their indentation, since in code
+it means something. A chunk is embedded after its title and
 headings, since its text may never name them.
 """
 
@@ -47,7 +48,16 @@ def cut(document: Document, count_tokens: Callable[[str], int], budget: int) -> 
         for offset, piece in splitter.chunk_indices(text):
             if count_tokens(piece):
                 place = blocks[bisect_right(starts, offset) - 1].place
+                piece = text[_indented(text, offset) : offset] + piece
                 yield Chunk(piece, heading, place, prefix + piece)
+
+
+def _indented(text: str, offset: int) -> int:
+    """Where the indentation before an offset begins; the offset itself inside a line."""
+    start = offset
+    while start and text[start - 1] in " \t":
+        start -= 1
+    return start if start == 0 or text[start - 1] == "\n" else offset
 
 
 def _sections(document: Document) -> Iterator[tuple[str, list[Block]]]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from gritlite.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Block:
@@ -20,9 +22,33 @@ class Block:
 class Document:
     """The title, empty if the document has none, and the blocks.
 
-    `warning` says which parts could not be read, if any.
+    `notes` say what the file holds that was not read, and what was guessed.
     """
 
     title: str
     blocks: tuple[Block, ...]
-    warning: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How documents are read.
+
+    `encoding` is that of text files that are not Unicode and do not declare one; empty, it is
+    detected. `main_text` leaves out the navigation, headers and footers of web pages.
+    """
+
+    encoding: str = ""
+    main_text: bool = False
+
+
+def check_encoding(name: str) -> None:
+    """Raise UsageError unless a name is empty or Python's for an encoding of text."""
+    try:
+        b"text".decode(name or "utf-8")
+    except UnicodeDecodeError:
+        return  # an encoding that has no such bytes
+    except (LookupError, ValueError) as error:
+        raise UsageError(
+            f"the encoding {name!r} is unknown: expected a name such as cp1252, shift_jis or koi8-r"
+        ) from error

@@ -5,12 +5,12 @@ import json
 import os
 import subprocess
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from gritlite.errors import DocumentError, FileError
-from gritlite.rag.document import Block, Document
+from gritlite.rag.document import Block, Document, ReadingOptions
 from gritlite.system import processes
 from gritlite.system.reading import open_regular, read_stream
 
@@ -18,6 +18,7 @@ _TIMEOUT = 120.0  # seconds for one document
 _MAX_BYTES = 256 << 20  # of one file
 _ATTEMPTS = 3
 _MAX_TITLE = 255  # characters, as in a file name
+_DEFAULT_OPTIONS = ReadingOptions()
 
 
 @dataclass(frozen=True)
@@ -66,23 +67,23 @@ class DocumentReader:
         self._timeout = timeout
         self._child: subprocess.Popen[bytes] | None = None
 
-    def read(self, data: bytes, path: Path) -> Document:
+    def read(self, data: bytes, path: Path, options: ReadingOptions = _DEFAULT_OPTIONS) -> Document:
         """Parse the bytes of the file at `path`, whose suffix decides the format.
 
         The title is the document's own, or else its first heading of level 1, or else the
         name of the file; titles longer than 255 characters are ignored. Raises
         DocumentError for bytes that cannot be read.
         """
-        answer = self._request(data, path)
+        answer = self._request(data, path.suffix.lower(), options)
         if "error" in answer:
             raise DocumentError(f"{path} {answer['error']}")
         blocks = tuple(Block(*block) for block in answer["blocks"])
         headings = [block.text for block in blocks if block.level == 1]
         titles = [answer["title"], *headings[:1], path.stem]
         title = next(title for title in titles if 0 < len(title) <= _MAX_TITLE)
-        return Document(title, blocks, answer["warning"])
+        return Document(title, blocks, tuple(answer["notes"]))
 
-    def _request(self, data: bytes, path: Path) -> dict[str, Any]:
+    def _request(self, data: bytes, suffix: str, options: ReadingOptions) -> dict[str, Any]:
         child = self._running()
         assert child.stdin is not None
         assert child.stdout is not None
@@ -95,7 +96,7 @@ class DocumentReader:
         timer = threading.Timer(self._timeout, kill)
         timer.start()
         try:
-            request = {"suffix": path.suffix.lower(), "size": len(data)}
+            request = {"suffix": suffix, "size": len(data), **asdict(options)}
             child.stdin.write(json.dumps(request).encode() + b"\n" + data)
             child.stdin.flush()
             line = child.stdout.readline()

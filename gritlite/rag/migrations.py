@@ -72,6 +72,7 @@ def _fold_texts(database: Database) -> None:
 def _add_checksums(database: Database) -> None:
     """From format 2, which had neither checksums nor roots. What is there is taken as right."""
     database.change_tables(schema.add_checksum_tables)
+    database.execute("insert or ignore into setting values ('main_text', 'False')")
     Settings.read(database).save(database)
     for row in database.rows(f"select {COLUMNS} from chunk"):
         seal_chunk(database, row)

@@ -2,10 +2,10 @@
 
 A damaged or malicious file may crash a library, hang it, or make it use all memory. Here
 that does no harm: this process limits its memory, and the parent limits the time. A request
-on standard input is a JSON line {"suffix", "size"} and `size` bytes; the response on
-standard output is a JSON line:
+on standard input is a JSON line {"suffix", "size"} with the fields of `ReadingOptions`, and
+`size` bytes; the response on standard output is a JSON line:
 
-    {"title": TEXT, "blocks": [[TEXT, PLACE, LEVEL], ...], "warning": TEXT}
+    {"title": TEXT, "blocks": [[TEXT, PLACE, LEVEL], ...], "notes": [TEXT, ...]}
     {"error": MESSAGE}
 """
 
@@ -16,28 +16,32 @@ import os
 import sys
 from typing import Any, BinaryIO
 
+from gritlite.rag.document import ReadingOptions
 from gritlite.rag.formats import parse
 
 _MAX_MEMORY = 2 << 30
+_MAX_DEPTH = 100_000  # calls: Markdown's parser recurses into lists and quotes
 _MAX_TEXT = 64 << 20  # characters of one document
 
 
 def main() -> None:
     """Answer requests until standard input ends."""
     _limit_memory()
+    sys.setrecursionlimit(_MAX_DEPTH)
     responses = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not mix with responses
     requests: BinaryIO = sys.stdin.buffer
     while line := requests.readline():
         request = json.loads(line)
-        data = requests.read(request["size"])
-        responses.write(json.dumps(_respond(data, request["suffix"])).encode() + b"\n")
+        suffix, data = request.pop("suffix"), requests.read(request.pop("size"))
+        response = _respond(data, suffix, ReadingOptions(**request))
+        responses.write(json.dumps(response).encode() + b"\n")
         responses.flush()
 
 
-def _respond(data: bytes, suffix: str) -> dict[str, Any]:
+def _respond(data: bytes, suffix: str, options: ReadingOptions) -> dict[str, Any]:
     try:
-        document = parse(data, suffix)
+        document = parse(data, suffix, options)
     except MemoryError:
         return {"error": f"needs more than {_MAX_MEMORY >> 30} GiB to read"}
     except Exception as error:  # the libraries raise anything for damaged files
@@ -47,7 +51,7 @@ def _respond(data: bytes, suffix: str) -> dict[str, Any]:
     return {
         "title": document.title,
         "blocks": [dataclasses.astuple(block) for block in document.blocks],
-        "warning": document.warning,
+        "notes": document.notes,
     }
 
 

@@ -6,16 +6,17 @@ alone says what the next scan has to do.
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gritlite.errors import DocumentError
 from gritlite.rag.chunking import Chunk, cut
-from gritlite.rag.chunks import insert_chunks
+from gritlite.rag.chunks import chunk_rows, insert_chunks
 from gritlite.rag.database import Database
-from gritlite.rag.document import Document
+from gritlite.rag.document import Document, ReadingOptions
 from gritlite.rag.document_reader import DocumentReader, Snapshot, snapshot
 from gritlite.rag.folder import Listing
+from gritlite.rag.formats import READER, TEXT_FORMATS
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.roots import forget_roots
 from gritlite.rag.sources import SourceRow, complete_sources, find_source, seal, stored_paths
@@ -28,9 +29,9 @@ class Changes:
     """How many documents a scan found added, changed, unchanged and removed.
 
     `resumed` of those added and changed were read by an earlier run, which ended before they
-    were embedded. `empty` names documents without text, and `warnings` says which parts could
-    not be read; both are among `added` and `changed`. `failed` says which documents could not
-    be read and why; the store keeps what it has of these.
+    were embedded. `empty` names documents without text, and `warnings` says which parts were
+    not read and what was guessed; both are among `added` and `changed`. `failed` says which
+    documents could not be read and why; the store keeps what it has of these.
     """
 
     added: int = 0
@@ -73,12 +74,18 @@ class Scanner:
     """
 
     def __init__(
-        self, database: Database, paths: StorePaths, model: GritLM, chunk_tokens: int
+        self,
+        database: Database,
+        paths: StorePaths,
+        model: GritLM,
+        chunk_tokens: int,
+        options: ReadingOptions,
     ) -> None:
         self._database = database
         self._paths = paths
         self._model = model
         self._chunk_tokens = chunk_tokens
+        self._options = options
         self._counts = _Counts()
 
     def scan(
@@ -105,20 +112,37 @@ class Scanner:
         complete = find_source(self._database, name, complete=True)
         pending = find_source(self._database, name, complete=False)
         newest = pending or complete
-        if newest is not None and newest.is_current(path):
+        encoding = self._encoding(path, newest)
+        if newest is not None and newest.was_read(encoding) and newest.is_current(path):
             self._count_known(newest, complete)
             return
         read_ns = time.time_ns()
         file = snapshot(path)
         for known in (pending, complete):
-            if known is not None and known.digest == file.digest:
-                self._confirm(known, pending if known is complete else None, file, read_ns)
+            if known is not None and known.digest == file.digest and known.was_read(encoding):
+                outdated = pending if known is complete else None
+                self._confirm(known, outdated, file, read_ns, encoding)
                 self._count_known(known, complete)
                 return
-        document = reader.read(file.data, path)
+        document = reader.read(file.data, path, replace(self._options, encoding=encoding))
         chunks = list(cut(document, self._count_tokens, self._chunk_tokens))
-        self._insert(name, pending, file, read_ns, chunks)
+        if newest is not None and newest.digest == file.digest and self._holds(newest, chunks):
+            self._confirm(newest, None, file, read_ns, encoding)
+            self._count_known(newest, complete)
+            return
+        self._insert(name, pending, file, read_ns, encoding, chunks)
         self._count(path, document, chunks, is_new=newest is None)
+
+    def _encoding(self, path: Path, known: SourceRow | None) -> str:
+        """The encoding that was asked for, now or when the document was last read."""
+        if path.suffix.lower() not in TEXT_FORMATS:
+            return ""
+        return self._options.encoding or ("" if known is None else known.encoding)
+
+    def _holds(self, source: SourceRow, chunks: list[Chunk]) -> bool:
+        """Whether another version of the reader cut the same chunks."""
+        rows = chunk_rows(self._database, "source = ? order by chunk.id", (source.id,))
+        return [Chunk(row.text, row.heading, row.place, row.embedded) for row in rows] == chunks
 
     def _stored_name(self, path: Path) -> str:
         name = self._paths.name(path)
@@ -149,18 +173,23 @@ class Scanner:
             self._counts.changed += 1
         if not chunks:
             self._counts.empty.append(path)
-        if document.warning:
-            self._counts.warnings.append(f"{path}: {document.warning}")
+        self._counts.warnings += [f"{path}: {note}" for note in document.notes]
 
     def _confirm(
-        self, known: SourceRow, outdated: SourceRow | None, file: Snapshot, read_ns: int
+        self,
+        known: SourceRow,
+        outdated: SourceRow | None,
+        file: Snapshot,
+        read_ns: int,
+        encoding: str,
     ) -> None:
-        """Record the new times of a file whose bytes are those of `known`."""
+        """Record how a file was read whose bytes, or at least chunks, are those of `known`."""
         with self._database.transaction():
             self._delete(outdated)
             self._database.execute(
-                "update source set mtime_ns = ?, read_ns = ? where id = ?",
-                (file.mtime_ns, read_ns, known.id),
+                "update source set mtime_ns = ?, read_ns = ?, reader = ?, encoding = ?"
+                " where id = ?",
+                (file.mtime_ns, read_ns, READER, encoding, known.id),
             )
             seal(self._database, known.id)
 
@@ -170,6 +199,7 @@ class Scanner:
         outdated: SourceRow | None,
         file: Snapshot,
         read_ns: int,
+        encoding: str,
         chunks: list[Chunk],
     ) -> None:
         """Insert an incomplete source with its chunks; the complete one is searched meanwhile."""
@@ -177,8 +207,9 @@ class Scanner:
         with self._database.transaction():
             self._delete(outdated)
             source = self._database.execute(
-                "insert into source (path, digest, size, mtime_ns, read_ns) values (?, ?, ?, ?, ?)",
-                (name, file.digest, len(file.data), file.mtime_ns, read_ns),
+                "insert into source (path, digest, size, mtime_ns, read_ns, reader, encoding)"
+                " values (?, ?, ?, ?, ?, ?, ?)",
+                (name, file.digest, len(file.data), file.mtime_ns, read_ns, READER, encoding),
             ).lastrowid
             assert source is not None
             insert_chunks(self._database, source, chunks, tokens)

@@ -2,8 +2,10 @@
 
     setting          the settings of the store, and measured costs (`cost_model`)
     root             the files and folders that were indexed, by their stored paths
-    source           a document as it was read; `complete` once every chunk has its vector. While
-                     a changed document is embedded, its old row stays and is the one searched.
+    source           a document as it was read, by which version of the reader, and in which
+                     encoding if one was asked for; `complete` once every chunk has its vector.
+                     While a changed document is embedded, its old row stays and is the one
+                     searched.
     chunk            its chunks, in reading order by id; `folded_heading` and `folded_text` are
                      those of `folding`, null where the full-text index takes the originals
     searched         what the full-text index reads: the chunks of complete sources
@@ -15,7 +17,8 @@
     chunk_checksum   of a chunk's row, its vector and its bits
 
 Format 1 had no folded texts: its full-text index splits Indian and Thai words at their vowels,
-and takes a clause of Chinese or Japanese for one word. Format 2 had no checksums and no roots.
+and takes a clause of Chinese or Japanese for one word. Format 2 had no checksums and no roots,
+and did not know how a document was read.
 """
 
 import functools
@@ -41,6 +44,8 @@ create table source (
     mtime_ns integer not null,
     read_ns integer not null,
     complete integer not null default 0,
+    reader integer not null default 0,
+    encoding text not null default '',
     unique (path, complete)
 );
 
@@ -107,6 +112,11 @@ alter table chunk add column folded_heading text;
 alter table chunk add column folded_text text;
 """
 
+_READER = """
+alter table source add column reader integer not null default 0;
+alter table source add column encoding text not null default '';
+"""
+
 _CHECKSUMS = """
 create table root (path text primary key) without rowid;
 
@@ -147,8 +157,8 @@ def fold_texts(connection: sqlite3.Connection) -> None:
 
 
 def add_checksum_tables(connection: sqlite3.Connection) -> None:
-    """Add to format 2 the tables of format 3, which are empty yet."""
-    _run(connection, _CHECKSUMS)
+    """Add to format 2 the columns and tables of format 3, which are empty yet."""
+    _run(connection, _READER + _CHECKSUMS)
 
 
 def objects(connection: sqlite3.Connection) -> Objects:

@@ -26,8 +26,9 @@ class Settings:
     """The model's path and fingerprint, and how a store keeps what it keeps.
 
     `chunk_tokens` limits a chunk, `states` is the type of key-value states ("none": they
-    are not kept), `states_budget` the most bytes of all states, 0 for no limit. The names
-    of the fields are those in the database.
+    are not kept), `states_budget` the most bytes of all states, 0 for no limit. `main_text`
+    is whether web pages are read without navigation, headers and footers. The names of the
+    fields are those in the database.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Settings:
     chunk_tokens: int
     states: StateTypeOrNone
     states_budget: int
+    main_text: bool
 
     @property
     def state_bytes_limit(self) -> float:
@@ -93,7 +95,11 @@ class Settings:
         return row_checksum(list(asdict(self).items())).hex()
 
 
-_FIELD_TYPES = (str, str, str, int, str, int)
+def _boolean(text: str) -> bool:
+    return {"True": True, "False": False}[text]
+
+
+_FIELD_TYPES = (str, str, str, int, str, int, _boolean)
 
 
 def _text(value: object) -> str:
@@ -117,6 +123,7 @@ class RequestedSettings:
     chunk_tokens: int | None = None
     states: StateTypeOrNone | None = None
     states_budget: int | None = None
+    main_text: bool | None = None
 
     def check(self, model: GritLM, *, is_new: bool) -> None:
         """Raise UsageError for settings that no store, or no new store, can have."""
@@ -143,6 +150,7 @@ class RequestedSettings:
             chunk_tokens=self.chunk_tokens or min(DEFAULT_CHUNK_TOKENS, model.max_length // 2),
             states=self.states or "none",
             states_budget=self.states_budget or 0,
+            main_text=bool(self.main_text),
         )
 
     def check_against(self, settings: Settings, model: GritLM, path: Path) -> None:

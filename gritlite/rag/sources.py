@@ -12,15 +12,16 @@ from typing import Any
 
 from gritlite.rag.checksums import row_checksum
 from gritlite.rag.database import Database
+from gritlite.rag.formats import READER
 
 _RACE_NS = 2_000_000_000  # a file written so shortly before it was read may change unnoticed
-_COLUMNS = "id, path, digest, size, mtime_ns, read_ns, complete"
-_TYPES = (int, str, bytes, int, int, int, int)
+_COLUMNS = "id, path, digest, size, mtime_ns, read_ns, complete, reader, encoding"
+_TYPES = (int, str, bytes, int, int, int, int, int, str)
 
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A row: the stored path, the file's SHA-256, size and modification time, when it was read."""
+    """A row: the stored path, the file's SHA-256, size and time, and when and how it was read."""
 
     id: int
     path: str
@@ -29,6 +30,12 @@ class SourceRow:
     mtime_ns: int
     read_ns: int
     complete: int
+    reader: int
+    encoding: str
+
+    def was_read(self, encoding: str) -> bool:
+        """Whether today's reader would read the same bytes the same way."""
+        return (self.reader, self.encoding) == (READER, encoding)
 
     def is_current(self, path: Path) -> bool:
         """Whether the file's size and modification time show that it has not changed."""

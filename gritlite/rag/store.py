@@ -19,8 +19,9 @@ from gritlite.rag.asking import Pipeline, Question
 from gritlite.rag.condition import Condition, read_condition
 from gritlite.rag.cost_model import CostModel
 from gritlite.rag.database import Database, check_location
+from gritlite.rag.document import ReadingOptions, check_encoding
 from gritlite.rag.embedding import count_pending, embed_pending, first_pending
-from gritlite.rag.extra import require_rag
+from gritlite.rag.extra import require_main_text, require_rag
 from gritlite.rag.folder import is_empty, list_documents
 from gritlite.rag.layouts import LayoutChoice, StateKind
 from gritlite.rag.migrations import open_database
@@ -85,22 +86,26 @@ class Store:
         chunk_tokens: int | None = None,
         states: StateTypeOrNone | None = None,
         states_budget: int | None = None,
+        main_text: bool | None = None,
     ) -> Self:
         """Open a store, or create one if there is none and `create` is true.
 
-        Four settings are chosen when a store is created and stay: `vectors`, the type of
+        Five settings are chosen when a store is created and stay: `vectors`, the type of
         stored vectors (float32 by default), `chunk_tokens`, the size of a chunk (256),
         `states`, the type of the chunks' key-value states ("none", the default, keeps
-        none), and `states_budget`, the most bytes of all states (no limit). The caller
-        closes the model.
+        none), `states_budget`, the most bytes of all states (no limit), and `main_text`,
+        whether web pages are read without their navigation, headers and footers (False).
+        The caller closes the model.
 
         Raises FileError for a store that does not exist or cannot be used, FormatError for
         a file that is not a store or has a newer format, UsageError for a store of another
         model or with other settings than those given, and MissingExtraError.
         """
         require_rag("a store")
+        if main_text:
+            require_main_text()
         path = Path(path)
-        requested = RequestedSettings(vectors, chunk_tokens, states, states_budget)
+        requested = RequestedSettings(vectors, chunk_tokens, states, states_budget, main_text)
         requested.check(model, is_new=not path.exists())
         check_location(path, create=create)
         database = open_database(path)
@@ -112,21 +117,34 @@ class Store:
             database.close()
             raise
 
-    def add(self, *paths: str | Path) -> Update:
+    def add(self, *paths: str | Path, encoding: str = "") -> Update:
         """Bring the store up to date with files and folders: `scan`, then `embed`."""
-        update = self.scan(*paths)
+        update = self.scan(*paths, encoding=encoding)
         self.embed()
         return update
 
-    def scan(self, *paths: str | Path, progress: ProgressCallback = no_progress) -> Update:
+    def scan(
+        self,
+        *paths: str | Path,
+        encoding: str = "",
+        progress: ProgressCallback = no_progress,
+    ) -> Update:
         """Read files, and folders at any depth, and cut what is new or changed into chunks.
 
         The chunks are not embedded yet. Documents that no longer exist, in these folders or
         among the named files, are removed. The result names the documents that could not
-        be read; the store keeps what it has of them. `progress` counts files. Raises
-        FileError for a path that neither exists nor is in the store, FormatError for a named
-        file of another format, and FileError while another writer adds.
+        be read; the store keeps what it has of them. `encoding` is that of text files that are
+        not Unicode and do not declare one; empty, it is detected, and told. It is remembered
+        with these files. `progress` counts files.
+
+        Raises UsageError for an unknown encoding, FileError for a path that neither exists nor
+        is in the store, FormatError for a named file of another format, and FileError while
+        another writer adds.
         """
+        if self.settings.main_text:
+            require_main_text()
+        check_encoding(encoding)
+        options = ReadingOptions(encoding, self.settings.main_text)
         wanted = [Path(path).absolute() for path in paths]
         removed = self._removed(wanted)
         listing = list_documents(
@@ -134,7 +152,9 @@ class Store:
             exclude=[Path(f"{self.path}{suffix}") for suffix in _SUFFIXES],
         )
         with self._writing() as database:
-            scanner = Scanner(database, self._paths, self.model, self.settings.chunk_tokens)
+            scanner = Scanner(
+                database, self._paths, self.model, self.settings.chunk_tokens, options
+            )
             changes = scanner.scan(listing, removed, progress)
             with database.transaction():
                 record_roots(database, self._paths, set(wanted) - removed)

@@ -1,6 +1,7 @@
 """Documents of each format, made by hand or by libraries other than those that read them."""
 
 import io
+import re
 import zlib
 from pathlib import Path
 
@@ -25,6 +26,28 @@ def pdf(pages: list[str], title: str = "") -> bytes:
         )
         objects.append(f"<< /Length {len(content)} >>\nstream\n{content}\nendstream")
     objects.append(f"<< /Title ({title}) >>")
+    return _numbered([each.encode("latin-1") for each in objects])
+
+
+def pdf_page(content: str, *, to_unicode: str = "", **entries: str) -> bytes:
+    """A PDF of one page with this content stream, and more entries in the page's dictionary.
+
+    `to_unicode` are the lines that map the font's codes to characters.
+    """
+    fields = re.findall(r"<< /Subtype /Widget.*?>>", entries.get("Annots", ""))
+    more = " ".join(f"/{name} {value}" for name, value in entries.items())
+    mapped = f"/CIDInit /ProcSet findresource begin begincmap {to_unicode} endcmap end"
+    objects = [
+        f"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [{' '.join(fields)}] >> >>",
+        "<< /Type /Pages /Kids [4 0 R] /Count 1 >>",
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica"
+        + (" /ToUnicode 6 0 R >>" if to_unicode else " >>"),
+        f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 5 0 R {more}"
+        " /Resources << /Font << /F1 3 0 R >> >> >>",
+        f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
+        f"<< /Length {len(mapped)} >>\nstream\n{mapped}\nendstream",
+        "<< >>",
+    ]
     return _numbered([each.encode("latin-1") for each in objects])
 
 

@@ -23,9 +23,11 @@ drop view searched;
 drop table root;
 drop table source_checksum;
 drop table chunk_checksum;
-delete from setting where name = 'checksum';
+delete from setting where name in ('checksum', 'main_text');
 alter table chunk drop column folded_heading;
 alter table chunk drop column folded_text;
+alter table source drop column reader;
+alter table source drop column encoding;
 create virtual table words using fts5 (
     heading, text, content = 'chunk', content_rowid = 'id', tokenize = 'unicode61'
 );

@@ -49,6 +49,19 @@ _VECTOR_FORMATS = ("float32", "int8", "binary")
     metavar="SIZE",
     help="Most bytes of states in a new store, such as 2GiB; unlimited by default.",
 )
+@click.option(
+    "--main-text",
+    is_flag=True,
+    help="Read web pages without navigation, headers and footers in a new store (trafilatura, "
+    'the extra "web").',
+)
+@click.option(
+    "--encoding",
+    default="",
+    metavar="NAME",
+    help="Encoding of text files that are not Unicode and do not declare one, such as cp1252; "
+    "detected by default.",
+)
 def command(
     paths: tuple[Path, ...],
     store_path: Path,
@@ -60,6 +73,8 @@ def command(
     chunk_tokens: int | None,
     states: str | None,
     states_budget: int | None,
+    main_text: bool,
+    encoding: str,
 ) -> None:
     """Read documents into a store that can be searched.
 
@@ -83,10 +98,11 @@ def command(
             chunk_tokens=chunk_tokens,
             states=states,  # type: ignore[arg-type]
             states_budget=states_budget,
+            main_text=main_text or None,
         ) as store,
     ):
         with progress_callback("reading", unit="file") as progress:
-            update = store.scan(*paths, progress=progress)
+            update = store.scan(*paths, encoding=encoding, progress=progress)
         for problem in problems(update):
             print_notice(problem)
         plan = store.plan()
@@ -101,7 +117,10 @@ def command(
 
 def problems(update: "Update") -> list[str]:
     """A line for each file or part of a file that is not in the store."""
-    lines = [f"not read: {failure}" for failure in update.changes.failed]
+    failed = update.changes.failed
+    lines = [f"not read: {failure}" for failure in failed]
+    if any(failure.endswith("name its encoding") for failure in failed):
+        lines.append("--encoding NAME names it: index these files alone with it")
     lines += [f"no text in {path}" for path in update.changes.empty]
     lines += update.changes.warnings
     if update.skipped:

@@ -1,4 +1,8 @@
-"""DOCX, by python-docx: paragraphs, headings by their styles, and tables, a line for each row."""
+"""DOCX: what Word shows of a document, of the package that python-docx opens.
+
+Headers and footers come first, once; footnotes, comments and text boxes after the
+paragraph that they belong to. The numbers of lists and headings are not text in the file.
+"""
 
 import io
 import zipfile
@@ -7,33 +11,37 @@ from collections.abc import Iterator
 import docx
 from docx.document import Document as WordDocument
 from docx.opc.exceptions import OpcError
+from docx.opc.part import Part
 from docx.oxml.ns import qn
-from docx.table import Table, _Cell, _Row
+from lxml import etree
 
 from gritlite.errors import FormatError
-from gritlite.rag.document import Block, Document
+from gritlite.rag.document import Block, Document, ReadingOptions
+from gritlite.rag.formats.docx_styles import heading_levels
+from gritlite.rag.formats.docx_text import MARGINS, TextReader
 
 _MAX_UNPACKED = 256 << 20
-_CONTROL, _CONTENT = "w:sdt", "w:sdtContent"
-_WRAPPERS = (_CONTROL, "w:ins", "w:moveTo", "w:smartTag")
-_HEADING = "Heading "
-_TITLE = "Title"
 _OLE = b"\xd0\xcf\x11\xe0"  # the container format of encrypted files and of old .doc files
+_RELATION = qn("r:id")
+# ends of relationship types, which Word writes with two different beginnings
+_NOTES = {"/footnotes": "w:footnote", "/endnotes": "w:endnote", "/comments": "w:comment"}
+_DRAWINGS = ("/diagramData", "/chart")
+_EMBEDDED = ("/aFChunk", "/oleObject", "/package")
 
 
-def parse(data: bytes) -> Document:
+def parse(data: bytes, _options: ReadingOptions) -> Document:
     """The paragraphs in reading order. Raises FormatError for a damaged or encrypted file."""
     if data.startswith(_OLE):
         raise FormatError("is encrypted, or a .doc file under another name: save it as plain .docx")
     try:
         _check_size(data)
         word = docx.Document(io.BytesIO(data))
-        _unwrap(word)
-        blocks = [block for block in _blocks(word) if block.text]
         title = (word.core_properties.title or "").strip()
+        blocks = tuple(_blocks(word))
     except (OpcError, zipfile.BadZipFile, KeyError, ValueError, SyntaxError) as error:
         raise FormatError(f"is damaged: {error}") from error
-    return Document(title, tuple(blocks))
+    embedded = len(list(_related(word.part, *_EMBEDDED)))
+    return Document(title, blocks, (f"{embedded} embedded files were not read",) * bool(embedded))
 
 
 def _check_size(data: bytes) -> None:
@@ -46,45 +54,55 @@ def _check_size(data: bytes) -> None:
         )
 
 
-def _unwrap(word: WordDocument) -> None:
-    """Replace content controls, insertions and smart tags by their contents.
-
-    python-docx does not look into them.
-    """
-    for wrapper in list(word.element.body.iter(*map(qn, _WRAPPERS))):
-        contents = wrapper.find(qn(_CONTENT)) if wrapper.tag == qn(_CONTROL) else wrapper
-        for child in list(contents) if contents is not None else ():
-            wrapper.addprevious(child)
-        wrapper.getparent().remove(wrapper)
-
-
 def _blocks(word: WordDocument) -> Iterator[Block]:
-    for part in word.iter_inner_content():
-        if isinstance(part, Table):
-            yield Block(_lines(part))
-        else:
-            style = part.style.name if part.style is not None and part.style.name else ""
-            yield Block(part.text.strip(), level=_level(style))
+    body = _xml(word.part)
+    notes = {
+        (tag, note.get(qn("w:id"), "")): note
+        for end, tag in _NOTES.items()
+        for _, part in _related(word.part, end)
+        for note in _xml(part).iter(qn(tag))
+    }
+    drawings = {name: _xml(part) for name, part in _related(word.part, *_DRAWINGS)}
+    levels = heading_levels(_without_entities(word.styles.element))
+    reader = TextReader(levels, notes, drawings)
+    margins = (
+        "\n".join(block.text for block in reader.blocks(_xml(part)))
+        for part in _headers_and_footers(word.part, body)
+    )
+    yield from (Block(text) for text in dict.fromkeys(margins) if text)
+    yield from reader.blocks(body)
 
 
-def _lines(table: Table) -> str:
-    return "\n".join(filter(None, map(_line, table.rows)))
+def _headers_and_footers(part: Part, body: etree._Element) -> Iterator[Part]:
+    """Those of all sections, in order; several sections may share one."""
+    names = (each.get(_RELATION) for each in body.iter(*map(qn, MARGINS)))
+    return (part.rels[name].target_part for name in dict.fromkeys(names))
 
 
-def _line(row: _Row) -> str:
-    """A row of a table; a cell that spans several columns, and is listed for each, appears once."""
-    cells = {cell._tc: cell for cell in row.cells}.values()
-    return " | ".join(filter(None, map(_text, cells)))
+def _related(part: Part, *ends: str) -> Iterator[tuple[str, Part]]:
+    """The id and part of each relationship within the file whose type has one of these ends."""
+    for name, relation in part.rels.items():
+        if relation.reltype.endswith(ends) and not relation.is_external:
+            yield name, relation.target_part
 
 
-def _text(cell: _Cell) -> str:
-    parts = cell.iter_inner_content()
-    texts = (_lines(part) if isinstance(part, Table) else part.text.strip() for part in parts)
-    return "\n".join(filter(None, texts))
+def _xml(part: Part) -> etree._Element:
+    """The root element of a part, which python-docx has parsed or not."""
+    root = getattr(part, "element", None)
+    if root is None:
+        parser = etree.XMLParser(resolve_entities=False, no_network=True)
+        root = etree.fromstring(part.blob, parser)
+    return _without_entities(root)
 
 
-def _level(style: str) -> int:
-    if style == _TITLE:
-        return 1
-    number = style.removeprefix(_HEADING)
-    return int(number) if style.startswith(_HEADING) and number.isdecimal() else 0
+def _without_entities(root: etree._Element) -> etree._Element:
+    """Raise FormatError for XML that may hold entities; return the others' root.
+
+    The Open Packaging Conventions (ECMA-376 part 2) forbid document type declarations. Text
+    behind an entity would be lost, or expand without bounds.
+    """
+    if root.getroottree().docinfo.doctype:
+        raise FormatError(
+            "declares XML entities, which DOCX does not allow: save it again with a word processor"
+        )
+    return root
