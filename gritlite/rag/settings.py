@@ -1,9 +1,10 @@
 """The settings of a store: what the caller asks for, and what the store keeps."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from gritlite.errors import FormatError, UsageError
 from gritlite.rag.checksums import row_checksum
@@ -99,7 +100,7 @@ def _boolean(text: str) -> bool:
     return {"True": True, "False": False}[text]
 
 
-_FIELD_TYPES = (str, str, str, int, str, int, _boolean)
+_FIELD_TYPES: tuple[Callable[[str], Any], ...] = (str, str, str, int, str, int, _boolean)
 
 
 def _text(value: object) -> str:
