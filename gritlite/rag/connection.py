@@ -34,7 +34,7 @@ def connect(path: Path) -> Opened:
 def connect_to_read(path: Path) -> Opened:
     """Open a file in a folder that cannot be written. Raises sqlite3.Error."""
     before = stamp(path)
-    if _log_bytes(path):  # another process writes, or was killed: without its log, parts are old
+    if has_log(path):  # another process writes, or was killed: without its log, parts are old
         return Opened(_connect(f"{_address(path)}?mode=ro", uri=True), read_only=True, stamp=None)
     place = f"{_address(path)}?mode=ro&immutable=1"
     return Opened(_connect(place, uri=True), read_only=True, stamp=before)
@@ -66,6 +66,11 @@ def stamp(path: Path) -> Stamp:
 def _can_write(path: Path) -> bool:
     """Whether files in the folder can be created, and the file itself changed."""
     return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+
+
+def has_log(path: Path) -> bool:
+    """Whether there are changes beside the file that are not in it yet."""
+    return bool(_log_bytes(path))
 
 
 def _log_bytes(path: Path) -> int:

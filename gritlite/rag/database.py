@@ -13,8 +13,9 @@ from typing import Any
 
 from gritlite.errors import FileError, FormatError
 from gritlite.rag import schema
-from gritlite.rag.connection import Opened, connect, connect_to_read, stamp
+from gritlite.rag.connection import Opened, connect, connect_to_read, has_log, stamp
 from gritlite.rag.interruption import Interruption
+from gritlite.system.wording import printable
 
 _TIMEOUT = 30.0  # seconds to wait for another process's transaction
 _PAUSE = 0.02  # seconds between two tries
@@ -62,6 +63,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.read_only = False
         with self._translated_errors():
             self._use(connect(path))
         try:
@@ -161,7 +163,10 @@ class Database:
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a query, fetched one by one."""
         with self._translated_errors():
-            yield from self._run(sql, parameters)
+            cursor = self._run(sql, parameters)
+            # `yield from` would close the cursor, perhaps after the database
+            while (row := cursor.fetchone()) is not None:
+                yield row
 
     def row(self, sql: str, parameters: Sequence[object] = ()) -> tuple[Any, ...] | None:
         """The first row of a query, None if there is none."""
@@ -261,7 +266,7 @@ class Database:
 
     def damaged(self, problem: str) -> FormatError:
         """The error for a file that holds what gritlite did not write."""
-        return FormatError(f"{self.path} is damaged: {problem}: index into a new store")
+        return FormatError(f"{self.path} is damaged: {printable(problem)}: index into a new store")
 
     def _problem(self, error: sqlite3.Error) -> Exception:
         code = _code(error)
@@ -274,13 +279,19 @@ class Database:
             return FileError(f"{self.path} is locked by another process: try again later")
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
             return FileError(f"{self.path} cannot be changed: the file or its folder is read-only")
+        if code == sqlite3.SQLITE_CANTOPEN and self.read_only and has_log(self.path):
+            return FileError(
+                f"{self.path} has changes in {self.path.name}-wal, which cannot be read where "
+                "nothing can be written: open the store once where it can, or copy both files"
+            )
         if not hasattr(error, "sqlite_errorcode") and isinstance(error, sqlite3.OperationalError):
             return self.damaged("a text is not UTF-8")  # found by Python's module, not by SQLite
         if code in _DAMAGED:
             return FormatError(
-                f"{self.path} is not a store, or is damaged ({error}): index into a new store"
+                f"{self.path} is not a store, or is damaged ({printable(str(error))}): "
+                "index into a new store"
             )
-        return FileError(f"cannot use {self.path}: {error}")
+        return FileError(f"cannot use {self.path}: {printable(str(error))}")
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -110,7 +110,9 @@ def _text(value: object) -> str:
 
 
 def _has_settings(database: Database) -> bool:
-    return database.row("select 1 from setting where name = 'model'") is not None
+    """Whether there are settings, or there should be: a store with documents has some."""
+    sql = "select 1 from setting union all select 1 from source limit 1"
+    return database.row(sql) is not None
 
 
 @dataclass(frozen=True)

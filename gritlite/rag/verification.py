@@ -13,12 +13,14 @@ from gritlite.rag.chunks import COLUMNS, checked_chunk
 from gritlite.rag.database import Database
 from gritlite.rag.settings import Settings
 from gritlite.rag.sources import check_chunks, read_source
+from gritlite.system.wording import printable
 
 
 def problems(database: Database) -> list[str]:
     """What is wrong, one line each; nothing is changed."""
     with database.snapshot():
-        found = [line for (line,) in database.rows("pragma integrity_check") if line != "ok"]
+        rows = database.rows("pragma integrity_check")
+        found = [printable(line) for (line,) in rows if line != "ok"]
         found += [
             f"a row of the table {table} refers to a row that does not exist"
             for table, *_ in database.rows("pragma foreign_key_check")

@@ -81,7 +81,7 @@ def command(
     """
     from gritlite.cli.shared.answers import print_answer, print_cut_notice
     from gritlite.cli.shared.interrupts import cancel_on_interrupt
-    from gritlite.rag.store import Store
+    from gritlite.cli.shared.opening import opened_store
 
     given = {name: value for name, value in sampling.items() if value is not None}
     with (
@@ -93,7 +93,7 @@ def command(
             context_length=context_length,
         ) as loaded,
         context_advice(loaded),
-        Store.open(store_path, loaded, create=False) as store,
+        opened_store(store_path, loaded, for_answers=True) as store,
         store.ask(
             question,
             count,

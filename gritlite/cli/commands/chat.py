@@ -148,9 +148,9 @@ def _respondent(
     if store_path is None:
         yield ModelRespondent(model, options)
         return
-    from gritlite.rag.store import Store
+    from gritlite.cli.shared.opening import opened_store
 
-    with Store.open(store_path, model, create=False) as store:
+    with opened_store(store_path, model, for_answers=True) as store:
         yield StoreRespondent(store, options)
 
 

@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gritlite.cli.shared.advice import advice
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import load_model, model_options, parse_size
 from gritlite.cli.shared.store_options import store_option
 from gritlite.cli.shared.tables import size
+from gritlite.errors import FileError, UsageError
+from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
+    from gritlite.rag.folder import Listing
     from gritlite.rag.planning import Plan
     from gritlite.rag.scanning import Changes
     from gritlite.rag.store import Update
 
+_REMOVE = "remove it from the store"  # in the errors that this advice is for
 _VECTOR_FORMATS = ("float32", "int8", "binary")
 
 
@@ -83,12 +88,13 @@ def command(
     depth, except hidden ones. Run the command again to update the store: it reads only
     what changed, removes what is gone from the folders, and resumes an interrupted run.
     """
+    from gritlite.cli.shared.opening import gone_roots
     from gritlite.cli.shared.progress import progress_callback
     from gritlite.rag.folder import list_documents
     from gritlite.rag.store import Store
 
     if not store_path.exists():
-        list_documents(paths)  # so that a mistyped path makes no store
+        check_documents(list_documents(paths))
     with (
         load_model(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
         Store.open(
@@ -101,18 +107,41 @@ def command(
             main_text=main_text or None,
         ) as store,
     ):
-        with progress_callback("reading", unit="file") as progress:
+        with (
+            progress_callback("reading", unit="file") as progress,
+            advice(FileError, f"`gritlite store remove {store_path} ...`", about=_REMOVE),
+        ):
             update = store.scan(*paths, encoding=encoding, progress=progress)
         for problem in problems(update):
             print_notice(problem)
+        if update.changes.resumed:
+            print_notice(resumption(update.changes))
         plan = store.plan()
         if plan.pending.chunks:
             print_notice(describe(plan))
             with progress_callback("embedding", unit="token") as progress:
                 store.embed(progress=progress)
+        for line in gone_roots(store):
+            print_notice(line)
         click.echo(f"{store_path}: {summary(update.changes)}")
     if update.changes.failed:
         sys.exit(2)
+
+
+def check_documents(listing: "Listing") -> None:
+    """Raise UsageError where there is nothing to index, so that no empty store is made."""
+    if not listing.files:
+        kinds = f"; {_left_out(listing.skipped)}" if listing.skipped else ""
+        raise UsageError(f"there are no documents to index{kinds}")
+
+
+def resumption(changes: "Changes") -> str:
+    """What an interrupted run left to do, in one line."""
+    total = changes.added + changes.changed + changes.unchanged
+    already = "was" if changes.unchanged == 1 else "were"
+    return (
+        f"resumed: {changes.unchanged:,} of {counted(total, 'document')} {already} already indexed"
+    )
 
 
 def problems(update: "Update") -> list[str]:
@@ -124,9 +153,13 @@ def problems(update: "Update") -> list[str]:
     lines += [f"no text in {path}" for path in update.changes.empty]
     lines += update.changes.warnings
     if update.skipped:
-        kinds = ", ".join(f"{count:,} of {suffix}" for suffix, count in update.skipped.items())
-        lines.append(f"files of other kinds were left out: {kinds}")
+        lines.append(_left_out(update.skipped))
     return lines
+
+
+def _left_out(skipped: dict[str, int]) -> str:
+    kinds = ", ".join(f"{count:,} of {suffix}" for suffix, count in skipped.items())
+    return f"files of other kinds were left out: {kinds}"
 
 
 def describe(plan: "Plan") -> str:
@@ -138,12 +171,12 @@ def describe(plan: "Plan") -> str:
     else:
         time = f"{minutes} min" if minutes else f"{max(seconds, 1)} s"
     states = f", {size(plan.state_bytes)} of states" if plan.state_bytes else ""
-    chunks, tokens = plan.pending.chunks, plan.pending.tokens
-    return f"embedding {chunks:,} chunks of {tokens:,} tokens: about {time}{states}"
+    chunks, tokens = counted(plan.pending.chunks, "chunk"), counted(plan.pending.tokens, "token")
+    return f"embedding {chunks} of {tokens}: about {time}{states}"
 
 
 def summary(changes: "Changes") -> str:
-    """How many files were added, changed and so on, in one line."""
+    """How many documents were added, changed and so on, in one line."""
     counts = {
         "added": changes.added,
         "changed": changes.changed,
@@ -151,4 +184,10 @@ def summary(changes: "Changes") -> str:
         "removed": changes.removed,
         "not read": len(changes.failed),
     }
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count) or "no files"
+    told = [(count, what) for what, count in counts.items() if count]
+    if not told:
+        return "no documents"
+    (first, what), *others = told
+    return ", ".join(
+        [f"{counted(first, 'document')} {what}", *(f"{count:,} {what}" for count, what in others)]
+    )

@@ -36,11 +36,11 @@ def command(
     as_json: bool,
 ) -> None:
     """Show the passages of a store that match a query."""
-    from gritlite.rag.store import Store
+    from gritlite.cli.shared.opening import opened_store
 
     with (
         load_model(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
-        Store.open(store_path, loaded, create=False) as store,
+        opened_store(store_path, loaded, for_answers=False) as store,
     ):
         passages = store.search(
             query,

@@ -1,16 +1,21 @@
-"""`gritlite store`: what a store contains, whether it is intact, and making it smaller."""
+"""`gritlite store`: what a store contains, whether it is intact, and removing what is too much."""
 
 import sys
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import parse_size
-from gritlite.cli.shared.tables import aligned, size
+from gritlite.cli.shared.tables import aligned, columns, escape_controls, size
+from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
-    from gritlite.rag.maintenance import Info
+    from gritlite.rag.maintenance import Info, StoredDocument
 
 _store = click.argument("store", metavar="STORE", type=click.Path(path_type=Path))
 
@@ -27,6 +32,40 @@ def info(store: Path) -> None:
     from gritlite.rag import maintenance
 
     click.echo(aligned(rows(maintenance.info(store))))
+
+
+@command.command("list")
+@_store
+def list_documents(store: Path) -> None:
+    """List the documents of a store under the folders that were indexed.
+
+    Shows size and time of each file when it was read, and its number of chunks.
+    """
+    from gritlite.rag import maintenance
+
+    documents = maintenance.documents(store)
+    if not documents:
+        print_notice(f"{store} has no documents: index some with `gritlite index`")
+    for root, group in groupby(documents, key=lambda document: document.root):
+        click.echo("\n".join(listing(root, list(group))))
+
+
+@command.command()
+@_store
+@click.argument(
+    "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+def remove(store: Path, paths: tuple[Path, ...]) -> None:
+    """Remove documents from a store; PATH is a document, or a folder of documents.
+
+    The files themselves are not touched, and need not exist. A folder that still exists is
+    read again when it is indexed again.
+    """
+    from gritlite.rag import maintenance
+
+    for removed in maintenance.remove(store, paths):
+        documents = counted(removed.documents, "document")
+        click.echo(f"{store}: {documents} removed: {escape_controls(str(removed.path))}")
 
 
 @command.command()
@@ -60,21 +99,64 @@ def prune(store: Path, most: int | None) -> None:
     from gritlite.rag import maintenance
 
     removed = maintenance.prune(store, most)
-    click.echo(f"{store}: {removed:,} states removed")
+    click.echo(f"{store}: {counted(removed, 'state')} removed")
+
+
+def listing(root: Path, documents: "Sequence[StoredDocument]") -> list[str]:
+    """A root and its documents, as lines of a table."""
+    count = counted(len(documents), "document")
+    total = _kibibytes(sum(document.bytes for document in documents))
+    gone = "; it does not exist now" if not root.exists() else ""
+    cells = [
+        (
+            f"  {document.path.relative_to(root) if document.path != root else root.name}",
+            _kibibytes(document.bytes),
+            _time(document.modified_ns),
+            counted(document.chunks, "chunk"),
+            _remark(document),
+        )
+        for document in documents
+    ]
+    head = escape_controls(f"{root}: {count}, {total}{gone}")
+    return [head, *columns(cells).splitlines()]
+
+
+def _kibibytes(count: int) -> str:
+    return f"{count / 1024:,.1f} KiB"
+
+
+def _time(nanoseconds: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(nanoseconds / 1e9):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):  # before the year 1, on some file systems
+        return "?"
+
+
+def _remark(document: "StoredDocument") -> str:
+    if document.gone:
+        return "gone"
+    return "" if document.complete else "not embedded yet"
 
 
 def rows(info: "Info") -> list[tuple[str, str]]:
     """The facts about a store, as labels and texts."""
     settings = info.settings
+    tokens = counted(info.tokens, "token")
     found = [
         ("model", settings.model),
         ("documents", f"{info.sources:,}"),
-        ("chunks", f"{info.chunks:,}, {info.tokens:,} tokens (limit {settings.chunk_tokens} each)"),
+        ("chunks", f"{info.chunks:,}, {tokens} (limit {settings.chunk_tokens} each)"),
         ("vectors", settings.vectors),
         ("file", size(info.file_bytes)),
     ]
     if info.pending:
-        found.append(("to be embedded", f"{info.pending:,} documents: run `gritlite index` again"))
+        pending = counted(info.pending, "document")
+        found.append(("to be embedded", f"{pending}: run `gritlite index` again"))
+    found += [
+        ("gone", f"{root.path}, {counted(root.documents, 'document')}: see `gritlite store list`")
+        for root in info.roots
+        if root.documents and root.gone
+    ]
     if settings.states != "none":
         budget = f" of {size(settings.states_budget)}" if settings.states_budget else ""
         kept = f"{info.states.states:,}, {settings.states}, {size(info.states.bytes)}{budget}"

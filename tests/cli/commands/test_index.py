@@ -2,10 +2,12 @@
 
 import pytest
 
+from gritlite import GritLM
 from gritlite.cli.commands.index import describe
 from gritlite.errors import FileError, UsageError
 from gritlite.rag.embedding import Pending
 from gritlite.rag.planning import Plan
+from gritlite.rag.store import Store
 from tests.cli.in_process import index
 
 
@@ -13,15 +15,15 @@ def test_the_summary_goes_to_standard_output_and_the_rest_to_the_other(tiny_path
     (folder / "photo.jpg").write_bytes(b"x")
     (folder / "empty.txt").write_text("")
     first = index(tiny_path, "notes", "--store", "a.grit")
-    assert first.stdout == "a.grit: 4 added\n"
+    assert first.stdout == "a.grit: 4 documents added\n"
     assert "no text in" in first.stderr
     assert "files of other kinds were left out: 1 of .jpg" in first.stderr
     assert "embedding 4 chunks of " in first.stderr
     (folder / "boats.txt").unlink()
     (folder / "inn.md").write_text("# The inn\n\nSold.\n")
     again = index(tiny_path, "notes", "--store", "a.grit")
-    assert again.stdout == "a.grit: 1 changed, 2 unchanged, 1 removed\n"
-    assert "embedding 1 chunks" in again.stderr
+    assert again.stdout == "a.grit: 1 document changed, 2 unchanged, 1 removed\n"
+    assert "embedding 1 chunk of " in again.stderr
     assert "embedding" not in index(tiny_path, "notes", "--store", "a.grit").stderr
 
 
@@ -29,7 +31,7 @@ def test_a_damaged_file_is_reported_and_the_exit_code_says_so(gritlite, folder, 
     (folder / "a.pdf").write_bytes(b"%PDF broken")
     status, out, err = gritlite("index", folder, "--store", tmp_path / "a.grit")
     assert status == 2
-    assert "3 added, 1 not read" in out
+    assert "3 documents added, 1 not read" in out
     assert f"not read: {folder / 'a.pdf'} is damaged" in err
     assert "Traceback" not in err
 
@@ -38,6 +40,38 @@ def test_a_mistyped_path_makes_no_store(tiny_path, folder):
     with pytest.raises(FileError, match="none does not exist"):
         index(tiny_path, "notes", "none", "--store", "new.grit")
     assert list(folder.parent.glob("new.grit*")) == []
+
+
+def test_nothing_to_index_makes_no_store(tiny_path, folder):
+    (folder.parent / "photos").mkdir()
+    (folder.parent / "photos" / "a.jpg").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"no documents to index; .* left out: 1 of \.jpg"):
+        index(tiny_path, "photos", "--store", "new.grit")
+    assert list(folder.parent.glob("new.grit*")) == []
+
+
+def test_a_resumed_run_says_what_was_there(tiny_path, folder):
+    with GritLM(tiny_path, threads=1) as model, Store.open("a.grit", model) as store:
+        store.add(folder / "inn.md")
+        store.scan(folder)  # and then the process dies
+    found = index(tiny_path, "notes", "--store", "a.grit")
+    assert "resumed: 1 of 3 documents was already indexed" in found.stderr
+    assert found.stdout == "a.grit: 2 documents added, 1 unchanged\n"
+
+
+def test_a_folder_that_is_gone_is_told_and_kept(tiny_path, folder):
+    index(tiny_path, "notes", "--store", "a.grit")
+    folder.rename(folder.with_name("moved"))
+    with pytest.raises(
+        FileError, match=r"does not exist, but a\.grit has 3 documents of it"
+    ) as told:
+        index(tiny_path, "notes", "--store", "a.grit")
+    assert told.value.__notes__ == ["`gritlite store remove a.grit ...`"]
+    folder.mkdir()  # where a disk is not mounted
+    with pytest.raises(FileError, match=r"is empty, but a\.grit has 3 documents of it"):
+        index(tiny_path, "notes", "--store", "a.grit")
+    folder.rmdir()
+    assert f"{folder} is gone" in index(tiny_path, "moved", "--store", "a.grit").stderr
 
 
 @pytest.mark.parametrize(
@@ -60,3 +94,4 @@ def test_times_are_reported_in_their_unit(seconds, time):
     assert describe(Plan(Pending(5, 1000), seconds, 0)) == (
         f"embedding 5 chunks of 1,000 tokens: about {time}"
     )
+    assert describe(Plan(Pending(1, 1), 1, 0)) == "embedding 1 chunk of 1 token: about 1 s"

@@ -8,8 +8,9 @@ from click.testing import CliRunner
 from gritlite import GritLM
 from gritlite.cli.commands import store
 from gritlite.errors import FileError
+from gritlite.rag import maintenance
 from gritlite.rag.store import Store
-from tests.cli.in_process import index
+from tests.cli.in_process import index, search
 
 
 def run(*arguments):
@@ -43,3 +44,39 @@ def test_what_is_not_embedded_yet_is_reported(tiny_path, folder):
     with GritLM(tiny_path, threads=1) as model, Store.open("a.grit", model) as opened:
         opened.scan(folder)
     assert "3 documents: run `gritlite index` again" in run("info", "a.grit")
+    told = search(tiny_path, "inn", "--store", "a.grit")
+    assert "3 documents of a.grit are not embedded yet and will not be found" in told.stderr
+    assert "nothing found" in told.stderr
+    assert run("list", "a.grit").count("not embedded yet") == 3
+
+
+def test_documents_are_listed_under_their_roots(tiny_path, folder):
+    index(tiny_path, "notes", "--store", "a.grit")
+    head, *lines = run("list", "a.grit").splitlines()
+    assert head == f"{folder}: 3 documents, 0.2 KiB"
+    assert [line.split()[0] for line in lines] == ["boats.txt", "inn.md", "more/cats.html"]
+    assert re.fullmatch(r"  inn\.md +0\.1 KiB  \d{4}-\d\d-\d\d \d\d:\d\d +2 chunks", lines[1])
+
+
+def test_ghosts_of_a_renamed_folder(tiny_path, folder):
+    index(tiny_path, "notes", "--store", "a.grit")
+    folder.rename("moved")
+    index(tiny_path, "moved", "--store", "a.grit")
+    assert re.search(rf"gone +{folder}, 3 documents", run("info", "a.grit"))
+    assert f"{folder}: 3 documents, 0.2 KiB; it does not exist now" in run("list", "a.grit")
+    assert run("list", "a.grit").count("chunk  gone") == 2
+    told = search(tiny_path, "ferry", "--store", "a.grit", "-k", 20)
+    assert told.stderr.count(f"`gritlite store remove a.grit {folder}`") == 1
+    assert run("remove", "a.grit", "notes") == f"a.grit: 3 documents removed: {folder}\n"
+    assert "gone" not in run("info", "a.grit")
+    assert "gone" not in search(tiny_path, "ferry", "--store", "a.grit").stderr
+    assert run("remove", "a.grit", "moved/inn.md").startswith("a.grit: 1 document removed: ")
+    assert run("verify", "a.grit") == "a.grit: intact\n"
+    with pytest.raises(FileError, match=r"has no document .*none, and none inside it"):
+        run("remove", "a.grit", "moved", "none")
+    assert maintenance.info("a.grit").sources == 2
+
+
+def test_nothing_is_said_of_a_store_in_order(tiny_path, folder):
+    index(tiny_path, "notes", "--store", "a.grit")
+    assert search(tiny_path, "ferry", "--store", "a.grit").stderr == ""
