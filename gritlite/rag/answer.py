@@ -9,6 +9,8 @@ from gritlite.rag.layouts import Layout
 from gritlite.rag.search import Passage
 from gritlite.runtime.answer import Answer, FinishReason
 
+NO_ANSWER = "The documents do not tell."
+
 
 @dataclass(frozen=True)
 class Timings:
@@ -24,20 +26,46 @@ class Timings:
     ended: float | None = None
 
 
+class NoAnswer(Iterator[str]):
+    """What is said in place of an answer where no passage can tell: `NO_ANSWER`, in one piece."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.generated: list[int] = []
+        self.finish_reason: FinishReason | None = None
+        self.cancelled = False
+        self.dropped = self.prompt_tokens = self.context_tokens = self.new_tokens = 0
+
+    def __next__(self) -> str:
+        if self.finish_reason is not None:
+            raise StopIteration
+        self.text = NO_ANSWER
+        self.finish_reason = "stop"
+        return self.text
+
+    def cancel(self) -> None:
+        """Nothing is being generated."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 class StoreAnswer(Iterator[str]):
     """An answer that is being generated: iterate over the pieces of its text.
 
-    `passages` are its sources, the best first, and `layout` that of its prompt.
-    `states_loaded` and `states_computed` count the passages' states. `answer` is the model's
-    own `Answer`.
+    `passages` are its sources, the best first, and `layout` that of its prompt. Without any,
+    because none reached the least score, the text is `NO_ANSWER` and no model wrote it.
+    `best_score` is that of the best passage found, None if there was none. `states_loaded` and
+    `states_computed` count the passages' states. `answer` is the model's own `Answer`.
     """
 
     def __init__(
         self,
-        answer: Answer,
+        answer: Answer | NoAnswer,
         passages: list[Passage],
         layout: Layout,
         *,
+        best_score: float | None,
         started: float,
         timings: Timings,
         states_loaded: int,
@@ -46,6 +74,7 @@ class StoreAnswer(Iterator[str]):
         self.answer = answer
         self.passages = passages
         self.layout = layout
+        self.best_score = best_score
         self.timings = timings
         self.states_loaded = states_loaded
         self.states_computed = states_computed

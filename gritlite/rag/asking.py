@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from gritlite.errors import UsageError
-from gritlite.prompt import QUESTION_FIELD, check_wording
+from gritlite.prompt import BEHIND_TEXT, QUESTION_FIELD, check_wording
 from gritlite.rag import layouts
-from gritlite.rag.answer import StoreAnswer, Timings
+from gritlite.rag.answer import NoAnswer, StoreAnswer, Timings
 from gritlite.rag.cost_model import CostModel, cheapest
 from gritlite.rag.layouts import AUTO, LAYOUTS, STATELESS, Layout, LayoutChoice, Prompt, PromptParts
-from gritlite.rag.retrieval import Query, Retriever
+from gritlite.rag.retrieval import Query, Retriever, of_the_query
 from gritlite.rag.search import Passage
 from gritlite.rag.state_source import StateSource
 from gritlite.rag.states import States
@@ -26,6 +26,9 @@ from gritlite.runtime.model import GritLM
 from gritlite.runtime.options import ChatOptions
 from gritlite.runtime.state import DocumentState
 from gritlite.runtime.template import Message
+
+# of an answer, unless the caller says otherwise
+ANSWER_DEFAULTS: ChatOptions = {"temperature": 0, "max_tokens": 512, "stop_loops": True}
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Question:
     query: Query
     history: Sequence[Message]
     layout: LayoutChoice
-    recompute: int
+    recompute: int | None
     wording: str
 
     def __post_init__(self) -> None:
@@ -49,7 +52,7 @@ class Question:
                 f"the layout {self.layout} cannot follow earlier messages of a chat: use one of "
                 f"{', '.join(STATELESS)}"
             )
-        if self.recompute < 0:
+        if self.recompute is not None and self.recompute < 0:
             raise UsageError(f"recompute is {self.recompute}: expected 0 tokens or more")
         check_wording(self.wording)
 
@@ -75,21 +78,25 @@ class Pipeline:
         """Begin an answer; None where no passage is found. `options` are those of `chat`."""
         started = time.perf_counter()
         vector, query_state = self._embed(question.query)
-        passages = self._retriever.find(question.query, vector)
-        if not passages:
-            return None
-        found = time.perf_counter() - started
-        in_order = passages[::-1]  # models heed most what they read last: the best passage
+        found = self._retriever.find(question.query, vector)
+        searched = time.perf_counter() - started
+        if found.best_score is None and question.query.mode != "words":
+            return None  # the store has no documents
+        in_order = found.passages[::-1]  # models heed most what they read last: the best passage
         layout = self._layout(question, in_order)
-        states = StateSource(self._model, self._states, self._cost_model, self._lock, in_order)
-        prompt = self._prompt(question, layout, in_order, states, query_state)
-        answer = self._begin(question, prompt, options)
+        cached, read = _split(question, layout, in_order)
+        states = StateSource(self._model, self._states, self._cost_model, self._lock, cached)
+        answer: Answer | NoAnswer = NoAnswer()
+        if in_order:
+            prompt = self._prompt(question, layout, cached, read, states, query_state)
+            answer = self._begin(question, prompt, options)
         return StoreAnswer(
             answer,
-            passages,
+            found.passages,
             layout,
+            best_score=found.best_score,
             started=started,
-            timings=Timings(found, time.perf_counter() - started),
+            timings=Timings(searched, time.perf_counter() - started),
             states_loaded=states.loaded,
             states_computed=states.computed,
         )
@@ -98,17 +105,20 @@ class Pipeline:
         """The vector [d] and the state of a query, from one pass."""
         states: list[DocumentState] = []
         prompt = self._model.format.with_instruction(query.instruction)
-        (vectors,) = self._model.encode_stream(
+        stream = self._model.encode_stream(
             [query.text], instruction=prompt, keep=lambda _, state: states.append(state)
         )
+        (vectors,) = of_the_query(lambda: [*stream])
         return vectors[0], states[0]
 
     def _layout(self, question: Question, passages: Sequence[Passage]) -> Layout:
         """The layout of the question; for "auto" the cheapest, or the only one after a chat."""
         if question.layout != AUTO:
             return question.layout
-        if question.history or self._states is None:
+        if question.history or self._states is None or not passages:
             return "document-then-query"
+        if question.recompute is None:
+            passages = passages[:1]  # the others are read either way
         with self._lock:
             costs = [
                 (
@@ -117,28 +127,30 @@ class Pipeline:
                 )
                 for passage in passages
             ]
-            return cheapest(self._cost_model, costs, question.recompute)
+            return cheapest(self._cost_model, costs, question.recompute or 0)
 
     def _prompt(
         self,
         question: Question,
         layout: Layout,
-        passages: Sequence[Passage],
+        cached: Sequence[Passage],
+        read: Sequence[Passage],
         states: StateSource,
         query_state: DocumentState,
     ) -> Prompt:
+        asked = question.wording.replace(QUESTION_FIELD, question.query.text)
         parts = PromptParts(
-            question=question.wording.replace(QUESTION_FIELD, question.query.text),
-            passages=[passage.embedded for passage in passages],
+            question=BEHIND_TEXT.join([*(passage.embedded for passage in read), asked]),
+            passages=[passage.embedded for passage in cached],
             states=states.states,
             query_state=query_state,
-            join=partial(self._model.join_states, recompute=question.recompute),
+            join=partial(self._model.join_states, recompute=question.recompute or 0),
         )
         return layouts.prompt(layout, parts)
 
     def _begin(self, question: Question, prompt: Prompt, options: ChatOptions) -> Answer:
-        """Begin to generate; the likeliest token is taken unless `options` say otherwise."""
-        chosen: ChatOptions = {"temperature": 0, **options}
+        """Begin to generate, with the options' defaults that suit questions."""
+        chosen: ChatOptions = {**ANSWER_DEFAULTS, **options}
         return self._model.chat(
             [*question.history, {"role": "user", "content": prompt.content}],
             stream=True,
@@ -146,3 +158,16 @@ class Pipeline:
             wording=prompt.wording,
             **chosen,
         )
+
+
+def _split(
+    question: Question, layout: Layout, passages: Sequence[Passage]
+) -> tuple[Sequence[Passage], Sequence[Passage]]:
+    """The passages that the layout treats as documents, and those that are read with the question.
+
+    Joined states answer worse than passages that are read one after another, so for "auto"
+    only the first passage comes from its state, unless the caller wants states joined.
+    """
+    if question.layout == AUTO and layout == "exact" and question.recompute is None:
+        return passages[:1], passages[1:]
+    return passages, ()

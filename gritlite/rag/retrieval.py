@@ -1,16 +1,19 @@
 """Passages for a query: searched for, and re-ranked by the model where that is asked for."""
 
+import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import get_args
+from typing import TypeVar, get_args
 
-from gritlite.errors import EmptyTextError, UsageError
+from gritlite.errors import EmptyTextError, InputTooLongError, UsageError
 from gritlite.rag.reranking import reranked
 from gritlite.rag.search import Mode, Passage, Searcher
 from gritlite.runtime.embed import Vectors
 from gritlite.runtime.model import GritLM
 
 _MAX_COUNT = 2**31 - 1  # passages; the vector index counts in 32 bits or more
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Query:
     mode: Mode
     rerank: int
     instruction: str
+    min_score: float
 
     def __post_init__(self) -> None:
         if not self.text.strip():
@@ -33,10 +37,23 @@ class Query:
             raise UsageError(f"count is {self.count}: expected 1 to {_MAX_COUNT}")
         if self.mode not in get_args(Mode):
             raise UsageError(f"mode is {self.mode!r}: expected one of {', '.join(get_args(Mode))}")
+        if not math.isfinite(self.min_score):
+            raise UsageError(f"min_score is {self.min_score}: expected a number")
         if self.rerank and not self.count <= self.rerank <= _MAX_COUNT:
             raise UsageError(
                 f"rerank is {self.rerank}: expected 0, or {self.count} to {_MAX_COUNT} passages"
             )
+
+
+@dataclass(frozen=True)
+class Found:
+    """The passages of a search, best first, and the best score before any were left out.
+
+    `best_score` is None where nothing was found, whatever its score.
+    """
+
+    passages: list[Passage]
+    best_score: float | None
 
 
 class Retriever:
@@ -50,18 +67,34 @@ class Retriever:
         self._lock = lock
 
     def search(self, query: Query) -> list[Passage]:
-        """The best passages, best first. Raises InputTooLongError."""
+        """The best passages, best first. Raises EmptyTextError and InputTooLongError."""
         if query.mode == "words":
-            return self.find(query, None)
+            return self.find(query, None).passages
         prompt = self._model.format.with_instruction(query.instruction)
-        return self.find(query, self._model.encode(query.text, instruction=prompt, max_length=None))
+        vector = of_the_query(
+            lambda: self._model.encode(query.text, instruction=prompt, max_length=None)
+        )
+        return self.find(query, vector).passages
 
-    def find(self, query: Query, vector: Vectors | None) -> list[Passage]:
+    def find(self, query: Query, vector: Vectors | None) -> Found:
         """The same for a query whose vector [d] is known, or not needed."""
         with self._lock:
             passages = self._searcher.search(
                 query.text, vector, max(query.count, query.rerank), query.mode
             )
+        best_score = passages[0].score if passages else None
+        if query.min_score:
+            passages = [passage for passage in passages if passage.score >= query.min_score]
         if query.rerank:
             passages = reranked(self._model, query.text, passages)
-        return passages[: query.count]
+        return Found(passages[: query.count], best_score)
+
+
+def of_the_query(embed: Callable[[], _Result]) -> _Result:
+    """Call `embed`; its errors name the query, not the first of several texts."""
+    try:
+        return embed()
+    except EmptyTextError as error:
+        raise EmptyTextError("the query is empty: it has no tokens to embed") from error
+    except InputTooLongError as error:
+        raise InputTooLongError(f"the query: {error.problem}") from error

@@ -25,6 +25,7 @@ from gritlite.rag.extra import require_main_text, require_rag
 from gritlite.rag.folder import is_empty, list_documents
 from gritlite.rag.layouts import LayoutChoice, StateKind
 from gritlite.rag.migrations import open_database
+from gritlite.rag.min_scores import measured_min_score
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.planning import SAMPLE_TOKENS, Plan, estimate
 from gritlite.rag.retrieval import Query, Retriever
@@ -229,16 +230,18 @@ class Store:
         mode: Mode = "hybrid",
         rerank: int = 0,
         instruction: str = "",
+        min_score: float = 0.0,
     ) -> list[Passage]:
         """Return the `count` best passages for a query, best first.
 
-        `mode` is "vectors" (meaning), "words" (BM25) or "hybrid" (both). The best `rerank`
-        passages are re-ranked by how likely the model finds the query after each, which
-        reads them all; 0 does not re-rank. `instruction` says in plain words what the query
-        is embedded for. Raises EmptyTextError for an empty query, InputTooLongError for one
-        that does not fit one pass, and UsageError.
+        `mode` is "vectors" (meaning), "words" (BM25) or "hybrid" (both). Passages with a score
+        below `min_score` are left out; 0 leaves out none. The best `rerank` of the others are
+        re-ranked by how likely the model finds the query after each, which reads them all; 0
+        does not re-rank. `instruction` says in plain words what the query is embedded for.
+        Raises EmptyTextError for an empty query, InputTooLongError for one that does not fit
+        one pass, and UsageError.
         """
-        return self._retriever.search(Query(query, count, mode, rerank, instruction))
+        return self._retriever.search(Query(query, count, mode, rerank, instruction, min_score))
 
     def ask(
         self,
@@ -247,10 +250,11 @@ class Store:
         *,
         history: Sequence[Message] = (),
         layout: LayoutChoice = "document-then-query",
-        recompute: int = 0,
+        recompute: int | None = None,
         mode: Mode = "hybrid",
         rerank: int = 0,
         instruction: str = "",
+        min_score: float | None = None,
         wording: str = QUESTION_FIELD,
         stream: bool = False,
         **options: Unpack[ChatOptions],
@@ -258,28 +262,35 @@ class Store:
         """Answer a question from the `count` best passages, of which the best is read last.
 
         Returns a finished answer. With `stream` the caller iterates over it, and closes it
-        unless it reads to the end.
+        unless it reads to the end. Where no passage reaches `min_score`, the answer says that
+        the documents do not tell, and has no passages. The default least score was measured
+        for the default model and mode "hybrid" (see `min_scores`); elsewhere it is 0: all.
 
         `layout` says what the model reads and what comes from stored states (see `layouts`);
-        "auto" picks `exact` or `document-then-query`, whichever should be faster. States that
-        are not stored are computed, and kept if the store keeps states. `recompute` is that
-        of `GritLM.join_states`. `history` holds earlier messages of the chat; passages are
-        searched for the question alone. `wording` is how the model is asked, with
-        `{question}` in place of the question. `mode`, `rerank` and `instruction` are those of
-        `search`, `options` those of `GritLM.chat`; `temperature` is 0 by default.
+        "auto" picks `exact`, with the first passage's state, or `document-then-query`,
+        whichever should be faster: the answer is the same. States that are not stored are
+        computed, and kept if the store keeps states. `recompute` is that of
+        `GritLM.join_states`, 0 by default; given with "auto", all states are joined.
 
-        Raises UsageError for options that cannot be right and where nothing is found,
+        `history` holds earlier messages of the chat; passages are searched for the question
+        alone. `wording` is how the model is asked, with `{question}` in place of the question.
+        `mode`, `rerank` and `instruction` are those of `search`, `options` those of
+        `GritLM.chat`; by default `temperature` is 0, `max_tokens` 512, and `stop_loops` true.
+
+        Raises UsageError for options that cannot be right and for a store without documents,
         EmptyTextError, and InputTooLongError when passages and question do not fit the
         context.
         """
         # without spaces: one before the question would merge with the line ends before it
-        query = Query(question.strip(), count, mode, rerank, instruction)
+        if min_score is None:
+            min_score = measured_min_score(self.model, mode)
+        query = Query(question.strip(), count, mode, rerank, instruction, min_score)
         answer = self._pipeline.answer(
             Question(query, history, layout, recompute, wording), options
         )
         if answer is None:
             raise UsageError(
-                f"nothing was found in {self.path}: index documents that cover the question"
+                f"{self.path} holds no documents yet: index some that cover the question"
             )
         if not stream:
             answer.read()

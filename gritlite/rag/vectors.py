@@ -9,7 +9,7 @@ The search compares the query with every vector (usearch's exact search), so no 
 lost, rebuilt or outdated. docs/rag.md has the times.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -86,9 +86,18 @@ class Matrix:
     def _rescored(self, query: Vectors, count: int, fetch: Fetch) -> Ranked:
         candidates = max(_MIN_CANDIDATES, count * _OVERSAMPLING)
         rows, _ = _search(self.codes, np.packbits(query > 0), candidates, "hamming")
-        ids = np.sort(self.ids[rows])
+        return self.cosines(query, self.ids[rows].tolist(), fetch)[:count]
+
+    def cosines(self, query: Vectors, chunks: Collection[int], fetch: Fetch) -> Ranked:
+        """The cosines of some chunks with `query` [d], highest first; those without a vector lack.
+
+        `fetch` returns the stored vectors of chunks, in the order of their ids.
+        """
+        ids = np.intersect1d(self.ids, np.array([*chunks], np.int64))
         codes = np.frombuffer(b"".join(fetch(ids.tolist())), np.uint8)
-        return Matrix("int8", ids, codes.reshape(len(ids), -1)).nearest(query, count, fetch)
+        stored: VectorType = "float32" if self.vector_type == "float32" else "int8"
+        vectors = Matrix(stored, ids, codes.reshape(len(ids), -1 if len(ids) else 0))
+        return vectors.nearest(query, len(ids), fetch)
 
 
 def _search(

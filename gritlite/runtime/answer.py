@@ -7,11 +7,14 @@ from typing import Literal, Self
 
 from gritlite.errors import InputTooLongError, UsageError
 from gritlite.runtime.generator import Generator, TokenSequence
+from gritlite.runtime.loops import loops
 from gritlite.runtime.options import GenerateOptions
 from gritlite.runtime.state import State
 
-FinishReason = Literal["stop", "length", "context", "cancelled"]
+FinishReason = Literal["stop", "length", "context", "cancelled", "loop"]
 MakeRoom = Callable[[], list[int] | None]
+
+_LOOP_CHECK = 16  # tokens between two looks for a loop
 
 
 class Answer(Iterator[str]):
@@ -112,8 +115,14 @@ class Answer(Iterator[str]):
             return self._finish("stop")
         if len(self.generated) == self._options.max_tokens:
             return self._finish("length")
+        if self._loops():
+            return self._finish("loop")
         safe = len(self._pending) - _partial_stop_length(self._pending, self._options.stop)
         return self._emit(safe)
+
+    def _loops(self) -> bool:
+        due = self._options.stop_loops and len(self.generated) % _LOOP_CHECK == 0
+        return due and loops(self.text + self._pending)
 
     def _find_room(self) -> bool:
         prompt = self._make_room() if self._make_room is not None else None

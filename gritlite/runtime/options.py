@@ -49,12 +49,14 @@ class GenerateOptions:
     """How an answer is generated and where it ends.
 
     `max_tokens` None means up to the context length. The answer ends before the first
-    `stop` string, which is not part of it. Raises UsageError for an invalid value.
+    `stop` string, which is not part of it, and with `stop_loops` where it only repeats itself
+    (see `loops`). Raises UsageError for an invalid value.
     """
 
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    stop_loops: bool = False
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None:
@@ -71,12 +73,14 @@ class ChatOptions(TypedDict, total=False):
     """The generation options of `GritLM.chat` and `GritLM.generate`, with their defaults.
 
     `max_tokens` (None: up to the context length), `stop` (strings that end the answer),
+    `stop_loops` (False; True ends an answer that only repeats itself),
     `temperature` (0.7; 0 is greedy), `top_k` (40), `top_p` (0.95), `min_p` (0.05),
     `repeat_penalty` (1), `seed` (None: random), and `grammar` (GBNF) or `json_schema`.
     """
 
     max_tokens: int | None
     stop: str | Sequence[str]
+    stop_loops: bool
     temperature: float
     top_k: int
     top_p: float
@@ -107,7 +111,12 @@ def generate_options(**given: Unpack[ChatOptions]) -> GenerateOptions:
         seed=_random_seed() if seed is None else seed,
         grammar=_grammar(given.get("grammar"), given.get("json_schema")),
     )
-    return GenerateOptions(sampling, given.get("max_tokens"), _stops(given.get("stop", ())))
+    return GenerateOptions(
+        sampling,
+        given.get("max_tokens"),
+        _stops(given.get("stop", ())),
+        bool(given.get("stop_loops", False)),
+    )
 
 
 def _check_number(name: str, value: object, *, whole: bool) -> None:

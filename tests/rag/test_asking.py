@@ -5,6 +5,8 @@ import pytest
 from gritlite import GritLM, InputTooLongError, UsageError
 from gritlite.convert import convert
 from gritlite.prompt import cached_question
+from gritlite.rag import min_scores
+from gritlite.rag.answer import NO_ANSWER
 from gritlite.rag.layouts import LAYOUTS, Prompt, PromptParts, prompt
 from gritlite.rag.store import Store
 from tests.rag.documents import notes
@@ -202,9 +204,100 @@ def test_joined_openings_read_anew_answer_as_a_full_prefill(tmp_path, tiny_model
             assert answers[0].answer.generated == answers[1].answer.generated
 
 
+@pytest.mark.parametrize("states", ["none", "f16"])
+def test_auto_answers_as_a_full_prefill(tmp_path, tiny_model, folder, states):
+    """The first passage comes from its state and the others are read, so nothing is lost."""
+    with opened(tmp_path, tiny_model, folder, states=states) as store:
+        for question in (QUESTION, "What colour is the ferry?"):
+            answers = [
+                store.ask(question, 3, layout=layout, max_tokens=12)
+                for layout in ("auto", "document-then-query", "auto")
+            ]
+            assert len({tuple(answer.answer.generated) for answer in answers}) == 1
+            first, _, second = answers
+            if states == "f16":
+                assert (first.layout, second.states_loaded) == ("exact", 1)
+            else:
+                assert first.layout == "document-then-query"
+
+
+def test_auto_joins_states_if_told_how(tmp_path, tiny_model, folder):
+    with opened(tmp_path, tiny_model, folder, states="f16") as store:
+        answer = store.ask(QUESTION, 3, layout="auto", recompute=0, max_tokens=2)
+        assert (answer.layout, answer.states_computed) == ("exact", 3)
+
+
+@pytest.mark.parametrize("layout", [*LAYOUTS, "auto"])
+def test_where_no_passage_can_tell_nothing_is_generated(tmp_path, tiny_model, folder, layout):
+    with opened(tmp_path, tiny_model, folder, states="f16") as store:
+        best = store.search(QUESTION, 1)[0].score
+        answer = store.ask(QUESTION, layout=layout, min_score=best + 0.01, **SHORT)
+        assert (answer.passages, answer.best_score) == ([], best)
+        assert (answer.states_loaded, answer.states_computed) == (0, 0)
+        assert "".join(answer) == answer.text == NO_ANSWER == "The documents do not tell."
+        assert (answer.generated, answer.finish_reason, answer.dropped) == ([], "stop", 0)
+        assert answer.timings.ended is not None
+        answer.cancel()
+        answer.close()
+        some = store.ask(QUESTION, layout=layout, min_score=best, **SHORT)
+        assert len(some.passages) == 1
+        some.close()
+
+
+def test_no_word_of_the_question_is_in_the_store(tmp_path, tiny_model, folder):
+    with opened(tmp_path, tiny_model, folder) as store:
+        answer = store.ask("zebra?", mode="words")
+        assert (answer.text, answer.passages, answer.best_score) == (NO_ANSWER, [], None)
+
+
+def test_the_least_score_of_a_model_is_used_for_questions_only(
+    tmp_path, tiny_model, folder, monkeypatch
+):
+    monkeypatch.setitem(min_scores._MEASURED, (tiny_model.path.name, "hybrid"), 0.99)
+    with opened(tmp_path, tiny_model, folder) as store:
+        assert len(store.search(QUESTION, 3)) == 3
+        assert store.ask(QUESTION).text == NO_ANSWER
+        for options in ({"min_score": 0.0}, {"mode": "vectors"}):
+            with store.ask(QUESTION, **options, **SHORT) as answer:
+                assert len(answer.passages) == 3
+
+
+def test_an_answer_that_repeats_itself_is_ended(tmp_path, tiny_model, folder):
+    endless = 'root ::= "no "{400}'
+    with opened(tmp_path, tiny_model, folder) as store:
+        answer = store.ask(QUESTION, grammar=endless, max_tokens=1000)
+        assert answer.finish_reason == "loop"
+        assert 300 <= len(answer.text) < 400
+        unguarded = store.ask(QUESTION, grammar=endless, max_tokens=400, stop_loops=False)
+        assert len(unguarded.generated) == 400
+
+
+@pytest.mark.real
+def test_the_default_model_and_two_notes(tmp_path):
+    """From the joined states of these notes it answers "Tomatoes"."""
+    (tmp_path / "inn.md").write_text("# The inn\n\nMary Smith founded the inn in 1850.\n")
+    (tmp_path / "tomatoes.md").write_text(
+        "# Tomatoes\n\nPlant the tomatoes in May, when the soil is warm. Water them in the "
+        "morning.\n"
+    )
+    with (
+        GritLM("default") as model,
+        Store.open(tmp_path / "a.grit", model, states="q8_0") as store,
+    ):
+        store.add(tmp_path)
+        for _ in range(2):
+            answer = store.ask("who founded the inn?", layout="auto", min_score=0)
+            assert (answer.layout, answer.text) == ("exact", "Mary Smith")
+            assert [passage.source.name for passage in answer.passages] == ["inn.md", "tomatoes.md"]
+        assert store.ask("who founded the inn?").text == "Mary Smith"
+        for message in ("Hello!", "thanks!"):
+            refused = store.ask(message)
+            assert (refused.text, refused.passages) == (NO_ANSWER, [])
+
+
 def test_questions_that_cannot_be_answered(tmp_path, tiny_path, tiny_model, folder):
     with Store.open(tmp_path / "a.grit", tiny_model) as store:
-        with pytest.raises(UsageError, match=r"nothing was found in .*: index documents"):
+        with pytest.raises(UsageError, match="holds no documents yet: index some"):
             store.ask(QUESTION)
         store.add(folder)
         with pytest.raises(UsageError, match="expected auto or query-then-document, "):

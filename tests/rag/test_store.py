@@ -9,9 +9,9 @@ import pytest
 
 from gritlite import FileError, FormatError, GritLM
 from gritlite.convert import convert
-from gritlite.errors import EmptyTextError
+from gritlite.errors import EmptyTextError, InputTooLongError, UsageError
 from gritlite.rag.database import Database
-from gritlite.rag.search import fused
+from gritlite.rag.search import WORDS_WEIGHT
 from gritlite.rag.store import Store
 from gritlite.rag.vectors import Matrix
 from tests.rag.documents import notes, pdf
@@ -219,12 +219,46 @@ def test_nothing_is_found_in_an_empty_store(store):
     assert store.search("anything") == []
 
 
-def test_fusion_is_the_papers_formula():
-    assert fused([[(7, 0.9), (8, 0.8)], [(8, 3.0), (9, 1.0)]]) == [
-        (8, 1 / 62 + 1 / 61),
-        (7, 1 / 61),
-        (9, 1 / 62),
-    ]
+def test_hybrid_scores_are_the_means_of_both(store, folder):
+    store.add(folder)
+    scores = {
+        mode: {passage.chunk: passage.score for passage in store.search("red inn", 9, mode=mode)}
+        for mode in ("hybrid", "vectors", "words")
+    }
+    assert len(scores["words"]) == 3 < len(scores["vectors"]) == len(scores["hybrid"])
+    assert scores["hybrid"] == pytest.approx(
+        {
+            chunk: (1 - WORDS_WEIGHT) * cosine + WORDS_WEIGHT * scores["words"].get(chunk, 0.0)
+            for chunk, cosine in scores["vectors"].items()
+        },
+        abs=1e-6,
+    )
+    assert list(scores["hybrid"].values()) == sorted(scores["hybrid"].values(), reverse=True)
+
+
+@pytest.mark.parametrize("form", ["float32", "int8", "binary"])
+def test_what_words_alone_find_gets_its_cosine(tmp_path, tiny_model, folder, form, monkeypatch):
+    """Of rankings of one passage each, the passages are compared by both scores."""
+    monkeypatch.setattr("gritlite.rag.search._MIN_DEPTH", 1)
+    with Store.open(tmp_path / "a.grit", tiny_model, vectors=form) as store:
+        store.add(folder)
+        whole = {passage.chunk: passage for passage in store.search("ferry", 9, mode="vectors")}
+        (word,) = store.search("ferry", 1, mode="words")
+        found = store.search("ferry", 1)
+        wanted = (1 - WORDS_WEIGHT) * whole[word.chunk].score + WORDS_WEIGHT * word.score
+        assert found[0].chunk == word.chunk
+        assert found[0].score == pytest.approx(wanted, abs=0.005)
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vectors", "words"])
+def test_passages_below_the_least_score_are_left_out(store, folder, mode):
+    store.add(folder)
+    every = store.search("the red inn", 9, mode=mode)
+    least = every[1].score
+    assert store.search("the red inn", 9, mode=mode, min_score=least) == every[:2]
+    assert store.search("the red inn", 9, mode=mode, min_score=9.0) == []
+    with pytest.raises(UsageError, match="min_score is nan: expected a number"):
+        store.search("the red inn", min_score=float("nan"))
 
 
 def test_a_full_disk_is_told_and_loses_nothing(store, folder, monkeypatch):
@@ -332,7 +366,17 @@ def test_chunks_suit_a_small_context(tmp_path, folder):
 
 
 @pytest.mark.parametrize("mode", ["words", "vectors", "hybrid"])
-def test_an_empty_query_is_refused(store, folder, mode):
+@pytest.mark.parametrize("query", ["", " ", "\n\t"])
+def test_an_empty_query_is_refused(store, folder, mode, query):
     store.add(folder)
-    with pytest.raises(EmptyTextError):
-        store.search(" ", mode=mode)
+    with pytest.raises(EmptyTextError, match=r"^the query is empty"):
+        store.search(query, mode=mode)
+    with pytest.raises(EmptyTextError, match=r"^the query is empty"):
+        store.ask(query, mode=mode)
+
+
+def test_a_query_that_is_too_long_is_called_a_query(store, folder):
+    store.add(folder)
+    for act in (store.search, store.ask):
+        with pytest.raises(InputTooLongError, match=r"^the query: [\d,]+ tokens"):
+            act("word " * 2000)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gritlite.cli.shared.advice import context_advice
+from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import (
     context_option,
     load_model,
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 @click.argument("question")
 @store_option
 @model_options
-@search_options(count=3)
+@search_options(
+    count=3, min_score=" By default what was measured for the default model, otherwise 0."
+)
 @click.option(
     "--cache",
     "layout",
@@ -34,19 +37,22 @@ if TYPE_CHECKING:
     default="document-then-query",
     show_default=True,
     help="The layout: what the model reads, and what comes from stored states (docs/rag.md). "
-    "auto picks exact or document-then-query, whichever should be faster.",
+    "auto answers from the first passage's state and the text of the others, or from text alone, "
+    "whichever should be faster.",
 )
 @click.option(
     "--recompute",
     callback=parse_token_counts,
-    default="0",
-    show_default=True,
     metavar="N|all",
     help="When states are joined: number of tokens to recompute at the start of each state "
-    "after the first.",
+    "after the first. 0 by default; with --cache auto, states are joined only if this is given.",
 )
 @context_option
-@click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of the answer.")
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    help="Most tokens of the answer.  [default: 512]",
+)
 @click.option(
     "--temperature",
     type=float,
@@ -68,16 +74,18 @@ def command(
     count: int,
     mode: str,
     rerank: int,
+    min_score: float | None,
     instruction: str,
     layout: LayoutChoice,
-    recompute: int,
+    recompute: int | None,
     context_length: int | None,
     as_json: bool,
     **sampling: Any,
 ) -> None:
     """Answer a question from the passages of a store.
 
-    After the answer come the sources of its passages.
+    After the answer come the sources of its passages. Where no passage has the least score,
+    the answer is that the documents do not tell.
     """
     from gritlite.cli.shared.answers import print_answer, print_cut_notice
     from gritlite.cli.shared.interrupts import cancel_on_interrupt
@@ -102,6 +110,7 @@ def command(
             mode=mode,  # type: ignore[arg-type]
             rerank=rerank,
             instruction=instruction,
+            min_score=min_score,
             stream=True,
             **given,
         ) as answer,
@@ -112,15 +121,28 @@ def command(
         else:
             with cancel_on_interrupt(answer):
                 print_answer(answer, loaded)
-            click.echo(reference_list(answer.passages))
+            print_sources(answer)
         print_cut_notice(answer, loaded)
+
+
+def print_sources(answer: "StoreAnswer") -> None:
+    """Print the sources of an answer, or say why it has none."""
+    if answer.passages:
+        click.echo(reference_list(answer.passages))
+    elif answer.best_score is None:
+        print_notice("no passage holds a word of the question")
+    else:
+        print_notice(
+            f"the best passage has a score of {answer.best_score:.2f}, too low to answer from; "
+            "--min-score 0 answers from any"
+        )
 
 
 def answer_to_json(answer: "StoreAnswer") -> dict[str, Any]:
     """An answer, its passages and its times in seconds as a JSON object."""
     return {
         "answer": answer.text,
-        "layout": answer.layout,
+        "layout": answer.layout if answer.passages else None,
         "passages": [to_json(passage) for passage in answer.passages],
         "seconds": asdict(answer.timings),
         "states_loaded": answer.states_loaded,

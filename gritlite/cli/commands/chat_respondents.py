@@ -1,6 +1,6 @@
 """What answers in `gritlite chat`: a model alone, or a model with a store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,6 +10,7 @@ from gritlite.cli.shared.passages import reference_list
 
 if TYPE_CHECKING:
     from gritlite.rag.answer import StoreAnswer
+    from gritlite.rag.search import Passage
     from gritlite.rag.store import Store
     from gritlite.runtime.answer import Answer
     from gritlite.runtime.model import GritLM
@@ -48,23 +49,30 @@ class ModelRespondent:
 
 
 class StoreRespondent:
-    """A model that answers from the passages of a store that match the last message."""
+    """A model that answers from the passages of a store that match the last message.
+
+    A message that no passage has to do with ("Thanks!") is answered by the model alone.
+    """
 
     defaults: Mapping[str, Any] = MappingProxyType({"temperature": 0})
 
     def __init__(self, store: "Store", options: Mapping[str, Any]) -> None:
         self._store = store
         self._options = options
-        self._answer: StoreAnswer | None = None
+        self._passages: Sequence[Passage] = ()
 
-    def answer(self, messages: Messages) -> "StoreAnswer":
+    def answer(self, messages: Messages) -> "StoreAnswer | Answer":
         """Start the answer to the last message; the earlier ones are the chat's history."""
+        from gritlite.rag.asking import ANSWER_DEFAULTS
+
         *history, last = messages
-        self._answer = self._store.ask(
-            last["content"], history=history, stream=True, **self._options
-        )
-        return self._answer
+        found = self._store.ask(last["content"], history=history, stream=True, **self._options)
+        self._passages = found.passages
+        if found.passages:
+            return found
+        options = {**ANSWER_DEFAULTS, **self._options}
+        return self._store.model.chat(messages, stream=True, **options)
 
     def sources(self) -> str:
-        """The passages of the last answer."""
-        return reference_list(self._answer.passages) if self._answer is not None else ""
+        """The passages of the last answer; empty if it is from none."""
+        return reference_list(self._passages)

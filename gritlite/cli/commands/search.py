@@ -32,6 +32,7 @@ def command(
     count: int,
     mode: str,
     rerank: int,
+    min_score: float | None,
     instruction: str,
     as_json: bool,
 ) -> None:
@@ -48,9 +49,11 @@ def command(
             mode=mode,  # type: ignore[arg-type]
             rerank=rerank,
             instruction=instruction,
+            min_score=min_score or 0.0,
         )
     if not passages:
-        print_notice(f"nothing found in {store_path}")
+        enough = f" with a score of {min_score:g} or more" if min_score else ""
+        print_notice(f"nothing found in {store_path}{enough}")
     for number, passage in enumerate(passages, 1):
         if as_json:
             click.echo(json.dumps(to_json(passage), ensure_ascii=False))
@@ -59,6 +62,6 @@ def command(
 
 
 def to_text(number: int, passage: "Passage") -> str:
-    """A numbered passage as a paragraph for people."""
+    """A numbered passage with its score as a paragraph for people."""
     lines = "\n".join(f"   {escape_controls(line)}" for line in passage.text.splitlines())
-    return f"{number}. {reference(passage)}\n{lines}\n"
+    return f"{number}. {reference(passage)}  score {passage.score:.2f}\n{lines}\n"

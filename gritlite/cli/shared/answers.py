@@ -120,6 +120,8 @@ def print_cut_notice(answer: AnswerStream, model: "GritLM") -> None:
     if answer.finish_reason == "length":
         limit = counted(len(answer.generated), "token")
         print_notice(f"the answer was cut at {limit}, the limit of --max-tokens")
+    elif answer.finish_reason == "loop":
+        print_notice("the answer was stopped: it only repeated itself")
     elif answer.finish_reason == "context":
         print_notice(
             f"the answer was cut: the context of {model.context_length:,} tokens is full; "

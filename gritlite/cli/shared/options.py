@@ -67,12 +67,12 @@ def parse_size(_context: click.Context, _option: click.Parameter, value: str | N
 
 
 def parse_token_counts(
-    _context: click.Context, _option: click.Parameter, value: str | tuple[str, ...]
-) -> int | tuple[int, ...]:
+    _context: click.Context, _option: click.Parameter, value: str | tuple[str, ...] | None
+) -> int | tuple[int, ...] | None:
     """Numbers of tokens, with ALL_TOKENS for "all": a callback for options."""
     if isinstance(value, tuple):
         return tuple(map(_parse_token_count, value))
-    return _parse_token_count(value)
+    return None if value is None else _parse_token_count(value)
 
 
 def _parse_token_count(value: str) -> int:

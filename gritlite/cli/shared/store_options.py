@@ -18,8 +18,8 @@ store_option: Callable[[Any], Any] = click.option(
 )
 
 
-def search_options(count: int) -> Callable[[Any], Any]:
-    """How passages are searched; `count` of them by default."""
+def search_options(count: int, min_score: str = "") -> Callable[[Any], Any]:
+    """How passages are searched; `count` of them by default. `min_score` tells its default."""
     return combined(
         click.option(
             "-k",
@@ -44,6 +44,12 @@ def search_options(count: int) -> Callable[[Any], Any]:
             metavar="N",
             help="Reorder the best N passages by how likely the model finds the question after "
             "each of them.",
+        ),
+        click.option(
+            "--min-score",
+            type=float,
+            metavar="SCORE",
+            help=f"Leave out passages with a lower score; 0: none.{min_score}",
         ),
         click.option(
             "--instruction",

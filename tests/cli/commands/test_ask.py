@@ -16,7 +16,7 @@ def test_an_answer_and_its_sources(tiny_path, folder):
     options = ("--store", "a.grit", "-k", 2, "--by", "words", "--max-tokens", 5)
     shown = invoke(ask.command, tiny_path, "who founded the inn?", *options)
     assert shown.stdout.endswith(
-        "\n\n[1] notes/inn.md, line 3  (The inn)\n[2] notes/inn.md, line 7  (The inn > Rooms)\n"
+        "\n\n[1] notes/inn.md:3  (The inn)\n[2] notes/inn.md:7  (The inn > Rooms)\n"
     )
     line = invoke(ask.command, tiny_path, "who founded the inn?", *options, "--json").stdout
     report = json.loads(line)
@@ -45,6 +45,19 @@ def test_the_cheapest_layout_of_passages_that_were_read_again(tiny_path, folder)
     assert scores[0] < 0  # a mean log-probability
     with pytest.raises(click.BadParameter, match="'-1' is neither a number of tokens nor 'all'"):
         invoke(ask.command, tiny_path, "who?", *options, "--recompute", -1)
+
+
+def test_a_question_that_no_passage_can_answer(tiny_path, folder):
+    index(tiny_path, "notes", "--store", "a.grit")
+    options = ("--store", "a.grit", "--min-score", 0.99)
+    result = invoke(ask.command, tiny_path, "who founded the inn?", *options)
+    assert result.stdout == "The documents do not tell.\n"
+    assert "the best passage has a score of 0." in result.stderr
+    assert "--min-score 0 answers from any" in result.stderr
+    report = json.loads(invoke(ask.command, tiny_path, "who?", *options, "--json").stdout)
+    assert (report["answer"], report["passages"]) == ("The documents do not tell.", [])
+    words = invoke(ask.command, tiny_path, "zebra", "--store", "a.grit", "--by", "words")
+    assert "no passage holds a word of the question" in words.stderr
 
 
 def test_the_layouts_of_the_command_are_those_of_the_library():

@@ -14,7 +14,7 @@ def test_passages_are_shown_with_their_places(tiny_path, folder):
         tiny_path, "who founded the inn?", "--store", "a.grit", "--by", "words", "-k", 1
     )
     assert result.stdout == (
-        "1. notes/inn.md, line 3  (The inn)\n   Mary Smith founded the inn in 1850.\n\n"
+        "1. notes/inn.md:3  (The inn)  score 0.24\n   Mary Smith founded the inn in 1850.\n\n"
     )
     line = search(tiny_path, "inn", "--store", "a.grit", "--by", "words", "--json", "-k", 1).stdout
     passage = json.loads(line)
