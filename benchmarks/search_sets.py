@@ -3,7 +3,7 @@
     python benchmarks/search_sets.py TRAIN FOLDER --not-in xquad.en.json
 
 TRAIN is a folder with the files that recipes/default/README.md lists. FOLDER gets one file in
-JSON Lines (passage, question, answer) for each set, with at most 150 different passages. Passages
+JSON Lines (passage, question, answer) for each set, with at most 400 different passages. Passages
 that share ten words in a row with the paragraphs of the `--not-in` file are left out.
 
     adversarial  hard questions about paragraphs of Wikipedia (adversarial_qa, in t0_qa)
@@ -24,7 +24,7 @@ from typing import Any
 
 from gritlite.eval.squad import read_squad
 
-PASSAGES = 150
+PASSAGES = 400
 RUN = 10  # words in a row that are too many to share
 _QUOTED = re.compile(
     r'I know that the answer to the question "(.*?)" is in "(.*)"\. Can you tell me what it is\?',

@@ -89,7 +89,10 @@ def fill(database: Database, vector_type: VectorType, chunks: int) -> None:
     """Put a source with so many chunks into a store's file."""
     rng = np.random.default_rng(1)
     with database.transaction():
-        database.execute("insert into source values (1, 'a', x'00', 0, 0, 0, 0)")
+        database.execute(
+            "insert into source (id, path, digest, size, mtime_ns, read_ns)"
+            " values (1, 'a', x'00', 0, 0, 0)"
+        )
         for number, vector in enumerate(clustered(rng, chunks), 1):
             text = " ".join(f"w{word}" for word in zipf(rng, WORDS))
             insert_chunks(database, 1, [Chunk(text, "", "", "")], [40])

@@ -63,7 +63,10 @@ def _own(tokenizer: str) -> Callable[[Iterable[str]], sqlite3.Connection]:
 def _of_a_store(passages: Iterable[str]) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:")
     schema.create(connection)
-    connection.execute("insert into source values (1, '', '', 0, 0, 0, 0)")
+    connection.execute(
+        "insert into source (id, path, digest, size, mtime_ns, read_ns)"
+        " values (1, 'a', x'00', 0, 0, 0)"
+    )
     connection.executemany(
         "insert into chunk values (?, 1, '', '', ?, '', 0, null, ?)",
         ((number, passage, folded(passage)) for number, passage in enumerate(passages)),

@@ -24,7 +24,10 @@ def database(tmp_path):
 
 
 def fill(database, texts):
-    database.execute("insert into source values (1, 'a', x'00', 0, 0, 0, 0)")
+    database.execute(
+        "insert into source (id, path, digest, size, mtime_ns, read_ns)"
+        " values (1, 'a', x'00', 0, 0, 0)"
+    )
     database.execute_many(
         "insert into chunk values (?, 1, '', '', ?, '', 0, null, null)", list(enumerate(texts, 1))
     )

@@ -54,7 +54,7 @@ class StoreRespondent:
     A message that no passage has to do with ("Thanks!") is answered by the model alone.
     """
 
-    defaults: Mapping[str, Any] = MappingProxyType({"temperature": 0})
+    defaults: Mapping[str, Any] = MappingProxyType({"temperature": 0, "max_tokens": 512})
 
     def __init__(self, store: "Store", options: Mapping[str, Any]) -> None:
         self._store = store
@@ -63,15 +63,13 @@ class StoreRespondent:
 
     def answer(self, messages: Messages) -> "StoreAnswer | Answer":
         """Start the answer to the last message; the earlier ones are the chat's history."""
-        from gritlite.rag.asking import ANSWER_DEFAULTS
-
         *history, last = messages
         found = self._store.ask(last["content"], history=history, stream=True, **self._options)
         self._passages = found.passages
         if found.passages:
             return found
-        options = {**ANSWER_DEFAULTS, **self._options}
-        return self._store.model.chat(messages, stream=True, **options)
+        limits = {"max_tokens": self.defaults["max_tokens"], "stop_loops": True}
+        return self._store.model.chat(messages, stream=True, **{**limits, **self._options})
 
     def sources(self) -> str:
         """The passages of the last answer; empty if it is from none."""
