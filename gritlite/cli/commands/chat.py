@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gritlite.cli.shared.options import context_option, load_model, model_options
+from gritlite.cli.shared.pulling import locate_or_pull
 from gritlite.errors import FormatError
 
 if TYPE_CHECKING:
@@ -171,10 +172,8 @@ def _single_message(prompt: str | None, model: str) -> str | None:
 
     Raises FileError for a model that does not exist, before a pipe is read.
     """
-    from gritlite.system.locate import locate
-
     if not sys.stdin.isatty():
-        locate(model)
+        locate_or_pull(model)
     piped = "" if sys.stdin.isatty() else _read_standard_input().strip("\r\n")
     if prompt is None and sys.stdin.isatty():
         return None

@@ -15,6 +15,7 @@ from gritlite.cli.shared.options import (
     running_options,
     texts_option,
 )
+from gritlite.cli.shared.pulling import locate_or_pull
 from gritlite.cli.shared.tables import columns
 
 if TYPE_CHECKING:
@@ -101,7 +102,6 @@ def _compare(
     from gritlite.calibrate.default_texts import COMPARISON_TEXTS
     from gritlite.cli.shared.progress import progress_bar
     from gritlite.eval.fidelity.comparison import compare
-    from gritlite.system.locate import locate
 
     with ExitStack() as bars:
 
@@ -111,8 +111,8 @@ def _compare(
             return bar.update  # type: ignore[no-any-return]
 
         return compare(
-            locate(reference),
-            [locate(candidate) for candidate in candidates],
+            locate_or_pull(reference),
+            [locate_or_pull(candidate) for candidate in candidates],
             files or COMPARISON_TEXTS,
             load=lambda path: load_model(str(path), **options),
             scores=scores,

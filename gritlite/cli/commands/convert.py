@@ -13,6 +13,7 @@ from gritlite.cli.shared.conversion import (
 )
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import complete_model, texts_option
+from gritlite.cli.shared.pulling import locate_or_pull
 from gritlite.errors import UsageError
 
 
@@ -90,11 +91,11 @@ def _convert_to_gptq(
     from gritlite.calibrate.default_texts import DEFAULT_TEXTS
     from gritlite.cli.shared.progress import progress_callback
     from gritlite.gptq.conversion import convert_to_gptq
-    from gritlite.system.locate import locate
 
+    located = locate_or_pull(source)
     with progress_callback("solving", unit="layer") as on_progress:
         report = convert_to_gptq(
-            locate(source),
+            located,
             output,
             files or DEFAULT_TEXTS,
             bits=bits,

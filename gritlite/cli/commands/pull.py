@@ -1,10 +1,8 @@
 """`gritlite pull`: fetch a model into the cache."""
 
-import os
-
 import click
 
-from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.pulling import fetch
 from gritlite.system.catalog import CATALOG
 
 
@@ -25,12 +23,9 @@ def command(name: str, revision: str | None, force: bool) -> None:
     model accepts the same names.
 
     `base` is SmolLM2-135M-Instruct (98 MB), which only generates. `default` is `base`
-    merged with an adapter that comes with gritlite, and also embeds (145 MB).
+    merged with an adapter that comes with gritlite, and also embeds (145 MB). Pulling
+    `default` does not keep `base`; pull that too if you want both.
 
     The cache is the folder $GRITLITE_CACHE, or else the system's usual one.
     """
-    # its warnings about retries would come between our lines; set before it is imported
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    from gritlite.pull.models import pull
-
-    click.echo(pull(name, revision=revision, force=force, notify=print_notice))
+    click.echo(fetch(name, revision=revision, force=force))

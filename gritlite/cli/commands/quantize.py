@@ -9,6 +9,7 @@ import click
 from gritlite.cli.shared.conversion import conversion_options, run_conversion, type_option
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import complete_model, parse_size, texts_option
+from gritlite.cli.shared.pulling import locate_or_pull
 from gritlite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def _choose_types(
     from gritlite.system.files import check_output
 
     check_output(output, force=options["force"])
+    locate_or_pull(source)
     with GritLM(source, threads=options["threads"], editable=True) as model:
         with waiting("computing with the weights as they are"):
             meter = sensitivity_meter(model, files or DEFAULT_TEXTS, options["imatrix"])

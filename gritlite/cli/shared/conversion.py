@@ -1,7 +1,6 @@
 """What `convert` and `quantize` share: their options, and running a conversion."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +9,11 @@ import click
 from gritlite.cli.shared.advice import advice
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import combined, force_option
+from gritlite.cli.shared.pulling import locate_or_pull, pull_option
 from gritlite.errors import RequantizationError
 
 if TYPE_CHECKING:
-    from gritlite.convert import ConversionProgress, ConversionReport
+    from gritlite.convert import ConversionReport
 
 # the keys of gritlite.quant.types.TARGETS, which would be slow to import for --help
 TYPES = (
@@ -67,39 +67,25 @@ conversion_options = combined(
     click.option(
         "--threads", type=click.IntRange(min=1), help="Number of threads; all cores by default."
     ),
+    pull_option,
     advice(RequantizationError, "pass --requantize to allow it"),
 )
 
 
 def run_conversion(source: str, output: Path, target: str | None, **options: Any) -> None:
     """Convert with a progress bar, and print what was written."""
+    from gritlite.cli.shared.progress import conversion_bar
     from gritlite.convert import convert
-    from gritlite.system.locate import locate
 
+    located = locate_or_pull(source)
     with conversion_bar() as on_progress:
-        report = convert(locate(source), output, target, on_progress=on_progress, **options)
+        report = convert(located, output, target, on_progress=on_progress, **options)
     for notice in _notices(report):
         print_notice(notice)
     size = report.bytes / 2**20
     click.echo(
         f"{report.output}: {report.tensors} tensors, {size:.1f} MiB, {target or 'as stored'}"
     )
-
-
-@contextmanager
-def conversion_bar() -> Iterator[Callable[["ConversionProgress"], None]]:
-    """A progress callback for `convert` that draws a bar over bytes and counts tensors."""
-    from gritlite.cli.shared.progress import advance_to, progress_bar
-
-    with progress_bar("converting", unit="B") as bar:
-
-        def advance(progress: "ConversionProgress") -> None:
-            bar.set_description_str(
-                f"tensor {progress.tensors_done}/{progress.tensors_total}", refresh=False
-            )
-            advance_to(bar, progress.bytes_done, progress.bytes_total)
-
-        yield advance
 
 
 def _notices(report: "ConversionReport") -> list[str]:

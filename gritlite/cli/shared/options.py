@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gritlite.cli.shared.advice import advice
+from gritlite.cli.shared.pulling import locate_or_pull, pull_option
 from gritlite.errors import GritLiteError, NotFiniteError, OutOfMemoryError, OutputExistsError
 
 if TYPE_CHECKING:
@@ -96,11 +97,15 @@ def complete_model(
 
 
 def load_model(model: str, *, verbose: bool, **options: Any) -> "GritLM":
-    """Load a model, with llama.cpp's log on standard error if `verbose`."""
+    """Load a model, with llama.cpp's log on standard error if `verbose`.
+
+    A missing one is fetched if it may be (`locate_or_pull`).
+    """
     from gritlite.cli.shared.progress import waiting
     from gritlite.runtime.llama import set_verbose
     from gritlite.runtime.model import GritLM
 
+    locate_or_pull(model)
     set_verbose(verbose)
     with waiting("loading", hidden=verbose):
         return GritLM(model, **options)
@@ -129,6 +134,7 @@ running_options = combined(
         help="Number of layers to put on a GPU; auto means all if there is a GPU.",
     ),
     click.option("--verbose", is_flag=True, help="Show llama.cpp's log."),
+    pull_option,
     advice(GritLiteError, "--verbose shows its log", about="llama.cpp gave no reason"),
     advice(NotFiniteError, "gritlite inspect --check reads every weight"),
 )

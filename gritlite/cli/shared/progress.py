@@ -7,7 +7,10 @@ look hung.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gritlite.convert import ConversionProgress
 
 _TICK = 1.0  # seconds
 _OF_TOTAL = (
@@ -105,3 +108,17 @@ def advance_to(bar: Any, done: int, total: int) -> None:
     bar.total = total
     bar.bar_format = _OF_TOTAL
     bar.update(done - bar.n)
+
+
+@contextmanager
+def conversion_bar() -> Iterator[Callable[["ConversionProgress"], None]]:
+    """A progress callback for `convert` that draws a bar over bytes and counts tensors."""
+    with progress_bar("converting", unit="B") as bar:
+
+        def advance(progress: "ConversionProgress") -> None:
+            bar.set_description_str(
+                f"tensor {progress.tensors_done}/{progress.tensors_total}", refresh=False
+            )
+            advance_to(bar, progress.bytes_done, progress.bytes_total)
+
+        yield advance

@@ -3,7 +3,8 @@
 import sys
 import time
 
-from gritlite.cli.shared.conversion import TYPES, conversion_bar
+from gritlite.cli.shared.conversion import TYPES
+from gritlite.cli.shared.progress import conversion_bar
 from gritlite.convert import ConversionProgress
 from gritlite.quant.types import TARGETS
 
