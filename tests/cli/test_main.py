@@ -14,7 +14,17 @@ from click.testing import CliRunner
 from gritlite import __version__
 from gritlite.cli.main import COMMANDS, cli
 
-HEAVY = ("numpy", "llama_cpp", "gguf", "jinja2", "tqdm", "huggingface_hub", "sentencepiece")
+HEAVY = (
+    "numpy",
+    "llama_cpp",
+    "gguf",
+    "jinja2",
+    "tqdm",
+    "huggingface_hub",
+    "sentencepiece",
+    "prompt_toolkit",
+    "wcwidth",
+)
 MEASURED = """
 import json, resource, sys
 sys.argv = ["gritlite", "--help"]

@@ -1,11 +1,15 @@
-"""Signals that arrive during a callback from C are not lost."""
+"""Signals that arrive while C runs are not lost, and Ctrl-C ends long work."""
 
+import contextlib
 import ctypes
 import signal
 import threading
 
+import numpy as np
 import pytest
 
+from gritlite.runtime.llama.context import Batch, Context, ContextOptions
+from gritlite.runtime.llama.library import C
 from gritlite.runtime.llama.signals import signals_deferred
 
 COMPARE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
@@ -45,6 +49,94 @@ def test_other_handlers_run_too():
         assert seen == [signal.SIGUSR1]
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_only_an_interrupt_that_raises_is_to_end_the_work():
+    noticed = []
+
+    def job():
+        with signals_deferred() as deferred:
+            interrupt()
+            noticed.append(deferred.interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        job()
+    assert noticed == [True]
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        with signals_deferred() as deferred:
+            interrupt()
+            assert not deferred.interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def interrupt_at_the_first(seen):
+    """A watcher that presses Ctrl-C once."""
+
+    def watch(item):
+        seen.append(item)
+        if len(seen) == 1:
+            interrupt()
+
+    return watch
+
+
+def test_an_interrupt_ends_an_embedding_pass_at_once(tiny_model):
+    ids, seen, whole = np.arange(60, dtype=np.int32), [], []
+    with contextlib.closing(tiny_model.engine.open_pass(64, "bidirectional", whole.append)) as full:
+        expected, _ = full.run([ids], [0])
+    watch = interrupt_at_the_first(seen)
+    with contextlib.closing(tiny_model.engine.open_pass(64, "bidirectional", watch)) as broken:
+        with pytest.raises(KeyboardInterrupt):
+            broken.run([ids], [0])
+        assert len(seen) < len(whole) / 2
+        again, _ = broken.run([ids], [0])
+    np.testing.assert_array_equal(again, expected)
+
+
+def test_an_interrupt_ends_the_reading_of_a_prompt_and_leaves_no_trace(tiny_model):
+    nodes = []
+
+    def show(node):
+        nodes.append(node)
+        if len(nodes) == 1 + skipped:
+            interrupt()
+
+    options = ContextOptions(n_ctx=128, n_batch=128, threads=1)
+    tokens = np.arange(64, dtype=np.int32)
+    first = Batch.of([tokens[:4]], [3])
+    rest = Batch(tokens[4:], tokens[4:], tokens[4:] * 0, tokens[4:] == 63)
+    skipped = 10**9
+    with Context(tiny_model.engine.weights, options, show_nodes=show) as context:
+        context.decode(first)
+        skipped = len(nodes)
+        with pytest.raises(KeyboardInterrupt):
+            context.decode(rest)
+        context.decode(rest)
+        found = context.logits(1).copy()
+    with Context(tiny_model.engine.weights, options) as context:
+        context.decode(first)
+        context.decode(rest)
+        np.testing.assert_array_equal(found, context.logits(1))
+
+
+def test_a_short_batch_has_no_callback_for_each_node(tiny_model):
+    """So a token is generated as fast as before."""
+    options = ContextOptions(n_ctx=64, n_batch=64, threads=1)
+    with Context(tiny_model.engine.weights, options) as context:
+        assert not calls_back(context, 31)
+        assert calls_back(context, 32)
+
+
+def calls_back(context, count):
+    used = []
+    before = C.llama_set_abort_callback
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(C, "llama_set_abort_callback", lambda *given: used.append(before(*given)))
+        context.clear()
+        context.decode(Batch.of([np.arange(count)], [count - 1]))
+    return bool(used)
 
 
 def test_other_threads_do_not_change_handlers():

@@ -88,7 +88,6 @@ def command(
     the answer is that the documents do not tell.
     """
     from gritlite.cli.shared.answers import print_answer, print_cut_notice
-    from gritlite.cli.shared.interrupts import cancel_on_interrupt
     from gritlite.cli.shared.opening import opened_store
 
     given = {name: value for name, value in sampling.items() if value is not None}
@@ -119,8 +118,7 @@ def command(
             answer.read()
             click.echo(json.dumps(answer_to_json(answer), ensure_ascii=False))
         else:
-            with cancel_on_interrupt(answer):
-                print_answer(answer, loaded)
+            print_answer(answer, loaded)
             print_sources(answer)
         print_cut_notice(answer, loaded)
 

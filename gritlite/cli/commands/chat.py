@@ -134,7 +134,7 @@ def _print_single_answer(
     from gritlite.cli.shared.answers import print_answer, print_cut_notice
 
     with context_advice(model), respondent.answer(session.messages) as answer:
-        print_answer(answer, model, wrap=wrap)
+        print_answer(answer, model, wrap=wrap, stoppable=False)
     if sources := respondent.sources():
         click.echo(sources)
     print_cut_notice(answer, model)

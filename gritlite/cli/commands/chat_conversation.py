@@ -14,13 +14,12 @@ from gritlite.cli.commands.chat_session import Session
 from gritlite.cli.shared.advice import context_advice
 from gritlite.cli.shared.answers import (
     AnswerStream,
-    Times,
+    Course,
     print_answer,
     print_cut_notice,
     print_dropped_notice,
 )
 from gritlite.cli.shared.counts import counted
-from gritlite.cli.shared.interrupts import cancel_on_interrupt
 from gritlite.cli.shared.notices import print_notice
 from gritlite.errors import UsageError
 
@@ -30,27 +29,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What an answer took: numbers of tokens, and seconds.
-
-    `read` are the tokens that were evaluated before the answer; the others of the prompt
-    were known from before.
-    """
+    """What an answer took: numbers of tokens, and its course."""
 
     prompt: int
-    read: int
     generated: int
     context: int
     context_length: int
-    times: Times
+    course: Course
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """What is shown of it."""
-        seconds = self.times.end - self.times.first
+        seconds = self.course.end - self.course.first
         speed = f", {(self.generated - 1) / seconds:,.1f} a second" if self.generated > 1 else ""
         yield "answer", counted(self.generated, "token") + speed
         share = self.context / self.context_length
-        yield "prompt", f"{counted(self.prompt, 'token')}, {self.read:,} of them new"
-        yield "first token", f"after {self.times.first:.2f} s"
+        yield "prompt", f"{counted(self.prompt, 'token')}, {self.course.read:,} of them new"
+        yield "first token", f"after {self.course.first:.2f} s"
         yield "context", f"{self.context:,} of {self.context_length:,} tokens ({share:.0%})"
 
 
@@ -79,31 +73,27 @@ class Conversation:
 
         `unanswered` says what an answer that was stopped before its beginning changes.
         """
-        session, evaluated = self.session, self.model.evaluated
+        session = self.session
         session.ask(text)
         answered = False
         try:
-            with (
-                context_advice(self.model),
-                self._respondent.answer(session.messages) as answer,
-                cancel_on_interrupt(answer),
-            ):
-                times = print_answer(answer, self.model, wrap=self._wrap)
-            stopped = answer.finish_reason == "cancelled"
-            answered = bool(answer.text) or not stopped
+            with context_advice(self.model), self._respondent.answer(session.messages) as answer:
+                course = print_answer(answer, self.model, wrap=self._wrap)
+            answered = bool(answer.text) or answer.finish_reason != "cancelled"
+        except KeyboardInterrupt:
+            click.echo()
         finally:
             if not answered:
                 session.withdraw()
-        if answered:
-            session.answer(answer.text)
-            self.last = self._statistics(answer, times, self.model.evaluated - evaluated)
-            if sources := self._respondent.sources():
-                click.echo(sources)
-        if stopped:
-            before = f"stopped before the answer began: {unanswered}"
-            print_notice("stopped" if answered else before)
+        if not answered:
+            print_notice(f"stopped before the answer began: {unanswered}")
+            return False
+        session.answer(answer.text)
+        self.last = self._statistics(answer, course)
+        if sources := self._respondent.sources():
+            click.echo(sources)
         self._notify(answer)
-        return answered
+        return True
 
     def ask_again(self, text: str) -> None:
         """Ask a question in place of the last one. The last one stays if there is no answer."""
@@ -124,19 +114,19 @@ class Conversation:
             raise UsageError("no question has been asked yet")
         return question
 
-    def _statistics(self, answer: AnswerStream, times: Times, evaluated: int) -> Statistics:
-        generated = len(answer.generated)
+    def _statistics(self, answer: AnswerStream, course: Course) -> Statistics:
         return Statistics(
             prompt=answer.prompt_tokens,
-            read=evaluated - max(generated - 1, 0),  # each token but the last is evaluated too
-            generated=generated,
+            generated=len(answer.generated),
             context=answer.context_tokens,
             context_length=self.model.context_length,
-            times=times,
+            course=course,
         )
 
     def _notify(self, answer: AnswerStream) -> None:
-        """Say what did not fit the context."""
+        """Say what the user should know about an answer."""
+        if answer.finish_reason == "cancelled":
+            print_notice("stopped")
         if answer.dropped > self._dropped:
             print_dropped_notice(answer.dropped, self.model)
         self._dropped = answer.dropped

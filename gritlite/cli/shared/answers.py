@@ -5,12 +5,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from gritlite.cli.shared.advice import context_remedy
 from gritlite.cli.shared.counts import counted
+from gritlite.cli.shared.interrupts import cancel_on_interrupt
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.progress import progress_bar
 from gritlite.cli.shared.word_wrap import WordWrap, terminal_columns
@@ -52,34 +53,44 @@ class AnswerStream(Iterator[str], Protocol):
 
 
 @dataclass(frozen=True)
-class Times:
-    """Seconds from the beginning of an answer to its first piece and to its end."""
+class Course:
+    """How an answer came: seconds from its beginning to its first piece and to its end.
+
+    `read` is how many tokens were evaluated before it began.
+    """
 
     first: float
     end: float
+    read: int
 
 
-def print_answer(answer: AnswerStream, model: "GritLM", *, wrap: bool = True) -> Times:
+def print_answer(
+    answer: AnswerStream, model: "GritLM", *, wrap: bool = True, stoppable: bool = True
+) -> Course:
     """Write an answer to standard output as it is generated, and a line end after it.
+
+    Once it has begun, Ctrl-C only ends the answer if it is `stoppable`; before, it raises
+    KeyboardInterrupt.
 
     On a terminal control characters are escaped, lines are broken between words if `wrap`,
     and a bar shows how a long prompt is read. Elsewhere the text is written as it is.
     """
     # what the terminal's encoding lacks is shown as "?"
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    started = time.perf_counter()
+    started, new = time.perf_counter(), answer.new_tokens
     if sys.stdout.isatty():
-        with _reading_bar(answer, model):
+        with _reading_bar(new, model):
             first = next(answer, "")
     else:
         first = next(answer, "")
     read = time.perf_counter()
-    for text in _shown(itertools.chain([first], answer), wrap=wrap):
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    with cancel_on_interrupt(answer) if stoppable else nullcontext():
+        for text in _shown(itertools.chain([first], answer), wrap=wrap):
+            sys.stdout.write(text)
+            sys.stdout.flush()
     sys.stdout.write("\n")
     sys.stdout.flush()
-    return Times(read - started, time.perf_counter() - started)
+    return Course(read - started, time.perf_counter() - started, new)
 
 
 def _shown(pieces: Iterable[str], *, wrap: bool) -> Iterator[str]:
@@ -94,9 +105,9 @@ def _shown(pieces: Iterable[str], *, wrap: bool) -> Iterator[str]:
 
 
 @contextmanager
-def _reading_bar(answer: AnswerStream, model: "GritLM") -> Iterator[None]:
-    """Show how much of the prompt has been read, once that takes more than a moment."""
-    total, before, ended = answer.new_tokens, model.evaluated, threading.Event()
+def _reading_bar(total: int, model: "GritLM") -> Iterator[None]:
+    """Show how much of a prompt has been read, once that takes more than a moment."""
+    before, ended = model.evaluated, threading.Event()
 
     def show() -> None:
         if ended.wait(_MOMENT):

@@ -27,12 +27,14 @@ from gritlite.errors import (
 from gritlite.runtime.llama.fork import note_threads
 from gritlite.runtime.llama.hidden_states import HiddenStates, Watch
 from gritlite.runtime.llama.library import C, clear_messages, is_allocation_failure, last_message
-from gritlite.runtime.llama.signals import signals_deferred
+from gritlite.runtime.llama.signals import on_main_thread, signals_deferred
 from gritlite.runtime.llama.weights import Weights
 
 MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ in llama-cparams.h
 _FLASH_ATTENTION_ON = 1
 _POOLING_NONE = 0
+# tokens of a batch from which Ctrl-C ends it early; a callback for each node would slow short ones
+_LONG = 32
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,7 @@ class Context:
         if self._hidden_states is not None:
             self._hidden_states.begin()
         clear_messages()
-        with signals_deferred() if self._hidden_states is not None else contextlib.nullcontext():
-            status = C.llama_decode(self.pointer, struct)
+        status = self._decode(struct, len(batch.tokens))
         if self._hidden_states is not None and self._hidden_states.error is not None:
             raise self._hidden_states.error
         if status == 1:
@@ -178,6 +179,19 @@ class Context:
                 "this version of llama-cpp-python is not supported"
             )
         return hidden
+
+    def _decode(self, struct: Any, tokens: int) -> int:
+        """Call llama.cpp. Ctrl-C ends a long pass after the node that is being computed."""
+        if not on_main_thread() or (tokens < _LONG and self._hidden_states is None):
+            return C.llama_decode(self.pointer, struct)  # type: ignore[no-any-return]
+        with signals_deferred() as deferred:
+            # Python's handlers run only while Python runs: in the callback
+            stop = C.ggml_abort_callback(lambda _: deferred.interrupted)
+            C.llama_set_abort_callback(self.pointer, stop, None)
+            try:
+                return C.llama_decode(self.pointer, struct)  # type: ignore[no-any-return]
+            finally:
+                C.llama_set_abort_callback(self.pointer, C.ggml_abort_callback(), None)
 
     def logits(self, count: int) -> NDArray[np.float32]:
         """Return the logits of the last batch's outputs, float32 [count, n_vocab].

@@ -6,7 +6,7 @@ import pytest
 
 from gritlite.cli.commands.chat_conversation import Conversation, Statistics
 from gritlite.cli.commands.chat_session import Session
-from gritlite.cli.shared.answers import Times
+from gritlite.cli.shared.answers import Course
 from gritlite.errors import InputTooLongError, UsageError
 
 
@@ -30,6 +30,16 @@ class FakeAnswer:
 
     def __exit__(self, *_):
         pass
+
+
+class InterruptedAnswer(FakeAnswer):
+    """Ctrl-C comes while its prompt is read."""
+
+    def __init__(self):
+        super().__init__("", None)
+
+    def __next__(self):
+        raise KeyboardInterrupt
 
 
 class FakeRespondent:
@@ -62,8 +72,9 @@ def contents(session):
 STOPPED = ("", "cancelled")
 
 
-def test_a_question_without_an_answer_is_removed(capsys):
-    chat = conversation(FakeAnswer("Yes", "stop"), FakeAnswer(*STOPPED))
+@pytest.mark.parametrize("stopped", [FakeAnswer(*STOPPED), InterruptedAnswer()])
+def test_a_question_without_an_answer_is_removed(stopped, capsys):
+    chat = conversation(FakeAnswer("Yes", "stop"), stopped)
     assert chat.ask("First")
     assert not chat.ask("Second")
     assert contents(chat.session) == ["First", "Yes"]
@@ -113,11 +124,10 @@ def test_statistics():
     shown = dict(
         Statistics(
             prompt=1203,
-            read=153,
             generated=58,
             context=1261,
             context_length=4096,
-            times=Times(first=0.42, end=2.52),
+            course=Course(first=0.42, end=2.52, read=153),
         ).rows()
     )
     assert shown == {
@@ -126,5 +136,5 @@ def test_statistics():
         "first token": "after 0.42 s",
         "context": "1,261 of 4,096 tokens (31%)",
     }
-    one = Statistics(1, 1, 1, 2, 64, Times(0.1, 0.1))
+    one = Statistics(1, 1, 2, 64, Course(0.1, 0.1, 1))
     assert dict(one.rows())["answer"] == "1 token"

@@ -109,8 +109,9 @@ def test_a_wait_is_shown_and_wiped_out(monkeypatch):
     monkeypatch.setattr(answers, "_MOMENT", 0.01)
     monkeypatch.setattr(answers, "_TICK", 0.01)
     monkeypatch.setattr(MODEL, "evaluated", 0)
-    times = print_answer(SlowAnswer(bars), MODEL)
+    course = print_answer(SlowAnswer(bars), MODEL)
     assert "reading" in bars.getvalue()
     assert bars.getvalue().rstrip("\r").endswith(" ")  # overwritten
     assert screen.shown == "\n"
-    assert 0 < times.first <= times.end
+    assert 0 < course.first <= course.end
+    assert course.read == 1200
