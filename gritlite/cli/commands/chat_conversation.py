@@ -21,6 +21,7 @@ from gritlite.cli.shared.answers import (
 )
 from gritlite.cli.shared.counts import counted
 from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.progress import waiting
 from gritlite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Conversation:
         session.ask(text)
         answered = False
         try:
-            with context_advice(self.model), self._respondent.answer(session.messages) as answer:
+            with context_advice(self.model), self._begin_answer() as answer:
                 course = print_answer(answer, self.model, wrap=self._wrap)
             answered = bool(answer.text) or answer.finish_reason != "cancelled"
         except KeyboardInterrupt:
@@ -94,6 +95,10 @@ class Conversation:
             click.echo(sources)
         self._notify(answer)
         return True
+
+    def _begin_answer(self) -> AnswerStream:
+        with waiting("preparing the answer"):  # a store is searched, and its states are loaded
+            return self._respondent.answer(self.session.messages)
 
     def ask_again(self, text: str) -> None:
         """Ask a question in place of the last one. The last one stays if there is no answer."""
