@@ -244,8 +244,9 @@ def print_min_scores(name: str, ranked: Ranked, others: Sequence[Scores]) -> Non
     foreign = np.concatenate(others) if others else np.zeros(0)
     print(f"{name}: least score, right passages lost, own passage left out: refused, other sets'")
     for least in MIN_SCORES:
-        shares = [np.mean(np.asarray(scores) < least) for scores in (right, left_out, foreign)]
-        print(f"  {least:.2f}  " + "  ".join(f"{share:.3f}" for share in shares))
+        groups = [np.asarray(scores) for scores in (right, left_out, foreign)]
+        shares = [f"{np.mean(scores < least):.3f}" if scores.size else "-" for scores in groups]
+        print(f"  {least:.2f}  {'  '.join(shares)}")
 
 
 if __name__ == "__main__":

@@ -263,8 +263,9 @@ class Store:
 
         Returns a finished answer. With `stream` the caller iterates over it, and closes it
         unless it reads to the end. Where no passage reaches `min_score`, the answer says that
-        the documents do not tell, and has no passages. The default least score was measured
-        for the default model and mode "hybrid" (see `min_scores`); elsewhere it is 0: all.
+        the documents do not tell, whatever form `options` ask for, and has no passages. The
+        default least score was measured for the default model and mode "hybrid" (see
+        `min_scores`); elsewhere it is 0: all passages count.
 
         `layout` says what the model reads and what comes from stored states (see `layouts`);
         "auto" picks `exact`, with the first passage's state, or `document-then-query`,

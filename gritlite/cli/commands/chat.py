@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Answer from the passages of this store that match each message.",
 )
+@click.option(
+    "--min-score",
+    type=float,
+    metavar="SCORE",
+    help="With --store: answer messages that no passage has this score for without passages.",
+)
 @click.option("--system", default="", metavar="TEXT", help="The system message.")
 @click.option("--prompt", metavar="TEXT", help="Answer this prompt and exit.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of an answer.")
@@ -59,6 +65,7 @@ def command(
     verbose: bool,
     context_length: int | None,
     store_path: Path | None,
+    min_score: float | None,
     system: str,
     prompt: str | None,
     grammar: Path | None,
@@ -72,6 +79,8 @@ def command(
     text piped in, one answer goes to standard output and nothing else. With both, the
     piped text follows the prompt after an empty line.
     """
+    if min_score is not None and store_path is None:
+        raise click.UsageError("--min-score is about the passages of a store: add --store")
     options = {name: value for name, value in sampling.items() if value is not None}
     options |= _constraint(grammar, json_schema)
     message = _single_message(prompt, model)
@@ -91,7 +100,7 @@ def command(
 
     session = Session(system)
     session.ask(message)
-    with load() as loaded, _respondent(loaded, store_path, options) as respondent:
+    with load() as loaded, _respondent(loaded, store_path, min_score, options) as respondent:
         _print_single_answer(loaded, session, respondent, wrap=_is_prose(options))
 
 
@@ -142,7 +151,7 @@ def _print_single_answer(
 
 @contextmanager
 def _respondent(
-    model: "GritLM", store_path: Path | None, options: dict[str, Any]
+    model: "GritLM", store_path: Path | None, min_score: float | None, options: dict[str, Any]
 ) -> Iterator["Respondent"]:
     from gritlite.cli.commands.chat_respondents import ModelRespondent, StoreRespondent
 
@@ -152,7 +161,7 @@ def _respondent(
     from gritlite.cli.shared.opening import opened_store
 
     with opened_store(store_path, model, for_answers=True) as store:
-        yield StoreRespondent(store, options)
+        yield StoreRespondent(store, options, min_score)
 
 
 def _constraint(grammar: Path | None, json_schema: Path | None) -> dict[str, str]:

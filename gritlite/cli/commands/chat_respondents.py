@@ -56,15 +56,24 @@ class StoreRespondent:
 
     defaults: Mapping[str, Any] = MappingProxyType({"temperature": 0, "max_tokens": 512})
 
-    def __init__(self, store: "Store", options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, store: "Store", options: Mapping[str, Any], min_score: float | None = None
+    ) -> None:
         self._store = store
         self._options = options
+        self._min_score = min_score
         self._passages: Sequence[Passage] = ()
 
     def answer(self, messages: Messages) -> "StoreAnswer | Answer":
         """Start the answer to the last message; the earlier ones are the chat's history."""
         *history, last = messages
-        found = self._store.ask(last["content"], history=history, stream=True, **self._options)
+        found = self._store.ask(
+            last["content"],
+            history=history,
+            min_score=self._min_score,
+            stream=True,
+            **self._options,
+        )
         self._passages = found.passages
         if found.passages:
             return found

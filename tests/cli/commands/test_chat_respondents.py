@@ -1,5 +1,8 @@
 """`gritlite chat` with a store."""
 
+import click
+import pytest
+
 from gritlite import GritLM
 from gritlite.cli.commands import chat
 from gritlite.cli.commands.chat_respondents import StoreRespondent
@@ -27,8 +30,12 @@ def test_a_message_that_no_passage_has_to_do_with_is_only_chat(tiny_path, folder
     options = ("--max-tokens", 5, "--temperature", 0, "--prompt", "Hello!")
     plain = invoke(chat.command, tiny_path, *options).stdout
     assert invoke(chat.command, tiny_path, *options, "--store", "a.grit").stdout != plain
+    with_store = (*options, "--store", "a.grit")
+    assert invoke(chat.command, tiny_path, *with_store, "--min-score", 0.99).stdout == plain
     monkeypatch.setitem(min_scores._MEASURED, (tiny_path.name, "hybrid"), 0.99)
-    assert invoke(chat.command, tiny_path, *options, "--store", "a.grit").stdout == plain
+    assert invoke(chat.command, tiny_path, *with_store).stdout == plain
+    with pytest.raises(click.UsageError, match="add --store"):
+        invoke(chat.command, tiny_path, *options, "--min-score", 0.5)
 
 
 def test_answers_of_a_chat_with_a_store_are_limited(tiny_path, folder, monkeypatch):
