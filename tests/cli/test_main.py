@@ -6,12 +6,14 @@ import signal
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from gritlite import __version__
+from gritlite.cli import commands
 from gritlite.cli.main import COMMANDS, cli
 
 HEAVY = (
@@ -81,6 +83,26 @@ def test_a_mistyped_name_gets_a_suggestion(mistyped, meant):
     with pytest.raises(click.UsageError) as caught:
         cli.main(mistyped, prog_name="gritlite", standalone_mode=False)
     assert f"Did you mean '{meant}'?" in caught.value.format_message()
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "said"),
+    [
+        (["quantize", "a", "b", "--type", "q4_km"], "Did you mean 'q4_k_m'?"),
+        (["index", "a", "--store", "b", "--vectors", "flat32"], "Did you mean 'float32'?"),
+        (["search", "a", "--store", "b", "--by", "xyz"], "is not one of 'hybrid', 'vectors'"),
+    ],
+)
+def test_a_mistyped_value_gets_a_suggestion(mistyped, said):
+    with pytest.raises(click.BadParameter) as caught:
+        cli.main(mistyped, prog_name="gritlite", standalone_mode=False)
+    assert said in caught.value.format_message()
+
+
+def test_no_command_uses_a_choice_that_suggests_nothing():
+    for path in Path(commands.__file__).parent.parent.rglob("*.py"):
+        if path.name != "choice.py":
+            assert "click.Choice" not in path.read_text(encoding="utf-8"), path
 
 
 def test_version():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gritlite.cli.shared.advice import context_advice
+from gritlite.cli.shared.choice import Choice
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import (
     context_option,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--cache",
     "layout",
-    type=click.Choice((*LAYOUTS, AUTO)),
+    type=Choice((*LAYOUTS, AUTO)),
     default="document-then-query",
     show_default=True,
     help="The layout: what the model reads, and what comes from stored states (docs/rag.md). "

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from gritlite.cli.shared.choice import Choice
 from gritlite.errors import FileError, UsageError
 from gritlite.system.files import atomic_write
 
@@ -27,7 +28,7 @@ class Place:
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(SHELLS), required=False)
+@click.argument("shell", type=Choice(SHELLS), required=False)
 @click.option("--install", is_flag=True, help="Set the shell up, and say which files were changed.")
 def command(shell: str | None, install: bool) -> None:
     """Set up a shell to complete gritlite's commands by Tab.

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from gritlite.cli.shared.choice import Choice
 from gritlite.cli.shared.conversion import (
     abbreviated,
     conversion_options,
@@ -33,19 +34,19 @@ from gritlite.errors import UsageError
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["gguf", "gptq"]),
+    type=Choice(["gguf", "gptq"]),
     default="gguf",
     show_default=True,
     help="What to write: a GGUF file, or a folder of GPTQ weights.",
 )
 @click.option(
     "--bits",
-    type=click.Choice(["2", "3", "4", "8"]),
+    type=Choice(["2", "3", "4", "8"]),
     help="With gptq: bits for each weight; 4 by default.",
 )
 @click.option(
     "--group-size",
-    type=click.Choice(["32", "64", "128"]),
+    type=Choice(["32", "64", "128"]),
     help="With gptq: number of columns that share a scale; 32 by default.",
 )
 @texts_option("With gptq: text to calibrate with, as in `gritlite calibrate`.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import click
 
 from gritlite.cli.shared.advice import advice
+from gritlite.cli.shared.choice import Choice
 from gritlite.cli.shared.counts import counted
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import force_option, load_model, model_options
@@ -30,12 +31,12 @@ class _Options(TypedDict):
 
 
 @click.command()
-@click.argument("files", metavar="[FILE]...", nargs=-1)
+@click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path())
 @model_options
 @click.option("--instruction", default="", metavar="WORDS", help="What the texts are embedded for.")
 @click.option(
     "--split",
-    type=click.Choice(("lines", "paragraphs", "files")),
+    type=Choice(("lines", "paragraphs", "files")),
     default="lines",
     show_default=True,
     help="What one text is: a line, the lines between blank ones, or a whole file.",

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from gritlite.cli.commands.eval_rag import command as rag
+from gritlite.cli.shared.choice import Choice
 from gritlite.cli.shared.options import force_option, load_model, model_options
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _parse_instructions(
 @_test_set("--exact-match", "FILE", "SQuAD JSON: exact match and F1 of greedy answers.")
 @click.option(
     "--passages",
-    type=click.Choice(_PASSAGES),
+    type=Choice(_PASSAGES),
     multiple=True,
     default=_PASSAGES,
     help="How --exact-match gives the passage: not at all, in the prompt, or as the state of its "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gritlite.cli.shared.choice import Choice
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import (
     ALL_TOKENS,
@@ -34,7 +35,7 @@ _STATE_TYPES = ("f16", "q8_0", "q4_0")
 @click.option(
     "--cache",
     "layouts",
-    type=click.Choice(LAYOUTS),
+    type=Choice(LAYOUTS),
     multiple=True,
     default=LAYOUTS,
     help="Layouts to measure; all by default.",
@@ -42,7 +43,7 @@ _STATE_TYPES = ("f16", "q8_0", "q4_0")
 @click.option(
     "--states",
     "state_types",
-    type=click.Choice(_STATE_TYPES),
+    type=Choice(_STATE_TYPES),
     multiple=True,
     default=("q8_0",),
     show_default=True,

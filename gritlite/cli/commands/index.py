@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gritlite.cli.shared.advice import advice
+from gritlite.cli.shared.choice import Choice
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import load_model, model_options, parse_size
 from gritlite.cli.shared.store_options import store_option
@@ -32,7 +33,7 @@ _VECTOR_FORMATS = ("float32", "int8", "binary")
 @model_options
 @click.option(
     "--vectors",
-    type=click.Choice(_VECTOR_FORMATS),
+    type=Choice(_VECTOR_FORMATS),
     help="Format of the vectors in a new store: float32 is exact (default), int8 takes a quarter "
     "of the size, binary adds single bits to int8 for a faster search.",
 )
@@ -44,7 +45,7 @@ _VECTOR_FORMATS = ("float32", "int8", "binary")
 )
 @click.option(
     "--states",
-    type=click.Choice(("none", "f16", "q8_0", "q4_0")),
+    type=Choice(("none", "f16", "q8_0", "q4_0")),
     help="Number format in which a new store keeps each chunk's key-value state, taken from the "
     "pass that embeds it; none by default.",
 )

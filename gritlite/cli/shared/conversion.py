@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gritlite.cli.shared.advice import advice
+from gritlite.cli.shared.choice import Choice
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import combined, force_option
 from gritlite.cli.shared.pulling import locate_or_pull, pull_option
@@ -46,7 +47,7 @@ def type_option(*more: str, required: bool = True, note: str = "") -> Callable[[
         "--type",
         "target",
         required=required,
-        type=click.Choice((*TYPES, *more)),
+        type=Choice((*TYPES, *more)),
         help=f"Type of the weights{note}.",
     )
 

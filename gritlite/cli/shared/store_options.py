@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from gritlite.cli.shared.choice import Choice
 from gritlite.cli.shared.options import combined
 
 store_option: Callable[[Any], Any] = click.option(
@@ -32,7 +33,7 @@ def search_options(count: int, min_score: str = "") -> Callable[[Any], Any]:
         click.option(
             "--by",
             "mode",
-            type=click.Choice(("hybrid", "vectors", "words")),
+            type=Choice(("hybrid", "vectors", "words")),
             default="hybrid",
             show_default=True,
             help="Search by meaning, by the question's words, or by both.",
