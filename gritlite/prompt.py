@@ -19,6 +19,8 @@ INSTRUCTION_PROMPT_KEY = "grit.embed.instruction_prompt"
 POOLING_KEY = "grit.embed.pooling"
 NORMALIZE_KEY = "grit.embed.normalize"
 ATTENTION_KEY = "grit.embed.attention"
+# whether the mean counts the prompt's tokens and BOS too, as llama.cpp's own pooling does
+INCLUDE_PROMPT_KEY = "grit.embed.include_prompt"
 INSTRUCTION_FIELD = "{instruction}"
 
 # the Unicode form that a tokenizer.json's normalizer asks for; llama.cpp has no key for it
@@ -82,7 +84,8 @@ class EmbedFormat:
     """How a file wants its texts embedded.
 
     `prompt` precedes a text without an instruction; `instruction_prompt` holds
-    `{instruction}` once and precedes a text with one.
+    `{instruction}` once and precedes a text with one. `include_prompt` says whether the
+    mean counts the tokens of the prompt and BOS as well.
     """
 
     prompt: str = EMBED
@@ -90,6 +93,7 @@ class EmbedFormat:
     pooling: str = "mean"
     normalize: bool = True
     attention: Attention = "bidirectional"
+    include_prompt: bool = False
 
     def __post_init__(self) -> None:
         if self.pooling != "mean":
@@ -109,12 +113,14 @@ class EmbedFormat:
 
     def to_metadata(self) -> dict[str, str | bool]:
         """The `grit.*` keys of a GGUF file."""
+        included = {INCLUDE_PROMPT_KEY: True} if self.include_prompt else {}
         return {
             EMBED_PROMPT_KEY: self.prompt,
             INSTRUCTION_PROMPT_KEY: self.instruction_prompt,
             POOLING_KEY: self.pooling,
             NORMALIZE_KEY: self.normalize,
             ATTENTION_KEY: self.attention,
+            **included,
         }
 
     @classmethod
@@ -130,6 +136,7 @@ class EmbedFormat:
             POOLING_KEY: str,
             NORMALIZE_KEY: bool,
             ATTENTION_KEY: str,
+            INCLUDE_PROMPT_KEY: bool,
         }
         for key, kind in expected.items():
             if key in metadata and not isinstance(metadata[key], kind):
@@ -140,6 +147,7 @@ class EmbedFormat:
             pooling=metadata.get(POOLING_KEY, default.pooling),
             normalize=metadata.get(NORMALIZE_KEY, default.normalize),
             attention=metadata.get(ATTENTION_KEY, default.attention),
+            include_prompt=metadata.get(INCLUDE_PROMPT_KEY, default.include_prompt),
         )
 
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gritlite.modelfile.check import SPECIAL_TOKENS
+from gritlite.modelfile.check_vocabulary import SPECIAL_TOKENS
 from gritlite.modelfile.header import GGUFFile
-from gritlite.modelfile.hyperparameters import TOKENS_KEY, read_hyperparameters
+from gritlite.modelfile.hyperparameters import TOKENS_KEY, embeds_only, read_hyperparameters
 from gritlite.modelfile.memory import PASS_TOKENS, MemoryNeed, embed_memory, generate_memory
 from gritlite.modelfile.types import FILE_TYPES
 from gritlite.prompt import EmbedFormat, is_grit, sliding_window
@@ -40,6 +40,9 @@ class TokenizerDescription:
 class ModelDescription:
     """A model file. `grit` is None without GRIT metadata: GritLM's prompts apply then.
 
+    `embeds_only` says whether it was written for embedding in other programs too, which
+    then cannot generate from it.
+
     `memory_generate` maps a context length in tokens to the memory needed to generate in it.
     """
 
@@ -57,6 +60,7 @@ class ModelDescription:
     sliding_window: int | None
     tokenizer: TokenizerDescription
     grit: EmbedFormat | None
+    embeds_only: bool
     pass_tokens: int
     memory_embed: MemoryNeed
     memory_generate: Mapping[int, MemoryNeed]
@@ -89,6 +93,7 @@ def describe(file: GGUFFile) -> ModelDescription:
         sliding_window=sliding_window(file.metadata),
         tokenizer=_tokenizer(file),
         grit=EmbedFormat.from_metadata(file.metadata) if is_grit(file.metadata) else None,
+        embeds_only=embeds_only(file),
         pass_tokens=pass_tokens,
         memory_embed=embed_memory(file, pass_tokens),
         memory_generate={length: generate_memory(file, length) for length in contexts},

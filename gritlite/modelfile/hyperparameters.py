@@ -11,13 +11,14 @@ from typing import TypeVar
 import numpy as np
 
 from gritlite.errors import ArchitectureError, FormatError
-from gritlite.modelfile.byte_reader import ADVICE
+from gritlite.modelfile.failure import MADE_WRONG
 from gritlite.modelfile.header import GGUFFile
 
 _T = TypeVar("_T")
 
 ARCHITECTURE_KEY = "general.architecture"
 TOKENS_KEY = "tokenizer.ggml.tokens"
+CAUSAL = "attention.causal"  # behind the architecture's name
 
 MAX_LAYERS = 512  # LLAMA_MAX_LAYERS
 MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS
@@ -91,8 +92,20 @@ def architecture(file: GGUFFile) -> str:
     """Return the architecture's name, such as "llama". Raises FormatError if it is missing."""
     name = file.metadata.get(ARCHITECTURE_KEY)
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
-        raise FormatError(f"{file.path}: {ARCHITECTURE_KEY} is missing or not a name: {ADVICE}")
+        raise FormatError(f"{file.path}: {ARCHITECTURE_KEY} is missing or not a name: {MADE_WRONG}")
     return name
+
+
+def embeds_only(file: GGUFFile) -> bool:
+    """Whether the file asks every program for bidirectional attention.
+
+    Raises FormatError if that is not a boolean.
+    """
+    key = f"{architecture(file)}.{CAUSAL}"
+    causal = file.metadata.get(key, True)
+    if not isinstance(causal, bool):
+        raise FormatError(f"{file.path}: {key} is {causal!r}, not a boolean: {MADE_WRONG}")
+    return not causal
 
 
 def _vocabulary_size(file: GGUFFile) -> int:
@@ -115,7 +128,7 @@ class _Keys:
         value = self._file.metadata[key]
         kind = self._file.entries[key].type
         if kind != "u32" or not isinstance(value, int):
-            raise FormatError(f"{self._file.path}: {key} is of type {kind}, not u32: {ADVICE}")
+            raise FormatError(f"{self._file.path}: {key} is of type {kind}, not u32: {MADE_WRONG}")
         self._check(key, value, low, high)
         return value
 
@@ -131,7 +144,7 @@ class _Keys:
             return (self.number(name, low, high),) * layers
         if self._file.entries[key].type not in ("arr[u32]", "arr[i32]") or len(value) != layers:
             raise FormatError(
-                f"{self._file.path}: {key} is not an array of {layers} integers: {ADVICE}"
+                f"{self._file.path}: {key} is not an array of {layers} integers: {MADE_WRONG}"
             )
         numbers = tuple(int(number) for number in value)
         for number in numbers:
@@ -142,12 +155,12 @@ class _Keys:
         if default is None:
             raise ArchitectureError(
                 f"{self._file.path}: the metadata key {key} is missing, which every "
-                f"{self.architecture} model needs: {ADVICE}"
+                f"{self.architecture} model needs: {MADE_WRONG}"
             )
         return default
 
     def _check(self, key: str, value: int, low: int, high: int) -> None:
         if not low <= value <= high:
             raise ArchitectureError(
-                f"{self._file.path}: {key} is {value:,}, outside {low:,} to {high:,}: {ADVICE}"
+                f"{self._file.path}: {key} is {value:,}, outside {low:,} to {high:,}: {MADE_WRONG}"
             )

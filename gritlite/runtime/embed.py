@@ -43,10 +43,10 @@ class EmbedOptions:
     """How texts are embedded.
 
     `prompt` precedes every text (None: the file's document prompt); its tokens are left
-    out of the mean unless `embed_instruction` is set. `too_long` decides about a text of
-    more than `max_length` tokens, prompt and BOS included: raise an error, truncate it, or
-    embed it in chunks and take the mean over all content tokens. `max_length` None means
-    the capacity of one pass.
+    out of the mean unless `embed_instruction` is set or the file includes them. `too_long`
+    decides about a text of more than `max_length` tokens, prompt and BOS included: raise an
+    error, truncate it, or embed it in chunks and take the mean over all content tokens.
+    `max_length` None means the capacity of one pass.
     """
 
     prompt: str | None = None
@@ -192,6 +192,7 @@ class Embedder:
         hooks: "_Hooks",
         work: Work,
     ) -> Vectors:
+        include_prompt = options.embed_instruction or self._format.include_prompt
         sums = np.zeros((count, self._engine.dimension), np.float64)
         pooled = np.zeros(count, np.int64)
         lengths = [len(piece.tokens.ids) for piece in pieces]
@@ -199,7 +200,7 @@ class Embedder:
         for indices in pack(lengths, self._pass_tokens, self._engine.max_sequences):
             hooks.check_cancelled()
             members = [pieces[i] for i in indices]
-            starts = [0 if options.embed_instruction else p.tokens.start for p in members]
+            starts = [0 if include_prompt else piece.tokens.start for piece in members]
             ids = [piece.tokens.ids for piece in members]
             with self._scheduler.turn(work):
                 embedding_pass = self._pass_for(sum(map(len, ids)))

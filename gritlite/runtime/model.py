@@ -15,9 +15,10 @@ from uuid import uuid4
 from gritlite.errors import EmptyTextError, TruncationWarning, UsageError
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.header import read_header
+from gritlite.modelfile.hyperparameters import embeds_only
 from gritlite.modelfile.memory import PASS_TOKENS, generate_memory, kv_bytes_per_token
 from gritlite.prompt import BEHIND_TEXT, CACHED_QUESTION, EmbedFormat, end_tokens, sliding_window
-from gritlite.runtime import probe
+from gritlite.runtime import model_probe, probe
 from gritlite.runtime.answer import Answer
 from gritlite.runtime.chat import Chat
 from gritlite.runtime.embedding_model import EmbeddingModel
@@ -81,6 +82,7 @@ class GritLM(EmbeddingModel):
         file = read_header(self.path)
         check_model(file)
         embed_format = EmbedFormat.from_metadata(file.metadata)
+        self._embeds_only = embeds_only(file)
         window = sliding_window(file.metadata)
         if context_length is not None and window is not None and context_length > window:
             raise UsageError(
@@ -88,11 +90,13 @@ class GritLM(EmbeddingModel):
                 "this model attends to; beyond it answers would be wrong"
             )
         self.threads = threads or default_threads()
+        repack = probe.ensure_safe().repack
+        model_probe.ensure_runs(file, gpu_layers=gpu_layers, repack=repack)
         self.engine: LlamaEngine = LlamaEngine(
             self.path,
             threads=self.threads,
             gpu_layers=gpu_layers,
-            repack=probe.ensure_safe().repack,
+            repack=repack,
             editable=editable,
             end_tokens=end_tokens(file.metadata),
         )
@@ -153,6 +157,7 @@ class GritLM(EmbeddingModel):
         end and the space are separate tokens here. Raises EmptyTextError, and
         InputTooLongError for a text that does not fit the context.
         """
+        self._check_generates()
         tokens = self.prefix_tokens(text)
         key_values = self._generator.prefill(tokens)
         return DocumentState(
@@ -197,7 +202,7 @@ class GritLM(EmbeddingModel):
         text. Returns the text, or with `stream` an Answer that yields its pieces. Raises
         UsageError for bad options or a state of another model, and InputTooLongError.
         """
-        self._check_open()
+        self._check_generates()
         if document is None:
             tokens = self.prompt_tokens(prompt)
         else:
@@ -246,10 +251,10 @@ class GritLM(EmbeddingModel):
         continues the document's state, so its text is not evaluated again. Each user message
         then takes the place of `{question}` in `wording`.
 
-        Raises UsageError for bad options, bad messages or a state of another model, and
-        InputTooLongError if the last message alone does not fit.
+        Raises UsageError for bad options, bad messages, a state of another model or a file
+        for embedding only, and InputTooLongError if the last message alone does not fit.
         """
-        self._check_open()
+        self._check_generates()
         if document is not None:
             self._check_document(document)
         answer = self._chat.answer(messages, generate_options(**options), document, wording)
@@ -258,6 +263,14 @@ class GritLM(EmbeddingModel):
         text = "".join(answer)
         warn_dropped(answer.dropped, self.context_length)
         return text
+
+    def _check_generates(self) -> None:
+        self._check_open()
+        if self._embeds_only:
+            raise UsageError(
+                f"{self.path} was written for embedding only: convert it again for both tasks, or "
+                "use another file"
+            )
 
     @property
     def _chat(self) -> Chat:

@@ -10,9 +10,6 @@ does (see `probe_child`).
 import hashlib
 import json
 import platform
-import signal
-import subprocess
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,18 +17,17 @@ from functools import cache as remember
 from pathlib import Path
 
 from gritlite.errors import FileError, LibraryError
-from gritlite.system import cache, processes
+from gritlite.runtime.trial import can_run, run_trial
+from gritlite.system import cache
 from gritlite.system.files import atomic_write
 from gritlite.system.ggml_library import library_folder
+from gritlite.system.processes import module_command
 
-CHILD = processes.module_command("gritlite.runtime.probe_child")
+CHILD = module_command("gritlite.runtime.probe_child")
 REBUILD = (
     'CMAKE_ARGS="-DCMAKE_CXX_FLAGS=-fno-dse" '
     "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
 )
-# signals of a crash; any other was sent from outside, for example by the out-of-memory killer
-_CRASHES = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
-NO_ROOM = 75  # a child's exit code when disk space or memory runs out; EX_TEMPFAIL of sysexits.h
 _TIMEOUT = 300  # seconds; a healthy child takes one or two
 
 
@@ -47,15 +43,25 @@ class Verdict:
     problem: str = ""
 
 
+_NOT_PROBED = Verdict(repack=False, problem="not probed in a frozen app")
+
+
 def ensure_safe() -> Verdict:
     """Return the verdict for this build and processor; run the probe if none is cached.
 
     Warns if llama.cpp runs only without its repacked kernels. Raises LibraryError if it
     cannot run at all or could not be tested. That is not cached, because the remedy is to
-    reinstall or to try again.
+    reinstall or to try again. A frozen app cannot run the probe: without a cached verdict it
+    does without repacking.
     """
     verdict = _remembered_verdict()
-    if verdict.problem:
+    if verdict == _NOT_PROBED:
+        warnings.warn(
+            "a frozen app cannot test whether llama.cpp's repacked weights crash here, and runs "
+            "slower without them",
+            stacklevel=3,
+        )
+    elif verdict.problem:
         warnings.warn(
             f"llama.cpp crashes with repacked weights here ({verdict.problem}) and runs slower "
             f"without them; to fix it run  {REBUILD}",
@@ -77,6 +83,8 @@ def _remembered_verdict() -> Verdict:
     key = fingerprint()
     verdict = _load(key)
     if verdict is None:
+        if not can_run():
+            return _NOT_PROBED
         verdict = run_probe()
         _save(key, verdict)
     return verdict
@@ -88,57 +96,14 @@ def run_probe(child: Sequence[str] = CHILD) -> Verdict:
     `child` is the command to run; "repack" or "plain" is appended.
     Raises LibraryError if both fail, or if a child fails for another reason.
     """
-    problem = _try([*child, "repack"])
+    problem = run_trial([*child, "repack"], timeout=_TIMEOUT).problem
     if not problem:
         return Verdict(repack=True)
-    worse = _try([*child, "plain"])
+    worse = run_trial([*child, "plain"], timeout=_TIMEOUT).problem
     if not worse:
         return Verdict(repack=False, problem=problem)
     raise LibraryError(
         f"llama.cpp cannot run on this processor ({worse}): rebuild it here with  {REBUILD}"
-    )
-
-
-def _try(command: Sequence[str]) -> str:
-    """Run a child; return "" on success, otherwise how llama.cpp failed.
-
-    Raises LibraryError if the child failed for a reason outside llama.cpp: no disk space,
-    no memory, or a signal from outside.
-    """
-    try:
-        with tempfile.TemporaryDirectory() as folder:  # a crashing child does not clean up
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                stdin=subprocess.DEVNULL,
-                env=processes.child_environment(TMPDIR=folder),
-                timeout=_TIMEOUT,
-                check=False,
-            )
-    except subprocess.TimeoutExpired:
-        return f"no result after {_TIMEOUT} s"
-    except OSError as error:
-        raise _untested(f"{command[0]} cannot be started: {error.strerror}") from error
-    if done.returncode == 0:
-        return ""
-    if done.returncode == -signal.SIGILL:
-        return "illegal instruction: built for another processor"
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
-        if name in _CRASHES:
-            return f"killed by {name}"
-        reason = ", probably because memory ran out" if name == "SIGKILL" else ""
-        raise _untested(f"the child was killed by {name}{reason}")
-    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    message = lines[-1] if lines else "no message"
-    if done.returncode == NO_ROOM:
-        raise _untested(f"out of memory or of space in {tempfile.gettempdir()}: {message}")
-    return f"exit code {done.returncode}: {message}"
-
-
-def _untested(reason: str) -> LibraryError:
-    return LibraryError(
-        f"llama.cpp could not be tested ({reason}): fix that and run the command again"
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from gritlite.errors import OutOfMemoryError
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
-from gritlite.runtime.probe import NO_ROOM
+from gritlite.runtime.trial import NO_ROOM
 
 _WIDTH, _LAYERS, _VOCABULARY = 256, 1, 512
 # one type per family of repacked kernels

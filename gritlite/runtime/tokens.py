@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gritlite.errors import TokenizerError
 from gritlite.runtime.engine import Tokens, Vocabulary
 
 
@@ -52,13 +53,21 @@ class Tokenizer:
         self._newline_length = len(newline)
 
     def prompt(self, text: str, *, add_bos: bool = True) -> PromptTokens:
-        """Tokenize a prompt once for many texts."""
+        """Tokenize a prompt once for many texts.
+
+        Raises TokenizerError for a vocabulary with control tokens for plain text.
+        """
         vocabulary = self.vocabulary
         whole = vocabulary.tokenize(text, parse_control=True)
         head, tail = np.empty(0, np.int32), text
         control = np.flatnonzero(vocabulary.control[whole])
         if len(control):
             last_control = vocabulary.token_text(int(whole[control[-1]]))
+            if last_control not in text:
+                raise TokenizerError(
+                    f"the vocabulary marks its token {int(whole[control[-1]])} for a part of the "
+                    f"prompt {text!r} as a control token: convert the model again"
+                )
             cut = text.rindex(last_control) + len(last_control)
             head = vocabulary.tokenize(text[:cut], parse_control=True)
             tail = text[cut:]

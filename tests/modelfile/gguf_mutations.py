@@ -16,8 +16,13 @@ INTERESTING = (
 
 def mutants(file: GGUFFile, seed: int) -> Iterator[bytes]:
     """Damaged copies of `file`; the same ones for the same seed."""
-    original = Path(file.path).read_bytes()
     rng = random.Random(seed)
+    while True:
+        yield damage(rng, file)
+
+
+def damage(rng: random.Random, file: GGUFFile) -> bytes:
+    """A damaged copy of `file`."""
     damages: tuple[Callable[[random.Random, bytearray, GGUFFile], None], ...] = (
         _flip_bits,
         _cut,
@@ -31,11 +36,10 @@ def mutants(file: GGUFFile, seed: int) -> Iterator[bytes]:
         _splice,
         _noise,
     )
-    while True:
-        data = bytearray(original)
-        for _ in range(rng.choice((1, 1, 1, 2, 3))):
-            rng.choice(damages)(rng, data, file)
-        yield bytes(data)
+    data = bytearray(Path(file.path).read_bytes())
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        rng.choice(damages)(rng, data, file)
+    return bytes(data)
 
 
 def _number(rng: random.Random, width: int) -> bytes:

@@ -119,10 +119,22 @@ KEYS = {
     "more predicted layers": ("nextn_predict_layers", 9, None, "must be 0 or absent"),
     "an unknown rope scaling": ("rope.scaling.type", "spiral", "str", "'spiral'"),
     "an unknown pooling": ("pooling_type", 77, None, "pooling_type is 77"),
-    "a negative epsilon": ("attention.layer_norm_rms_epsilon", -1.0, "f32", "below 0"),
+    "a negative epsilon": ("attention.layer_norm_rms_epsilon", -1.0, "f32", "is -1, outside"),
     "epsilon not a number": ("attention.layer_norm_rms_epsilon", math.nan, "f32", "is nan"),
     "an infinite base": ("rope.freq_base", math.inf, "f32", "is inf"),
-    "no base": ("rope.freq_base", 0.0, "f32", "not above 0"),
+    "an endless base": ("rope.freq_base", 1e300, "f64", r"is 1e\+300, outside 0.001"),
+    "a base as a whole number": ("rope.freq_base", 10000, "u32", "is of type u32, not f32"),
+    "several bases": ("rope.freq_base", np.ones(2, np.float32), "arr[f32]", "not f32"),
+    "numbers of which one is none": (
+        "rope.factors", np.array([1, np.inf], np.float32), "arr[f32]", "inf"
+    ),
+    "several poolings": ("pooling_type", np.ones(2, np.uint32), "arr[u32]", "pooling_type is"),
+    "several rope scalings": ("rope.scaling.type", ["yarn", "none"], "arr[str]", "not one of"),
+    "experts grouped twice": (
+        "expert_group_count", np.zeros(2, np.uint32), "arr[u32]", "must be 0 or absent"
+    ),
+    "a context of 64 bits": ("context_length", 2**63, "u32", "outside 1 to"),
+    "no base": ("rope.freq_base", 0.0, "f32", "is 0, outside 0.001"),
 }  # fmt: skip
 
 
@@ -132,6 +144,7 @@ def test_dimensions_that_cannot_be(spm, what):
     with pytest.raises(ArchitectureError, match=message) as caught:
         check_model(with_key(spm, f"llama.{key}", value, kind))
     assert str(spm.path) in str(caught.value)
+    assert "download" not in str(caught.value)  # the same file would come
 
 
 @pytest.mark.parametrize(
@@ -191,6 +204,7 @@ TOKENIZERS = {
     "many types": ("token_type", np.zeros(263, np.int32), None, "263 items for 262 tokens"),
     "types of u32": ("token_type", np.zeros(262, np.uint32), "arr[u32]", r"arr\[u32\], not arr"),
     "bos outside": ("bos_token_id", 262, None, "bos_token_id is 262, outside its 262 tokens"),
+    "several ends": ("eos_token_id", np.ones(2, np.uint32), "arr[u32]", r"arr\[u32\], not u32"),
     "no eos": ("eos_token_id", 2**32 - 1, None, "outside its 262 tokens"),
 }
 
@@ -227,6 +241,15 @@ def test_a_byte_token_too_short_to_hold_a_number(spm):
     kinds[260] = 6
     with pytest.raises(TokenizerError, match="byte token 260 is 'a'"):
         check_model(with_key(spm, "tokenizer.ggml.token_type", kinds))
+
+
+@pytest.mark.parametrize(("kind", "number"), [(SPM, 100), (BPE, 40)])
+def test_a_byte_that_is_a_control_token(spm, bpe, kind, number):
+    file = spm if kind == SPM else bpe
+    kinds = file.metadata["tokenizer.ggml.token_type"].copy()
+    kinds[number] = 3
+    with pytest.raises(TokenizerError, match=f"token {number} for .* as a control token"):
+        check_model(with_key(file, "tokenizer.ggml.token_type", kinds))
 
 
 def test_a_byte_level_vocabulary_needs_merges(bpe):

@@ -20,12 +20,14 @@ def command(model: str | None, as_json: bool) -> None:
 
     llama.cpp is tried in a child process, so a build that crashes here does no harm.
     With MODEL, a path or the name of a pulled model, the report also shows which uses
-    of the model fit in memory. Exits with 1 if llama.cpp cannot run.
+    of the model fit in memory, and a model with parts that gritlite cannot check is
+    tried in a child process too. Exits with 1 if llama.cpp cannot run.
     """
     from gritlite.cli.commands.doctor_diagnostics import diagnose
     from gritlite.errors import LibraryError
     from gritlite.modelfile.check import check_model
     from gritlite.modelfile.header import read_header
+    from gritlite.runtime.model_probe import check_verdict
     from gritlite.system.locate import locate
 
     file = None
@@ -36,6 +38,8 @@ def command(model: str | None, as_json: bool) -> None:
     click.echo(_as_json(found) if as_json else aligned(_rows(found)))
     if not found.library.runs:
         raise LibraryError(found.library.problem)
+    if file is not None and found.trial is not None:
+        check_verdict(file, found.trial)
 
 
 def _as_json(found: "Diagnostics") -> str:
@@ -52,6 +56,8 @@ def _rows(found: "Diagnostics") -> list[tuple[str, str]]:
         rows.append((f"extra {extra}", version or f'missing: pip install "gritlite[{extra}]"'))
     words = {True: "fits", False: "does not fit", None: "available memory unknown"}
     rows += [(fit.use, f"{size(fit.need.total)}: {words[fit.fits]}") for fit in found.fits]
+    if found.trial is not None:
+        rows.append(("model probe", str(found.trial)))
     return rows
 
 

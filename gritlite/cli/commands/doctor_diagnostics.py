@@ -15,7 +15,9 @@ from gritlite.errors import LibraryError
 from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.hyperparameters import read_hyperparameters
 from gritlite.modelfile.memory import PASS_TOKENS, MemoryNeed, embed_memory, generate_memory
+from gritlite.modelfile.unchecked import unchecked_parts
 from gritlite.runtime import probe
+from gritlite.runtime.model_probe import ModelVerdict, try_model
 from gritlite.system import cache
 from gritlite.system.locate import pulled_models
 from gritlite.system.machine import available_memory
@@ -102,7 +104,10 @@ class Fit:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """The whole report. `extras` maps an extra to its package's version, None if it is missing."""
+    """The whole report. `trial` is None unless the model holds what cannot be checked.
+
+    `extras` maps an extra to its package's version, None if it is missing.
+    """
 
     machine: Machine
     library: Library
@@ -110,19 +115,29 @@ class Diagnostics:
     pulled_models: Mapping[str, Path]
     extras: Mapping[str, str | None]
     fits: tuple[Fit, ...]
+    trial: ModelVerdict | None = None
 
 
 def diagnose(model: GGUFFile | None) -> Diagnostics:
     """Examine the machine, llama.cpp and the model. Problems are reported, not raised."""
     machine = _machine()
+    library = _library()
     return Diagnostics(
         machine=machine,
-        library=_library(),
+        library=library,
         cache_folder=cache.root(),
         pulled_models=pulled_models(),
         extras={extra: _version(package) for extra, package in EXTRAS.items()},
         fits=_fits(model, machine.memory_available) if model is not None else (),
+        trial=_trial(model, library) if model is not None else None,
     )
+
+
+def _trial(model: GGUFFile, library: Library) -> ModelVerdict | None:
+    """Try again a model that holds what cannot be checked."""
+    if not library.runs or not unchecked_parts(model):
+        return None
+    return try_model(model, gpu_layers="auto", repack=library.repack)
 
 
 def _machine() -> Machine:

@@ -1,6 +1,7 @@
 """`gritlite inspect`: what a model file contains."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from gritlite.modelfile.description import ModelDescription, TokenizerDescription
     from gritlite.modelfile.header import GGUFFile
     from gritlite.modelfile.memory import MemoryNeed
+    from gritlite.runtime.model_probe import ModelVerdict
 
 
 @click.command()
@@ -27,12 +29,21 @@ def command(file: str, as_json: bool, check: bool) -> None:
     from gritlite.modelfile.check import check_model
     from gritlite.modelfile.description import describe
     from gritlite.modelfile.header import read_header
+    from gritlite.modelfile.unchecked import unchecked_parts
+    from gritlite.runtime.model_probe import check_verdict, known_verdict
     from gritlite.system.locate import locate
 
     header = read_header(locate(file))
     facts = describe(header)
-    click.echo(_as_json(facts) if as_json else _as_table(facts))
+    unchecked = unchecked_parts(header)
+    verdict = known_verdict(header) if unchecked else None
+    if as_json:
+        click.echo(_as_json(facts, unchecked, verdict))
+    else:
+        click.echo(aligned([*_rows(facts), *_trial_rows(unchecked, verdict)]))
     check_model(header)
+    if verdict is not None:
+        check_verdict(header, verdict)
     if check:
         _check_weights(header)
 
@@ -54,13 +65,27 @@ def _check_weights(header: "GGUFFile") -> None:
     click.echo("every weight is finite", err=True)
 
 
-def _as_json(facts: "ModelDescription") -> str:
+def _as_json(
+    facts: "ModelDescription", unchecked: Sequence[str], verdict: "ModelVerdict | None"
+) -> str:
     from dataclasses import asdict
 
-    return json.dumps(asdict(facts), indent=2, default=str)
+    trial = None if verdict is None else asdict(verdict)
+    content = {**asdict(facts), "unchecked": unchecked, "trial": trial}
+    return json.dumps(content, indent=2, default=str)
 
 
-def _as_table(facts: "ModelDescription") -> str:
+def _trial_rows(unchecked: Sequence[str], verdict: "ModelVerdict | None") -> list[tuple[str, str]]:
+    if not unchecked:
+        return []
+    tried = "" if verdict is None else f"tried: {verdict}"
+    return [
+        ("not checked", ", ".join(unchecked)),
+        ("", tried or "tried in a child process when the model is first loaded"),
+    ]
+
+
+def _rows(facts: "ModelDescription") -> list[tuple[str, str]]:
     rows = [
         ("file", f"{facts.path} ({size(facts.file_bytes)})"),
         ("name", facts.name or "not given"),
@@ -73,13 +98,14 @@ def _as_table(facts: "ModelDescription") -> str:
         *_tensor_rows(facts),
         *_tokenizer_rows(facts.tokenizer),
         *_grit_rows(facts),
+        *([("tasks", "embedding only")] if facts.embeds_only else []),
         (f"embed, {facts.pass_tokens:,} tokens a pass", _need(facts.memory_embed)),
     ]
     rows += [
         (f"generate, {length:,} tokens", _need(need))
         for length, need in facts.memory_generate.items()
     ]
-    return aligned(rows)
+    return rows
 
 
 def _context(facts: "ModelDescription") -> str:
@@ -118,8 +144,12 @@ def _grit_rows(facts: "ModelDescription") -> list[tuple[str, str]]:
     if grit is None:
         return [("GRIT metadata", "none: prompts default to GritLM's")]
     normalized = "unit length" if grit.normalize else "not normalized"
+    pooled = " with the prompt" if grit.include_prompt else ""
     return [
-        ("GRIT metadata", f"{grit.pooling} pooling, {grit.attention} attention, {normalized}"),
+        (
+            "GRIT metadata",
+            f"{grit.pooling} pooling{pooled}, {grit.attention} attention, {normalized}",
+        ),
         ("document prompt", repr(grit.prompt)),
         ("instruction prompt", repr(grit.instruction_prompt)),
     ]

@@ -48,9 +48,14 @@ def _log(level: int, text: bytes, _data: Any) -> None:
     _last_level = level
     message = text.decode("utf-8", "replace")
     if level in (_WARN, _ERROR) and message.strip(". \n"):
-        _recent.append(message.strip())
+        _recent.append(_printable(message.strip()))
     if _verbose:
         sys.stderr.write(message)
+
+
+def _printable(text: str) -> str:
+    """Escape what a damaged file could put into a message."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 C.llama_log_set(_log, None)

@@ -18,6 +18,7 @@ from gritlite.modelfile.memory import embed_memory, generate_memory
 from gritlite.runtime import probe
 from gritlite.runtime.llama.devices import Gpu
 from gritlite.runtime.probe import Verdict, run_probe
+from tests.sample_gguf import BPE, write_model
 
 
 def doctor(*arguments):
@@ -94,6 +95,16 @@ def test_what_of_a_model_fits(child, model, monkeypatch):
     assert "does not fit" in doctor(model).stdout
     monkeypatch.setattr(doctor_diagnostics, "available_memory", lambda: None)
     assert "available memory unknown" in doctor(model).stdout
+
+
+def test_a_model_that_cannot_be_checked_is_tried(child, tmp_path):
+    result = doctor(write_model(tmp_path / "m.gguf", BPE, arch="dream"))
+    assert "model probe" in result.stdout
+    assert "llama.cpp fails: killed by SIGABRT while generating" in result.stdout
+    assert isinstance(result.exception, ArchitectureError)
+    result = doctor(write_model(tmp_path / "other.gguf", BPE, arch="granitehybrid"))
+    assert (result.exit_code, result.exception) == (0, None)
+    assert "llama.cpp does not crash with it" in result.stdout
 
 
 def test_pulled_models_are_listed(child, tmp_path):

@@ -1,12 +1,14 @@
 """`gritlite inspect`: the facts about a file, as a table and as JSON."""
 
 import json
+import re
 from pathlib import Path
 
 import gguf
 import pytest
 from click.testing import CliRunner
 
+from gritlite import GritLM
 from gritlite.cli.commands.inspect import command
 from gritlite.errors import ArchitectureError, FormatError
 from gritlite.modelfile.description import TypeShare, describe
@@ -97,3 +99,36 @@ def test_a_model_that_does_not_fit_together_is_shown_and_then_an_error(tmp_path)
     result = CliRunner().invoke(command, [str(path)])
     assert "architecture" in result.stdout
     assert isinstance(result.exception, ArchitectureError)
+
+
+def test_what_cannot_be_checked_is_shown_and_whether_it_was_tried(tmp_path, cache_folder):
+    path = write_model(tmp_path / "m.gguf", BPE, arch="dream")
+    text = shown(path)
+    assert re.search("^not checked +architecture 'dream'$", text, re.MULTILINE)
+    assert "tried in a child process when the model is first loaded" in text
+    found = json.loads(shown(path, "--json"))
+    assert (found["unchecked"], found["trial"]) == (["architecture 'dream'"], None)
+
+    with pytest.raises(ArchitectureError):
+        GritLM(path, threads=1)
+    result = CliRunner().invoke(command, [str(path)])
+    assert "tried: llama.cpp fails: killed by SIGABRT while generating" in result.stdout
+    assert isinstance(result.exception, ArchitectureError)
+    result = CliRunner().invoke(command, [str(path), "--json"])
+    assert "SIGABRT" in json.loads(result.stdout)["trial"]["problem"]
+
+
+def test_a_model_that_is_checked_has_no_such_row(tmp_path):
+    path = write_model(tmp_path / "m.gguf", BPE)
+    assert "not checked" not in shown(path)
+    found = json.loads(shown(path, "--json"))
+    assert (found["unchecked"], found["trial"]) == ([], None)
+
+
+def test_a_file_for_embedding_is_shown_as_one(tmp_path):
+    keys = {"llama.attention.causal": False, "grit.embed.include_prompt": True}
+    keys |= EmbedFormat().to_metadata()
+    path = with_keys(write_model(tmp_path / "m.gguf", BPE), tmp_path / "embed.gguf", keys)
+    assert re.search("^tasks +embedding only$", shown(path), re.MULTILINE)
+    assert "mean pooling with the prompt, bidirectional" in shown(path)
+    assert json.loads(shown(path, "--json"))["embeds_only"] is True

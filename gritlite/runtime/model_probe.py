@@ -1,0 +1,120 @@
+"""Model probe: tries in a child process a model file that the checks do not fully know.
+
+llama.cpp ends the process when parts of a file do not fit together. Files whose
+architecture, tokenizer and keys are all checked beforehand (`unchecked_parts`) are loaded
+directly. Any other is first loaded, embedded with and generated with in a child, once per
+file and library build; the verdict is cached. The module does not know what the child does
+(see `model_probe_child`).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from gritlite.errors import ArchitectureError, FileError
+from gritlite.modelfile.header import GGUFFile
+from gritlite.modelfile.unchecked import unchecked_parts
+from gritlite.runtime import probe
+from gritlite.runtime.trial import can_run, run_trial
+from gritlite.system import cache
+from gritlite.system.files import atomic_write
+from gritlite.system.processes import module_command
+from gritlite.system.reading import open_regular
+
+CHILD = module_command("gritlite.runtime.model_probe_child")
+_TIMEOUT = 120  # seconds for a small file
+_BYTES_PER_SECOND = 20_000_000  # a slow disk's, for large ones
+
+
+@dataclass(frozen=True)
+class ModelVerdict:
+    """The result of a trial: `problem` says how llama.cpp failed, "" if it did not."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        """Say it in a few words."""
+        return (
+            f"llama.cpp fails: {self.problem}"
+            if self.problem
+            else "llama.cpp does not crash with it"
+        )
+
+
+def ensure_runs(file: GGUFFile, *, gpu_layers: int | str, repack: bool) -> None:
+    """Try a file that the checks do not fully know in a child process, unless that was done.
+
+    `gpu_layers` and `repack` are those of `Weights`. Raises ArchitectureError if llama.cpp
+    crashes with the file or if it cannot be tried, and LibraryError if the trial failed for
+    a reason outside llama.cpp; that is not cached.
+    """
+    if not unchecked_parts(file):
+        return
+    verdict = known_verdict(file)
+    if verdict is None:
+        verdict = try_model(file, gpu_layers=gpu_layers, repack=repack)
+    check_verdict(file, verdict)
+
+
+def check_verdict(file: GGUFFile, verdict: ModelVerdict) -> None:
+    """Raise ArchitectureError for a file that llama.cpp failed with."""
+    if verdict.problem:
+        raise ArchitectureError(
+            f"{file.path} makes llama.cpp fail ({verdict.problem}): its "
+            f"{', '.join(unchecked_parts(file))} cannot be checked in advance; use a Llama, "
+            "Mistral, Mixtral or Qwen2 model"
+        )
+
+
+def known_verdict(file: GGUFFile) -> ModelVerdict | None:
+    """Return the cached verdict about a file, None if it has not been tried with this build."""
+    try:
+        known = json.loads(_verdict_file(file).read_text(encoding="utf-8"))
+        problem = known["problem"]
+        return ModelVerdict(problem) if isinstance(problem, str) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def try_model(
+    file: GGUFFile, *, gpu_layers: int | str, repack: bool, child: Sequence[str] = CHILD
+) -> ModelVerdict:
+    """Load a file in a child process, embed and generate with it, and cache the verdict.
+
+    Raises ArchitectureError where no child can be started, and as `run_trial`.
+    """
+    if not can_run():
+        raise ArchitectureError(
+            f"{file.path} holds what gritlite cannot check ({', '.join(unchecked_parts(file))}), "
+            "and a frozen app cannot try it in a child process: use a Llama, Mistral, Mixtral or "
+            "Qwen2 model"
+        )
+    command = [*child, str(file.path), str(gpu_layers), "repack" if repack else "plain"]
+    done = run_trial(command, timeout=_TIMEOUT + file.size / _BYTES_PER_SECOND)
+    step = done.output.splitlines()[-1] if done.output else "starting"
+    verdict = ModelVerdict(f"{done.problem} while {step}" if done.problem else "")
+    _save(file, verdict)
+    return verdict
+
+
+def _verdict_file(file: GGUFFile) -> Path:
+    """Return the file of the verdict, named by the model file's identity and the build."""
+    status = file.path.stat()
+    digest = hashlib.sha256(probe.fingerprint().encode())
+    digest.update(f"{file.size} {status.st_mtime_ns} ".encode())
+    with open_regular(file.path) as data:
+        digest.update(data.read(file.data_offset))
+    return cache.root() / "model-probes" / f"{digest.hexdigest()}.json"
+
+
+def _save(file: GGUFFile, verdict: ModelVerdict) -> None:
+    # without a writable cache each start tries the file
+    try:
+        path = _verdict_file(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, force=True) as output:
+            output.write(json.dumps(asdict(verdict)).encode())
+    except (OSError, FileError):
+        return
