@@ -6,7 +6,7 @@ not know how safetensors are laid out (`checkpoint`) or how types are selected.
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,14 @@ class CheckpointSource:
         dtype = entry.dtype if isinstance(entry, TensorEntry) else ""
         return _HALF_TYPES.get(dtype, tensor.type)
 
-    def metadata(self, target: Target, added: Mapping[str, MetadataValue]) -> EncodedMetadata:
+    @property
+    def embed_format(self) -> EmbedFormat:
+        """See ModelSource: a checkpoint does not say."""
+        return EmbedFormat()
+
+    def metadata(
+        self, target: Target, added: Mapping[str, MetadataValue], removed: Collection[str] = ()
+    ) -> EncodedMetadata:
         """See ModelSource. Raises what `read_tokenizer` raises."""
         writer = GGUFWriter(None, self._config.architecture)
         add_general(writer, self.path, self._config, target)
@@ -119,6 +126,8 @@ class CheckpointSource:
         vocabulary = read_tokenizer(self.path, self._config.raw, self._config.vocabulary)
         add_vocabulary(writer, vocabulary)
         add_embed_format(writer, EmbedFormat())
+        for key in (*added, *removed):
+            writer.kv_data[0].pop(key, None)
         return _encoded(writer) + encode_metadata(added)
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ stored (`source` does).
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
 from gritlite.convert.adapter import Adapter, open_adapter
+from gritlite.convert.for_embedding import embedding_keys, keys_to_take_back
 from gritlite.convert.source import ModelSource, SourceTensor
 from gritlite.convert.source_loader import open_model_source
 from gritlite.convert.tensor_importance import TensorImportance
@@ -51,10 +52,11 @@ class ConversionProgress:
 class ConversionReport:
     """What was written: the file, its size in bytes and its number of tensors.
 
-    `fallbacks` has a message for each tensor that could not get the type asked for.
+    `fallbacks` says which tensors could not get the type asked for, a message per reason.
     `requantized` counts the tensors that were quantized in the source and again here,
     which rounds them twice. `without_importance` names the tensors that were quantized
-    without an importance because the matrix does not have them.
+    without an importance because the matrix does not have them. `for_both_tasks` says that
+    the source was for embedding only and the output is not.
     """
 
     output: Path
@@ -63,6 +65,7 @@ class ConversionReport:
     fallbacks: tuple[str, ...]
     requantized: int
     without_importance: tuple[str, ...] = ()
+    for_both_tasks: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class _Plan:
     types: Mapping[str, SelectedType]
     importance: TensorImportance
     threads: int
+    for_embedding: bool | None
 
     def is_copied(self, tensor: SourceTensor) -> bool:
         """Whether its blocks are copied: quantizing them again would only lose precision."""
@@ -86,6 +90,11 @@ class _Plan:
         """Whether it is rounded a second time."""
         is_quantized = block_size(self.types[tensor.name].type) > 1
         return tensor.was_quantized and is_quantized and not self.is_copied(tensor)
+
+    @property
+    def removed_keys(self) -> Collection[str]:
+        """The metadata keys of the source that the output shall not have."""
+        return keys_to_take_back(self.source) if self.for_embedding is False else ()
 
     @property
     def requantized(self) -> int:
@@ -111,6 +120,7 @@ def convert(
     imatrix: Path | None = None,
     types: Mapping[str, GGMLQuantizationType] | None = None,
     requantize: bool = False,
+    for_embedding: bool | None = None,
     force: bool = False,
     threads: int | None = None,
     on_progress: Callable[[ConversionProgress], None] | None = None,
@@ -123,9 +133,11 @@ def convert(
     is an importance matrix of the model in llama.cpp's format. `types` overrides the
     target's type for single tensors. A source whose quantized tensors would be rounded
     twice needs `requantize`, unless an adapter is merged, which may have been trained
-    on just those weights. An existing `output` is replaced only with `force`. `threads`
-    is the number of CPU threads, by default all. `on_progress` is called after each
-    block of rows, from the calling thread.
+    on just those weights. `for_embedding` writes a file that llama.cpp embeds with, and
+    does not generate from; False takes that back, None keeps what the source is. An
+    existing `output` is replaced only with `force`. `threads` is the number of CPU threads,
+    by default all. `on_progress` is called after each block of rows, from the calling
+    thread.
 
     Raises UsageError for an unknown target or one that needs an importance matrix,
     RequantizationError, FileError if something cannot be read or written,
@@ -144,7 +156,7 @@ def convert(
         selected = _select_types(model, TARGETS[target], types, has_imatrix=matrix is not None)
         importance = TensorImportance(imatrix, matrix, model.tensors, selected)
         cores = threads or os.cpu_count() or 1
-        plan = _Plan(model, opened, TARGETS[target], selected, importance, cores)
+        plan = _Plan(model, opened, TARGETS[target], selected, importance, cores, for_embedding)
         _check_requantization(plan, allowed=requantize)
         size = _write(plan, output, force, on_progress or (lambda _: None))
     return _report(plan, output, size)
@@ -206,10 +218,23 @@ def _report(plan: _Plan, output: Path, size: int) -> ConversionReport:
         output=output,
         bytes=size,
         tensors=len(plan.source.tensors),
-        fallbacks=tuple(each.fallback for each in plan.types.values() if each.fallback),
+        fallbacks=_fallbacks(plan.types),
         requantized=plan.requantized,
         without_importance=plan.importance.missing,
+        for_both_tasks=bool(plan.removed_keys),
     )
+
+
+def _fallbacks(types: Mapping[str, SelectedType]) -> tuple[str, ...]:
+    tensors: dict[str, list[str]] = {}
+    for name, selected in types.items():
+        if selected.fallback:
+            tensors.setdefault(selected.fallback, []).append(name)
+    messages = []
+    for reason, names in tensors.items():
+        more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+        messages.append(f"{', '.join(names[:3])}{more}: {reason}")
+    return tuple(messages)
 
 
 def _header(plan: _Plan) -> bytes:
@@ -217,7 +242,10 @@ def _header(plan: _Plan) -> bytes:
         TensorFormat(tensor.name, tensor.shape, plan.types[tensor.name].type)
         for tensor in plan.source.tensors
     ]
-    metadata = plan.source.metadata(plan.target, plan.importance.metadata)
+    added = plan.importance.metadata
+    if plan.for_embedding:
+        added = {**added, **embedding_keys(plan.source)}
+    metadata = plan.source.metadata(plan.target, added, plan.removed_keys)
     return encode_header(metadata, formats, plan.source.alignment)
 
 

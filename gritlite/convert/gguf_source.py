@@ -6,7 +6,7 @@ file has none.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from io import FileIO
 from pathlib import Path
 
@@ -85,7 +85,14 @@ class GGUFSource:
         """See ModelSource."""
         return next(each.type for each in self.tensors if each.name == TOKEN_EMBEDDINGS)
 
-    def metadata(self, target: Target, added: Mapping[str, MetadataValue]) -> EncodedMetadata:
+    @property
+    def embed_format(self) -> EmbedFormat:
+        """See ModelSource."""
+        return EmbedFormat.from_metadata(self._header.metadata)
+
+    def metadata(
+        self, target: Target, added: Mapping[str, MetadataValue], removed: Collection[str] = ()
+    ) -> EncodedMetadata:
         """See ModelSource."""
         changed = {
             QUANTIZATION_KEY: GGML_QUANT_VERSION,
@@ -94,11 +101,14 @@ class GGUFSource:
         }
         entries = self._header.entries
         missing = {
-            key: value for key, value in EmbedFormat().to_metadata().items() if key not in entries
+            key: value
+            for key, value in EmbedFormat().to_metadata().items()
+            if key not in entries and key not in changed
         }
         old = np.empty(self._header.tensors_offset, np.uint8)
         read_into(self._file, 0, old, "the header")
-        copied = copy_metadata(self._header, old.tobytes(), without={*changed, *SPLIT_KEYS})
+        without = {*changed, *removed, *SPLIT_KEYS}
+        copied = copy_metadata(self._header, old.tobytes(), without)
         return copied + encode_metadata(changed) + encode_metadata(missing)
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:

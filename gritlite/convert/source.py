@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +14,7 @@ from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
 from gritlite.modelfile.header_writer import EncodedMetadata, MetadataValue
+from gritlite.prompt import EmbedFormat
 from gritlite.quant.type_selection import ModelSpec
 from gritlite.quant.types import Target
 
@@ -83,8 +84,17 @@ class ModelSource(Protocol):
     def token_embedding_type(self) -> GGMLQuantizationType:
         """The type of the stored token embeddings: F32, F16, BF16 or a quantized one."""
 
-    def metadata(self, target: Target, added: Mapping[str, MetadataValue]) -> EncodedMetadata:
-        """Return the metadata of the file to write; keys in `added` replace the source's."""
+    @property
+    def embed_format(self) -> EmbedFormat:
+        """How the source wants texts embedded."""
+
+    def metadata(
+        self, target: Target, added: Mapping[str, MetadataValue], removed: Collection[str] = ()
+    ) -> EncodedMetadata:
+        """Return the metadata of the file to write.
+
+        Keys in `added` replace the source's, and those in `removed` are left out.
+        """
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
         """Read rows `first` to `first + count` in the tensor's `type`, [count, bytes per row].

@@ -56,7 +56,10 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class SelectedType:
-    """The type of a tensor; `fallback` says why it is not the type that the target's rules give."""
+    """The type of a tensor; `fallback` says why it is not the type that the target's rules give.
+
+    Tensors with the same reason have the same text.
+    """
 
     type: GGMLQuantizationType
     fallback: str | None = None
@@ -99,7 +102,7 @@ def select_types(
         layer = _Layer(_layer(tensor.name), model, has_imatrix)
         role = roles[tensor.name]
         preferred = _preferred_type(tensor, role, layer, target)
-        selected[tensor.name] = _with_fallback(tensor, role, preferred)
+        selected[tensor.name] = _with_fallback(tensor, role, preferred, target)
     return selected
 
 
@@ -344,7 +347,7 @@ _SMALLER_BLOCKS = {
 
 
 def _with_fallback(
-    tensor: TensorSpec, role: _Role, preferred: GGMLQuantizationType
+    tensor: TensorSpec, role: _Role, preferred: GGMLQuantizationType, target: Target
 ) -> SelectedType:
     length = tensor.shape[-1] if tensor.shape else 1
     if length % block_size(preferred) == 0:
@@ -352,8 +355,9 @@ def _with_fallback(
     used = _Q.Q8_0 if role is _Role.OUTPUT else _SMALLER_BLOCKS.get(preferred, preferred)
     if length % block_size(used):
         used = _Q.F16
+    rule = "" if preferred is target.default_type else f", which {target.name} has there"
     return SelectedType(
         used,
-        f"{tensor.name}: stored as {used.name}, because {preferred.name} needs rows of a "
-        f"multiple of {block_size(preferred)} values and these have {length}",
+        f"{used.name} instead of {preferred.name}{rule}, because {preferred.name} packs "
+        f"{block_size(preferred)} values at a time and the rows have {length}",
     )

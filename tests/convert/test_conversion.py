@@ -81,7 +81,18 @@ def test_rows_that_do_not_fit_fall_back_and_are_reported(tmp_path: Path) -> None
     report = convert(folder, tmp_path / "model.gguf", "q4_k_m")
     types = {tensor.name: tensor.type.name for tensor in read_header(report.output).tensors}
     assert types["blk.0.attn_q.weight"] == "Q5_0"
-    assert any("blk.0.attn_q.weight" in fallback for fallback in report.fallbacks)
+    reasons = dict(fallback.split(": ") for fallback in report.fallbacks)
+    assert reasons["token_embd.weight, blk.0.attn_q.weight, blk.0.attn_k.weight and 9 more"] == (
+        "Q5_0 instead of Q4_K, because Q4_K packs 256 values at a time and the rows have 64"
+    )
+
+
+def test_a_type_that_was_not_asked_for_is_explained(tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "model", hidden=64, feed_forward=96)
+    assert convert(folder, tmp_path / "model.gguf", "q4_0").fallbacks == (
+        "output.weight: Q8_0 instead of Q6_K, which q4_0 has there, because Q6_K packs 256 "
+        "values at a time and the rows have 64",
+    )
 
 
 @pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])

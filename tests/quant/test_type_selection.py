@@ -30,13 +30,12 @@ def test_a_fallback_says_what_did_not_fit_and_what_is_used() -> None:
     assert choices == {
         "blk.0.attn_q.weight": SelectedType(
             Q.Q5_0,
-            "blk.0.attn_q.weight: stored as Q5_0, because Q4_K needs rows of a multiple of 256 "
-            "values and these have 96",
+            "Q5_0 instead of Q4_K, because Q4_K packs 256 values at a time and the rows have 96",
         ),
         "output.weight": SelectedType(
             Q.F16,
-            "output.weight: stored as F16, because Q6_K needs rows of a multiple of 256 values "
-            "and these have 40",
+            "F16 instead of Q6_K, which q4_k_m has there, because Q6_K packs 256 values at a "
+            "time and the rows have 40",
         ),
     }
 

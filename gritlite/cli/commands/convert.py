@@ -32,6 +32,11 @@ from gritlite.errors import UsageError
 @type_option(required=False, note="; optional for GPTQ weights, which then keep theirs")
 @conversion_options
 @click.option(
+    "--for-embedding",
+    is_flag=True,
+    help="Write a file that llama.cpp's programs embed with, and that cannot chat.",
+)
+@click.option(
     "--format",
     "form",
     type=Choice(["gguf", "gptq"]),
@@ -75,7 +80,7 @@ def command(
         gguf_only = {"type": target, **options, "force": None}
         refused = [name for name, value in gguf_only.items() if value]
         if refused:
-            raise UsageError(f"--{refused[0]} is for --format gguf")
+            raise UsageError(f"--{refused[0].replace('_', '-')} is for --format gguf")
         _convert_to_gptq(
             source, output, files, int(bits or 4), int(group_size or 32), options["force"]
         )

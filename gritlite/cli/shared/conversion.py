@@ -97,6 +97,10 @@ def _notices(report: "ConversionReport") -> list[str]:
             f"{report.requantized} tensors were quantized before and have now been rounded twice: "
             "use f32, f16 or bf16 weights as the source if you have them"
         )
+    if report.for_both_tasks:
+        notices.append(
+            "the source was written for embedding only, and the output is for both tasks again"
+        )
     if report.without_importance:
         notices.append(
             f"{len(report.without_importance)} tensors are not in the importance matrix and were "

@@ -11,6 +11,7 @@ import pytest
 
 from gritlite.convert import convert
 from gritlite.modelfile.header import read_header
+from gritlite.modelfile.hyperparameters import embeds_only
 from gritlite.system import cache
 from tests.tiny import make_checkpoint
 from tests.tiny_adapters import make_adapter
@@ -53,6 +54,21 @@ def test_fallbacks_are_reported(checkpoint, tmp_path):
     assert status == 0
     assert "blk.0.attn_q.weight" in err  # its rows of 64 hold no block of 256
     assert all(part.startswith("gritlite: ") for part in err.splitlines())
+
+
+def test_a_file_for_embedding_is_made_and_taken_back(checkpoint, tmp_path):
+    made, back = tmp_path / "embed.gguf", tmp_path / "back.gguf"
+    assert run(checkpoint, "-o", made, "--type", "f16", "--for-embedding")[0] == 0
+    status, _, err = run(made, "-o", back, "--type", "f16")
+    assert (status, "for both tasks again" in err) == (0, True)
+    assert embeds_only(read_header(made))
+    assert not embeds_only(read_header(back))
+
+
+def test_for_embedding_makes_a_gguf_file(checkpoint, tmp_path):
+    arguments = ("-o", tmp_path / "gptq", "--format", "gptq", "--for-embedding")
+    status, _, err = run(checkpoint, *arguments)
+    assert (status, "--for-embedding is for --format gguf" in err) == (2, True)
 
 
 def test_rounding_twice_is_reported(checkpoint, tmp_path):

@@ -1,0 +1,34 @@
+"""The metadata of a file that other programs shall embed with, and how to take it back.
+
+llama.cpp reads two keys: with `attention.causal` false every token attends to every other, and
+`pooling_type` chooses its own pooling. Its mean counts the tokens of the prompt and BOS, which
+GritLM leaves out, so `grit.embed.include_prompt` tells gritlite to count them too: all programs
+then compute the same vectors from this file. llama.cpp cannot generate from it.
+"""
+
+from collections.abc import Collection, Mapping
+
+from gritlite.convert.source import ModelSource
+from gritlite.modelfile.header_writer import MetadataValue
+from gritlite.modelfile.hyperparameters import CAUSAL
+from gritlite.prompt import INCLUDE_PROMPT_KEY
+
+POOLING_TYPE = "pooling_type"  # behind the architecture's name
+ADD_EOS = "tokenizer.ggml.add_eos_token"
+_MEAN = 1  # LLAMA_POOLING_TYPE_MEAN
+
+
+def embedding_keys(source: ModelSource) -> Mapping[str, MetadataValue]:
+    """Return the keys to add to a source's metadata."""
+    architecture = source.spec.arch
+    return {
+        f"{architecture}.{CAUSAL}": source.embed_format.attention == "causal",
+        f"{architecture}.{POOLING_TYPE}": _MEAN,
+        ADD_EOS: False,  # gritlite embeds without an end token
+        INCLUDE_PROMPT_KEY: True,
+    }
+
+
+def keys_to_take_back(source: ModelSource) -> Collection[str]:
+    """Return the keys that make a source one for embedding only; none if it is not."""
+    return embedding_keys(source) if source.embed_format.include_prompt else ()
