@@ -179,6 +179,7 @@ def answer_from_store(
             passages,
             layout=variant.layout,
             recompute=variant.recompute,
+            min_score=0.0,  # every question is answered
             wording=wording,
             max_tokens=max_tokens,
             stream=True,

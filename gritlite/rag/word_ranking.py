@@ -9,7 +9,8 @@ store: about 0.45 where a chunk of average length holds each word once.
 
 BM25 costs about 4 microseconds for each chunk that it ranks, and common words say little about
 a chunk: of a long query only the rarest words are ranked, as many as occur in `MAX_RANKED` chunks
-together. Nothing is known of word order or of stems.
+together. Those that occur in more than `MAX_COUNTED` chunks count as if half of all had them.
+Nothing is known of word order or of stems.
 """
 
 import math
@@ -17,7 +18,8 @@ import math
 from gritlite.rag.database import Database
 from gritlite.rag.folding import query_terms
 
-MAX_RANKED = 5000  # chunks
+MAX_RANKED = 5_000  # chunks
+MAX_COUNTED = 10_000
 
 _SATURATION = 2.2  # k1 + 1 in FTS5's bm25()
 _FTS5_MIN_WEIGHT = 1e-6
@@ -25,24 +27,31 @@ _FTS5_MIN_WEIGHT = 1e-6
 
 def word_scores(database: Database, query: str) -> dict[int, float]:
     """The scores of the chunks that hold any of the query's rarer words, by their ids."""
-    terms = query_terms(query)
     total = database.number("select count(*) from words_docsize")
-    counts = {
-        term: database.number("select count(*) from words where words match ?", (term,))
-        for term in terms
-    }
+    counts = {term: _count(database, term, MAX_COUNTED) for term in query_terms(query)}
+    ranked = _rarest(counts)
+    for term in ranked:
+        if counts[term] == MAX_COUNTED:
+            counts[term] = _count(database, term, -1)
     if max(counts.values(), default=0) > total:
         raise database.damaged("its full-text index counts more chunks than it has")
-    weights = {term: math.log1p(_odds(total, count)) for term, count in counts.items()}
+    weights = {term: _weight(total, count) for term, count in counts.items()}
+    whole = sum(weights.values())
     scores: dict[int, float] = {}
-    for term in _rarest(counts):
-        scale = weights[term] / (_fts5_weight(total, counts[term]) * _SATURATION)
+    for term in ranked:
+        scale = weights[term] / (_fts5_weight(total, counts[term]) * _SATURATION * whole)
         for chunk, rank in database.rows(
             "select rowid, rank from words where words match ?", (term,)
         ):
             scores[chunk] = scores.get(chunk, 0.0) - rank * scale
-    whole = sum(weights.values())
-    return {chunk: score / whole for chunk, score in scores.items()}
+    return scores
+
+
+def _count(database: Database, term: str, limit: int) -> int:
+    """How many chunks hold a term, `limit` at most; -1 is no limit."""
+    return database.number(
+        "select count(*) from (select 1 from words where words match ? limit ?)", (term, limit)
+    )
 
 
 def _rarest(counts: dict[str, int]) -> list[str]:
@@ -57,6 +66,10 @@ def _rarest(counts: dict[str, int]) -> list[str]:
         kept.append(term)
         ranked += count
     return kept
+
+
+def _weight(total: int, count: int) -> float:
+    return math.log1p(_odds(total, max(count, total // 2) if count == MAX_COUNTED else count))
 
 
 def _odds(total: int, count: int) -> float:

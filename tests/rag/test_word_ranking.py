@@ -81,6 +81,20 @@ def test_common_words_are_left_out(database):
     assert len(word_scores(database, "the")) == MAX_RANKED + 2
 
 
+def test_very_common_words_count_as_in_half_of_all_chunks(database, monkeypatch):
+    texts = ["the rare word", *["the word"] * 6, "rare"]
+    fill(database, texts)
+    monkeypatch.setattr("gritlite.rag.word_ranking.MAX_RANKED", 2)
+    monkeypatch.setattr("gritlite.rag.word_ranking.MAX_COUNTED", 4)
+    scores = word_scores(database, "rare word")
+    rare, common = math.log(1 + 6.5 / 2.5), math.log(1 + 4.5 / 4.5)
+    alone = lucene(texts, "rare")
+    assert scores == pytest.approx(
+        {chunk: score * rare / (rare + common) for chunk, score in alone.items()}, rel=1e-6
+    )
+    assert word_scores(database, "the") == pytest.approx(lucene(texts, "the"), rel=1e-6)
+
+
 @pytest.mark.parametrize("query", ["", "?!"])
 def test_no_words(database, query):
     fill(database, TEXTS)
