@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,22 +92,23 @@ def command(
         gpu_layers=gpu_layers,
         context_length=context_length,
     )
+    respond = partial(_respondent, store_path=store_path, min_score=min_score, options=options)
     if message is None:
         name = Path(model).name if Path(model).exists() else model
-        _chat_at_terminal(name, load, store_path, system, options, history=history)
+        _chat_at_terminal(name, load, respond, system, options, history=history)
         return
     from gritlite.cli.commands.chat_session import Session
 
     session = Session(system)
     session.ask(message)
-    with load() as loaded, _respondent(loaded, store_path, min_score, options) as respondent:
+    with load() as loaded, respond(loaded) as respondent:
         _print_single_answer(loaded, session, respondent, wrap=_is_prose(options))
 
 
 def _chat_at_terminal(
     name: str,
     load: "Callable[[], GritLM]",
-    store_path: Path | None,
+    respond: "Callable[[GritLM], AbstractContextManager[Respondent]]",
     system: str,
     options: dict[str, Any],
     *,
@@ -125,7 +126,7 @@ def _chat_at_terminal(
     with ExitStack() as stack:
         with reader.deaf():
             model = stack.enter_context(load())
-            respondent = stack.enter_context(_respondent(model, store_path, options))
+            respondent = stack.enter_context(respond(model))
         conversation = Conversation(model, Session(system), respondent, wrap=_is_prose(options))
         commands = Commands(conversation, Settings(options, respondent.defaults))
         Terminal(conversation, commands, reader, name).run()
