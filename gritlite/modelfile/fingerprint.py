@@ -1,19 +1,77 @@
-"""Fingerprints that tell whether two files hold the same model, without reading them whole.
+"""Fingerprints that tell whether two files hold the same model.
 
-The fingerprint is a hash of the header and of a few kilobytes from the middle of
-every tensor, which differ for another quantization, vocabulary or training. It
-does not notice single weights changed by hand.
+A fingerprint covers every byte of the file: the SHA-256 of the SHA-256s of its blocks of
+16 MiB, which several threads compute. Earlier versions hashed the header and a few kilobytes
+from the middle of each tensor; such a sample does not notice an edited row, and is kept only
+to recognise what they wrote.
 """
 
 import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from gritlite.errors import FileError
 from gritlite.modelfile.header import GGUFFile
 
 _SAMPLE_BYTES = 4096
+_BLOCK_BYTES = 16 << 20
+_PIECE_BYTES = 1 << 20
+_MAX_THREADS = 8
+_PREFIX = "all-"  # distinguishes a fingerprint from a sampled one
 
 
-def fingerprint(file: GGUFFile) -> str:
+def fingerprint(
+    path: Path, progress: Callable[[int, int], None] = lambda _done, _total: None
+) -> str:
+    """Return "all-" and the hexadecimal digest of the file's size and blocks.
+
+    `progress` counts bytes. Raises FileError if the file cannot be read, or changes
+    meanwhile.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb", buffering=0) as file:
+            before = os.fstat(file.fileno())
+            size = before.st_size
+            digest.update(f"{size}\n".encode())
+            pool = ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_THREADS))
+            try:
+                starts = range(0, size, _BLOCK_BYTES)
+                for start, block in zip(
+                    starts, pool.map(lambda at: _block(path, at), starts), strict=True
+                ):
+                    digest.update(block)
+                    progress(min(start + _BLOCK_BYTES, size), size)
+            finally:
+                pool.shutdown(cancel_futures=True)
+            after = os.fstat(file.fileno())
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+    if (after.st_size, after.st_mtime_ns) != (size, before.st_mtime_ns):
+        raise FileError(f"{path} changed while it was read: try again when it is finished")
+    return _PREFIX + digest.hexdigest()
+
+
+def _block(path: Path, start: int) -> bytes:
+    """The SHA-256 of a block; a file object of its own lets threads read at their own places."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        file.seek(start)
+        left = _BLOCK_BYTES
+        while left and (piece := file.read(min(_PIECE_BYTES, left))):
+            digest.update(piece)
+            left -= len(piece)
+    return digest.digest()
+
+
+def is_sampled(stored: str) -> bool:
+    """Whether a fingerprint is one of earlier versions, of `sampled_fingerprint`."""
+    return not stored.startswith(_PREFIX)
+
+
+def sampled_fingerprint(file: GGUFFile) -> str:
     """Return the hexadecimal SHA-256 of the header and of samples of the tensors.
 
     Raises FileError if the file cannot be read.

@@ -77,6 +77,8 @@ def _add_checksums(database: Database) -> None:
     for row in database.rows(f"select {COLUMNS} from chunk"):
         seal_chunk(database, row)
     for chunk, data, bits in database.rows("select chunk, vector, bits from vector"):
+        if not isinstance(data, bytes) or not isinstance(bits, bytes | None):
+            raise database.damaged(f"the vector of chunk {chunk} is missing or was changed")
         seal_vector(database, chunk, data, bits)
     for (source,) in database.rows("select id from source"):
         seal(database, source)

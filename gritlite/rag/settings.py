@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from gritlite.errors import FormatError, UsageError
+from gritlite.modelfile.fingerprint import is_sampled
 from gritlite.rag.checksums import row_checksum
 from gritlite.rag.database import Database
 from gritlite.rag.state_quantization import StateType
@@ -28,8 +29,9 @@ class Settings:
 
     `chunk_tokens` limits a chunk, `states` is the type of key-value states ("none": they
     are not kept), `states_budget` the most bytes of all states, 0 for no limit. `main_text`
-    is whether web pages are read without navigation, headers and footers. The names of the
-    fields are those in the database.
+    is whether web pages are read without navigation, headers and footers. A store that was
+    made by an earlier version has the `sampled_fingerprint` under which it knew its model. The
+    names of the fields are those in the database.
     """
 
     model: str
@@ -39,6 +41,7 @@ class Settings:
     states: StateTypeOrNone
     states_budget: int
     main_text: bool
+    sampled_fingerprint: str = ""
 
     @property
     def state_bytes_limit(self) -> float:
@@ -57,7 +60,7 @@ class Settings:
     @classmethod
     def read(cls, database: Database) -> Self:
         """The settings without a look at their checksum. Raises FormatError for impossible ones."""
-        rows = dict(database.rows("select name, value from setting"))
+        rows = {"sampled_fingerprint": "", **dict(database.rows("select name, value from setting"))}
         try:
             settings = cls(
                 **{
@@ -92,6 +95,27 @@ class Settings:
                     self.save(database)
         return self.load(database)
 
+    def knows(self, model: GritLM) -> bool:
+        """Whether a store with these settings was made with this model.
+
+        A store of an earlier version knows it by samples of its bytes, and cannot tell more.
+        """
+        if is_sampled(self.fingerprint):
+            return self.fingerprint == model.identity.sampled()
+        return self.fingerprint == model.fingerprint
+
+    def with_fingerprint(self, model: GritLM, database: Database) -> "Settings":
+        """These, with a fingerprint of all bytes of the model; saved where that can be written."""
+        if not is_sampled(self.fingerprint):
+            return self
+        settings = replace(
+            self, fingerprint=model.fingerprint, sampled_fingerprint=self.fingerprint
+        )
+        if not database.read_only:
+            with database.transaction():
+                settings.save(database)
+        return settings
+
     def _checksum(self) -> str:
         return row_checksum(list(asdict(self).items())).hex()
 
@@ -100,7 +124,10 @@ def _boolean(text: str) -> bool:
     return {"True": True, "False": False}[text]
 
 
-_FIELD_TYPES: tuple[Callable[[str], Any], ...] = (str, str, str, int, str, int, _boolean)
+_FIELD_TYPES: tuple[Callable[[str], Any], ...] = (
+    *(str, str, str, int, str, int),
+    *(_boolean, str),
+)
 
 
 def _text(value: object) -> str:
@@ -158,7 +185,7 @@ class RequestedSettings:
 
     def check_against(self, settings: Settings, model: GritLM, path: Path) -> None:
         """Raise UsageError where a store has another model or other settings."""
-        if settings.fingerprint != model.fingerprint:
+        if not settings.knows(model):
             raise UsageError(
                 f"{path} was made with another model ({settings.model}): use that one, or index "
                 "into a new store"

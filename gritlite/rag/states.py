@@ -5,6 +5,7 @@ missing, and the caller computes it again.
 """
 
 import contextlib
+from dataclasses import replace
 
 from gritlite.errors import FileError, FormatError
 from gritlite.modelfile.hyperparameters import read_hyperparameters
@@ -20,16 +21,24 @@ from gritlite.runtime.state import DocumentState
 class States:
     """Stores and loads states. Not thread-safe.
 
-    `budget` is the most bytes of all files together, and may be infinite.
+    `budget` is the most bytes of all files together, and may be infinite. States made by an
+    earlier version name the model by `sampled_fingerprint`.
     """
 
     def __init__(
-        self, files: StateFiles, model: GritLM, state_type: StateType, budget: float
+        self,
+        files: StateFiles,
+        model: GritLM,
+        state_type: StateType,
+        budget: float,
+        *,
+        sampled_fingerprint: str = "",
     ) -> None:
         self.files = files
         self.budget = budget
         self._model = model
         self._state_type = state_type
+        self._sampled_fingerprint = sampled_fingerprint
         self._library = capabilities().build
         sizes = read_hyperparameters(model.file)
         self._shape = StateShape(sizes.kv_heads, sizes.key_width, sizes.value_width)
@@ -62,10 +71,19 @@ class States:
         data = self.files.read(chunk, kind)
         if data is None:
             return None
+        expected = self._expected(kind, embedded)
         try:
-            return decode(data, self._expected(kind, embedded))
+            return decode(data, expected)
+        except FormatError:
+            return self._of_earlier_version(data, expected) if self._sampled_fingerprint else None
+
+    def _of_earlier_version(self, data: bytes, expected: Expected) -> DocumentState | None:
+        sampled = replace(expected.identity, model=self._sampled_fingerprint)
+        try:
+            state = decode(data, replace(expected, identity=sampled))
         except FormatError:
             return None
+        return replace(state, model=expected.identity.model)
 
     def _expected(self, kind: StateKind, embedded: str) -> Expected:
         """The state that a text has."""

@@ -113,6 +113,7 @@ class Store:
         try:
             settings = requested.for_new_store(model).load_or_save(database)
             requested.check_against(settings, model, path)
+            settings = settings.with_fingerprint(model, database)
             return cls(path, model, settings, database)
         except BaseException:
             database.close()
@@ -220,7 +221,13 @@ class Store:
         if settings.states == "none":
             return None
         files = StateFiles(self.path, database)
-        return States(files, self.model, settings.states, settings.state_bytes_limit)
+        return States(
+            files,
+            self.model,
+            settings.states,
+            settings.state_bytes_limit,
+            sampled_fingerprint=settings.sampled_fingerprint,
+        )
 
     def search(
         self,

@@ -4,13 +4,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gritlite.errors import ClosedError, UsageError
-from gritlite.modelfile.fingerprint import fingerprint
 from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.memory import MemoryNeed, embed_memory
 from gritlite.prompt import EmbedFormat, sliding_window
 from gritlite.runtime.embed import Embedder, EmbedOptions, TooLong, Vectors
 from gritlite.runtime.encoding import OfficialEncoding
 from gritlite.runtime.engine import Engine, KeyValues
+from gritlite.runtime.model_identity import ModelIdentity
 from gritlite.runtime.scheduler import Scheduler
 from gritlite.runtime.state import DocumentState, State, joined
 from gritlite.runtime.tokens import TextTokens, Tokenizer
@@ -37,7 +37,9 @@ class EmbeddingModel(OfficialEncoding):
         self.file = file
         self.scheduler = scheduler
         self.format = embed_format
-        self.fingerprint = fingerprint(file)
+        self.identity = ModelIdentity(file)
+        self.edits = 0  # how often the loaded weights were changed
+        self._edited = ""
         self._tokenizer = Tokenizer(engine.vocabulary)
         self.sliding_window = sliding_window(file.metadata)
         self._embedder = Embedder(
@@ -63,6 +65,15 @@ class EmbeddingModel(OfficialEncoding):
         """Return the bytes of main memory in a need, besides the weights."""
         # a device checks its own memory for keys, values and buffers
         return need.outputs if self.engine.on_device else need.without_weights
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this model from others: the digest of the file's bytes.
+
+        The file is read whole when this is first needed, and never again while it does not
+        change. Raises FileError if it cannot be read, or has changed since it was loaded.
+        """
+        return self._edited or self.identity.fingerprint()
 
     @property
     def dimension(self) -> int:

@@ -296,7 +296,8 @@ class GritLM(EmbeddingModel):
 
     def weights_changed(self) -> None:
         """Clear the cache and change the fingerprint, as earlier states are no longer valid."""
-        self.fingerprint = f"edited {uuid4().hex}"
+        self.edits += 1
+        self._edited = f"edited {uuid4().hex}"
         self.clear_cache()
 
     def attach(self, instrument: Closable) -> None:

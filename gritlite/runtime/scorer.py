@@ -43,7 +43,7 @@ class Scorer:
         self._model = model
         self._cache: KVCache | None = None
         self._lock = threading.Lock()
-        self._fingerprint = model.fingerprint
+        self._edits = model.edits
         self._closed = False
         model.attach(self)
 
@@ -114,8 +114,8 @@ class Scorer:
         inputs = tokens[:-1]  # no token follows the last one
         with self._lock:
             cache = self._ready_cache(len(inputs))
-            if self._fingerprint != self._model.fingerprint:  # its weights have changed
-                self._fingerprint = self._model.fingerprint
+            if self._edits != self._model.edits:
+                self._edits = self._model.edits
                 cache.retain_prefix([])
             reused = cache.retain_prefix(inputs[: start - 1])
             for first in range(reused, len(inputs), PASS_TOKENS):

@@ -1,8 +1,14 @@
 """Stores as earlier versions of gritlite wrote them."""
 
 import contextlib
+import json
 import sqlite3
+import struct
 from pathlib import Path
+
+import xxhash
+
+_HEAD = struct.Struct("<6sHI")  # of a state's file
 
 FORMAT_2 = """
 drop table root;
@@ -20,3 +26,22 @@ def to_format_2(path: Path) -> None:
     """Turn a store into one of format 2."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.executescript(FORMAT_2)
+
+
+def know_model_by_sample(path: Path, sampled: str) -> None:
+    """Let a store of format 2, and its states, name their model as gritlite 0.1 did."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("update setting set value = ? where name = 'fingerprint'", [sampled])
+        for file in Path(f"{path}.states").rglob("*.kv"):
+            data = file.read_bytes()
+            magic, version, length = _HEAD.unpack_from(data)
+            start = _HEAD.size + length
+            head = json.dumps(json.loads(data[_HEAD.size : start]) | {"model": sampled}).encode()
+            made = _HEAD.pack(magic, version, len(head)) + head + data[start:-16]
+            file.write_bytes(made + xxhash.xxh3_128_digest(made))
+            chunk, kind = file.name.split(".")[:2]
+            connection.execute(
+                "update state set bytes = ? where chunk = ? and kind = ?",
+                (file.stat().st_size, chunk, kind),
+            )
+        connection.execute("pragma wal_checkpoint(truncate)")

@@ -89,21 +89,20 @@ def command(
     depth, except hidden ones. Run the command again to update the store: it reads only
     what changed, removes what is gone from the folders, and resumes an interrupted run.
     """
-    from gritlite.cli.shared.opening import gone_roots
+    from gritlite.cli.shared.opening import gone_roots, store_to_fill
     from gritlite.cli.shared.progress import progress_callback
     from gritlite.rag.folder import list_documents
-    from gritlite.rag.store import Store
 
     if not store_path.exists():
         check_documents(list_documents(paths))
     with (
         load_model(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
-        Store.open(
+        store_to_fill(
             store_path,
             loaded,
-            vectors=vectors,  # type: ignore[arg-type]
+            vectors=vectors,
             chunk_tokens=chunk_tokens,
-            states=states,  # type: ignore[arg-type]
+            states=states,
             states_budget=states_budget,
             main_text=main_text or None,
         ) as store,

@@ -1,12 +1,13 @@
-"""Opening a store for a command that reads it."""
+"""Opening a store for a command, with what its user should see of it."""
 
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.progress import advance_to, progress_bar
 from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
@@ -22,10 +23,27 @@ def opened_store(path: Path, model: "GritLM", *, for_answers: bool) -> Iterator[
     """
     from gritlite.rag.store import Store
 
+    _identify(model)
     with Store.open(path, model, create=False) as store:
         for line in remarks(store, for_answers=for_answers):
             print_notice(line)
         yield store
+
+
+@contextmanager
+def store_to_fill(path: Path, model: "GritLM", **settings: Any) -> Iterator["Store"]:
+    """Open a store that documents are added to, or create it with these settings."""
+    from gritlite.rag.store import Store
+
+    _identify(model)
+    with Store.open(path, model, **settings) as store:
+        yield store
+
+
+def _identify(model: "GritLM") -> None:
+    """Read the model's file whole, once, so that a store knows its model; with a bar."""
+    with progress_bar("reading the model", unit="B") as bar:
+        model.identity.fingerprint(lambda done, total: advance_to(bar, done, total))
 
 
 def remarks(store: "Store", *, for_answers: bool) -> list[str]:
