@@ -18,6 +18,7 @@ ADVICE = "download or convert the model again"
 
 # llama.cpp allows 2**30; no tokenizer or template comes near this
 MAX_STRING_BYTES = 1 << 26
+MAX_STRINGS_BYTES = 1 << 28  # of a whole list of strings
 
 
 @contextmanager
@@ -103,12 +104,15 @@ class ByteReader:
         """
         read, from_bytes, size = self._file.read, int.from_bytes, self.size
         position = self.position
+        limit = position + MAX_STRINGS_BYTES
         result = []
         for _ in range(count):
             length = from_bytes(read(8), "little")
             position += 8 + length
             if length > MAX_STRING_BYTES or position > size:
                 self.fail_truncated(position, what)
+            if position > limit:
+                self.fail(f"{what} has more than {MAX_STRINGS_BYTES >> 20} MiB", limit)
             result.append(read(length).decode("utf-8", "surrogateescape"))
         if self._file.tell() != position:  # the file shrank meanwhile
             self.fail_truncated(position, what)

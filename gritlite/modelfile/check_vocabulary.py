@@ -28,7 +28,8 @@ def check_vocabulary(file: GGUFFile) -> None:
     _check_token_arrays(file, len(tokens))
     _check_special_tokens(file, len(tokens))
     _check_distinct(file, tokens)
-    _check_plain(file, tokens)
+    if tokenizer in ("llama", "gpt2"):
+        _check_plain(file, tokens)
     if tokenizer == "llama":
         _check_bytes(file, tokens)
     if tokenizer == "gpt2" and not isinstance(file.metadata.get("tokenizer.ggml.merges"), list):

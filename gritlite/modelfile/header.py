@@ -24,6 +24,7 @@ ALIGNMENT_KEY = "general.alignment"
 
 MAX_KEY_BYTES = (1 << 16) - 1  # docs/gguf.md
 MAX_TENSOR_NAME_BYTES = 63  # GGML_MAX_NAME with its closing zero
+MAX_METADATA_BYTES = 1 << 28  # ten times those of the largest vocabularies
 MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 MAX_ELEMENTS = (1 << 63) - 1
 
@@ -110,6 +111,8 @@ def _read(reader: ByteReader) -> GGUFFile:
             reader.fail(f"the metadata key {key!r} appears twice", start)
         type_name, metadata[key] = read_value(reader, key)
         entries[key] = MetadataEntry(type_name, start, reader.position)
+        if reader.position > MAX_METADATA_BYTES:
+            reader.fail(f"its metadata has more than {MAX_METADATA_BYTES >> 20} MiB", start)
 
     alignment = _alignment(reader, metadata, entries)
     tensors_offset = reader.position

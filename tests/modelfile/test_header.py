@@ -213,6 +213,25 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
         read_header(tmp_path / "pipe")
 
 
+def test_endless_metadata_are_refused_before_memory_is_full(tmp_path):
+    """A sparse file of 200 GB in which every string is 64 MiB of zeros."""
+    long = struct.pack("<Q", 1 << 26)
+    for name, data in (
+        ("list", header(entries=1) + entry("t", ARRAY, struct.pack("<IQ", STRING, 3000))),
+        ("strings", header(entries=3000)),
+    ):
+        with open(tmp_path / name, "wb") as file:
+            file.write(data)
+            for number in range(6):
+                if name == "strings":
+                    file.write(entry(f"k{number}", STRING, b""))
+                file.write(long)
+                file.seek(1 << 26, os.SEEK_CUR)
+            file.truncate(200 << 30)
+        with pytest.raises(FormatError, match="more than 256 MiB"):
+            read_header(tmp_path / name)
+
+
 def test_a_large_vocabulary_is_read_fast(tmp_path):
     count = 49_152
     tokens = array(STRING, count, b"".join(text(f"token{i}") for i in range(count)))

@@ -193,6 +193,21 @@ def test_another_build_or_processor_means_a_new_probe(fresh, tmp_path, monkeypat
     assert list(known) == [probe.fingerprint()]
 
 
+def test_a_frozen_app_starts_no_child_and_does_without_repacking(fresh, tmp_path, monkeypatch):
+    fresh("")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    with pytest.warns(UserWarning, match="a frozen app cannot test"):
+        assert not probe.ensure_safe().repack
+    assert not (tmp_path / "runs").exists()
+    monkeypatch.setattr(sys, "frozen", False)
+    forget_process()
+    assert probe.ensure_safe() == Verdict(True)
+    monkeypatch.setattr(sys, "frozen", True)
+    forget_process()
+    assert probe.ensure_safe() == Verdict(True)  # cached
+    assert runs(tmp_path) == ["repack"]
+
+
 def test_without_a_writable_cache_every_process_probes(fresh, tmp_path, monkeypatch):
     fresh("")
     monkeypatch.setenv("GRITLITE_CACHE", "/proc/nowhere")

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gritlite import instruction
-from gritlite.errors import ClosedError, InputError
+from gritlite import GritLM, instruction
+from gritlite.errors import ClosedError, InputError, TokenizerError
+from gritlite.modelfile.header import read_header
 from gritlite.runtime.llama import Weights
 from gritlite.runtime.llama.library import C
 from gritlite.runtime.llama.vocabulary import LlamaVocabulary
 from gritlite.runtime.tokens import Tokenizer
 from tests.nasty_texts import NASTY_TEXTS
+from tests.sample_gguf import BPE, rewrite, write_model
 
 CONTROL_TEXTS = {
     "llama-tied": ("<|begin_of_text|>", "<|im_start|>", "<|im_end|>"),
@@ -176,3 +178,21 @@ def test_control_tokens_that_merges_would_produce(tiny_file, tmp_path: Path) -> 
             assert text_of(vocabulary, ids).replace(" ", "") == text.replace(" ", "")
             # no more than the one space before the text that the tokenizer adds
             assert text_of(vocabulary, ids) == " " + text
+
+
+def test_a_vocabulary_with_control_tokens_for_plain_text(tmp_path: Path) -> None:
+    """A word of the prompt that is a control token, but is not spelled like it."""
+    path = write_model(tmp_path / "m.gguf", BPE)
+    kinds = [int(kind) for kind in read_header(path).metadata["tokenizer.ggml.token_type"]]
+    kinds[262] = 3  # "Ġa", for " a"
+    odd = rewrite(
+        path,
+        tmp_path / "odd.gguf",
+        lambda writer: writer.add_token_types(kinds),
+        ("tokenizer.ggml.token_type",),
+    )
+    with (
+        GritLM(odd, threads=1) as model,
+        pytest.raises(TokenizerError, match="its token 262 for a part of the prompt"),
+    ):
+        model.encode(["hello"], instruction="find a text\n")
