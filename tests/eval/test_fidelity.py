@@ -20,7 +20,7 @@ from gritlite.convert import convert
 from gritlite.errors import InputError, OutputExistsError, UsageError
 from gritlite.eval.fidelity.comparison import compare
 from gritlite.eval.fidelity.html_report import write_html
-from gritlite.eval.fidelity.results import Comparison, requirements, write_json
+from gritlite.eval.fidelity.results import MEASURES, Comparison, requirements, write_json
 from gritlite.modelfile.description import describe
 from gritlite.runtime.model import GritLM
 from gritlite.runtime.scorer import Scorer
@@ -274,5 +274,16 @@ def test_the_page_is_whole_and_needs_nothing_else(comparison: Comparison, tmp_pa
     assert tags.counts["svg"] == 4
     assert tags.counts["circle"] == 2 * 4
     assert tags.counts["polyline"] == 2 * 4
-    assert tags.counts["tr"] == 1 + 5
+    tasks = len(comparison.reference.scores)
+    assert tags.counts["tr"] == (1 + 4) + (1 + len(MEASURES) + tasks)
     assert "script" not in tags.counts
+
+
+def test_the_page_begins_with_the_verdicts(comparison: Comparison, tmp_path: Path) -> None:
+    write_html(comparison, tmp_path / "page.html", force=False)
+    page = (tmp_path / "page.html").read_text("utf-8")
+    before, box = page.split('<div class="box">')
+    for row in comparison.candidates:
+        cells = (row.file, row.embed_verdict, row.generate_verdict)
+        assert "".join(f"<td>{cell}</td>" for cell in cells) in before
+    assert box.count("<th>") == 1 + len(comparison.rows)

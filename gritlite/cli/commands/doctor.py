@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gritlite.cli.shared.options import complete_model
-from gritlite.cli.shared.tables import aligned, size
+from gritlite.cli.shared.tables import MEMORY_NOTE, aligned, size
 
 if TYPE_CHECKING:
     from gritlite.cli.commands.doctor_diagnostics import Diagnostics, Library, Machine
@@ -49,13 +49,16 @@ def _as_json(found: "Diagnostics") -> str:
 
 
 def _rows(found: "Diagnostics") -> list[tuple[str, str]]:
+    from gritlite.cli.commands.doctor_extras import describe
+
     rows = [*_machine_rows(found.machine), *_library_rows(found.library)]
     rows.append(("cache", str(found.cache_folder)))
     rows += [(f"model {name}", str(path)) for name, path in found.pulled_models.items()]
-    for extra, version in found.extras.items():
-        rows.append((f"extra {extra}", version or f'missing: pip install "gritlite[{extra}]"'))
+    rows += [(f"extra {extra}", describe(extra, found.extras[extra])) for extra in found.extras]
     words = {True: "fits", False: "does not fit", None: "available memory unknown"}
     rows += [(fit.use, f"{size(fit.need.total)}: {words[fit.fits]}") for fit in found.fits]
+    if found.fits:
+        rows.append(MEMORY_NOTE)
     if found.trial is not None:
         rows.append(("model probe", str(found.trial)))
     return rows

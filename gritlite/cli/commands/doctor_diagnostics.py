@@ -7,10 +7,14 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gritlite.cli.commands.doctor_extras import (
+    OptionalPackage,
+    installed_version,
+    optional_packages,
+)
 from gritlite.errors import LibraryError
 from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.hyperparameters import read_hyperparameters
@@ -26,15 +30,6 @@ from gritlite.system.threads import default_threads
 if TYPE_CHECKING:
     from gritlite.runtime.llama import Gpu
 
-EXTRAS: Mapping[str, str] = {
-    "eval": "scikit-learn",
-    "gptq": "gptqmodel",
-    "hub": "huggingface_hub",
-    "parquet": "pyarrow",
-    "rag": "usearch",
-    "torch": "torch",
-    "train": "peft",
-}
 _CHAT_TOKENS = 4096
 # instruction sets that llama.cpp's kernels use, by their names in /proc/cpuinfo
 _INSTRUCTION_SETS = (
@@ -106,14 +101,14 @@ class Fit:
 class Diagnostics:
     """The whole report. `trial` is None unless the model holds what cannot be checked.
 
-    `extras` maps an extra to its package's version, None if it is missing.
+    `extras` are the optional packages by extra.
     """
 
     machine: Machine
     library: Library
     cache_folder: Path
     pulled_models: Mapping[str, Path]
-    extras: Mapping[str, str | None]
+    extras: Mapping[str, tuple[OptionalPackage, ...]]
     fits: tuple[Fit, ...]
     trial: ModelVerdict | None = None
 
@@ -127,7 +122,7 @@ def diagnose(model: GGUFFile | None) -> Diagnostics:
         library=library,
         cache_folder=cache.root(),
         pulled_models=pulled_models(),
-        extras={extra: _version(package) for extra, package in EXTRAS.items()},
+        extras=optional_packages(),
         fits=_fits(model, machine.memory_available) if model is not None else (),
         trial=_trial(model, library) if model is not None else None,
     )
@@ -164,7 +159,7 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def _library() -> Library:
-    installed = _version("llama-cpp-python")
+    installed = installed_version("llama-cpp-python")
     try:
         verdict = probe.renew()
         from gritlite.runtime.llama import capabilities
@@ -182,13 +177,6 @@ def _library() -> Library:
         gpu_backends=build.gpu_backends,
         features=build.features,
     )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _fits(model: GGUFFile, available: int | None) -> tuple[Fit, ...]:

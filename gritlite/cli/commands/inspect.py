@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gritlite.cli.shared.options import complete_model
-from gritlite.cli.shared.tables import aligned, size
+from gritlite.cli.shared.tables import MEMORY_NOTE, aligned, size
 
 if TYPE_CHECKING:
     from gritlite.modelfile.description import ModelDescription, TokenizerDescription
@@ -105,7 +105,7 @@ def _rows(facts: "ModelDescription") -> list[tuple[str, str]]:
         (f"generate, {length:,} tokens", _need(need))
         for length, need in facts.memory_generate.items()
     ]
-    return rows
+    return [*rows, MEMORY_NOTE]
 
 
 def _context(facts: "ModelDescription") -> str:

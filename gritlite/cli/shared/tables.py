@@ -2,6 +2,13 @@
 
 from collections.abc import Sequence
 
+# a 7B model in 4 bits is a file of 4 GiB, and a system's monitor shows 8 GiB for it
+MEMORY_NOTE = (
+    "beside these",
+    "the file's pages, which the system drops when it needs the memory: llama.cpp computes with a "
+    "repacked copy of most weights, so a monitor may show them twice",
+)
+
 
 def aligned(rows: Sequence[tuple[str, str]]) -> str:
     """One line for each label and text, with the texts aligned."""

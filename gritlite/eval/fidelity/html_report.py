@@ -1,4 +1,4 @@
-"""Write a comparison as a self-contained HTML page: a table, and plots in SVG."""
+"""Write a comparison as a self-contained HTML page: verdicts, a table, and plots in SVG."""
 
 import html
 import math
@@ -15,13 +15,20 @@ _SMALLEST_LOSS = 1e-7  # of a plot: zero has no logarithm
 _COLOURS = ("#0b6e99", "#b5460f", "#3a7d34", "#7b4a9e", "#a07900", "#ad2d5c", "#3d5a80", "#6b6b6b")
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; color: #222 }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem;
+    padding: 0 1rem; color: #222; background: #fff }
+h1, .box th, td:first-child, figure div { overflow-wrap: anywhere }
+table { border-collapse: separate; border-spacing: 0; font-variant-numeric: tabular-nums }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid #ddd }
 th:first-child, td:first-child { text-align: left }
-figure { display: inline-block; margin: 1rem 1rem 0 0 }
+.verdicts { font-size: 1.1em }
+.box { overflow-x: auto; border: 1px solid #ddd }
+.box td + td { white-space: nowrap }
+.box th { min-width: 6rem; max-width: 9rem; vertical-align: bottom }
+.box th:first-child, .box td:first-child { position: sticky; left: 0; background: #fff }
+figure { display: inline-block; margin: 1rem 1rem 0 0; max-width: 100% }
+svg { max-width: 100%; height: auto }
 svg text { font: 12px system-ui, sans-serif; fill: #444 }
-.scroll { overflow-x: auto }
 """
 
 
@@ -42,11 +49,13 @@ def _page(comparison: Comparison) -> str:
         (
             "<!doctype html>",
             f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<style>{_STYLE}</style></head><body>",
             f"<h1>{title}</h1>",
+            _verdicts(comparison),
             f"<p>Measured by gritlite {__version__} on {comparison.documents:,} texts to embed and "
             f"{comparison.tokens:,} tokens to predict. Speeds are of one run on one machine.</p>",
-            f'<div class="scroll">{_table(comparison)}</div>',
+            f'<div class="box">{_table(comparison)}</div>',
             _points("Embedding: 1 - cosine by size in MiB", sizes, embed, names),
             _points("Generation: KL divergence by size in MiB", sizes, generate, names),
             _lines("Embedding: 1 - cosine by layer", [r.embed_layers for r in candidates], names),
@@ -58,16 +67,20 @@ def _page(comparison: Comparison) -> str:
     )
 
 
+def _verdicts(comparison: Comparison) -> str:
+    lines = [_cells("th", ["file", "embedding", "generation"])]
+    for row in comparison.candidates:
+        lines.append(_cells("td", [row.file, row.embed_verdict, row.generate_verdict]))
+    return f'<table class="verdicts">{"".join(lines)}</table>'
+
+
 def _table(comparison: Comparison) -> str:
-    tasks = list(comparison.reference.scores)
-    heads = ["file", *(measure.label for measure in MEASURES), *tasks, "embedding", "generation"]
-    lines = [_cells("th", heads)]
-    for row in comparison.rows:
-        numbers = [measure.text(row) for measure in MEASURES]
-        scores = [f"{row.scores[task]:.4f}" for task in tasks]
-        is_reference = row is comparison.reference
-        verdicts = ["reference"] * 2 if is_reference else [row.embed_verdict, row.generate_verdict]
-        lines.append(_cells("td", [row.file, *numbers, *scores, *verdicts]))
+    """A column for each file and a row for each measure."""
+    rows = comparison.rows
+    lines = [_cells("th", ["", *(row.file for row in rows)])]
+    lines += [_cells("td", [each.label, *map(each.text, rows)]) for each in MEASURES]
+    for task in comparison.reference.scores:
+        lines.append(_cells("td", [task, *(f"{row.scores[task]:.4f}" for row in rows)]))
     return f"<table>{''.join(lines)}</table>"
 
 
@@ -151,7 +164,8 @@ class _Frame:
 def _figure(title: str, marks: Sequence[str], below: str = "") -> str:
     return (
         f"<figure><figcaption>{html.escape(title)}</figcaption>"
-        f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img">{"".join(marks)}</svg>'
+        f'<svg width="{_WIDTH}" height="{_HEIGHT}" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
+        f'role="img">{"".join(marks)}</svg>'
         f"<div>{below}</div></figure>"
     )
 

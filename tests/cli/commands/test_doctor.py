@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from gritlite.cli.commands import doctor as doctor_module
-from gritlite.cli.commands import doctor_diagnostics
+from gritlite.cli.commands import doctor_diagnostics, doctor_extras
 from gritlite.cli.commands.doctor import command
 from gritlite.errors import ArchitectureError, FileError, FormatError, LibraryError
 from gritlite.modelfile.header import read_header
@@ -128,17 +128,47 @@ def test_a_model_that_cannot_be_read(child, tmp_path, content, kind):
     assert isinstance(doctor(path).exception, kind | ArchitectureError)
 
 
-def test_a_missing_extra_names_its_cure(child, monkeypatch):
-    monkeypatch.setattr(doctor_diagnostics, "EXTRAS", {"parquet": "no-such-package"})
-    assert 'missing: pip install "gritlite[parquet]"' in doctor().stdout
+def test_every_package_of_an_extra_is_named(child, monkeypatch):
+    wanted = ("click>=8", "no-such-package>=1", "numpy>=1000")
+    monkeypatch.setattr(doctor_extras, "EXTRAS", {"parquet": wanted, "hub": ("click>=8",)})
+    lines = doctor().stdout.splitlines()
+    click, numpy = version("click"), version("numpy")
+    assert (
+        f"extra parquet     click {click}; numpy {numpy} is older than 1000; "
+        'missing: no-such-package; run  pip install "gritlite[parquet]"'
+    ) in lines
+    assert f"extra hub         click {click}" in lines
+    extras = json.loads(doctor("--json").stdout)["extras"]
+    assert extras["parquet"][1:] == [
+        {"name": "no-such-package", "installed": None, "needed": "1"},
+        {"name": "numpy", "installed": numpy, "needed": "1000"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("installed", "needed", "suits"),
+    [
+        (None, "1", False),
+        ("1.4", "1.4.0", True),
+        ("1.10", "1.9", True),
+        ("2.14.0+cpu", "2.8", True),
+        ("1.4rc1", "1.4", True),
+        ("1.3.9", "1.4", False),
+    ],
+)
+def test_versions_are_compared_by_their_numbers(installed, needed, suits):
+    assert doctor_extras.OptionalPackage("a", installed, needed).suits == suits
 
 
 def test_the_extras_are_those_of_the_package():
     project = tomllib.loads(Path(__file__).parents[3].joinpath("pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
-    assert set(extras) == set(doctor_diagnostics.EXTRAS)
-    for extra, package in doctor_diagnostics.EXTRAS.items():
-        assert any(each.startswith(package) for each in extras[extra])
+    assert {extra: tuple(names) for extra, names in extras.items()} == doctor_extras.EXTRAS
+
+
+def test_what_a_monitor_shows_is_explained(child, model):
+    assert "a monitor may show them twice" in doctor(model).stdout
+    assert "a monitor may" not in doctor().stdout
 
 
 def library(**gpu):

@@ -1,4 +1,4 @@
-"""A missing model: an error in a pipe, a question at a terminal, and fetched where that is asked."""
+"""A missing model: an error in a pipe, a question at a terminal, fetched where this is asked."""
 
 from pathlib import Path
 from types import SimpleNamespace
