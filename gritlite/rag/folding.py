@@ -42,15 +42,19 @@ _UNSPACED = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese characters
     "\uac00-\ud7a3"  # Korean
 )
+# ASCII and signs that the tokenizer takes like those of ASCII: what texts in English hold
+_PLAIN = re.compile(
+    "[\x00-\x7f\u00a0-\u00a9\u00ab\u00ae-\u00b1\u00b7\u00bb\u2010-\u2027\u2030-\u205e\u20a0-\u20b8]*"
+)
 _RUN = re.compile(f"[{_UNSPACED}]+")
 
 
 def folded(text: str) -> str | None:
     """The words of a text, separated by spaces; None if the tokenizer reads it the same as it is.
 
-    The tokenizer knows ASCII: it makes lower case of it and cuts at what is no letter or digit.
+    Of ASCII it makes lower case, and cuts at what is no letter or digit.
     """
-    if not any(map(_is_foreign, text)):
+    if _PLAIN.fullmatch(text):
         return None
     return " ".join(term for word in _words(text) for term in _terms(word))
 
@@ -66,11 +70,6 @@ def query_terms(query: str) -> list[str]:
         else:
             terms.update((f'"{pair}"', None) for pair in _pairs(characters))
     return list(terms)
-
-
-def _is_foreign(character: str) -> bool:
-    """Whether a character is part of a word, and not ASCII."""
-    return not character.isascii() and _is_part_of_word(character)
 
 
 def _is_part_of_word(character: str) -> bool:

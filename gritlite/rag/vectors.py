@@ -57,7 +57,10 @@ def _int8(vector: Vectors) -> NDArray[np.int8]:
 
 @dataclass(frozen=True)
 class Matrix:
-    """The searched bytes of every vector: `codes` [n, bytes per vector] of the chunks `ids` [n]."""
+    """The searched bytes of every vector: `codes` [n, bytes per vector] of the chunks `ids` [n].
+
+    The ids ascend.
+    """
 
     vector_type: VectorType
     ids: NDArray[np.int64]
@@ -89,11 +92,12 @@ class Matrix:
         return self.cosines(query, self.ids[rows].tolist(), fetch)[:count]
 
     def cosines(self, query: Vectors, chunks: Collection[int], fetch: Fetch) -> Ranked:
-        """The cosines of some chunks with `query` [d], highest first; those without a vector lack.
+        """The cosines of some chunks with `query` [d], highest first; those not in `ids` lack.
 
         `fetch` returns the stored vectors of chunks, in the order of their ids.
         """
-        ids = np.intersect1d(self.ids, np.array([*chunks], np.int64))
+        ids = np.array(sorted(chunks), np.int64)
+        ids = ids[np.searchsorted(self.ids, ids, "left") < np.searchsorted(self.ids, ids, "right")]
         codes = np.frombuffer(b"".join(fetch(ids.tolist())), np.uint8)
         stored: VectorType = "float32" if self.vector_type == "float32" else "int8"
         vectors = Matrix(stored, ids, codes.reshape(len(ids), -1 if len(ids) else 0))

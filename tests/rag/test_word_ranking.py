@@ -4,8 +4,11 @@ import math
 import re
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from gritlite.rag.database import Database
+from gritlite.rag.folding import folded, query_terms
 from gritlite.rag.word_ranking import MAX_RANKED, word_scores
 
 TEXTS = [
@@ -29,7 +32,8 @@ def fill(database, texts):
         " values (1, 'a', x'00', 0, 0, 0)"
     )
     database.execute_many(
-        "insert into chunk values (?, 1, '', '', ?, '', 0, null, null)", list(enumerate(texts, 1))
+        "insert into chunk values (?, 1, '', '', ?, '', 0, null, ?)",
+        [(number, text, folded(text)) for number, text in enumerate(texts, 1)],
     )
     database.execute("update source set complete = 1")
 
@@ -79,6 +83,30 @@ def test_common_words_are_left_out(database):
     fill(database, ["the rare word", *["the word"] * (MAX_RANKED + 1)])
     assert list(word_scores(database, "the rare word")) == [1]
     assert len(word_scores(database, "the")) == MAX_RANKED + 2
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.text(max_size=60), st.text(max_size=20))
+def test_any_text_is_found_by_each_of_its_terms(database, text, other):
+    assume("\x00" not in text)  # SQLite's strings end there; no document has one
+    database.execute("delete from source")
+    fill(database, [text, "something else"])
+    for term in query_terms(text):
+        assert 1 in word_scores(database, term.strip('" *'))
+    assert all(0 < score < 1 for score in word_scores(database, text + other).values())
+    database.execute("insert into words (words, rank) values ('integrity-check', 1)")
+
+
+def test_texts_that_are_not_folded_are_read_as_others_are(database):
+    plain = [chr(code) for code in range(1, 0x3000) if folded(f"a{chr(code)}b") is None]
+    apart = [sign for sign in plain if not sign.isalnum()]
+    assert len(apart) > 150
+    fill(database, [f"a{sign}b" for sign in apart])
+    assert len(word_scores(database, "a")) == len(word_scores(database, "b")) == len(apart)
 
 
 def test_very_common_words_count_as_in_half_of_all_chunks(database, monkeypatch):
