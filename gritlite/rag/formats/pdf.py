@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pypdfium2
@@ -59,38 +60,54 @@ def _text(pdf: pypdfium2.PdfDocument, number: int) -> str:
     """The text of a page, with broken words and most wrapped lines joined."""
     with contextlib.closing(pdf[number]) as page:
         page.set_rotation(0)
-        if _runs_down(page.get_textpage()):  # whose lines PDFium would order wrongly
-            page.set_rotation(270)
-        text = _in_reading_order(page.get_textpage())
+        box = _turn_upright(page)
+        text = _in_reading_order(page.get_textpage(), box)
         text = _BROKEN_WORD.sub("", text).replace("\r\n", "\n")
         text = _BROKEN_LINE.sub(" ", text).strip()
         return "\n\n".join(filter(None, [text, *_annotations(pdf.formenv, page)]))
 
 
-def _runs_down(page: pypdfium2.PdfTextPage) -> bool:
-    """Whether most characters are turned by 90° clockwise."""
+def _turn_upright(page: pypdfium2.PdfPage) -> Box:
+    """Turn the contents so that most text is horizontal; return the box they are then in.
+
+    PDFium would put turned lines in the wrong order, and join the words of two lines.
+    """
+    left, bottom, right, top = page.get_bbox()
+    turns = -_quarter_turns(page.get_textpage())
+    if turns:
+        x, y = (left + right) / 2, (bottom + top) / 2
+        matrix = pypdfium2.PdfMatrix().translate(-x, -y).rotate(90 * turns).translate(x, y)
+        for item in page.get_objects(max_depth=1):
+            item.transform(matrix)
+        left, bottom, right, top = matrix.on_rect(left, bottom, right, top)
+    return Box(left, bottom, right, top)
+
+
+def _quarter_turns(page: pypdfium2.PdfTextPage) -> int:
+    """By how many quarters most of the text is turned clockwise, 0 to 3."""
     count = page.count_chars()
-    indices = range(0, count, count // _SAMPLE + 1)
-    angles = [pdfium.FPDFText_GetCharAngle(page, index) for index in indices]
-    turned = [angle for angle in angles if abs(angle - math.pi / 2) < math.pi / 4]
-    return 2 * len(turned) > len(angles)
+    turns = Counter(
+        round(pdfium.FPDFText_GetCharAngle(page, index) / (math.pi / 2)) % 4
+        for index in range(0, count, count // _SAMPLE + 1)
+    )
+    return turns.most_common(1)[0][0] if turns else 0
 
 
-def _in_reading_order(page: pypdfium2.PdfTextPage) -> str:
-    text: str = page.get_text_bounded()
+def _in_reading_order(page: pypdfium2.PdfTextPage, whole: Box) -> str:
+    text = _text_in(page, whole)
     count = page.count_rects()
     boxes = [Box(*page.get_rect(index)) for index in range(min(count, _MAX_BOXES))]
     parts = regions(boxes) if count <= _MAX_BOXES else []
     if len(parts) < 2:
         return text
-    ordered = "\r\n".join(
-        page.get_text_bounded(
-            part.left - _MARGIN, part.bottom - _MARGIN, part.right + _MARGIN, part.top + _MARGIN
-        )
-        for part in parts
-    )
+    ordered = "\r\n".join(_text_in(page, part.widened(_MARGIN)) for part in parts)
     # letters between or in two regions would be lost or doubled
     return ordered if _letters(ordered) == _letters(text) else text
+
+
+def _text_in(page: pypdfium2.PdfTextPage, box: Box) -> str:
+    text: str = page.get_text_bounded(box.left, box.bottom, box.right, box.top)
+    return text
 
 
 def _letters(text: str) -> list[str]:

@@ -25,6 +25,10 @@ class Box:
     right: float
     top: float
 
+    def widened(self, margin: float) -> "Box":
+        """The box with a margin on all sides."""
+        return Box(self.left - margin, self.bottom - margin, self.right + margin, self.top + margin)
+
 
 def regions(boxes: Sequence[Box]) -> list[Box]:
     """The parts of a page in reading order, from the boxes of its text as they are drawn.
