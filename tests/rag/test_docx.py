@@ -287,6 +287,15 @@ def test_entities_are_refused(dtd, reference, part):
         parse(out.getvalue(), ".docx")
 
 
+def test_a_strict_document_is_told():
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        strict = b"http://purl.oclc.org/ooxml/officeDocument/relationships/officeDocument"
+        archive.writestr("_rels/.rels", b'<Relationships><Relationship Type="%s"/>' % strict)
+    with pytest.raises(FormatError, match=r"save it as an ordinary \.docx"):
+        parse(out.getvalue(), ".docx")
+
+
 def test_a_reference_to_nothing_is_told():
     word = saved(body(paragraph("seen")))
     out = io.BytesIO()

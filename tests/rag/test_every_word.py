@@ -1,7 +1,7 @@
 """No text vanishes: every word that a format's own reader shows is in some chunk.
 
 The references are not ours: Python's decoder, markdown-it's HTML and Beautiful Soup's text of
-it, pypdf's text of a page, and the XML of a DOCX.
+it, the words that a page of a PDF draws, and the XML of a DOCX.
 """
 
 import io
@@ -10,7 +10,6 @@ import zipfile
 from xml.etree import ElementTree
 
 import docx
-import pypdf
 from bs4 import BeautifulSoup
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,7 +29,7 @@ A_WORD = st.sampled_from(WORDS)
 
 
 def words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text))
+    return set(re.findall(r"[^\W_]+", text))
 
 
 def in_chunks(data: bytes, suffix: str) -> set[str]:
@@ -128,9 +127,7 @@ def lines(draw) -> str:
 @given(lines(), st.sampled_from(["0", "90", "180", "270"]))
 def test_pdf(content, rotation):
     data = documents.pdf_page(content, Rotate=rotation)
-    extracted = words(pypdf.PdfReader(io.BytesIO(data)).pages[0].extract_text())
-    assert extracted == words(content) & set(WORDS)
-    assert extracted <= in_chunks(data, ".pdf")
+    assert words(content) & set(WORDS) <= in_chunks(data, ".pdf")
 
 
 SHAPES = [

@@ -145,6 +145,16 @@ def test_images_are_read_by_their_descriptions():
     assert texts('<p>Here: <img src=x alt="a red boat"> <img src=y alt="">') == ["Here: a red boat"]
 
 
+def test_xhtml_is_read_as_xml():
+    page = (
+        '<?xml version="1.0" encoding="utf-8"?><html><head><title>T</title><script src="a>b"/>'
+        "<style/></head><body><p/><a id='x'/>one<br/>two<iframe src='x'/>"
+        "<p>three<![CDATA[ 1 < 2 ]]><textarea/></p><hr/><div hidden='hidden'/>four</body></html>"
+    )
+    document = parse(page.encode(), ".xhtml")
+    assert document == Document("T", tuple(map(Block, ("one\ntwo", "three 1 < 2", "four"))))
+
+
 SITE = """<html><head><title>Inns</title></head><body>
 <header><a href="/">Home</a> <a href="/shop">Shop</a></header>
 <nav><ul><li><a href="1">Previous topic</a><li><a href="2">Next topic</a></ul></nav>

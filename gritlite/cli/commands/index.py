@@ -91,8 +91,10 @@ def command(
     """
     from gritlite.cli.shared.opening import gone_roots, store_to_fill
     from gritlite.cli.shared.progress import progress_callback
+    from gritlite.rag.document import check_encoding
     from gritlite.rag.folder import list_documents
 
+    check_encoding(encoding)
     if not store_path.exists():
         check_documents(list_documents(paths))
     with (
@@ -149,7 +151,7 @@ def problems(update: "Update") -> list[str]:
     failed = update.changes.failed
     lines = [f"not read: {failure}" for failure in failed]
     if any(failure.endswith("name its encoding") for failure in failed):
-        lines.append("--encoding NAME names it: index these files alone with it")
+        lines.append("name the encoding of these files by --encoding NAME, such as cp1252")
     lines += [f"no text in {path}" for path in update.changes.empty]
     lines += update.changes.warnings
     if update.skipped:

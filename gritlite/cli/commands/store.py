@@ -157,6 +157,8 @@ def rows(info: "Info") -> list[tuple[str, str]]:
         for root in info.roots
         if root.documents and root.gone
     ]
+    if settings.main_text:
+        found.append(("web pages", "their main text only"))
     if settings.states != "none":
         budget = f" of {size(settings.states_budget)}" if settings.states_budget else ""
         kept = f"{info.states.states:,}, {settings.states}, {size(info.states.bytes)}{budget}"

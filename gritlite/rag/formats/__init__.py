@@ -20,7 +20,7 @@ FORMATS = {
     ".markdown": "markdown",
     ".html": "html",
     ".htm": "html",
-    ".xhtml": "html",
+    ".xhtml": "xhtml",
     ".pdf": "pdf",
     ".docx": "docx",
 }

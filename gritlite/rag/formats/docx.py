@@ -22,6 +22,7 @@ from gritlite.rag.formats.docx_text import MARGINS, TextReader
 
 _MAX_UNPACKED = 256 << 20
 _OLE = b"\xd0\xcf\x11\xe0"  # the container format of encrypted files and of old .doc files
+_STRICT = b"http://purl.oclc.org/ooxml/"  # its namespaces, which python-docx does not know
 _RELATION = qn("r:id")
 # ends of relationship types, which Word writes with two different beginnings
 _NOTES = {"/footnotes": "w:footnote", "/endnotes": "w:endnote", "/comments": "w:comment"}
@@ -34,7 +35,7 @@ def parse(data: bytes, _options: ReadingOptions) -> Document:
     if data.startswith(_OLE):
         raise FormatError("is encrypted, or a .doc file under another name: save it as plain .docx")
     try:
-        _check_size(data)
+        _check_archive(data)
         word = docx.Document(io.BytesIO(data))
         title = (word.core_properties.title or "").strip()
         blocks = tuple(_blocks(word))
@@ -44,10 +45,14 @@ def parse(data: bytes, _options: ReadingOptions) -> Document:
     return Document(title, blocks, (f"{embedded} embedded files were not read",) * bool(embedded))
 
 
-def _check_size(data: bytes) -> None:
-    """Raise FormatError for an archive that declares an excessive unpacked size."""
+def _check_archive(data: bytes) -> None:
+    """Raise FormatError for an excessive unpacked size, and for the other kind of DOCX."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         size = sum(member.file_size for member in archive.infolist())
+        if size <= _MAX_UNPACKED and _STRICT in archive.read("_rels/.rels"):
+            raise FormatError(
+                'is a "Strict Open XML" document: save it as an ordinary .docx document'
+            )
     if size > _MAX_UNPACKED:
         raise FormatError(
             f"unpacks to {size >> 20:,} MiB, more than the {_MAX_UNPACKED >> 20} MiB that are read"

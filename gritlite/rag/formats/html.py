@@ -72,13 +72,18 @@ def parse(data: bytes, options: ReadingOptions) -> Document:
     With `options.main_text` without navigation, headers and footers, as far as trafilatura
     finds the main text. Raises FormatError for bytes in no known encoding.
     """
-    decoded = _decode(data, options.encoding)
-    page = Page.read(decoded.text)
-    notes, blocks = [decoded.note], page.blocks
+    decoded = decode_page(data, options.encoding)
+    return read_page(decoded.text, decoded.note, options)
+
+
+def read_page(text: str, note: str, options: ReadingOptions) -> Document:
+    """Read a page that was decoded, with a note about that."""
+    page = Page.read(text)
+    notes, blocks = [note], page.blocks
     if options.main_text:
         from gritlite.rag.formats.main_text import main_text
 
-        blocks, note = main_text(decoded.text, blocks)
+        blocks, note = main_text(text, blocks)
         notes.append(note)
     else:
         notes.append(hidden_note(page.hidden_words))
@@ -95,7 +100,7 @@ def hidden_note(words: int) -> str:
     return f"{words:,} words that the page hides were left out" if words else ""
 
 
-def _decode(data: bytes, encoding: str) -> Decoded:
+def decode_page(data: bytes, encoding: str) -> Decoded:
     """Decode a page: by its byte order mark, its own declaration, or as plain text is."""
     if (text := decode_marked(data)) is not None:
         return Decoded(text)

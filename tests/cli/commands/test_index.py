@@ -4,7 +4,9 @@ import pytest
 
 from gritlite import GritLM
 from gritlite.cli.commands.index import describe
+from gritlite.cli.commands.store import rows
 from gritlite.errors import FileError, UsageError
+from gritlite.rag import maintenance
 from gritlite.rag.embedding import Pending
 from gritlite.rag.planning import Plan
 from gritlite.rag.store import Store
@@ -34,6 +36,44 @@ def test_a_damaged_file_is_reported_and_the_exit_code_says_so(gritlite, folder, 
     assert "3 documents added, 1 not read" in out
     assert f"not read: {folder / 'a.pdf'} is damaged" in err
     assert "Traceback" not in err
+
+
+def test_an_unclear_encoding_is_refused_until_it_is_named(gritlite, folder, tmp_path):
+    (folder / "a.txt").write_bytes(b"na\xefve")
+    (folder / "b.txt").write_bytes(
+        "Grüße aus München, wo die Gaststätte früh schließt. ".encode("cp1252") * 2
+    )
+    store = ("--store", tmp_path / "a.grit")
+    status, _, err = gritlite("index", folder, *store, "--encoding", "klingon")
+    assert status == 2
+    assert "the encoding 'klingon' is unknown" in err
+    assert not (tmp_path / "a.grit").exists()
+    status, out, err = gritlite("index", folder, *store)
+    assert status == 2
+    assert "4 documents added, 1 not read" in out
+    assert "a.txt line 1 is not valid UTF-8: save it as UTF-8, or name its encoding" in err
+    assert "name the encoding of these files by --encoding NAME" in err
+    assert f"{folder / 'b.txt'}: read as cp1252 (detected)" in err
+    status, out, err = gritlite("index", folder, *store, "--encoding", "cp1252")
+    assert status == 0
+    assert "1 document added, 4 unchanged" in out
+
+
+def test_main_text_is_told_and_stays(gritlite, folder, tmp_path):
+    (folder / "cats.html").write_text(
+        "<nav>Previous topic</nav><main><h1>Cats</h1><p>Seven grey cats live in the old mill, where"
+        " they hunt mice by night and sleep by day.</p></main>"
+    )
+    store = tmp_path / "a.grit"
+    status, _, err = gritlite("index", folder, "--store", store, "--main-text")
+    assert status == 0
+    assert f"{folder / 'cats.html'}: only its main text was read: 2 words were left out" in err
+    assert ("web pages", "their main text only") in rows(maintenance.info(store))
+    other = tmp_path / "b.grit"
+    assert gritlite("index", folder, "--store", other)[0] == 0
+    status, _, err = gritlite("index", folder, "--store", other, "--main-text")
+    assert status == 2
+    assert "was made with main_text False, which cannot be changed" in err
 
 
 def test_a_mistyped_path_makes_no_store(tiny_path, folder):
