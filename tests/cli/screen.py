@@ -73,6 +73,8 @@ class Screen:
         """Read until a text is on the screen, or a function of this screen is true."""
         end = time.monotonic() + LIMIT
         while not (condition in self.text if isinstance(condition, str) else condition(self)):
+            if self.process.poll() is not None:  # what it wrote last can still be read
+                end = min(end, time.monotonic() + 0.5)
             assert time.monotonic() < end, f"no {condition!r} in:\n{self.text}"
             self.read(0.05)
 

@@ -83,7 +83,8 @@ def command(
         raise click.UsageError("--min-score is about the passages of a store: add --store")
     options = {name: value for name, value in sampling.items() if value is not None}
     options |= _constraint(grammar, json_schema)
-    message = _single_message(prompt, model)
+    locate_or_pull(model)  # before a pipe is read, and while a terminal shows what is typed
+    message = _single_message(prompt)
     load = partial(
         load_model,
         model,
@@ -177,13 +178,8 @@ def _constraint(grammar: Path | None, json_schema: Path | None) -> dict[str, str
     return {"json_schema": read_text(json_schema, MAX_PROMPT_BYTES)} if json_schema else {}
 
 
-def _single_message(prompt: str | None, model: str) -> str | None:
-    """The message that gets a single answer; None for a session at the terminal.
-
-    Raises FileError for a model that does not exist, before a pipe is read.
-    """
-    if not sys.stdin.isatty():
-        locate_or_pull(model)
+def _single_message(prompt: str | None) -> str | None:
+    """The message that gets a single answer; None for a session at the terminal."""
     piped = "" if sys.stdin.isatty() else _read_standard_input().strip("\r\n")
     if prompt is None and sys.stdin.isatty():
         return None

@@ -55,6 +55,15 @@ def asked(screen, tmp_path):
 SHORT = ("--max-tokens", 4, "--temperature", 0)
 
 
+def test_a_missing_model_is_offered_before_the_chat_begins(tmp_path):
+    screen = Screen("chat", GRITLITE_CACHE=str(tmp_path), GRITLITE_HISTORY="")
+    screen.wait_for("Fetch it now")
+    assert screen.shows_keys
+    screen.type("n" + ENTER)
+    screen.wait_for("error: ")
+    assert screen.end() == 2
+
+
 def test_several_lines_are_one_message(start, tmp_path):
     screen = start(*SHORT)
     screen.paste("pasted\n  of three\nlines")
