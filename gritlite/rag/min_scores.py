@@ -11,7 +11,7 @@ from gritlite.runtime.model import GritLM
 from gritlite.system.catalog import CATALOG
 
 _MEASURED: dict[tuple[str, Mode], float] = {
-    (CATALOG["default"].source.file, "hybrid"): 0.22,
+    (CATALOG["default"].source.file, "hybrid"): 0.2,
 }
 
 

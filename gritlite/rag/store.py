@@ -271,8 +271,8 @@ class Store:
         Returns a finished answer. With `stream` the caller iterates over it, and closes it
         unless it reads to the end. Where no passage reaches `min_score`, the answer says that
         the documents do not tell, whatever form `options` ask for, and has no passages. The
-        default least score was measured for the default model and mode "hybrid" (see
-        `min_scores`); elsewhere it is 0: all passages count.
+        default least score was measured for the default model and mode "hybrid" without an
+        instruction (see `min_scores`); elsewhere it is 0: all passages count.
 
         `layout` says what the model reads and what comes from stored states (see `layouts`);
         "auto" picks `exact`, with the first passage's state, or `document-then-query`,
@@ -291,7 +291,7 @@ class Store:
         """
         # without spaces: one before the question would merge with the line ends before it
         if min_score is None:
-            min_score = measured_min_score(self.model, mode)
+            min_score = 0.0 if instruction else measured_min_score(self.model, mode)
         query = Query(question.strip(), count, mode, rerank, instruction, min_score)
         answer = self._pipeline.answer(
             Question(query, history, layout, recompute, wording), options

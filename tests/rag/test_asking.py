@@ -257,7 +257,7 @@ def test_the_least_score_of_a_model_is_used_for_questions_only(
     with opened(tmp_path, tiny_model, folder) as store:
         assert len(store.search(QUESTION, 3)) == 3
         assert store.ask(QUESTION).text == NO_ANSWER
-        for options in ({"min_score": 0.0}, {"mode": "vectors"}):
+        for options in ({"min_score": 0.0}, {"mode": "vectors"}, {"instruction": "Retrieve"}):
             with store.ask(QUESTION, **options, **SHORT) as answer:
                 assert len(answer.passages) == 3
 

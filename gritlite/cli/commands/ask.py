@@ -143,6 +143,7 @@ def answer_to_json(answer: "StoreAnswer") -> dict[str, Any]:
         "answer": answer.text,
         "layout": answer.layout if answer.passages else None,
         "passages": [to_json(passage) for passage in answer.passages],
+        "best_score": answer.best_score,
         "seconds": asdict(answer.timings),
         "states_loaded": answer.states_loaded,
         "states_computed": answer.states_computed,

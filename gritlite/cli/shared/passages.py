@@ -11,6 +11,8 @@ from gritlite.cli.shared.tables import escape_controls
 if TYPE_CHECKING:
     from gritlite.rag.search import Passage
 
+_WITHOUT_LINKS = ("dumb", "linux")  # values of TERM; other terminals skip what they do not know
+
 
 def reference(passage: "Passage") -> str:
     """Where a passage stands: "notes/inn.md:3  (The inn)", or "a.pdf, page 2  (Title)".
@@ -34,7 +36,7 @@ def reference(passage: "Passage") -> str:
 
 
 def _shows_links() -> bool:
-    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in _WITHOUT_LINKS
 
 
 def reference_list(passages: Sequence["Passage"]) -> str:

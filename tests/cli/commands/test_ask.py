@@ -56,6 +56,7 @@ def test_a_question_that_no_passage_can_answer(tiny_path, folder):
     assert "--min-score 0 answers from any" in result.stderr
     report = json.loads(invoke(ask.command, tiny_path, "who?", *options, "--json").stdout)
     assert (report["answer"], report["passages"]) == ("The documents do not tell.", [])
+    assert 0 < report["best_score"] < 0.99
     words = invoke(ask.command, tiny_path, "zebra", "--store", "a.grit", "--by", "words")
     assert "no passage holds a word of the question" in words.stderr
 

@@ -52,8 +52,9 @@ def test_a_terminal_gets_a_link(here, terminal, place, fragment, shown):
     assert reference(passage(here / "a b.md", place)) == wanted
 
 
-def test_a_terminal_without_links(here, terminal, monkeypatch):
-    monkeypatch.setenv("TERM", "dumb")
+@pytest.mark.parametrize("name", ["dumb", "linux"])
+def test_a_terminal_without_links(here, terminal, monkeypatch, name):
+    monkeypatch.setenv("TERM", name)
     assert reference(passage(here / "a.md", "line 1")) == "a.md:1  (Title)"
 
 
