@@ -158,7 +158,8 @@ def sliding_window(metadata: Mapping[str, Any]) -> int | None:
     """
     window = metadata.get(SLIDING_WINDOW_KEY)
     if window is not None and (type(window) is not int or window < 1):
-        raise FormatError(f"{SLIDING_WINDOW_KEY} is {window!r}: expected a positive number")
+        shown = repr(window) if isinstance(window, int | float | str) else "an array"
+        raise FormatError(f"{SLIDING_WINDOW_KEY} is {shown}: expected a positive number")
     return window
 
 

@@ -46,19 +46,19 @@ def check_numbers(file: GGUFFile, model: Hyperparameters, *, experts_grouped: bo
 def _check_finite(file: GGUFFile, key: str, value: Value) -> None:
     numbers = value if isinstance(value, np.ndarray) else np.array(value)
     if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
-        fail_architecture(file, f"{key} is {value}")
+        fail_architecture(file, f"{key} is {_shown(value)}, not finite")
 
 
 def _check_choices(file: GGUFFile, prefix: str) -> None:
     scaling = file.metadata.get(f"{prefix}rope.scaling.type", "linear")
     if not isinstance(scaling, str) or scaling not in ROPE_SCALINGS:
         fail_architecture(
-            file, f"{prefix}rope.scaling.type is {scaling!r}, not one of {ROPE_SCALINGS}"
+            file, f"{prefix}rope.scaling.type is {_shown(scaling)}, not one of {ROPE_SCALINGS}"
         )
     pooling = file.metadata.get(f"{prefix}pooling_type", 0)
     if not isinstance(pooling, int) or pooling not in POOLINGS:
         fail_architecture(
-            file, f"{prefix}pooling_type is {pooling!r}, which llama.cpp does not know"
+            file, f"{prefix}pooling_type is {_shown(pooling)}, which llama.cpp does not know"
         )
 
 
@@ -71,5 +71,9 @@ def _check_experts(file: GGUFFile, model: Hyperparameters, *, grouped: bool) -> 
         value = file.metadata.get(f"{model.architecture}.{name}", 0)
         if not isinstance(value, int) or value != 0:
             fail_architecture(
-                file, f"{model.architecture}.{name} is {value!r}, but must be 0 or absent"
+                file, f"{model.architecture}.{name} is {_shown(value)}, but must be 0 or absent"
             )
+
+
+def _shown(value: Value) -> str:
+    return "an array" if isinstance(value, list | np.ndarray) else repr(value)

@@ -104,7 +104,8 @@ def embeds_only(file: GGUFFile) -> bool:
     key = f"{architecture(file)}.{CAUSAL}"
     causal = file.metadata.get(key, True)
     if not isinstance(causal, bool):
-        raise FormatError(f"{file.path}: {key} is {causal!r}, not a boolean: {MADE_WRONG}")
+        kind = file.entries[key].type
+        raise FormatError(f"{file.path}: {key} is of type {kind}, not bool: {MADE_WRONG}")
     return not causal
 
 

@@ -10,6 +10,7 @@ from gritlite.modelfile.check import CHECKED
 from gritlite.modelfile.check_vocabulary import SPECIAL_TOKENS
 from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.hyperparameters import architecture
+from gritlite.modelfile.metadata_values import Value
 
 # SentencePiece and byte-level BPE, as llama.cpp calls them
 TOKENIZERS = ("llama", "gpt2")
@@ -100,9 +101,9 @@ def unchecked_parts(file: GGUFFile) -> tuple[str, ...]:
     tokenizer = file.metadata.get("tokenizer.ggml.model")
     pre = file.metadata.get("tokenizer.ggml.pre", "default")
     if tokenizer not in TOKENIZERS:
-        parts.append(f"tokenizer {tokenizer!r}")
-    elif tokenizer == "gpt2" and pre not in PRE_TOKENIZERS:
-        parts.append(f"pre-tokenizer {pre!r}")
+        parts.append(f"tokenizer {_shown(tokenizer)}")
+    elif tokenizer == "gpt2" and not (isinstance(pre, str) and pre in PRE_TOKENIZERS):
+        parts.append(f"pre-tokenizer {_shown(pre)}")
     parts += _unknown_keys(file, "tokenizer.ggml.", TOKENIZER_KEYS)
     return tuple(parts)
 
@@ -113,3 +114,7 @@ def _unknown_keys(file: GGUFFile, prefix: str, known: frozenset[str]) -> list[st
         for key in file.metadata
         if key.startswith(prefix) and key.removeprefix(prefix) not in known
     ]
+
+
+def _shown(value: Value | None) -> str:
+    return repr(value[:40]) if isinstance(value, str) else "that is no name"

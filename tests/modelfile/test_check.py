@@ -126,7 +126,7 @@ KEYS = {
     "a base as a whole number": ("rope.freq_base", 10000, "u32", "is of type u32, not f32"),
     "several bases": ("rope.freq_base", np.ones(2, np.float32), "arr[f32]", "not f32"),
     "numbers of which one is none": (
-        "rope.factors", np.array([1, np.inf], np.float32), "arr[f32]", "inf"
+        "rope.factors", np.array([1, np.inf], np.float32), "arr[f32]", "an array, not finite"
     ),
     "several poolings": ("pooling_type", np.ones(2, np.uint32), "arr[u32]", "pooling_type is"),
     "several rope scalings": ("rope.scaling.type", ["yarn", "none"], "arr[str]", "not one of"),

@@ -34,6 +34,7 @@ def test_a_sentencepiece_model_is_known(tmp_path):
     [
         ("tokenizer.ggml.model", "bert", "tokenizer 'bert'"),
         ("tokenizer.ggml.pre", "kimi-k2", "pre-tokenizer 'kimi-k2'"),
+        ("tokenizer.ggml.pre", ["gpt-2"], "pre-tokenizer that is no name"),
         ("llama.attention.scale", 0.5, "metadata key 'llama.attention.scale'"),
         (
             "tokenizer.ggml.precompiled_charsmap",
