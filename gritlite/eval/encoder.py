@@ -15,6 +15,7 @@ from gritlite.errors import InputError
 from gritlite.runtime.embed import Vectors
 from gritlite.runtime.model import GritLM
 from gritlite.system.progress import ProgressCallback
+from gritlite.system.wording import counted
 
 
 class Encoder(Protocol):
@@ -135,5 +136,6 @@ def embed(encoder: Encoder, parts: Sequence[Texts], progress: ProgressCallback) 
             raise type(error)(f"{part.places[error.index]}: {error.problem}") from error
         vectors.append(np.concatenate(blocks))
     cut = encoder.cut - cut
-    note = f"{cut:,} of {total:,} texts cut to {encoder.max_length:,} tokens" if cut else ""
+    limit = counted(encoder.max_length, "token")
+    note = f"{cut:,} of {counted(total, 'text')} cut to {limit}" if cut else ""
     return Embedded(vectors, note)

@@ -16,6 +16,7 @@ from gritlite.eval.squad_retrieval import read_squad_collection
 from gritlite.eval.task import Score, spread
 from gritlite.runtime.embed import Vectors
 from gritlite.system.progress import ProgressCallback
+from gritlite.system.wording import counted
 
 MEASURES: dict[str, tuple[Callable[[list[int], list[int], int], float], int]] = {
     "nDCG@10": (ndcg, 10),
@@ -69,7 +70,7 @@ class Retrieval:
                 values[measure].append(function(ranked, list(grades.values()), k))
         empty = len(collection.documents) - len(self._documents)
         notes = (
-            f"{len(self._documents):,} documents",
+            counted(len(self._documents), "document"),
             f"{empty:,} more without text left out" if empty else "",
             collection.note,
             embedded.note,

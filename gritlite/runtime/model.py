@@ -30,6 +30,7 @@ from gritlite.runtime.state import DocumentState, State
 from gritlite.runtime.template import ChatTemplate, Message
 from gritlite.system.locate import locate
 from gritlite.system.threads import default_threads
+from gritlite.system.wording import counted
 
 DEFAULT_CONTEXT = 4096
 CONVERSATION_BYTES = 256 << 20
@@ -329,9 +330,9 @@ class GritLM(EmbeddingModel):
 def warn_dropped(count: int, context_length: int) -> None:
     """Warn the caller's caller if the oldest messages were left out of an answer."""
     if count:
+        oldest = "message was" if count == 1 else f"{counted(count, 'message')} were"
         warnings.warn(
-            f"the context of {context_length} tokens is full: the oldest {count} messages were "
-            "left out",
+            f"the context of {context_length:,} tokens is full: the oldest {oldest} left out",
             TruncationWarning,
             stacklevel=3,
         )

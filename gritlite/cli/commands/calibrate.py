@@ -15,6 +15,7 @@ from gritlite.cli.shared.options import (
     texts_option,
 )
 from gritlite.errors import CancelledError, UsageError
+from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
     from gritlite.calibrate.calibration import Calibrator
@@ -79,8 +80,9 @@ def command(
         write_imatrix(found.imatrix, output, force=force)
     checkpoint.unlink(missing_ok=True)
     click.echo(
-        f"{output}: {len(found.imatrix.tensors)} tensors, {found.embed_tokens:,} tokens in embed "
-        f"mode, {found.generate_tokens:,} in generate mode"
+        f"{output}: {counted(len(found.imatrix.tensors), 'tensor')}, "
+        f"{counted(found.embed_tokens, 'token')} in embed mode, {found.generate_tokens:,} in "
+        "generate mode"
     )
 
 

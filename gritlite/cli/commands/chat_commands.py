@@ -13,13 +13,13 @@ from gritlite.cli.commands import chat_settings
 from gritlite.cli.commands.chat_conversation import Conversation
 from gritlite.cli.commands.chat_input import unquoted
 from gritlite.cli.commands.chat_settings import Settings
-from gritlite.cli.shared.counts import counted
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.tables import aligned
 from gritlite.cli.shared.word_wrap import wrapped
 from gritlite.errors import GritLiteError, OutputExistsError, UsageError
 from gritlite.system.files import atomic_write
 from gritlite.system.textfiles import read_text
+from gritlite.system.wording import counted
 
 _USAGE = (
     ("/retry", "answer the last question again"),

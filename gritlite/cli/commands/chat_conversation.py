@@ -19,10 +19,10 @@ from gritlite.cli.shared.answers import (
     print_cut_notice,
     print_dropped_notice,
 )
-from gritlite.cli.shared.counts import counted
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.progress import waiting
 from gritlite.errors import UsageError
+from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
     from gritlite.runtime.model import GritLM

@@ -16,6 +16,7 @@ from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import complete_model, texts_option
 from gritlite.cli.shared.pulling import locate_or_pull
 from gritlite.errors import UsageError
+from gritlite.system.wording import counted
 
 
 @click.command()
@@ -110,8 +111,9 @@ def _convert_to_gptq(
             on_progress=on_progress,
         )
     if report.only_rounded:
+        rounded = counted(len(report.only_rounded), "matrix was", "matrices were")
         print_notice(
-            f"{len(report.only_rounded)} matrices saw too few tokens and were only rounded; "
+            f"{rounded} only rounded, for lack of tokens: "
             f"calibrate on more text: {abbreviated(report.only_rounded)}"
         )
     click.echo(

@@ -11,10 +11,10 @@ import click
 
 from gritlite.cli.shared.advice import advice
 from gritlite.cli.shared.choice import Choice
-from gritlite.cli.shared.counts import counted
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import force_option, load_model, model_options
 from gritlite.errors import EmptyTextError, InputError, InputTooLongError, UsageError
+from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
     from gritlite.cli.commands.embed_input import Split, Texts

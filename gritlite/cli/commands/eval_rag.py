@@ -17,6 +17,7 @@ from gritlite.cli.shared.options import (
     parse_token_counts,
 )
 from gritlite.rag.layouts import LAYOUTS, Layout
+from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
     from gritlite.eval.latency import Latency, Sample
@@ -108,7 +109,8 @@ def command(
     read = read_questions(questions)
     answered = answerable(read, questions)
     if len(answered) < len(read):
-        print_notice(f"{len(read) - len(answered):,} questions without an answer are left out")
+        left_out = counted(len(read) - len(answered), "question")
+        print_notice(f"{left_out} without an answer left out")
     chosen = list(variants(layouts, state_types, recompute, passages))
     if long is not None:
         choices["context_length"] = max(long + latency.ROOM, DEFAULT_CONTEXT)

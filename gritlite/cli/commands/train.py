@@ -8,6 +8,7 @@ import click
 from gritlite.cli.shared.advice import advice
 from gritlite.cli.shared.notices import print_notice
 from gritlite.errors import MissingExtraError, OutputExistsError
+from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
     from gritlite.train.loss_log import Step
@@ -51,8 +52,9 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
             stopping=stopping.is_set,
         )
     for file, count in report.left_out.items():
-        print_notice(f"{file}: {count:,} rows were too long and left out")
+        too_long = counted(count, "row was", "rows were")
+        print_notice(f"{file}: {too_long} too long and left out")
     if not report.finished:
         print_notice(f"stopped after step {report.steps:,}: continue with --resume")
         raise SystemExit(130)
-    click.echo(f"{report.folder / 'adapter'}: {report.steps:,} steps")
+    click.echo(f"{report.folder / 'adapter'}: {counted(report.steps, 'step')}")

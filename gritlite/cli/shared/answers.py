@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from gritlite.cli.shared.advice import context_remedy
-from gritlite.cli.shared.counts import counted
 from gritlite.cli.shared.interrupts import cancel_on_interrupt
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.progress import progress_bar
 from gritlite.cli.shared.word_wrap import WordWrap, terminal_columns
+from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
     from gritlite.runtime.answer import FinishReason
@@ -142,7 +142,7 @@ def print_cut_notice(answer: AnswerStream, model: "GritLM") -> None:
 
 def print_dropped_notice(count: int, model: "GritLM") -> None:
     """Say that the oldest `count` messages of a chat no longer fit the context."""
-    messages = "message was" if count == 1 else f"{count:,} messages were"
+    messages = "message was" if count == 1 else f"{counted(count, 'message')} were"
     print_notice(
         f"the context of {model.context_length:,} tokens is full: the oldest {messages} left out; "
         f"{context_remedy(model)}"

@@ -12,6 +12,7 @@ from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import combined, force_option
 from gritlite.cli.shared.pulling import locate_or_pull, pull_option
 from gritlite.errors import RequantizationError
+from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
     from gritlite.convert import ConversionReport
@@ -85,7 +86,8 @@ def run_conversion(source: str, output: Path, target: str | None, **options: Any
         print_notice(notice)
     size = report.bytes / 2**20
     click.echo(
-        f"{report.output}: {report.tensors} tensors, {size:.1f} MiB, {target or 'as stored'}"
+        f"{report.output}: {counted(report.tensors, 'tensor')}, {size:.1f} MiB, "
+        f"{target or 'as stored'}"
     )
 
 
@@ -94,16 +96,17 @@ def _notices(report: "ConversionReport") -> list[str]:
     notices = list(report.fallbacks)
     if report.requantized:
         notices.append(
-            f"{report.requantized} tensors were quantized before and have now been rounded twice: "
-            "use f32, f16 or bf16 weights as the source if you have them"
+            f"{counted(report.requantized, 'tensor was', 'tensors were')} quantized before and now "
+            "rounded twice: use f32, f16 or bf16 weights as the source if you have them"
         )
     if report.for_both_tasks:
         notices.append(
             "the source was written for embedding only, and the output is for both tasks again"
         )
-    if report.without_importance:
+    missing = len(report.without_importance)
+    if missing:
         notices.append(
-            f"{len(report.without_importance)} tensors are not in the importance matrix and were "
+            f"{counted(missing, 'tensor is', 'tensors are')} not in the importance matrix, and "
             f"quantized without it: {abbreviated(report.without_importance)}"
         )
     return notices

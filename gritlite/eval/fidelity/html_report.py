@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gritlite.eval.fidelity.results import MEASURES, Comparison
 from gritlite.system.files import atomic_write
+from gritlite.system.wording import counted
 from gritlite.version import __version__
 
 _WIDTH, _HEIGHT = 460, 300
@@ -53,8 +54,9 @@ def _page(comparison: Comparison) -> str:
             f"<style>{_STYLE}</style></head><body>",
             f"<h1>{title}</h1>",
             _verdicts(comparison),
-            f"<p>Measured by gritlite {__version__} on {comparison.documents:,} texts to embed and "
-            f"{comparison.tokens:,} tokens to predict. Speeds are of one run on one machine.</p>",
+            f"<p>Measured by gritlite {__version__} on {counted(comparison.documents, 'text')} to "
+            f"embed and {counted(comparison.tokens, 'token')} to predict. Speeds are of one run on "
+            "one machine.</p>",
             f'<div class="box">{_table(comparison)}</div>',
             _points("Embedding: 1 - cosine by size in MiB", sizes, embed, names),
             _points("Generation: KL divergence by size in MiB", sizes, generate, names),

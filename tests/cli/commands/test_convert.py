@@ -88,7 +88,7 @@ def test_rounding_twice_is_reported(checkpoint, tmp_path):
     status, out, err = run(*twice, "--requantize")
     assert status == 0
     # the output matrix, whose rows do not fit Q6_K, stays as it is
-    assert "15 tensors were quantized before and have now been rounded twice" in err
+    assert "15 tensors were quantized before and now rounded twice" in err
     assert len(out.splitlines()) == 1
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from gritlite.cli.shared.counts import counted
+from gritlite.system.wording import counted
 
 
 @pytest.mark.parametrize(
