@@ -1,7 +1,7 @@
 """Documents in a store: read, cut into chunks, embedded, searched, and answered from.
 
 The names below are the public ones (docs/api.md). Each is imported when it is first used.
-`Store.open`, `verify` and `prune` need the extra `rag` and raise MissingExtraError without it.
+`Store` and the functions need the extra `rag` and raise MissingExtraError without it.
 """
 
 import importlib
@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gritlite.rag.answer import StoreAnswer, Timings
+    from gritlite.rag.condition import Condition
     from gritlite.rag.embedding import Pending
-    from gritlite.rag.maintenance import Info, info, prune, verify
+    from gritlite.rag.maintenance import (
+        Info,
+        StoredDocument,
+        documents,
+        info,
+        prune,
+        remove,
+        verify,
+    )
     from gritlite.rag.planning import Plan
+    from gritlite.rag.roots import Root
     from gritlite.rag.scanning import Changes
     from gritlite.rag.search import Passage
     from gritlite.rag.settings import Settings
@@ -20,35 +30,45 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Changes",
+    "Condition",
     "Info",
     "Passage",
     "Pending",
     "Plan",
+    "Root",
     "Settings",
     "StateUsage",
     "Store",
     "StoreAnswer",
+    "StoredDocument",
     "Timings",
     "Update",
+    "documents",
     "info",
     "prune",
+    "remove",
     "verify",
 ]
 
 _HOMES = {
     "Changes": "scanning",
+    "Condition": "condition",
     "Info": "maintenance",
     "Passage": "search",
     "Pending": "embedding",
     "Plan": "planning",
+    "Root": "roots",
     "Settings": "settings",
     "StateUsage": "state_files",
     "Store": "store",
     "StoreAnswer": "answer",
+    "StoredDocument": "maintenance",
     "Timings": "answer",
     "Update": "store",
+    "documents": "maintenance",
     "info": "maintenance",
     "prune": "maintenance",
+    "remove": "maintenance",
     "verify": "maintenance",
 }
 

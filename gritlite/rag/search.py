@@ -14,7 +14,7 @@ from typing import Literal
 from gritlite.rag.chunks import load_matrix, read_chunk, read_vectors
 from gritlite.rag.database import Database
 from gritlite.rag.paths import StorePaths
-from gritlite.rag.sources import read_source
+from gritlite.rag.sources import copies, read_source
 from gritlite.rag.vectors import Matrix, Ranked, VectorType
 from gritlite.rag.word_ranking import word_scores
 from gritlite.runtime.embed import Vectors
@@ -34,7 +34,8 @@ class Passage:
     begins ("line 12"; may be empty), `heading` the path of its headings, and `embedded` its
     heading and text, as they were embedded. `score` depends on how was searched: the cosine with
     the query ("vectors"), how much of the query's words the passage covers (0 to 1, "words"),
-    or the mean of both ("hybrid"). After re-ranking it is a mean log-probability.
+    or the mean of both ("hybrid"). After re-ranking it is a mean log-probability. The file of
+    a passage that is `gone` does not exist now.
     """
 
     chunk: int
@@ -44,6 +45,7 @@ class Passage:
     text: str
     embedded: str
     score: float
+    gone: bool = False
 
 
 class Searcher:
@@ -60,16 +62,27 @@ class Searcher:
         self._generation = -1
 
     def search(self, query: str, vector: Vectors | None, count: int, mode: Mode) -> list[Passage]:
-        """The `count` best passages; `vector` [d] is the query's, None for mode "words"."""
+        """The `count` best passages; `vector` [d] is the query's, None for mode "words".
+
+        A passage of a file that is gone is left out where the same file is at another place.
+        """
+        depth = count
         with self._database.snapshot():
-            words = {} if mode == "vectors" else word_scores(self._database, query)
-            if vector is None or mode == "words":
-                ranked = best(words, count)
-            elif mode == "vectors":
-                ranked = self._current_matrix().nearest(vector, count, self._vectors)
-            else:
-                ranked = self._by_both(vector, words, count)
-            return [self._passage(chunk, score) for chunk, score in ranked]
+            while True:
+                ranked = self._ranked(query, vector, depth, mode)
+                passages = [self._passage(chunk, score) for chunk, score in ranked]
+                found = [passage for passage in passages if passage is not None]
+                if len(found) >= count or len(ranked) < depth:
+                    return found[:count]
+                depth *= 2
+
+    def _ranked(self, query: str, vector: Vectors | None, count: int, mode: Mode) -> Ranked:
+        words = {} if mode == "vectors" else word_scores(self._database, query)
+        if vector is None or mode == "words":
+            return best(words, count)
+        if mode == "vectors":
+            return self._current_matrix().nearest(vector, count, self._vectors)
+        return self._by_both(vector, words, count)
 
     def _by_both(self, vector: Vectors, words: dict[int, float], count: int) -> Ranked:
         """Combine the cosines and the words of the chunks that lead either ranking."""
@@ -95,13 +108,18 @@ class Searcher:
             vectors += read_vectors(self._database, some, self._vector_type, self._dimension)
         return vectors
 
-    def _passage(self, chunk: int, score: float) -> Passage:
+    def _passage(self, chunk: int, score: float) -> Passage | None:
+        """A passage, None for one of a file that was moved and indexed again."""
         found = read_chunk(self._database, chunk)
         source = read_source(self._database, found.source)
         if not source.complete:
             raise self._database.damaged(f"chunk {chunk} is found before it is complete")
         path = self._paths.path(source.path)
-        return Passage(chunk, path, found.heading, found.place, found.text, found.embedded, score)
+        gone = not path.exists()
+        if gone and any(self._paths.path(copy).exists() for copy in copies(self._database, source)):
+            return None
+        texts = (found.heading, found.place, found.text, found.embedded)
+        return Passage(chunk, path, *texts, score, gone)
 
 
 def combined(cosines: dict[int, float], words: dict[int, float]) -> dict[int, float]:

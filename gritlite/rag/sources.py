@@ -71,6 +71,13 @@ def read_sources(database: Database) -> Iterator[SourceRow]:
         yield _checked(database, row)
 
 
+def copies(database: Database, source: SourceRow) -> list[str]:
+    """The stored paths of other documents that are searched and have the same bytes."""
+    sql = "select path from source where digest = ? and complete and id <> ?"
+    rows = database.rows(sql, (source.digest, source.id))
+    return [database.typed(row, str)[0] for row in rows]
+
+
 def stored_paths(database: Database) -> list[str]:
     """The stored paths of all documents. Raises FormatError where one is no text."""
     rows = database.rows("select distinct path from source")

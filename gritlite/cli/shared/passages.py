@@ -32,7 +32,8 @@ def reference(passage: "Passage") -> str:
     location = escape_controls(file)
     if _shows_links():
         location = f"\x1b]8;;{source.absolute().as_uri()}{fragment}\x1b\\{location}\x1b]8;;\x1b\\"
-    return f"{location}  ({escape_controls(passage.heading)})"
+    gone = "  [the file is gone]" if passage.gone else ""
+    return f"{location}  ({escape_controls(passage.heading)}){gone}"
 
 
 def _shows_links() -> bool:
@@ -54,4 +55,5 @@ def to_json(passage: "Passage") -> dict[str, Any]:
         "heading": passage.heading,
         "text": passage.text,
         "score": passage.score,
+        "gone": passage.gone,
     }

@@ -24,6 +24,7 @@ def test_passages_are_shown_with_their_places(tiny_path, folder):
         "place": "line 3",
         "heading": "The inn",
         "text": "Mary Smith founded the inn in 1850.",
+        "gone": False,
     }
 
 

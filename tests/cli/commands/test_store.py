@@ -1,5 +1,6 @@
 """`gritlite store`: info, verify and prune."""
 
+import json
 import re
 
 import pytest
@@ -61,11 +62,17 @@ def test_documents_are_listed_under_their_roots(tiny_path, folder):
 def test_ghosts_of_a_renamed_folder(tiny_path, folder):
     index(tiny_path, "notes", "--store", "a.grit")
     folder.rename("moved")
+    found = search(tiny_path, "ferry", "--store", "a.grit", "--json")
+    assert [json.loads(line)["gone"] for line in found.stdout.splitlines()] == [True] * 4
+    assert search(tiny_path, "ferry", "--store", "a.grit").stdout.count("[the file is gone]") == 4
     index(tiny_path, "moved", "--store", "a.grit")
     assert re.search(rf"gone +{folder}, 3 documents", run("info", "a.grit"))
     assert f"{folder}: 3 documents, 0.2 KiB; it does not exist now" in run("list", "a.grit")
     assert run("list", "a.grit").count("chunk  gone") == 2
-    told = search(tiny_path, "ferry", "--store", "a.grit", "-k", 20)
+    told = search(tiny_path, "ferry", "--store", "a.grit", "-k", 20, "--json")
+    files = sorted(json.loads(line)["source"] for line in told.stdout.splitlines())
+    assert len(files) == 4
+    assert all("moved" in file for file in files)
     assert told.stderr.count(f"`gritlite store remove a.grit {folder}`") == 1
     assert run("remove", "a.grit", "notes") == f"a.grit: 3 documents removed: {folder}\n"
     assert "gone" not in run("info", "a.grit")
