@@ -83,7 +83,7 @@ def read_page(text: str, note: str, options: ReadingOptions) -> Document:
     if options.main_text:
         from gritlite.rag.formats.main_text import main_text
 
-        blocks, note = main_text(text, blocks)
+        blocks, note = main_text(_without_hidden(text), blocks)
         notes.append(note)
     else:
         notes.append(hidden_note(page.hidden_words))
@@ -204,6 +204,15 @@ def _walk(
             stack += [(child, False) for child in reversed(children)]
         if node.is_element_node or node.is_text_node:
             yield node, closes
+
+
+def _without_hidden(text: str) -> str:
+    """The page without what it hides and without permalinks."""
+    tree = LexborHTMLParser(text.replace("\0", ""))
+    for node in reversed(tree.css("a[href], [hidden], [style], [popover], dialog")):
+        if _is_permalink(node) or _is_hidden(node):
+            node.decompose()  # parents come last: it frees the children
+    return tree.html or ""
 
 
 def _is_hidden(node: LexborNode) -> bool:

@@ -4,12 +4,15 @@ trafilatura decides by the names of elements and the density of links, so it may
 text, and keep some navigation. How many words it left out is told with the document.
 """
 
+import re
 from collections.abc import Sequence
 
 import trafilatura
 
 from gritlite.rag.document import Block
 from gritlite.rag.formats import html
+
+_LINE_OF_CODE = re.compile(r"<pre>([^\n<]*)</pre>")  # trafilatura writes so in paragraphs too
 
 
 def main_text(page: str, whole: Sequence[Block]) -> tuple[list[Block], str]:
@@ -22,7 +25,7 @@ def main_text(page: str, whole: Sequence[Block]) -> tuple[list[Block], str]:
         include_tables=True,
         favor_recall=True,
     )
-    blocks = html.Page.read(found).blocks if found else []
+    blocks = html.Page.read(_LINE_OF_CODE.sub(r"<code>\1</code>", found or "")).blocks
     if not blocks:
         return list(whole), "no main text was found: the whole page was read"
     left_out = max(_words(whole) - _words(blocks), 0)
