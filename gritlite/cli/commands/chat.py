@@ -1,8 +1,8 @@
 """`gritlite chat`: one answer to a prompt or a pipe, or a session at the terminal."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from gritlite.cli.shared.pulling import locate_or_pull
 from gritlite.errors import FormatError
 
 if TYPE_CHECKING:
+    from gritlite.cli.commands.chat_model import Load, Respond
     from gritlite.cli.commands.chat_respondents import Respondent
     from gritlite.cli.commands.chat_session import Session
     from gritlite.runtime.model import GritLM
@@ -87,7 +88,6 @@ def command(
     message = _single_message(prompt)
     load = partial(
         load_model,
-        model,
         verbose=verbose,
         threads=threads,
         gpu_layers=gpu_layers,
@@ -95,21 +95,20 @@ def command(
     )
     respond = partial(_respondent, store_path=store_path, min_score=min_score, options=options)
     if message is None:
-        name = Path(model).name if Path(model).exists() else model
-        _chat_at_terminal(name, load, respond, system, options, history=history)
+        _chat_at_terminal(model, load, respond, system, options, history=history)
         return
     from gritlite.cli.commands.chat_session import Session
 
     session = Session(system)
     session.ask(message)
-    with load() as loaded, respond(loaded) as respondent:
+    with load(model) as loaded, respond(loaded) as respondent:
         _print_single_answer(loaded, session, respondent, wrap=_is_prose(options))
 
 
 def _chat_at_terminal(
     name: str,
-    load: "Callable[[], GritLM]",
-    respond: "Callable[[GritLM], AbstractContextManager[Respondent]]",
+    load: "Load",
+    respond: "Respond",
     system: str,
     options: dict[str, Any],
     *,
@@ -119,18 +118,18 @@ def _chat_at_terminal(
     from gritlite.cli.commands.chat_conversation import Conversation
     from gritlite.cli.commands.chat_history import History, users_history
     from gritlite.cli.commands.chat_input import open_reader
+    from gritlite.cli.commands.chat_model import ChatModel
     from gritlite.cli.commands.chat_session import Session
     from gritlite.cli.commands.chat_settings import Settings
     from gritlite.cli.commands.chat_terminal import Terminal
 
     reader = open_reader(users_history() if history else History(None), complete)
-    with ExitStack() as stack:
-        with reader.deaf():
-            model = stack.enter_context(load())
-            respondent = stack.enter_context(respond(model))
-        conversation = Conversation(model, Session(system), respondent, wrap=_is_prose(options))
-        commands = Commands(conversation, Settings(options, respondent.defaults))
-        Terminal(conversation, commands, reader, name).run()
+    with reader.deaf():
+        chat_model = ChatModel(name, load, respond)
+    with chat_model:
+        conversation = Conversation(chat_model, Session(system), wrap=_is_prose(options))
+        commands = Commands(conversation, Settings(options, chat_model.respondent.defaults))
+        Terminal(conversation, commands, reader).run()
 
 
 def _is_prose(options: Mapping[str, Any]) -> bool:

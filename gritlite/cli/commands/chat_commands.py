@@ -18,6 +18,7 @@ from gritlite.cli.shared.tables import aligned
 from gritlite.cli.shared.word_wrap import wrapped
 from gritlite.errors import GritLiteError, OutputExistsError, UsageError
 from gritlite.system.files import atomic_write
+from gritlite.system.locate import pulled_models
 from gritlite.system.textfiles import read_text
 from gritlite.system.wording import counted
 
@@ -26,6 +27,7 @@ _USAGE = (
     ("/edit", "edit the last question and ask it in its place"),
     ("/set NAME VALUE", "set a sampling option; /set shows them all"),
     ("/stats", "show the last answer's speed, and how full the context is"),
+    ("/model NAME", "go on with another model; without NAME, show this one"),
     ("/system TEXT", "set the system message; without TEXT, show it"),
     ("/reset, /clear", "remove all messages but the system message"),
     ("/save FILE", "write the messages as JSON; /save! replaces an existing file"),
@@ -69,6 +71,7 @@ class Commands:
             "/edit": self._edit,
             "/set": self._set,
             "/stats": self._stats,
+            "/model": self._model,
             "/system": self._system,
             "/reset": self._reset,
             "/save": self._save,
@@ -123,6 +126,12 @@ class Commands:
             raise UsageError("no question has been answered yet")
         click.echo(aligned(list(self._conversation.last.rows())))
 
+    def _model(self, name: str) -> None:
+        chat_model = self._conversation.chat_model
+        if name:
+            chat_model.exchange(name)
+        print_notice(chat_model.title)
+
     def _system(self, text: str) -> None:
         if text:
             self._session.system = text
@@ -175,6 +184,8 @@ def complete(begun: str) -> Sequence[str]:
         return [name for name in NAMES if command and name.startswith(command)]
     if command == "/set":
         return [name for name in chat_settings.NAMES if name.startswith(argument)]
+    if command == "/model":
+        return [*(name for name in pulled_models() if name.startswith(argument)), *_files(argument)]
     return _files(argument) if command in ("/save", "/save!", "/load") else []
 
 

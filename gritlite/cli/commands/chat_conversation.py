@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gritlite.cli.commands.chat_respondents import Respondent
+from gritlite.cli.commands.chat_model import ChatModel
 from gritlite.cli.commands.chat_session import Session
 from gritlite.cli.shared.advice import context_advice
 from gritlite.cli.shared.answers import (
@@ -50,20 +50,21 @@ class Statistics:
 
 
 class Conversation:
-    """Asks a respondent that runs `model`, and prints its answers; `wrap` between words.
+    """Asks a model, and prints its answers; `wrap` between words.
 
     `last` is what the last answer took.
     """
 
-    def __init__(
-        self, model: "GritLM", session: Session, respondent: Respondent, *, wrap: bool = True
-    ) -> None:
-        self.model = model
+    def __init__(self, chat_model: ChatModel, session: Session, *, wrap: bool = True) -> None:
+        self.chat_model = chat_model
         self.session = session
         self.last: Statistics | None = None
-        self._respondent = respondent
         self._wrap = wrap
         self._dropped = 0
+
+    @property
+    def _model(self) -> "GritLM":
+        return self.chat_model.model
 
     def forget(self) -> None:
         """Note that the messages are others now."""
@@ -78,8 +79,8 @@ class Conversation:
         session.ask(text)
         answered = False
         try:
-            with context_advice(self.model), self._begin_answer() as answer:
-                course = print_answer(answer, self.model, wrap=self._wrap)
+            with context_advice(self._model), self._begin_answer() as answer:
+                course = print_answer(answer, self._model, wrap=self._wrap)
             answered = bool(answer.text) or answer.finish_reason != "cancelled"
         except KeyboardInterrupt:
             click.echo()
@@ -91,14 +92,14 @@ class Conversation:
             return False
         session.answer(answer.text)
         self.last = self._statistics(answer, course)
-        if sources := self._respondent.sources():
+        if sources := self.chat_model.respondent.sources():
             click.echo(sources)
         self._notify(answer)
         return True
 
     def _begin_answer(self) -> AnswerStream:
         with waiting("preparing the answer"):  # a store is searched, and its states are loaded
-            return self._respondent.answer(self.session.messages)
+            return self.chat_model.respondent.answer(self.session.messages)
 
     def ask_again(self, text: str) -> None:
         """Ask a question in place of the last one. The last one stays if there is no answer."""
@@ -124,7 +125,7 @@ class Conversation:
             prompt=answer.prompt_tokens,
             generated=len(answer.generated),
             context=answer.context_tokens,
-            context_length=self.model.context_length,
+            context_length=self._model.context_length,
             course=course,
         )
 
@@ -133,6 +134,6 @@ class Conversation:
         if answer.finish_reason == "cancelled":
             print_notice("stopped")
         if answer.dropped > self._dropped:
-            print_dropped_notice(answer.dropped, self.model)
+            print_dropped_notice(answer.dropped, self._model)
         self._dropped = answer.dropped
-        print_cut_notice(answer, self.model)
+        print_cut_notice(answer, self._model)

@@ -15,12 +15,9 @@ from gritlite.errors import GritLiteError
 
 
 class Terminal:
-    """A chat with a user at a terminal; `name` is the model's."""
+    """A chat with a user at a terminal."""
 
-    def __init__(
-        self, conversation: Conversation, commands: Commands, reader: Reader, name: str
-    ) -> None:
-        self._name = name
+    def __init__(self, conversation: Conversation, commands: Commands, reader: Reader) -> None:
         self._conversation = conversation
         self._commands = commands
         self._reader = reader
@@ -29,8 +26,7 @@ class Terminal:
 
     def run(self) -> None:
         """Read and answer messages until the end. An error never ends the session."""
-        length = self._conversation.model.context_length
-        print_notice(f"{self._name}, {length:,} tokens of context; /help lists the commands")
+        print_notice(f"{self._conversation.chat_model.title}; /help lists the commands")
         while self._running:
             try:
                 self._turn()

@@ -2,6 +2,7 @@ import pytest
 
 from gritlite.cli.commands.chat_commands import NAMES, complete
 from gritlite.cli.commands.chat_input import is_open, unquoted
+from gritlite.system import cache
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,16 @@ def test_files_complete_as_shells_do(tmp_path, monkeypatch):
     assert complete("/load al") == ["alpha.json"]
     assert complete("/load .h") == [".hidden"]
     assert complete("/load ~/b") == ["~/beta.json"]
+
+
+def test_models_complete_by_name_and_as_files(cache_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.gguf").write_bytes(b"")
+    path = cache.folder("hub") / "model.gguf"
+    path.write_bytes(b"")
+    cache.register("org/name", path)
+    assert complete("/model org") == ["org/name"]
+    assert complete("/model mi") == ["mine.gguf"]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,9 @@ class FakeRespondent:
 
 def conversation(*answers):
     model = SimpleNamespace(evaluated=0, context_length=64, longest_context=64)
-    return Conversation(model, Session(), FakeRespondent(*answers))
+    return Conversation(
+        SimpleNamespace(model=model, respondent=FakeRespondent(*answers)), Session()
+    )
 
 
 def contents(session):

@@ -245,3 +245,18 @@ def test_a_mistyped_command_gets_a_suggestion(start):
     screen = start(*SHORT)
     assert "there is no command /restet (did you mean /reset?)" in screen.do("/restet")
     assert "there is no command /xyzzy: /help lists them" in screen.do("/xyzzy")
+
+
+def test_another_model_goes_on_with_the_chat(start, model, tmp_path):
+    screen = start(*SHORT)
+    screen.do("Hello")
+    assert "model.gguf, 1,024 tokens of context" in screen.do("/model")
+    assert "missing.gguf does not exist" in screen.do("/model missing.gguf")
+    screen.type(f"/model {str(model)[:-4]}" + TAB)
+    screen.wait_for("tiny.gguf")
+    count = len(screen.lines)
+    screen.type(ENTER)
+    screen.wait_for(lambda screen: "tiny.gguf, 128 tokens" in "\n".join(screen.lines[count:]))
+    screen.wait_for_prompt()
+    screen.do("Again")
+    assert asked(screen, tmp_path) == ["Hello", "Again"]
