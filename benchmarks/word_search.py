@@ -1,18 +1,22 @@
 """Word search in languages with and without spaces: gritlite's full-text index and FTS5's own.
 
-    python benchmarks/word_search.py
+    python benchmarks/word_search.py [FILE...]
 
-The queries of benchmarks/languages.jsonl are searched among its passages of all languages. For
-each language and tokenizer, the share of the queries whose own passage is ranked first by BM25.
+The queries of benchmarks/languages.jsonl are searched among its passages of all languages, or the
+questions of each FILE (SQuAD's JSON, as XQuAD and JSQuAD have it) among its paragraphs. For each
+language and tokenizer, the share of the queries whose own passage is ranked first by BM25.
 FTS5's own tokenizers take a query's words as Python's regular expressions find them.
 """
 
+import argparse
 import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from gritlite.eval.questions import read_questions
 from gritlite.rag import schema
 from gritlite.rag.folding import folded, query_terms
 
@@ -20,24 +24,48 @@ SET = Path(__file__).with_name("languages.jsonl")
 Terms = Callable[[str], list[str]]
 
 
+@dataclass(frozen=True)
+class Collection:
+    """Passages, and queries with the number of the passage that each should find first."""
+
+    name: str
+    passages: list[str]
+    queries: list[tuple[str, int]]
+
+
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", type=Path, nargs="*", help="questions about paragraphs")
+    files = parser.parse_args().files
+    collections = [_read_questions(path) for path in files] or _own_collections()
+    print(f"{'':20}", *(f"{each.name:>12}" for each in collections))
+    for name, (index, terms) in INDEXES.items():
+        shares = []
+        for each in collections:
+            connection = index(each.passages)
+            found = [_first(connection, terms(query)) == own for query, own in each.queries]
+            shares.append(f"{sum(found)}/{len(found)}")
+            connection.close()
+        print(f"{name:20}", *(f"{share:>12}" for share in shares))
+
+
+def _own_collections() -> list["Collection"]:
+    """The queries of each language, among the passages of all."""
     rows = [json.loads(line) for line in SET.read_text("utf-8").splitlines()]
     passages = [row["passage"] for row in rows]
-    languages = list(dict.fromkeys(row["language"] for row in rows))
-    print("tokenizer           ", *(f"{language:>9}" for language in languages))
-    for name, (index, terms) in INDEXES.items():
-        connection = index(passages)
-        shares = []
-        for language in languages:
-            first = [
-                _first(connection, terms(query)) == number
-                for number, row in enumerate(rows)
-                if row["language"] == language
-                for query in row["queries"]
-            ]
-            shares.append(f"{sum(first)}/{len(first)}")
-        print(f"{name:<20}", *(f"{share:>9}" for share in shares))
+    queries: dict[str, list[tuple[str, int]]] = {}
+    for number, row in enumerate(rows):
+        queries.setdefault(row["language"], []).extend((query, number) for query in row["queries"])
+    return [Collection(language, passages, asked) for language, asked in queries.items()]
+
+
+def _read_questions(path: Path) -> "Collection":
+    questions = read_questions(path)
+    passages = list(dict.fromkeys(question.paragraph for question in questions))
+    numbers = {passage: number for number, passage in enumerate(passages)}
+    queries = [(question.text, numbers[question.paragraph]) for question in questions]
+    return Collection(path.stem, passages, queries)
 
 
 def _first(connection: sqlite3.Connection, terms: list[str]) -> int | None:
