@@ -135,3 +135,19 @@ def test_attached_files_are_told():
     out = io.BytesIO()
     writer.write(out)
     assert parse(out.getvalue(), ".pdf").notes == ("1 attached files were not read",)
+
+
+@pytest.mark.parametrize("matrix", ["0 1 -1 0", "-1 0 0 -1", "0 -1 1 0"])
+def test_lines_in_another_direction_follow_the_others(matrix):
+    upright = "".join(line(72, 700 - 20 * row, f"line{row} goes on") for row in range(6))
+    step = -20 if matrix == "0 -1 1 0" else 20
+    across = (0, step) if matrix.startswith("-1") else (step, 0)
+    places = [(400 + row * across[0], 400 + row * across[1]) for row in range(4)]
+    turned = "".join(
+        f"BT /F1 10 Tf {matrix} {x} {y} Tm (turned{row}) Tj ET\n"
+        for row, (x, y) in enumerate(places)
+    )
+    assert text(turned + upright).split() == [
+        *(word for row in range(6) for word in (f"line{row}", "goes", "on")),
+        *(f"turned{row}" for row in range(4)),
+    ]
