@@ -62,6 +62,13 @@ def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and a home folder of its own for other libraries' caches."""
     monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("http_proxy", "HTTP_PROXY", "HF_TOKEN", "HF_HOME", "HF_HUB_OFFLINE"):
+    for name in (
+        "http_proxy",
+        "HTTP_PROXY",
+        "HF_TOKEN",
+        "HF_HOME",
+        "HF_HUB_OFFLINE",
+        "HF_HUB_CACHE",
+    ):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "cache"

