@@ -31,10 +31,16 @@ class Layout:
 
 
 def make_gptq(
-    folder: Path, case: str = "mistral", layout: Layout = Layout(), *, shards: int = 1
+    folder: Path,
+    case: str = "mistral",
+    layout: Layout = Layout(),
+    *,
+    shards: int = 1,
+    hidden: int = 256,
+    feed_forward: int = 512,
 ) -> tuple[Path, Path]:
     """Write both folders; returns the one of GPTQ weights and the one of floats."""
-    floats = make_checkpoint(folder / "floats", case, hidden=256, feed_forward=512)
+    floats = make_checkpoint(folder / "floats", case, hidden=hidden, feed_forward=feed_forward)
     random = np.random.default_rng(5)
     exact: Tensors = {}
     packed: Tensors = {}

@@ -11,8 +11,10 @@ from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
 from gritlite.convert.adapter import Adapter, LoraPair, open_adapter
+from gritlite.convert.metadata import folder_name
 from gritlite.convert.safetensors import TensorEntry
 from gritlite.convert.source_loader import open_model_source
+from gritlite.errors import FormatError
 from gritlite.modelfile.header import DEFAULT_ALIGNMENT
 from gritlite.modelfile.header_writer import TensorFormat, encode_header, encode_metadata, padding
 from gritlite.quant.rows import quantize_rows
@@ -37,7 +39,7 @@ def write_adapter(adapter: Path, base: Path, output: Path, *, force: bool = Fals
             {
                 "general.architecture": model.spec.arch,
                 "general.type": "adapter",
-                "general.name": adapter.resolve().name,
+                "general.name": folder_name(adapter),
                 "adapter.type": "lora",
                 "adapter.lora.alpha": alpha,
             }
@@ -48,7 +50,10 @@ def write_adapter(adapter: Path, base: Path, output: Path, *, force: bool = Fals
         with atomic_write(output, force=force) as file:
             file.write(encode_header(keys, formats, DEFAULT_ALIGNMENT))
             for format, values in zip(formats, _values(opened, alpha), strict=True):
-                file.write(quantize_rows(values, format.type, threads=1).data)
+                try:
+                    file.write(quantize_rows(values, format.type, threads=1).data)
+                except FormatError as error:
+                    raise FormatError(f"{adapter}: {format.name}: {error}") from error
                 file.write(bytes(padding(file.tell(), DEFAULT_ALIGNMENT)))
 
 
@@ -67,4 +72,6 @@ def _values(adapter: Adapter, alpha: float) -> Iterator[NDArray[np.float32]]:
     for name, pair in adapter.pairs.items():
         update = adapter.update(name)
         yield update.a
-        yield update.b * np.float32(pair.alpha / alpha)
+        with np.errstate(over="ignore"):  # the result is checked
+            scaled = update.b * np.float32(pair.alpha / alpha)
+        yield scaled

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.convert.json_files import read_json_object
+from gritlite.convert.json_files import read_json_object, shown
 from gritlite.convert.safetensors import FLOATS, TensorEntry, read_header
 from gritlite.errors import FileError, FormatError
 from gritlite.modelfile.tensor_data import read_into
@@ -32,18 +32,21 @@ STORAGE: Mapping[str, np.dtype[Any]] = {
 class Checkpoint:
     """The tensors of a folder or of one safetensors file.
 
-    `dtypes` are those it may have. A context manager, because it keeps files open.
-    Only one thread may read at a time.
+    `dtypes` are those it may have; `absent` names those that the index lists and no file
+    has, with the file that should. A context manager, because it keeps files open. Only one
+    thread may read at a time.
 
     Raises FileError if the folder has no safetensors, FormatError if a file is damaged
-    or if a shard or tensor is missing or appears twice.
+    or if a shard is missing or a tensor appears twice.
     """
 
     quantized: frozenset[str] = frozenset()  # all tensors are floats
 
     def __init__(self, path: Path, dtypes: Collection[str] = FLOATS) -> None:
         self.path = path
-        self.tensors: Mapping[str, TensorEntry] = _find_tensors(path, dtypes)
+        self.tensors: Mapping[str, TensorEntry]
+        self.absent: Mapping[str, Path]
+        self.tensors, self.absent = _find_tensors(path, dtypes)
         self._files: dict[Path, FileIO] = {}
         self._stack = contextlib.ExitStack()
 
@@ -93,12 +96,15 @@ def _widen(stored: NDArray[Any]) -> NDArray[np.float32]:
     return stored.astype(np.float32, copy=False)
 
 
-def _find_tensors(folder: Path, dtypes: Collection[str]) -> dict[str, TensorEntry]:
+def _find_tensors(
+    folder: Path, dtypes: Collection[str]
+) -> tuple[dict[str, TensorEntry], dict[str, Path]]:
+    """Return the tensors by name, and where the index lists others in vain."""
     if folder.is_file():
-        return read_header(folder, dtypes)
+        return read_header(folder, dtypes), {}
     # the order in which transformers looks for them
     if (folder / SINGLE).exists():
-        return read_header(folder / SINGLE, dtypes)
+        return read_header(folder / SINGLE, dtypes), {}
     if (folder / INDEX).exists():
         return _read_shards(folder, dtypes)
     if any(folder.glob("pytorch_model*.bin")):
@@ -109,7 +115,10 @@ def _find_tensors(folder: Path, dtypes: Collection[str]) -> dict[str, TensorEntr
     raise FileError(f"{folder} has neither {SINGLE} nor {INDEX}: name a checkpoint folder")
 
 
-def _read_shards(folder: Path, dtypes: Collection[str]) -> dict[str, TensorEntry]:
+def _read_shards(
+    folder: Path, dtypes: Collection[str]
+) -> tuple[dict[str, TensorEntry], dict[str, Path]]:
+    """Read all files that the index names. As in transformers, they count, not what it lists."""
     index = folder / INDEX
     weight_map = read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(map(_is_file_name, weight_map.values())):
@@ -120,18 +129,19 @@ def _read_shards(folder: Path, dtypes: Collection[str]) -> dict[str, TensorEntry
             raise FormatError(f"{folder / shard} is missing, which {index} names: download it")
         for name, entry in read_header(folder / shard, dtypes).items():
             if name in found:
-                raise FormatError(f"tensor {name!r} is in both {found[name].path} and {entry.path}")
-            if name not in weight_map:
-                raise FormatError(f"{entry.path} contains {name!r}, which {index} does not list")
+                raise FormatError(
+                    f"tensor {shown(name)} is in both {found[name].path} and {entry.path}"
+                )
             found[name] = entry
-    for name, shard in weight_map.items():
-        if name not in found or found[name].path != folder / shard:
-            raise FormatError(
-                f"{folder / shard} lacks tensor {name!r}, which {index} lists: "
-                "download the checkpoint again"
-            )
-    return found
+    absent = {name: folder / weight_map[name] for name in weight_map if name not in found}
+    return found, absent
 
 
 def _is_file_name(name: Any) -> bool:
-    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")
+    return (
+        isinstance(name, str)
+        and name.isprintable()
+        and name not in ("", ".", "..")
+        and not set(name) & set("/\\:")
+        and len(name.encode()) <= 255
+    )

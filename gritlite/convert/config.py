@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gritlite.convert.json_files import read_json_object
+from gritlite.convert.json_files import read_json_object, shown
 from gritlite.convert.rope import Rope, read_rope
 from gritlite.errors import ArchitectureError, FileError
 
@@ -26,6 +26,7 @@ class ModelType:
     attention_biases: tuple[str, ...] = ()
 
 
+MAX_LAYERS, MAX_EXPERTS = 512, 1024  # llama.cpp's (llama-hparams.h)
 MODEL_TYPES: Mapping[str, ModelType] = MappingProxyType(
     {
         "llama": ModelType("llama", 10_000.0),
@@ -82,7 +83,7 @@ def read_config(folder: Path) -> ModelConfig:
     model_type = raw.get("model_type")
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
         raise ArchitectureError(
-            f"{path}: model type {model_type!r} is not supported; use one of "
+            f"{path}: model type {shown(model_type)} is not supported; use one of "
             f"{', '.join(MODEL_TYPES)}"
         )
     _refuse_variants(path, raw)
@@ -94,7 +95,7 @@ def read_config(folder: Path) -> ModelConfig:
     config = ModelConfig(
         model_type=model_type,
         architecture=kind.architecture,
-        layers=fields.count("num_hidden_layers"),
+        layers=fields.count("num_hidden_layers", most=MAX_LAYERS),
         hidden=hidden,
         feed_forward=fields.count("intermediate_size"),
         heads=heads,
@@ -106,7 +107,7 @@ def read_config(folder: Path) -> ModelConfig:
         rms_epsilon=fields.positive("rms_norm_eps"),
         rope=read_rope(raw, kind.default_theta, context),
         tied=fields.flag("tie_word_embeddings"),
-        experts=fields.count("num_local_experts") if is_mixture else 0,
+        experts=fields.count("num_local_experts", most=MAX_EXPERTS) if is_mixture else 0,
         experts_used=fields.count("num_experts_per_tok") if is_mixture else 0,
         attention_biases=_attention_biases(model_type, fields),
         mlp_bias=model_type == "llama" and fields.flag("mlp_bias"),
@@ -120,7 +121,7 @@ def read_config(folder: Path) -> ModelConfig:
 def _refuse_variants(path: Path, raw: Mapping[str, Any]) -> None:
     if raw.get("hidden_act", "silu") != "silu":
         raise ArchitectureError(
-            f"{path}: activation {raw['hidden_act']!r} is not supported, only silu"
+            f"{path}: activation {shown(raw['hidden_act'])} is not supported, only silu"
         )
 
 
@@ -135,8 +136,8 @@ def _sliding_window(model_type: str, fields: "_Fields", context: int) -> int | N
 
     Source: transformers' configuration_mistral.py, _mixtral.py and _qwen2.py.
     """
-    layer_types = fields.value("layer_types")
-    if isinstance(layer_types, list) and "sliding_attention" not in layer_types:
+    layer_types = fields.layer_types()
+    if layer_types is not None and "sliding_attention" not in layer_types:
         return None
     window: int | None = None
     if model_type in ("mistral", "mixtral"):
@@ -145,7 +146,7 @@ def _sliding_window(model_type: str, fields: "_Fields", context: int) -> int | N
         window = None if stated is None else fields.count("sliding_window", default)
     if model_type == "qwen2" and fields.flag("use_sliding_window"):
         first = fields.count("max_window_layers", 28, least=0)
-        if isinstance(layer_types, list) or first < fields.count("num_hidden_layers"):
+        if layer_types is not None or first < fields.count("num_hidden_layers"):
             window = fields.count("sliding_window", 4096)
     return window if window is not None and window < context else None
 
@@ -175,23 +176,33 @@ class _Fields:
         """The value as it stands; `default` only if the key is absent, not if it is null."""
         return self._raw.get(key, default)
 
-    def count(self, key: str, default: int | None = None, *, least: int = 1) -> int:
+    def layer_types(self) -> list[Any] | None:
+        value = self._raw.get("layer_types")
+        if value is not None and not isinstance(value, list):
+            raise ArchitectureError(f"{self._path}: layer_types is {shown(value)}, not a list")
+        return value
+
+    def count(
+        self, key: str, default: int | None = None, *, least: int = 1, most: int = 2**31 - 1
+    ) -> int:
         value = self._raw.get(key)
         if value is None:
             value = default
-        if type(value) is not int or not least <= value < 2**31:
-            expected = "positive" if least else "non-negative"
-            raise ArchitectureError(f"{self._path}: {key} is {value!r}, not a {expected} number")
+        if type(value) is not int or not least <= value <= most:
+            raise ArchitectureError(
+                f"{self._path}: {key} is {shown(value)}, not a whole number from {least} to "
+                f"{most:,}"
+            )
         return value
 
     def positive(self, key: str) -> float:
         value = self._raw.get(key)
         if value is None or type(value) not in (int, float) or not 0 < value < 1:
-            raise ArchitectureError(f"{self._path}: {key} is {value!r}, not between 0 and 1")
+            raise ArchitectureError(f"{self._path}: {key} is {shown(value)}, not between 0 and 1")
         return float(value)
 
     def flag(self, key: str) -> bool:
         value = self._raw.get(key)
         if value is not None and type(value) is not bool:
-            raise ArchitectureError(f"{self._path}: {key} is {value!r}, not true or false")
+            raise ArchitectureError(f"{self._path}: {key} is {shown(value)}, not true or false")
         return bool(value)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.convert.checkpoint import Checkpoint
+from gritlite.convert.json_files import shown
 from gritlite.convert.safetensors import TensorEntry
 from gritlite.errors import ArchitectureError, FormatError
 from gritlite.quant import q4_0
@@ -47,25 +48,38 @@ class GPTQFormat:
         if not isinstance(config, dict) or config.get("quant_method") != "gptq":
             method = config.get("quant_method") if isinstance(config, dict) else config
             raise ArchitectureError(
-                f"config.json says that the weights are quantized by {method!r}, but only gptq can "
-                "be read: use the model's unquantized weights"
+                f"config.json says that the weights are quantized by {shown(method)}, but only "
+                "gptq can be read: use the model's unquantized weights"
             )
         bits, group_size = config.get("bits"), config.get("group_size")
         form = config.get("checkpoint_format", "gptq")
         symmetric = config.get("sym", True)
+        exceptions = config.get("dynamic") or {}
+        if not isinstance(exceptions, dict) or not all(
+            module.startswith("-:") for module in exceptions
+        ):
+            raise ArchitectureError(
+                f"config.json quantizes some modules in another way ({shown(exceptions)}), which "
+                "is not supported: use the model's unquantized weights"
+            )
         if (
-            bits not in (2, 4, 8)
+            type(bits) is not int
+            or bits not in (2, 4, 8)
             or type(group_size) is not int
             or (group_size < 1 and group_size != -1)
             or type(symmetric) is not bool
             or form not in ("gptq", "gptq_v2")
         ):
             raise ArchitectureError(
-                f"config.json describes GPTQ weights of {bits} bits in groups of {group_size}, "
-                f"symmetric {symmetric!r}, as {form!r}, which is not supported: use the model's "
-                "unquantized weights"
+                f"config.json describes GPTQ weights of {shown(bits)} bits in groups of "
+                f"{shown(group_size)}, symmetric {shown(symmetric)}, as {shown(form)}, which is "
+                "not supported: use the model's unquantized weights"
             )
         return cls(bits, group_size, symmetric, 1 if form == "gptq" else 0)
+
+    def columns_of_a_group(self, columns: int) -> int:
+        """Return how many of a weight's columns share a scale: all with a group size of -1."""
+        return columns if self.group_size == -1 else self.group_size
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,7 @@ class GPTQCheckpoint:
 
     def __init__(self, checkpoint: Checkpoint, format: GPTQFormat) -> None:
         self.path = checkpoint.path
+        self.absent = checkpoint.absent
         self._checkpoint = checkpoint
         self._format = format
         self._bases = [
@@ -116,15 +131,62 @@ class GPTQCheckpoint:
         found: dict[str, TensorEntry | QuantizedEntry] = {
             name: entry for name, entry in stored.items() if name not in parts
         }
+        for name, entry in found.items():
+            part = name.rpartition(".")[2]
+            if part in _PARTS or (isinstance(entry, TensorEntry) and entry.dtype == "I32"):
+                raise FormatError(
+                    f"{self.path} has {shown(name)}, which is part of no quantized weight: a "
+                    f"weight has {', '.join(_PARTS)}"
+                )
         for base in self._bases:
-            missing = [part for part in _PARTS[:3] if f"{base}.{part}" not in stored]
-            if missing:
-                raise FormatError(f"{self.path} lacks {base}.{missing[0]}: download it again")
-            rows, columns = stored[f"{base}.qweight"].shape
-            size = sum(stored[f"{base}.{p}"].size for p in _PARTS if f"{base}.{p}" in stored)
-            shape = (columns, rows * 32 // self._format.bits)
-            found[f"{base}.weight"] = QuantizedEntry(shape, size)
+            if f"{base}.weight" in found:
+                raise FormatError(
+                    f"{self.path} has {shown(base + '.weight')} and {shown(base + '.qweight')}: "
+                    "remove the one that is not the model's"
+                )
+            found[f"{base}.weight"] = self._entry(base)
         return found
+
+    def _entry(self, base: str) -> QuantizedEntry:
+        """Describe a weight whose parts have the shapes and types that they imply together."""
+        stored, bits = self._checkpoint.tensors, self._format.bits
+        parts = {part: stored.get(f"{base}.{part}") for part in _PARTS}
+        for part in _PARTS[:3]:
+            if parts[part] is None:
+                raise FormatError(
+                    f"{self.path} has {shown(base + '.qweight')} without {shown(f'{base}.{part}')}"
+                )
+        there = {part: entry for part, entry in parts.items() if entry is not None}
+        shapes = {part: entry.shape for part, entry in there.items()}
+        if any(len(shape) != (1 if part == "g_idx" else 2) for part, shape in shapes.items()):
+            raise self._inconsistent(base, shapes)
+        rows, columns = shapes["qweight"][1], shapes["qweight"][0] * 32 // bits
+        groups = shapes["scales"][0]
+        expected = {
+            "qweight": (columns * bits // 32, rows),
+            "qzeros": (groups, rows * bits // 32),
+            "scales": (groups, rows),
+            "g_idx": (columns,),
+        }
+        size = self._format.columns_of_a_group(columns)
+        is_whole = rows and columns and rows * bits % 32 == 0
+        if (
+            not is_whole
+            or groups != -(-columns // size)
+            or any(
+                shapes[part] != expected[part] or (entry.dtype == "I32") is (part == "scales")
+                for part, entry in there.items()
+            )
+        ):
+            raise self._inconsistent(base, shapes)
+        return QuantizedEntry((rows, columns), sum(entry.size for entry in there.values()))
+
+    def _inconsistent(self, base: str, shapes: Mapping[str, tuple[int, ...]]) -> FormatError:
+        listed = ", ".join(f"{part} {list(shape)}" for part, shape in shapes.items())
+        return FormatError(
+            f"{self.path}: the parts of {shown(base)} do not fit together for weights of "
+            f"{self._format.bits} bits in groups of {self._format.group_size}: {listed}"
+        )
 
     @cached_property
     def quantized(self) -> frozenset[str]:
@@ -134,7 +196,7 @@ class GPTQCheckpoint:
     def _is_exact(self, base: str) -> bool:
         format, stored = self._format, self._checkpoint
         columns = self.tensors[f"{base}.weight"].shape[1]
-        size = columns if format.group_size == -1 else format.group_size
+        size = format.columns_of_a_group(columns)
         if format.bits != 4 or not format.symmetric or size % q4_0.BLOCK or columns % size:
             return False
         if f"{base}.g_idx" in stored.tensors:
@@ -163,8 +225,8 @@ class GPTQCheckpoint:
         weight = self._read(name.removesuffix(".weight"))
         if (weight.zeros != q4_0.ZERO_POINT).any():
             raise FormatError(
-                f"{self.path}: {name} has zero points, although config.json says sym: download it "
-                "again"
+                f"{self.path}: {shown(name)} has zero points, although config.json says sym: sym "
+                "or checkpoint_format there is wrong; quantize the model again"
             )
         rows = slice(first, first + count)
         integers = weight.integers[:, rows].T.reshape(count, -1, q4_0.BLOCK)
@@ -173,22 +235,26 @@ class GPTQCheckpoint:
 
     def _scales(self, base: str) -> NDArray[np.float32]:
         name = f"{base}.scales"
-        return self._checkpoint.read_rows(name, 0, self._checkpoint.tensors[name].shape[0])
+        scales = self._checkpoint.read_rows(name, 0, self._checkpoint.tensors[name].shape[0])
+        if not np.isfinite(scales).all():
+            raise FormatError(f"{self.path}: {shown(name)} has a NaN or an infinity")
+        return scales
 
     def _read_weight(self, base: str) -> _Weight:
         stored, bits = self._checkpoint, self._format.bits
-        rows, columns = self.tensors[f"{base}.weight"].shape
+        _, columns = self.tensors[f"{base}.weight"].shape
         integers = _unpacked(stored.read(f"{base}.qweight").T, bits).T
         zeros = _unpacked(stored.read(f"{base}.qzeros"), bits).astype(np.int32)
         scales = self._scales(base)
-        if scales.shape[1] != rows or zeros.shape != scales.shape:
-            raise FormatError(f"{self.path}: the parts of {base} have inconsistent shapes")
         if f"{base}.g_idx" in stored.tensors:
             groups = stored.read(f"{base}.g_idx")
         else:
-            groups = np.arange(columns, dtype=np.int32) // (columns // len(scales))
-        if len(groups) != columns or groups.min() < 0 or groups.max() >= len(scales):
-            raise FormatError(f"{self.path}: {base}.g_idx refers to groups that do not exist")
+            size = self._format.columns_of_a_group(columns)
+            groups = (np.arange(columns) // size).astype(np.int32)
+        if groups.min() < 0 or groups.max() >= len(scales):
+            raise FormatError(
+                f"{self.path}: {shown(base + '.g_idx')} refers to groups that do not exist"
+            )
         # the format "gptq" stores the zero point minus one, modulo 2**bits
         zeros = (zeros + self._format.zero_offset) % 2**bits
         return _Weight(integers, zeros, scales, groups)

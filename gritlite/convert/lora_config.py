@@ -6,18 +6,24 @@ The module does not know tensors.
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from gritlite.convert.json_files import read_json_object
+from gritlite.convert.json_files import flag_in, object_in, read_json_object, shown
 from gritlite.errors import ArchitectureError, FileError, FormatError
 
 _Number = TypeVar("_Number", int, float)
 
 CONFIG = "adapter_config.json"
+MAX_ALPHA = 1_000_000
+# of a regular expression of modules: Python's can take exponential time, above all for a
+# repeated group
+MAX_PATTERN, MAX_REPEATS = 200, 3
+REPEATED_GROUP = re.compile(r"\)[*+?{]")
 
 # about training only: these do not change what the trained matrices mean
 WITHOUT_EFFECT = frozenset(
@@ -80,14 +86,26 @@ class LoraConfig:
     def _matching(self, patterns: Mapping[str, _Number], module: str, default: _Number) -> _Number:
         # as PEFT's get_pattern_key
         for pattern, value in patterns.items():
+            _check_pattern(self.path, pattern)
             try:
-                if re.match(rf"(.*\.)?({pattern})$", module):
-                    return value
-            except re.error as error:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", FutureWarning)  # of a set that looks nested
+                    if re.match(rf"(.*\.)?({pattern})$", module):
+                        return value
+            except (re.error, OverflowError, RecursionError) as error:
                 raise FormatError(
-                    f"{self.path}: {pattern!r} is not a regular expression: {error}"
+                    f"{self.path}: {shown(pattern)} is not a regular expression: {error}"
                 ) from error
         return default
+
+
+def _check_pattern(path: Path, pattern: str) -> None:
+    """Raise FormatError for a pattern whose matching could take for ever."""
+    repeats = len(re.findall(r"[*+?{]", pattern))
+    if len(pattern) > MAX_PATTERN or repeats > MAX_REPEATS or REPEATED_GROUP.search(pattern):
+        raise FormatError(
+            f"{path}: the pattern {shown(pattern)} is too complex: name the modules instead"
+        )
 
 
 def read_lora_config(folder: Path) -> LoraConfig:
@@ -102,14 +120,11 @@ def read_lora_config(folder: Path) -> LoraConfig:
         raise FileError(f"{folder} has no {CONFIG}: name the folder of a PEFT adapter")
     raw = read_json_object(path)
     _refuse_others(path, raw)
-    stabilized = raw.get("use_rslora") or False
-    if type(stabilized) is not bool:
-        raise FormatError(f"{path}: use_rslora is {stabilized!r}, not true or false")
     return LoraConfig(
         path=path,
         rank=_rank(path, "r", raw.get("r")),
         alpha=_alpha(path, "lora_alpha", raw.get("lora_alpha")),
-        rank_stabilized=stabilized,
+        rank_stabilized=flag_in(path, raw, "use_rslora"),
         rank_pattern=_pattern(path, raw, "rank_pattern", _rank),
         alpha_pattern=_pattern(path, raw, "alpha_pattern", _alpha),
     )
@@ -118,7 +133,7 @@ def read_lora_config(folder: Path) -> LoraConfig:
 def _refuse_others(path: Path, raw: Mapping[str, Any]) -> None:
     if raw.get("peft_type") != "LORA":
         raise ArchitectureError(
-            f"{path}: peft_type is {raw.get('peft_type')!r}: only LORA can be merged"
+            f"{path}: peft_type is {shown(raw.get('peft_type'))}: only LORA can be merged"
         )
     plain = {"bias": raw.get("bias", "none") == "none"}
     initialization = str(raw.get("init_lora_weights", True)).lower()
@@ -127,30 +142,33 @@ def _refuse_others(path: Path, raw: Mapping[str, Any]) -> None:
     for key, is_plain in plain.items():
         if not is_plain:
             raise ArchitectureError(
-                f"{path}: {key} is {raw[key]!r}: only plain low-rank matrices on linear layers "
-                "can be merged; merge the adapter with PEFT, or train it without this option"
+                f"{path}: {shown(key)[1:-1]} is {shown(raw[key])}: only plain low-rank matrices "
+                "on linear layers can be merged; merge the adapter with PEFT, or train it without "
+                "this option"
             )
 
 
 def _pattern(
     path: Path, raw: Mapping[str, Any], key: str, check: Callable[[Path, str, Any], _Number]
 ) -> Mapping[str, _Number]:
-    patterns = raw.get(key) or {}
-    if not isinstance(patterns, dict):
-        raise FormatError(f"{path}: {key} is {patterns!r}, not an object")
     return MappingProxyType(
-        {module: check(path, f"{key} of {module}", value) for module, value in patterns.items()}
+        {
+            module: check(path, f"{key} of {shown(module)}", value)
+            for module, value in object_in(path, raw, key).items()
+        }
     )
 
 
 def _rank(path: Path, key: str, value: Any) -> int:
     # type() and not isinstance(): True is an int
-    if type(value) is not int or value < 1:
-        raise FormatError(f"{path}: {key} is {value!r}, not a positive whole number")
+    if type(value) is not int or not 1 <= value < 2**31:
+        raise FormatError(f"{path}: {key} is {shown(value)}, not a positive whole number")
     return value
 
 
 def _alpha(path: Path, key: str, value: Any) -> float:
-    if type(value) not in (int, float) or not 0 < value < math.inf:
-        raise FormatError(f"{path}: {key} is {value!r}, not a positive number")
+    if type(value) not in (int, float) or not 0 < value <= MAX_ALPHA:
+        raise FormatError(
+            f"{path}: {key} is {shown(value)}, not a positive number of at most {MAX_ALPHA:,}"
+        )
     return float(value)

@@ -5,7 +5,6 @@ transformers 5 writes `rope_parameters`; older checkpoints have `rope_theta` and
 The module does not know GGUF keys.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gritlite.convert.json_files import shown
 from gritlite.errors import ArchitectureError
 
+# a frequency computed from numbers of this size is a float32 too
+MIN_NUMBER, MAX_NUMBER = 1e-6, 1e15
 KINDS = ("default", "linear", "llama3", "yarn")
 
 
@@ -48,7 +50,8 @@ class Rope:
         frequencies = np.float32(1.0) / np.float32(self.theta) ** exponents
         wavelengths = 2 * np.pi / frequencies
         smooth = (self.original_context / wavelengths - self.low) / (self.high - self.low)
-        between = 1 / ((1 - smooth) / self.factor + smooth)
+        with np.errstate(divide="ignore"):  # beside the range between the two, which is selected
+            between = 1 / ((1 - smooth) / self.factor + smooth)
         is_short = wavelengths < self.original_context / self.high
         is_long = wavelengths > self.original_context / self.low
         factors = np.where(is_short, 1.0, np.where(is_long, self.factor, between))
@@ -63,19 +66,22 @@ def read_rope(config: Mapping[str, Any], default_theta: float, context: int) -> 
     """
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(scaling, dict):
-        raise ArchitectureError(f"config.json: the rope parameters are {scaling!r}, not an object")
+        raise ArchitectureError(
+            f"config.json: the rope parameters are {shown(scaling)}, not an object"
+        )
     parameters = {"rope_theta": config.get("rope_theta", default_theta), **scaling}
     kind = parameters.get("rope_type", parameters.get("type", "default"))
     if kind not in KINDS:
         raise ArchitectureError(
-            f"config.json: rope scaling {kind!r} is not supported; use one of {', '.join(KINDS)}"
+            f"config.json: rope scaling {shown(kind)} is not supported; use one of "
+            f"{', '.join(KINDS)}"
         )
     if parameters.get("partial_rotary_factor", config.get("partial_rotary_factor", 1)) != 1:
         raise ArchitectureError("config.json: partial_rotary_factor other than 1 is not supported")
     theta = _number(parameters, "rope_theta")
     match kind:
         case "linear":
-            return Rope(theta, kind, _number(parameters, "factor"))
+            return Rope(theta, kind, _factor(parameters))
         case "llama3":
             return _llama3(parameters, theta)
         case "yarn":
@@ -88,8 +94,8 @@ def _llama3(parameters: Mapping[str, Any], theta: float) -> Rope:
     rope = Rope(
         theta,
         "llama3",
-        _number(parameters, "factor"),
-        int(_number(parameters, "original_max_position_embeddings")),
+        _factor(parameters),
+        _context(parameters),
         low=_number(parameters, "low_freq_factor"),
         high=_number(parameters, "high_freq_factor"),
     )
@@ -110,22 +116,40 @@ def _yarn(
     return Rope(
         theta,
         "yarn",
-        _number(parameters, "factor"),
-        int(_number(original, key)),
+        _factor(parameters),
+        _context(original),
         beta_fast=_number_if_there(parameters, "beta_fast"),
         beta_slow=_number_if_there(parameters, "beta_slow"),
         attention_factor=_number_if_there(parameters, "attention_factor"),
     )
 
 
+def _factor(parameters: Mapping[str, Any]) -> float:
+    factor = _number(parameters, "factor")
+    if factor < 1:
+        raise ArchitectureError(f"config.json: the rope parameter factor is {factor}, below 1")
+    return factor
+
+
+def _context(parameters: Mapping[str, Any]) -> int:
+    key = "original_max_position_embeddings"
+    value = _number(parameters, key)
+    if value >= 2**31 or value != int(value):
+        raise ArchitectureError(
+            f"config.json: the rope parameter {key} is {value}, not a number of tokens"
+        )
+    return int(value)
+
+
 def _number(parameters: Mapping[str, Any], key: str) -> float:
     value = parameters.get(key)
     # type() and not isinstance(): True is an int
-    if value is None or type(value) not in (int, float) or not 0 < value < math.inf:
+    if type(value) not in (int, float) or not MIN_NUMBER <= value <= MAX_NUMBER:  # type: ignore[operator]
         raise ArchitectureError(
-            f"config.json: the rope parameter {key} is {value!r}, not a positive number"
+            f"config.json: the rope parameter {key} is {shown(value)}, not a number from "
+            f"{MIN_NUMBER:g} to {MAX_NUMBER:g}"
         )
-    return float(value)
+    return float(value)  # type: ignore[arg-type]
 
 
 def _number_if_there(parameters: Mapping[str, Any], key: str) -> float | None:

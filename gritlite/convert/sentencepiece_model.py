@@ -5,6 +5,7 @@ Only a few of its fields matter here, so no protobuf library is needed. The modu
 not know which tokens a model adds (`special_tokens`).
 """
 
+import math
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,9 +40,11 @@ def read_sentencepiece(path: Path) -> BaseVocabulary:
         trainer = _message(fields, TRAINER)
         normalizer = _message(fields, NORMALIZER)
     except (ValueError, TypeError, struct.error) as error:
-        raise FormatError(f"{path} is not a SentencePiece model: download it again") from error
+        raise FormatError(
+            f"{path} is not a SentencePiece model: add the model's tokenizer.json"
+        ) from error
     if not tokens:
-        raise FormatError(f"{path} has no pieces: download it again")
+        raise FormatError(f"{path} has no pieces: add the model's tokenizer.json")
     _refuse_unsupported(path, trainer, normalizer)
     return BaseVocabulary(
         model="llama",
@@ -69,6 +72,8 @@ def _refuse_unsupported(
 def _token(piece: int | bytes) -> Token:
     fields = dict(_fields(_as_bytes(piece)))
     (score,) = struct.unpack("<f", _as_bytes(fields.get(PIECE_SCORE, bytes(4))))
+    if not math.isfinite(score):
+        raise ValueError("a score is not finite")
     text = _as_bytes(fields.get(PIECE_TEXT, b"")).decode("utf-8")
     return Token(text, TokenType(int(fields.get(PIECE_TYPE, TokenType.NORMAL))), score)
 

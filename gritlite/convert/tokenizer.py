@@ -15,18 +15,18 @@ from gritlite.convert.special_tokens import (
     read_roles,
 )
 from gritlite.convert.tokenizer_json import (
+    has_byte_fallback,
     has_space_prefix,
     parse_tokenizer_json,
     read_vocabulary,
 )
 from gritlite.convert.vocabulary import PAD_SCORE, BaseVocabulary, Token, TokenType, Vocabulary
-from gritlite.errors import FileError, TokenizerError
+from gritlite.errors import FileError, FormatError, TokenizerError
 
 
 def read_tokenizer(folder: Path, config: Mapping[str, Any], size: int) -> Vocabulary:
     """Read the tokenizer of `folder`, padded to the `size` rows of the embedding matrix.
 
-    `tokenizer.model` is preferred to `tokenizer.json`, as in llama.cpp's converter;
     `config` is the parsed config.json.
 
     Raises FileError or FormatError if a file cannot be read, TokenizerError if it cannot
@@ -34,8 +34,14 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], size: int) -> Vocabu
     """
     files = TokenizerFiles.read(folder, config)
     base = _read_base(files)
-    tokens = _with_added(base.tokens, read_added_tokens(files))
-    roles = read_roles(files, {token.text: number for number, token in enumerate(tokens)})
+    template = read_chat_template(files)
+    added = read_added_tokens(files, template)
+    # a pad token behind the embeddings, as training scripts add one: nothing uses it
+    pad = files.text_of("pad")
+    added = {n: token for n, token in added.items() if n < size or token.text != pad}
+    tokens = _with_added(base.tokens, added)
+    numbers = {token.text: number for number, token in enumerate(tokens)}
+    roles = read_roles(files, numbers)
     add_bos, add_eos = read_additions(files, roles)
     vocabulary = Vocabulary(
         model=base.model,
@@ -47,24 +53,31 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], size: int) -> Vocabu
         add_eos=add_eos,
         add_space_prefix=base.add_space_prefix,
         normalizer=base.normalizer,
-        chat_template=read_chat_template(files),
-        end_ids=read_end_tokens(files, roles),
+        chat_template=template,
+        end_ids=read_end_tokens(files, roles, numbers),
     ).padded(size)
     vocabulary.check()
     return vocabulary
 
 
 def _read_base(files: TokenizerFiles) -> BaseVocabulary:
+    """Read the base vocabulary. If both files exist, transformers uses tokenizer.json.
+
+    tokenizer.model then has better scores, if it is of the same tokenizer: beside a
+    byte-level one lies another kind of file (Llama 3's is tiktoken's).
+    """
     model, json = files.folder / "tokenizer.model", files.folder / "tokenizer.json"
-    if not model.exists():
-        if not files.tokenizer:
-            raise FileError(f"{files.folder} has neither tokenizer.model nor tokenizer.json")
-        return parse_tokenizer_json(json, files.tokenizer)
-    base = read_sentencepiece(model)
     if not files.tokenizer:
-        return base
+        if not model.exists():
+            raise FileError(f"{files.folder} has neither tokenizer.model nor tokenizer.json")
+        return read_sentencepiece(model)
+    if not has_byte_fallback(json, files.tokenizer) or not model.exists():
+        return parse_tokenizer_json(json, files.tokenizer)
+    try:
+        base = read_sentencepiece(model)
+    except (FormatError, TokenizerError):
+        return parse_tokenizer_json(json, files.tokenizer)
     _check_agreement(json, files.tokenizer, base)
-    # if both exist, transformers uses tokenizer.json
     return replace(base, add_space_prefix=has_space_prefix(json, files.tokenizer))
 
 

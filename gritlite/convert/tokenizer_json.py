@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gritlite.convert.json_files import flag_in, list_in, shown
 from gritlite.convert.pretokenizers import name_of
 from gritlite.convert.vocabulary import BaseVocabulary, Token, TokenType
 from gritlite.errors import FormatError, TokenizerError
 
 SPACE = "\u2581"
 SPACE_REPLACED = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
+MAX_TOKEN = 2048  # characters; the longest known are runs of a few hundred spaces
 BYTE_TOKENS = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 
 
@@ -32,23 +34,33 @@ def parse_tokenizer_json(path: Path, content: Mapping[str, Any]) -> BaseVocabula
     TokenizerError if it tokenizes in a way that llama.cpp does not support.
     """
     model = _bpe(path, content)
+    is_byte_fallback = has_byte_fallback(path, content)
+    vocabulary = read_vocabulary(path, content)
+    merges = _read_merges(path, model)
+    if is_byte_fallback:
+        return _byte_fallback(path, content, vocabulary, merges)
+    return _byte_level(path, content, vocabulary, merges)
+
+
+def has_byte_fallback(path: Path, content: Mapping[str, Any]) -> bool:
+    """Return whether it is SentencePiece-like; raises like `parse_tokenizer_json`."""
+    model = _bpe(path, content)
     for option in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(option):
             raise TokenizerError(f"{path}: BPE with {option} is not supported")
-    vocabulary = read_vocabulary(path, content)
-    merges = _read_merges(path, model)
-    if model.get("byte_fallback"):
-        return _byte_fallback(path, content, vocabulary, merges)
-    return _byte_level(path, content, vocabulary, merges)
+    is_byte_fallback = flag_in(path, model, "byte_fallback")
+    if is_byte_fallback and flag_in(path, model, "ignore_merges"):
+        raise TokenizerError(f"{path}: byte fallback with ignore_merges is not supported")
+    return is_byte_fallback
 
 
 def _bpe(path: Path, content: Mapping[str, Any]) -> Mapping[str, Any]:
     model = content.get("model")
     if not isinstance(model, dict):
-        raise FormatError(f"{path} describes no model: download it again")
+        raise FormatError(f"{path} describes no model: it is not the file of a tokenizer")
     if model.get("type", "BPE") != "BPE":
         raise TokenizerError(
-            f"{path}: tokenizers of type {model['type']!r} are not supported, only BPE"
+            f"{path}: tokenizers of type {shown(model['type'])} are not supported, only BPE"
         )
     return model
 
@@ -60,6 +72,12 @@ def read_vocabulary(path: Path, content: Mapping[str, Any]) -> dict[str, int]:
         type(number) is int and 0 <= number < 2**24 for number in vocabulary.values()
     ):
         raise FormatError(f"{path}: the vocabulary is not an object of token ids")
+    longest = max(vocabulary, key=len, default="")
+    if len(longest) > MAX_TOKEN:
+        raise FormatError(
+            f"{path}: the token {shown(longest)} has {len(longest):,} characters, more than "
+            f"{MAX_TOKEN:,}"
+        )
     if len(set(vocabulary.values())) != len(vocabulary):
         raise FormatError(f"{path}: two tokens of the vocabulary have the same id")
     return vocabulary
@@ -68,10 +86,10 @@ def read_vocabulary(path: Path, content: Mapping[str, Any]) -> dict[str, int]:
 def _read_merges(path: Path, model: Mapping[str, Any]) -> list[Merge]:
     """Read merges in either format: "a b", or ["a", "b"] since tokenizers 0.20."""
     merges = []
-    for merge in model.get("merges") or []:
+    for merge in list_in(path, model, "merges"):
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if not isinstance(pair, list) or len(pair) != 2 or not all(map(_is_text, pair)):
-            raise FormatError(f"{path}: {merge!r} is not a merge of two tokens")
+            raise FormatError(f"{path}: {shown(merge)} is not a merge of two tokens")
         merges.append((pair[0], pair[1]))
     return merges
 
@@ -88,7 +106,9 @@ def _byte_level(
 ) -> BaseVocabulary:
     if any(" " in part for merge in merges for part in merge):
         raise TokenizerError(f"{path}: byte-level BPE cannot have merges with spaces")
-    ignore_merges = bool(content["model"].get("ignore_merges"))
+    if not merges:
+        raise TokenizerError(f"{path}: byte-level BPE needs merges, and there are none")
+    ignore_merges = flag_in(path, content["model"], "ignore_merges")
     return BaseVocabulary(
         model="gpt2",
         pre=name_of(content.get("pre_tokenizer"), ignore_merges),
@@ -126,8 +146,6 @@ def _byte_fallback(
     missing = BYTE_TOKENS - vocabulary.keys()
     if missing:
         raise TokenizerError(f"{path}: byte fallback without the token {min(missing)}")
-    if content["model"].get("ignore_merges"):
-        raise TokenizerError(f"{path}: byte fallback with ignore_merges is not supported")
     return BaseVocabulary(
         model="llama",
         pre="default",
@@ -181,7 +199,7 @@ def _scores(
         ranks[left + right].append(rank)
     for token, own in ranks.items():
         if token not in vocabulary:
-            raise FormatError(f"{path}: a merge makes {token!r}, which is not a token")
+            raise FormatError(f"{path}: a merge makes {shown(token)}, which is not a token")
         if own[-1] - own[0] != len(own) - 1:
             raise _inexpressible(path, token)
     reachable = ranks.keys() | {text for text in vocabulary if len(text) == 1}
@@ -196,7 +214,7 @@ def _scores(
 
 def _inexpressible(path: Path, token: str) -> TokenizerError:
     return TokenizerError(
-        f"{path}: the merges that make {token!r} cannot be expressed as token scores, "
+        f"{path}: the merges that make {shown(token)} cannot be expressed as token scores, "
         "which llama.cpp needs: add the tokenizer.model it was made from"
     )
 

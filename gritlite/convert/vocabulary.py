@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
+from gritlite.convert.json_files import shown
 from gritlite.errors import ArchitectureError, TokenizerError
 
 PAD_SCORE = -10_000.0  # as llama.cpp's converter
@@ -96,9 +97,13 @@ class Vocabulary:
         for number, token in enumerate(self.tokens):
             if not token.text:
                 raise TokenizerError(f"token {number} is empty")
+            if "\0" in token.text:
+                raise TokenizerError(
+                    f"token {number} is {shown(token.text)}: llama.cpp cuts it at the zero byte"
+                )
             if token.text in seen:
                 raise TokenizerError(
-                    f"tokens {seen[token.text]} and {number} are both {token.text!r}: "
+                    f"tokens {seen[token.text]} and {number} are both {shown(token.text)}: "
                     "llama.cpp needs them distinct"
                 )
             seen[token.text] = number
@@ -124,6 +129,6 @@ class Vocabulary:
                 text = token.text
                 if any({text[:cut], text[cut:]} <= ordinary for cut in range(1, len(text))):
                     raise TokenizerError(
-                        f"llama.cpp would produce the control token {text!r} from plain text, "
+                        f"llama.cpp would produce the control token {shown(text)} from plain text, "
                         "because its parts are tokens too"
                     )

@@ -29,6 +29,8 @@ _SUMS, _COUNTS = ".in_sum2", ".counts"
 _DATASETS = "imatrix.datasets"
 _CHUNK_COUNT = "imatrix.chunk_count"
 _CHUNK_SIZE = "imatrix.chunk_size"
+# an activation of a float16 model is at most 65,504; ggml multiplies squares of importances
+_MAX_IMPORTANCE = 1e12
 _ADVICE = "make it again with  gritlite calibrate"
 
 
@@ -132,7 +134,8 @@ def read_imatrix(path: Path) -> Imatrix:
     """Read an importance matrix in either of llama.cpp's formats.
 
     Raises FileError if it cannot be read and FormatError if it is damaged, is another
-    kind of file, or holds a sum of squares that is negative or not finite.
+    kind of file, or holds a sum of squares that is negative or not finite, or such that
+    ggml would quantize the tensor to zeros, to NaN, or end the process.
     """
     with open_regular(path) as file:
         magic = file.read(len(MAGIC))
@@ -143,6 +146,11 @@ def read_imatrix(path: Path) -> Imatrix:
                 raise FormatError(
                     f"{path}: {name} has a sum of squares that is negative or not finite: {_ADVICE}"
                 )
+        if not activations.sums.any() or activations.importance.max() > _MAX_IMPORTANCE:
+            raise FormatError(
+                f"{path}: {name} has mean squares of activations that are all 0, or above "
+                f"{_MAX_IMPORTANCE:g}: {_ADVICE}"
+            )
     return imatrix
 
 

@@ -77,6 +77,25 @@ def dequantize_rows(stored: NDArray[np.uint8], type: GGMLQuantizationType) -> ND
     return output
 
 
+def check_rows(stored: NDArray[np.uint8], type: GGMLQuantizationType, threads: int) -> None:
+    """Check that `stored` [n, bytes per row] of a quantized type stands for finite numbers.
+
+    Raises FormatError with the number of the first row that has a NaN or an infinity.
+    """
+    length = stored.shape[1] // block_bytes(type) * block_size(type)
+    step = max(1, _CHUNK_VALUES // max(1, length))
+
+    def check(start: int) -> None:
+        with np.errstate(all="ignore"):
+            rows = dequantize_rows(stored[start : start + step], type)
+        if rows.size and not np.isfinite(max(rows.max(), -rows.min())):  # the largest is NaN too
+            _refuse_non_finite(rows, start, "has a NaN or an infinity")
+
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        for _ in pool.map(check, range(0, len(stored), step)):
+            pass
+
+
 def _quantize_range(
     rows: NDArray[np.float32],
     type: GGMLQuantizationType,

@@ -112,7 +112,7 @@ def change(folder: Path, **fields: object) -> None:
     [
         ({"quant_method": "awq"}, "quantized by 'awq', but only gptq can be read"),
         ({"bits": 3}, "GPTQ weights of 3 bits in groups of 32"),
-        ({"group_size": "all"}, "in groups of all"),
+        ({"group_size": "all"}, "in groups of 'all'"),
         ({"group_size": 0}, "in groups of 0"),
         ({"sym": "no"}, "symmetric 'no'"),
         ({"checkpoint_format": "marlin"}, "as 'marlin', which is not supported"),
@@ -150,7 +150,7 @@ def test_a_missing_part(tmp_path: Path) -> None:
     gptq, _ = make_gptq(tmp_path)
     file = gptq / "model.safetensors"
     file.write_bytes(file.read_bytes().replace(b"0.mlp.up_proj.scales", b"0.mlp.up_proj.scalez"))
-    with pytest.raises(FormatError, match=r"lacks model\.layers\.0\.mlp\.up_proj\.scales"):
+    with pytest.raises(FormatError, match=r"without 'model\.layers\.0\.mlp\.up_proj\.scales'"):
         convert(gptq, tmp_path / "m.gguf", None)
 
 
