@@ -23,6 +23,11 @@ ATTENTION_KEY = "grit.embed.attention"
 INCLUDE_PROMPT_KEY = "grit.embed.include_prompt"
 INSTRUCTION_FIELD = "{instruction}"
 
+# true where the model was trained to embed; a file without it may hold one that only generates
+TRAINED_KEY = "grit.embed.trained"
+# false where the checkpoint has no output matrix: llama.cpp would take the embeddings for it
+GENERATES_KEY = "grit.generate.supported"
+
 # the Unicode form that a tokenizer.json's normalizer asks for; llama.cpp has no key for it
 NORMALIZER_KEY = "grit.tokenizer.normalizer"
 # tokens that end an answer beside the EOS token, for which GGUF has one key only
@@ -84,8 +89,9 @@ class EmbedFormat:
     """How a file wants its texts embedded.
 
     `prompt` precedes a text without an instruction; `instruction_prompt` holds
-    `{instruction}` once and precedes a text with one. `include_prompt` says whether the
-    mean counts the tokens of the prompt and BOS as well.
+    `{instruction}` once and precedes a text with one. `pooling` is "mean", or "last": the last
+    token's vector, that of EOS where the vocabulary adds it. `include_prompt` says whether
+    the mean counts the tokens of the prompt and BOS as well.
     """
 
     prompt: str = EMBED
@@ -96,8 +102,8 @@ class EmbedFormat:
     include_prompt: bool = False
 
     def __post_init__(self) -> None:
-        if self.pooling != "mean":
-            raise FormatError(f"{POOLING_KEY} is {self.pooling!r}: this version pools by mean only")
+        if self.pooling not in ("mean", "last"):
+            raise FormatError(f"{POOLING_KEY} is {self.pooling!r}: expected 'mean' or 'last'")
         if self.attention not in ("bidirectional", "causal"):
             raise FormatError(
                 f"{ATTENTION_KEY} is {self.attention!r}: expected 'bidirectional' or 'causal'"
@@ -185,6 +191,27 @@ def check_normalizer(form: str | None) -> Literal["NFC", "NFD", "NFKC", "NFKD"] 
     if form is not None and form not in NORMALIZERS:
         raise FormatError(f"{NORMALIZER_KEY} is {form!r}: expected one of {NORMALIZERS}")
     return form  # type: ignore[return-value]
+
+
+def is_trained_to_embed(metadata: Mapping[str, Any]) -> bool:
+    """Whether a file says of its model that it was trained to embed; GritLM's own do by name.
+
+    False means that it is not known. Raises FormatError for a value that is not a flag.
+    """
+    name = metadata.get("general.name")
+    return _flag(metadata, TRAINED_KEY, isinstance(name, str) and "gritlm" in name.lower())
+
+
+def can_generate(metadata: Mapping[str, Any]) -> bool:
+    """Whether a file's model has an output matrix. Raises FormatError if it is not a flag."""
+    return _flag(metadata, GENERATES_KEY, True)
+
+
+def _flag(metadata: Mapping[str, Any], key: str, default: bool) -> bool:
+    value = metadata.get(key, default)
+    if not isinstance(value, bool):
+        raise FormatError(f"{key} is {value!r}: expected true or false")
+    return value
 
 
 def is_grit(metadata: Mapping[str, Any]) -> bool:

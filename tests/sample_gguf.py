@@ -34,13 +34,17 @@ def write_model(
     experts: int = 0,
     width: int = WIDTH,
     kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
+    trained: bool = False,
 ) -> Path:
     """A two-layer model with a vocabulary of 262 (SPM) or 263 (BPE) tokens.
 
-    Matrices are of `kind`: random for F32, and zero bytes for any other.
+    Matrices are of `kind`: random for F32, and zero bytes for any other. `trained` says in the
+    metadata that it was trained to embed.
     """
     writer = gguf.GGUFWriter(path, arch)
     writer.add_name("tiny")
+    if trained:
+        writer.add_bool("grit.embed.trained", True)
     writer.add_block_count(LAYERS)
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(width)

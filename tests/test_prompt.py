@@ -54,7 +54,7 @@ def test_words_become_the_prompt_of_the_format() -> None:
     [
         ({"grit.embed.prompt": 3}, "grit.embed.prompt is not a str"),
         ({"grit.embed.normalize": "yes"}, "grit.embed.normalize is not a bool"),
-        ({"grit.embed.pooling": "cls"}, "pools by mean only"),
+        ({"grit.embed.pooling": "cls"}, "expected 'mean' or 'last'"),
         ({"grit.embed.attention": "both"}, "expected 'bidirectional' or 'causal'"),
         ({"grit.embed.instruction_prompt": "no field"}, "exactly once"),
         ({"grit.embed.instruction_prompt": "{instruction}{instruction}"}, "exactly once"),

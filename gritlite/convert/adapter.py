@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from gritlite.convert.architectures import FEED_FORWARD, PROJECTIONS
 from gritlite.convert.checkpoint import Checkpoint
+from gritlite.convert.json_files import shown
 from gritlite.convert.lora_config import LoraConfig, read_lora_config
 from gritlite.convert.rope_permutation import heads_to_permute, permute_heads
-from gritlite.convert.safetensors import TensorEntry
+from gritlite.convert.safetensors import TensorEntry, read_metadata
 from gritlite.convert.source import ModelSource, SourceTensor
 from gritlite.errors import FileError, FormatError
+from gritlite.prompt import TRAINED_KEY
 from gritlite.quant.type_selection import ModelSpec
 
 WEIGHTS = "adapter_model.safetensors"
@@ -76,10 +78,14 @@ class _Module:
 
 
 class Adapter:
-    """An open adapter. `pairs` maps the GGUF names of the adapted tensors to their matrices."""
+    """An open adapter. `pairs` maps the GGUF names of the adapted tensors to their matrices.
+
+    `is_trained_to_embed` tells whether `gritlite train` made it with an objective for that.
+    """
 
     def __init__(self, checkpoint: Checkpoint, pairs: Mapping[str, LoraPair]) -> None:
         self.pairs = pairs
+        self.is_trained_to_embed = read_metadata(checkpoint.path).get(TRAINED_KEY) == "true"
         self._checkpoint = checkpoint
         self._last: tuple[str, LowRankUpdate] | None = None
 
@@ -104,7 +110,7 @@ class Adapter:
     def _matrix(self, entry: TensorEntry) -> NDArray[np.float32]:
         values = self._checkpoint.read_rows(entry.name, 0, entry.shape[0])
         if not np.isfinite(values).all():
-            raise FormatError(f"{entry.path}: {entry.name!r} has a NaN or an infinity")
+            raise FormatError(f"{entry.path}: {shown(entry.name)} has a NaN or an infinity")
         return values
 
 
@@ -132,17 +138,20 @@ def _pairs(checkpoint: Checkpoint, config: LoraConfig, base: ModelSource) -> dic
         target = _gguf_name(match) if match else None
         if not match or target is None:
             raise FormatError(
-                f"{checkpoint.path}: {name!r} is not a LoRA matrix of an attention or feed-forward "
-                "projection: adapters of experts, embeddings or other parts cannot be merged"
+                f"{checkpoint.path}: {shown(name)} is not a LoRA matrix of an attention or "
+                "feed-forward projection: adapters of experts, embeddings or other "
+                "parts cannot be merged"
             )
         if target not in tensors:
             raise FormatError(
-                f"{checkpoint.path}: {name!r} adapts {target!r}, which {base.path} does not have: "
-                "the adapter belongs to another model"
+                f"{checkpoint.path}: {shown(name)} adapts {shown(target)}, which {base.path} does "
+                "not have: the adapter belongs to another model"
             )
         module = found.setdefault(target, _Module(match["module"], tensors[target], {}))
         if match["side"] in module.matrices:
-            raise FormatError(f"{checkpoint.path}: {name!r} adapts {target!r} a second time")
+            raise FormatError(
+                f"{checkpoint.path}: {shown(name)} adapts {shown(target)} a second time"
+            )
         module.matrices[match["side"]] = entry
     if not found:
         raise FormatError(f"{checkpoint.path} has no tensors")
@@ -163,13 +172,15 @@ def _pair(module: _Module, config: LoraConfig, spec: ModelSpec) -> LoraPair:
     for side, entry in module.matrices.items():
         if entry.shape != shapes[side]:
             raise FormatError(
-                f"{entry.path}: {entry.name!r} has shape {list(entry.shape)}, but rank {rank} and "
-                f"{target.name!r} of shape {list(target.shape)} need {list(shapes[side])}: "
-                "the adapter belongs to another model"
+                f"{entry.path}: {shown(entry.name)} has shape {list(entry.shape)}, but rank "
+                f"{rank} and {shown(target.name)} of shape {list(target.shape)} need "
+                f"{list(shapes[side])}: the adapter belongs to another model"
             )
         if len(module.matrices) == 1:
             other = "B" if side == "A" else "A"
-            raise FormatError(f"{entry.path}: {entry.name!r} has no lora_{other} to go with it")
+            raise FormatError(
+                f"{entry.path}: {shown(entry.name)} has no lora_{other} to go with it"
+            )
     heads = heads_to_permute(target.name.split(".")[-2], spec.arch, spec.n_head, spec.n_head_kv)
     return LoraPair(
         module.matrices["A"],

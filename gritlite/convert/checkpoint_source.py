@@ -15,9 +15,10 @@ from gguf import GGUFWriter
 from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
-from gritlite.convert.architectures import plan_tensors
+from gritlite.convert.architectures import EMBEDDINGS, HEAD, can_generate, plan_tensors
 from gritlite.convert.checkpoint import Checkpoint
 from gritlite.convert.config import ModelConfig, read_config
+from gritlite.convert.embedding_claims import MODULES, read_embedding_claims
 from gritlite.convert.gptq_checkpoint import GPTQCheckpoint, GPTQFormat, QuantizedEntry
 from gritlite.convert.metadata import add_embed_format, add_general, add_model, add_vocabulary
 from gritlite.convert.rope_permutation import permute_heads
@@ -63,9 +64,12 @@ class CheckpointSource:
         shapes = {name: entry.shape for name, entry in checkpoint.tensors.items()}
         self._config = config
         self._checkpoint = checkpoint
-        self._plan = {tensor.name: tensor for tensor in plan_tensors(config, shapes)}
+        self._plan = {
+            tensor.name: tensor for tensor in plan_tensors(config, shapes, checkpoint.absent)
+        }
         self._rope_factors = config.rope.frequency_factors(config.head_dim)
         _check_tied(checkpoint, config)
+        self._claims = read_embedding_claims(checkpoint.path, config)
         self.path = checkpoint.path
         self.spec = ModelSpec(
             config.architecture, config.layers, config.heads, config.kv_heads, config.experts
@@ -113,8 +117,8 @@ class CheckpointSource:
 
     @property
     def embed_format(self) -> EmbedFormat:
-        """See ModelSource: a checkpoint does not say."""
-        return EmbedFormat()
+        """See ModelSource."""
+        return self._claims.format
 
     def metadata(
         self, target: Target, added: Mapping[str, MetadataValue], removed: Collection[str] = ()
@@ -125,10 +129,27 @@ class CheckpointSource:
         add_model(writer, self._config)
         vocabulary = read_tokenizer(self.path, self._config.raw, self._config.vocabulary)
         add_vocabulary(writer, vocabulary)
-        add_embed_format(writer, EmbedFormat())
+        generates = can_generate(self._config, self._checkpoint.tensors)
+        add_embed_format(writer, self._claims, generates=generates)
         for key in (*added, *removed):
             writer.kv_data[0].pop(key, None)
         return _encoded(writer) + encode_metadata(added)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """See ModelSource."""
+        found = []
+        if not can_generate(self._config, self._checkpoint.tensors):
+            found.append(
+                "the checkpoint has no output matrix (lm_head): the file only embeds, and cannot "
+                "chat"
+            )
+        if self._claims.format.pooling != "mean":
+            found.append(
+                f"as {MODULES} says, the file embeds with {self._claims.format.attention} "
+                "attention and the last token's vector"
+            )
+        return tuple(found)
 
     def read_rows(self, tensor: SourceTensor, first: int, count: int) -> NDArray[np.uint8]:
         """See ModelSource."""
@@ -162,9 +183,10 @@ def _encoded(writer: GGUFWriter) -> EncodedMetadata:
 
 def _check_tied(checkpoint: Checkpoint | GPTQCheckpoint, config: ModelConfig) -> None:
     """Check that the output matrix of a tied model, if stored, equals the embeddings."""
-    output, embeddings = "lm_head.weight", "model.embed_tokens.weight"
+    output = HEAD
     if not config.tied or output not in checkpoint.tensors:
         return
+    embeddings = EMBEDDINGS if EMBEDDINGS in checkpoint.tensors else f"model.{EMBEDDINGS}"
     step = max(1, COMPARED_VALUES // config.hidden)
     is_same = checkpoint.tensors[output].shape == checkpoint.tensors[embeddings].shape and all(
         np.array_equal(

@@ -24,9 +24,10 @@ from gritlite.convert.source import ModelSource, SourceTensor
 from gritlite.convert.source_loader import open_model_source
 from gritlite.convert.tensor_importance import TensorImportance
 from gritlite.errors import FormatError, RequantizationError, UsageError
-from gritlite.modelfile.header_writer import TensorFormat, encode_header, padding
+from gritlite.modelfile.header_writer import MetadataValue, TensorFormat, encode_header, padding
+from gritlite.prompt import TRAINED_KEY
 from gritlite.quant.imatrix import read_imatrix
-from gritlite.quant.rows import dequantize_rows, quantize_rows
+from gritlite.quant.rows import check_rows, dequantize_rows, quantize_rows
 from gritlite.quant.type_selection import SelectedType, TensorSpec, select_types
 from gritlite.quant.types import TARGETS, Target, block_size
 from gritlite.system.files import atomic_write, check_output
@@ -56,7 +57,8 @@ class ConversionReport:
     `requantized` counts the tensors that were quantized in the source and again here,
     which rounds them twice. `without_importance` names the tensors that were quantized
     without an importance because the matrix does not have them. `for_both_tasks` says that
-    the source was for embedding only and the output is not.
+    the source was for embedding only and the output is not. `notices` says what else a
+    person should know about the model.
     """
 
     output: Path
@@ -66,6 +68,7 @@ class ConversionReport:
     requantized: int
     without_importance: tuple[str, ...] = ()
     for_both_tasks: bool = False
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class _Plan:
     target: Target
     types: Mapping[str, SelectedType]
     importance: TensorImportance
+    declared: Mapping[str, MetadataValue]
     threads: int
     for_embedding: bool | None
 
@@ -121,6 +125,7 @@ def convert(
     types: Mapping[str, GGMLQuantizationType] | None = None,
     requantize: bool = False,
     for_embedding: bool | None = None,
+    trained_to_embed: bool = False,
     force: bool = False,
     threads: int | None = None,
     on_progress: Callable[[ConversionProgress], None] | None = None,
@@ -134,10 +139,11 @@ def convert(
     target's type for single tensors. A source whose quantized tensors would be rounded
     twice needs `requantize`, unless an adapter is merged, which may have been trained
     on just those weights. `for_embedding` writes a file that llama.cpp embeds with, and
-    does not generate from; False takes that back, None keeps what the source is. An
-    existing `output` is replaced only with `force`. `threads` is the number of CPU threads,
-    by default all. `on_progress` is called after each block of rows, from the calling
-    thread.
+    does not generate from; False takes that back, None keeps what the source is.
+    `trained_to_embed` declares that the model, with its adapter, was trained to embed, for a
+    source that does not say so itself. An existing `output` is replaced only with `force`.
+    `threads` is the number of CPU threads, by default all. `on_progress` is called after
+    each block of rows, from the calling thread.
 
     Raises UsageError for an unknown target or one that needs an importance matrix,
     RequantizationError, FileError if something cannot be read or written,
@@ -155,8 +161,11 @@ def convert(
             target, types = _GPTQ_TARGET, _lossless_types(model)
         selected = _select_types(model, TARGETS[target], types, has_imatrix=matrix is not None)
         importance = TensorImportance(imatrix, matrix, model.tensors, selected)
+        declared = _declared(opened, trained_to_embed)
         cores = threads or os.cpu_count() or 1
-        plan = _Plan(model, opened, TARGETS[target], selected, importance, cores, for_embedding)
+        plan = _Plan(
+            model, opened, TARGETS[target], selected, importance, declared, cores, for_embedding
+        )
         _check_requantization(plan, allowed=requantize)
         size = _write(plan, output, force, on_progress or (lambda _: None))
     return _report(plan, output, size)
@@ -182,6 +191,12 @@ def _lossless_types(source: ModelSource) -> Mapping[str, GGMLQuantizationType]:
             "requantization"
         )
     return source.lossless_types
+
+
+def _declared(adapter: Adapter | None, trained_to_embed: bool) -> Mapping[str, MetadataValue]:
+    """Return the metadata that the caller or the adapter adds to the source's."""
+    is_trained = trained_to_embed or (adapter is not None and adapter.is_trained_to_embed)
+    return {TRAINED_KEY: True} if is_trained else {}
 
 
 def _select_types(
@@ -222,6 +237,7 @@ def _report(plan: _Plan, output: Path, size: int) -> ConversionReport:
         requantized=plan.requantized,
         without_importance=plan.importance.missing,
         for_both_tasks=bool(plan.removed_keys),
+        notices=tuple(plan.source.notices),
     )
 
 
@@ -242,7 +258,7 @@ def _header(plan: _Plan) -> bytes:
         TensorFormat(tensor.name, tensor.shape, plan.types[tensor.name].type)
         for tensor in plan.source.tensors
     ]
-    added = plan.importance.metadata
+    added = {**plan.importance.metadata, **plan.declared}
     if plan.for_embedding:
         added = {**added, **embedding_keys(plan.source)}
     metadata = plan.source.metadata(plan.target, added, plan.removed_keys)
@@ -266,16 +282,20 @@ def _write_tensors(plan: _Plan, file: BinaryIO, on_progress: _ProgressCallback) 
 
 
 def _quantized(plan: _Plan, block: _RowBlock, rows: NDArray[Any]) -> NDArray[np.uint8]:
-    if plan.is_copied(block.tensor):
-        return rows
-    importance = plan.importance.of(block.tensor, block.first_row)
+    type = plan.types[block.tensor.name].type
     try:
-        return quantize_rows(rows, plan.types[block.tensor.name].type, plan.threads, importance)
+        if plan.is_copied(block.tensor):
+            check_rows(rows, type, plan.threads)
+            return rows
+        importance = plan.importance.of(block.tensor, block.first_row)
+        return quantize_rows(rows, type, plan.threads, importance)
     except FormatError as error:
         # the error counts rows from the start of the block
         part, row = divmod(block.first_row, block.tensor.part_rows)
         location = f"{plan.source.path}: {block.tensor.parts[part]!r} from row {row}"
-        raise FormatError(f"{location}: {error}: the model is damaged") from error
+        is_adapted = plan.adapter and block.tensor.name in plan.adapter
+        cause = "the model or its adapter" if is_adapted else "the model"
+        raise FormatError(f"{location}: {error}: {cause} is damaged") from error
 
 
 def _read_ahead(plan: _Plan) -> Iterator[tuple[_RowBlock, NDArray[Any]]]:
@@ -306,7 +326,9 @@ def _read_rows(plan: _Plan, block: _RowBlock) -> NDArray[Any]:
     stored = plan.source.read_rows(block.tensor, block.first_row, block.rows)
     if plan.is_copied(block.tensor):
         return stored
-    rows = dequantize_rows(stored, block.tensor.type)
+    with np.errstate(invalid="ignore"):  # the result is checked
+        rows = dequantize_rows(stored, block.tensor.type)
     if plan.adapter and block.tensor.name in plan.adapter:
-        plan.adapter.update(block.tensor.name).add_to(rows, block.first_row)
+        with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
+            plan.adapter.update(block.tensor.name).add_to(rows, block.first_row)
     return rows

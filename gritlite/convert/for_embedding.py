@@ -15,14 +15,20 @@ from gritlite.prompt import INCLUDE_PROMPT_KEY
 
 POOLING_TYPE = "pooling_type"  # behind the architecture's name
 ADD_EOS = "tokenizer.ggml.add_eos_token"
-_MEAN = 1  # LLAMA_POOLING_TYPE_MEAN
+_MEAN, _LAST = 1, 3  # LLAMA_POOLING_TYPE_MEAN, _LAST
 
 
 def embedding_keys(source: ModelSource) -> Mapping[str, MetadataValue]:
     """Return the keys to add to a source's metadata."""
     architecture = source.spec.arch
+    is_causal = source.embed_format.attention == "causal"
+    if source.embed_format.pooling == "last":
+        return {
+            f"{architecture}.{CAUSAL}": is_causal,
+            f"{architecture}.{POOLING_TYPE}": _LAST,
+        }
     return {
-        f"{architecture}.{CAUSAL}": source.embed_format.attention == "causal",
+        f"{architecture}.{CAUSAL}": is_causal,
         f"{architecture}.{POOLING_TYPE}": _MEAN,
         ADD_EOS: False,  # gritlite embeds without an end token
         INCLUDE_PROMPT_KEY: True,

@@ -81,6 +81,11 @@ class GGUFSource:
         return {}
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """See ModelSource."""
+        return ()
+
+    @property
     def token_embedding_type(self) -> GGMLQuantizationType:
         """See ModelSource."""
         return next(each.type for each in self.tensors if each.name == TOKEN_EMBEDDINGS)

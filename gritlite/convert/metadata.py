@@ -6,21 +6,32 @@ tensors or files.
 """
 
 import math
+import re
 from pathlib import Path
 
 from gguf import GGML_QUANT_VERSION, GGUFType, GGUFValueType, GGUFWriter, RopeScalingType
 
 from gritlite.convert.config import ModelConfig
+from gritlite.convert.embedding_claims import EmbeddingClaims
 from gritlite.convert.rope import Rope
 from gritlite.convert.vocabulary import Vocabulary
-from gritlite.prompt import END_TOKENS_KEY, NORMALIZER_KEY, SLIDING_WINDOW_KEY, EmbedFormat
+from gritlite.prompt import (
+    END_TOKENS_KEY,
+    GENERATES_KEY,
+    NORMALIZER_KEY,
+    SLIDING_WINDOW_KEY,
+    TRAINED_KEY,
+)
 from gritlite.quant.types import Target
+
+# llama.cpp tokenizes in another way for models with these names (llama-vocab.cpp)
+SWITCHES = re.compile(r"(?<=phi)-?(?=3)|(?<=modern)-(?=bert)", re.IGNORECASE)
 
 
 def add_general(writer: GGUFWriter, folder: Path, config: ModelConfig, target: Target) -> None:
     """Add the keys about the file: its name and file type."""
     writer.add_type(GGUFType.MODEL)
-    writer.add_name(_name(folder, config))
+    writer.add_name(SWITCHES.sub(" ", _name(folder, config)))
     writer.add_file_type(target.file_type)
     writer.add_quantization_version(GGML_QUANT_VERSION)
 
@@ -29,7 +40,12 @@ def _name(folder: Path, config: ModelConfig) -> str:
     repository = config.raw.get("_name_or_path")
     if isinstance(repository, str) and repository.count("/") == 1:
         return repository.split("/")[1]
-    return folder.resolve().name
+    return folder_name(folder)
+
+
+def folder_name(folder: Path) -> str:
+    """Return a folder's name as a GGUF file holds it: bytes that are no text become "?"."""
+    return folder.resolve().name.encode("utf-8", "replace").decode()
 
 
 def add_model(writer: GGUFWriter, config: ModelConfig) -> None:
@@ -104,10 +120,16 @@ def add_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:
         writer.add_string(NORMALIZER_KEY, vocabulary.normalizer)
 
 
-def add_embed_format(writer: GGUFWriter, embed_format: EmbedFormat) -> None:
-    """Add the `grit.*` keys, which say how the file embeds texts."""
-    for key, value in embed_format.to_metadata().items():
+def add_embed_format(writer: GGUFWriter, claims: EmbeddingClaims, *, generates: bool) -> None:
+    """Add the `grit.*` keys, which say how the file embeds texts, and what it cannot do."""
+    keys = claims.format.to_metadata()
+    if claims.trained:
+        keys[TRAINED_KEY] = True
+    if not generates:
+        keys[GENERATES_KEY] = False
+    for key, value in keys.items():
         if isinstance(value, bool):
             writer.add_bool(key, value)
         else:
-            writer.add_string(key, value)
+            # not add_string: it leaves an empty text out
+            writer.add_key_value(key, value, GGUFValueType.STRING)

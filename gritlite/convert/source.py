@@ -85,6 +85,10 @@ class ModelSource(Protocol):
         """The type of the stored token embeddings: F32, F16, BF16 or a quantized one."""
 
     @property
+    def notices(self) -> Sequence[str]:
+        """What a person should know about the model, in one line each."""
+
+    @property
     def embed_format(self) -> EmbedFormat:
         """How the source wants texts embedded."""
 

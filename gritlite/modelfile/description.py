@@ -10,7 +10,7 @@ from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.hyperparameters import TOKENS_KEY, embeds_only, read_hyperparameters
 from gritlite.modelfile.memory import PASS_TOKENS, MemoryNeed, embed_memory, generate_memory
 from gritlite.modelfile.types import FILE_TYPES
-from gritlite.prompt import EmbedFormat, is_grit, sliding_window
+from gritlite.prompt import EmbedFormat, can_generate, is_grit, is_trained_to_embed, sliding_window
 
 USUAL_CONTEXT = 4096
 
@@ -41,7 +41,8 @@ class ModelDescription:
     """A model file. `grit` is None without GRIT metadata: GritLM's prompts apply then.
 
     `embeds_only` says whether it was written for embedding in other programs too, which
-    then cannot generate from it.
+    then cannot generate from it. `trained_to_embed` is False where the file does not say, and
+    `generates` only where it lacks an output matrix.
 
     `memory_generate` maps a context length in tokens to the memory needed to generate in it.
     """
@@ -61,6 +62,8 @@ class ModelDescription:
     tokenizer: TokenizerDescription
     grit: EmbedFormat | None
     embeds_only: bool
+    trained_to_embed: bool
+    generates: bool
     pass_tokens: int
     memory_embed: MemoryNeed
     memory_generate: Mapping[int, MemoryNeed]
@@ -94,6 +97,8 @@ def describe(file: GGUFFile) -> ModelDescription:
         tokenizer=_tokenizer(file),
         grit=EmbedFormat.from_metadata(file.metadata) if is_grit(file.metadata) else None,
         embeds_only=embeds_only(file),
+        trained_to_embed=is_trained_to_embed(file.metadata),
+        generates=can_generate(file.metadata),
         pass_tokens=pass_tokens,
         memory_embed=embed_memory(file, pass_tokens),
         memory_generate={length: generate_memory(file, length) for length in contexts},

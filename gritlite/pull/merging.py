@@ -44,6 +44,7 @@ def merge(
             merged,
             source.type,
             adapter=ADAPTERS / source.adapter,
+            trained_to_embed=True,
             on_progress=on_progress,
         )
         cache.add_file(merged, target)

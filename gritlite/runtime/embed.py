@@ -35,6 +35,7 @@ TooLong = Literal["error", "truncate", "chunk"]
 Keep = Callable[[int, TextTokens, KeyValues], None]  # takes a text's number, tokens and state
 Embedded = Callable[[int], None]  # takes how many texts are embedded
 
+_NO_TOKENS = np.empty(0, np.int32)
 _WINDOW_PASSES = 16  # tokens of this many passes are packed together
 
 
@@ -172,9 +173,11 @@ class Embedder:
         prompt = self._format.prompt if options.prompt is None else options.prompt
         prompt_tokens = self._tokenizer.prompt(prompt, add_bos=options.add_bos)
         limit = min(options.max_length or self.max_tokens, self.max_tokens)
+        end = self._tokenizer.end if self._format.pooling == "last" else _NO_TOKENS
         for number, text in enumerate(texts):
             whole = self._tokenize(prompt_tokens, text, number)
-            yield _fit(whole, number, limit, options, on_cut)
+            fitting = _fit(whole, number, limit - len(end), options, on_cut)
+            yield [TextTokens(np.concatenate([one.ids, end]), one.start) for one in fitting]
 
     def _tokenize(self, prompt: PromptTokens, text: str, number: int) -> TextTokens:
         if not isinstance(text, str):
@@ -192,7 +195,6 @@ class Embedder:
         hooks: "_Hooks",
         work: Work,
     ) -> Vectors:
-        include_prompt = options.embed_instruction or self._format.include_prompt
         sums = np.zeros((count, self._engine.dimension), np.float64)
         pooled = np.zeros(count, np.int64)
         lengths = [len(piece.tokens.ids) for piece in pieces]
@@ -200,7 +202,7 @@ class Embedder:
         for indices in pack(lengths, self._pass_tokens, self._engine.max_sequences):
             hooks.check_cancelled()
             members = [pieces[i] for i in indices]
-            starts = [0 if include_prompt else piece.tokens.start for piece in members]
+            starts = [self._pooled_from(piece.tokens, options) for piece in members]
             ids = [piece.tokens.ids for piece in members]
             with self._scheduler.turn(work):
                 embedding_pass = self._pass_for(sum(map(len, ids)))
@@ -221,6 +223,13 @@ class Embedder:
             with np.errstate(invalid="ignore"):  # checked by `check_vectors`
                 means /= np.linalg.norm(means, axis=1, keepdims=True)
         return means.astype(np.float32)
+
+    def _pooled_from(self, tokens: TextTokens, options: EmbedOptions) -> int:
+        """Return the first of the tokens whose vectors are averaged."""
+        if self._format.pooling == "last":
+            return len(tokens.ids) - 1
+        include_prompt = options.embed_instruction or self._format.include_prompt
+        return 0 if include_prompt else tokens.start
 
     def _pass_for(self, tokens: int) -> EmbeddingPass:
         """Return the memory for a pass; its size doubles until a long text fits."""

@@ -69,13 +69,14 @@ class Vocabulary(Protocol):
     """Text to token ids and back. Thread-safe.
 
     `bos` and `eos` are -1 if there is none. `adds_bos` says whether an input begins with
-    BOS.
+    BOS, `adds_eos` whether one to embed ends with EOS.
     """
 
     size: int
     bos: int
     eos: int
     adds_bos: bool
+    adds_eos: bool
 
     @property
     def control(self) -> NDArray[np.bool_]:

@@ -17,7 +17,15 @@ from gritlite.modelfile.check import check_model
 from gritlite.modelfile.header import read_header
 from gritlite.modelfile.hyperparameters import embeds_only
 from gritlite.modelfile.memory import PASS_TOKENS, generate_memory, kv_bytes_per_token
-from gritlite.prompt import BEHIND_TEXT, CACHED_QUESTION, EmbedFormat, end_tokens, sliding_window
+from gritlite.prompt import (
+    BEHIND_TEXT,
+    CACHED_QUESTION,
+    EmbedFormat,
+    can_generate,
+    end_tokens,
+    is_trained_to_embed,
+    sliding_window,
+)
 from gritlite.runtime import model_probe, probe
 from gritlite.runtime.answer import Answer
 from gritlite.runtime.chat import Chat
@@ -100,6 +108,7 @@ class GritLM(EmbeddingModel):
             repack=repack,
             editable=editable,
             end_tokens=end_tokens(file.metadata),
+            generates=can_generate(file.metadata),
         )
         super().__init__(self.engine, file, embed_format, Scheduler(), pass_tokens=pass_tokens)
         self.context_length = context_length or min(self.longest_context, DEFAULT_CONTEXT)
@@ -113,6 +122,11 @@ class GritLM(EmbeddingModel):
         )
         self._attached: set[Closable] = set()
         self._chat_lock = threading.Lock()
+
+    @property
+    def is_trained_to_embed(self) -> bool:
+        """Whether the file says that its model was trained to embed; False if it is not known."""
+        return is_trained_to_embed(self.file.metadata)
 
     @property
     def evaluated(self) -> int:
@@ -158,7 +172,7 @@ class GritLM(EmbeddingModel):
         end and the space are separate tokens here. Raises EmptyTextError, and
         InputTooLongError for a text that does not fit the context.
         """
-        self._check_generates()
+        self.check_generates()
         tokens = self.prefix_tokens(text)
         key_values = self._generator.prefill(tokens)
         return DocumentState(
@@ -203,7 +217,7 @@ class GritLM(EmbeddingModel):
         text. Returns the text, or with `stream` an Answer that yields its pieces. Raises
         UsageError for bad options or a state of another model, and InputTooLongError.
         """
-        self._check_generates()
+        self.check_generates()
         if document is None:
             tokens = self.prompt_tokens(prompt)
         else:
@@ -255,7 +269,7 @@ class GritLM(EmbeddingModel):
         Raises UsageError for bad options, bad messages, a state of another model or a file
         for embedding only, and InputTooLongError if the last message alone does not fit.
         """
-        self._check_generates()
+        self.check_generates()
         if document is not None:
             self._check_document(document)
         answer = self._chat.answer(messages, generate_options(**options), document, wording)
@@ -265,8 +279,10 @@ class GritLM(EmbeddingModel):
         warn_dropped(answer.dropped, self.context_length)
         return text
 
-    def _check_generates(self) -> None:
+    def check_generates(self) -> None:
+        """Raise UsageError or ArchitectureError for a file that only embeds."""
         self._check_open()
+        self.engine.check_generates()
         if self._embeds_only:
             raise UsageError(
                 f"{self.path} was written for embedding only: convert it again for both tasks, or "

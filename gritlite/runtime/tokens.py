@@ -52,6 +52,12 @@ class Tokenizer:
         self._adds_space = len(newline) > 1 and vocabulary.piece(int(newline[0])) == b" "
         self._newline_length = len(newline)
 
+    @property
+    def end(self) -> Tokens:
+        """EOS where the vocabulary adds it to a text, else nothing."""
+        vocabulary = self.vocabulary
+        return np.array([vocabulary.eos] if vocabulary.adds_eos else [], np.int32)
+
     def prompt(self, text: str, *, add_bos: bool = True) -> PromptTokens:
         """Tokenize a prompt once for many texts.
 

@@ -16,6 +16,7 @@ from safetensors.torch import save as to_safetensors
 
 from gritlite.convert.adapter_gguf import write_adapter
 from gritlite.errors import FileError, OutputExistsError, UsageError
+from gritlite.prompt import TRAINED_KEY
 from gritlite.system.files import atomic_write
 from gritlite.system.locate import locate
 from gritlite.train import checkpoint
@@ -93,7 +94,12 @@ def save_adapter(trainer: Trainer, folder: Path) -> None:
     state = get_peft_model_state_dict(trainer.model.peft, save_embedding_layers=False)
     halves = {name: tensor.to(torch.float16).contiguous().cpu() for name, tensor in state.items()}
     with atomic_write(folder / "adapter_model.safetensors", force=True) as file:
-        file.write(to_safetensors(halves, {"format": "pt"}))
+        file.write(to_safetensors(halves, {"format": "pt"} | _said_of(trainer.recipe)))
+
+
+def _said_of(recipe: Recipe) -> dict[str, str]:
+    """What the adapter's file says: whether the model was trained to embed."""
+    return {TRAINED_KEY: "true"} if any(source.embeds for source in recipe.source) else {}
 
 
 def _check_folder(folder: Path, saved: Path, *, resume: bool) -> None:

@@ -10,7 +10,7 @@ from tests.sample_gguf import write_model
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
     """A tiny random model with a byte-level BPE tokenizer and a context of 128 tokens."""
-    return write_model(tmp_path_factory.mktemp("model") / "tiny.gguf")
+    return write_model(tmp_path_factory.mktemp("model") / "tiny.gguf", trained=True)
 
 
 @pytest.fixture

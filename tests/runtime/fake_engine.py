@@ -16,7 +16,7 @@ BOS, EOS, SIZE = 256, 257, 258
 
 
 class FakeVocabulary:
-    size, bos, eos, adds_bos = SIZE, BOS, EOS, True
+    size, bos, eos, adds_bos, adds_eos = SIZE, BOS, EOS, True, False
     control = np.arange(SIZE) >= BOS
 
     def normalize(self, text: str) -> str:

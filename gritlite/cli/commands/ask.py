@@ -98,6 +98,7 @@ def command(
             verbose=verbose,
             threads=threads,
             gpu_layers=gpu_layers,
+            generates=True,
             context_length=context_length,
         ) as loaded,
         context_advice(loaded),

@@ -92,6 +92,7 @@ def command(
         threads=threads,
         gpu_layers=gpu_layers,
         context_length=context_length,
+        generates=True,
     )
     respond = partial(_respondent, store_path=store_path, min_score=min_score, options=options)
     if message is None:

@@ -30,6 +30,11 @@ from gritlite.system.wording import counted
     metavar="DIR",
     help="Folder of a PEFT LoRA adapter to merge into the weights.",
 )
+@click.option(
+    "--trained-to-embed",
+    is_flag=True,
+    help="Declare that the model was trained to embed, where its files do not say so.",
+)
 @type_option(required=False, note="; optional for GPTQ weights, which then keep theirs")
 @conversion_options
 @click.option(

@@ -11,7 +11,7 @@ import click
 
 from gritlite.cli.shared.advice import advice
 from gritlite.cli.shared.choice import Choice
-from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.notices import print_if_untrained, print_notice
 from gritlite.cli.shared.options import force_option, load_model, model_options
 from gritlite.errors import EmptyTextError, InputError, InputTooLongError, UsageError
 from gritlite.system.wording import counted
@@ -100,6 +100,7 @@ def command(
     if pass_tokens is not None:
         model_choice["pass_tokens"] = pass_tokens
     with load_model(**model_choice) as model:
+        print_if_untrained(model_choice["model"], model)
         options: _Options = {
             "instruction": model.format.with_instruction(instruction),
             "max_length": max_length,

@@ -8,7 +8,7 @@ import click
 
 from gritlite.cli.shared.advice import advice
 from gritlite.cli.shared.choice import Choice
-from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.notices import print_if_untrained, print_notice
 from gritlite.cli.shared.options import load_model, model_options, parse_size
 from gritlite.cli.shared.store_options import store_option
 from gritlite.cli.shared.tables import size
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gritlite.rag.folder import Listing
     from gritlite.rag.planning import Plan
     from gritlite.rag.scanning import Changes
-    from gritlite.rag.store import Update
+    from gritlite.rag.store import Store, Update
 
 _REMOVE = "remove it from the store"  # in the errors that this advice is for
 _VECTOR_FORMATS = ("float32", "int8", "binary")
@@ -109,6 +109,7 @@ def command(
             main_text=main_text or None,
         ) as store,
     ):
+        print_if_untrained(model, loaded)
         with (
             progress_callback("reading", unit="file") as progress,
             advice(FileError, f"`gritlite store remove {store_path} ...`", about=_REMOVE),
@@ -118,16 +119,23 @@ def command(
             print_notice(problem)
         if update.changes.resumed:
             print_notice(resumption(update.changes))
-        plan = store.plan()
-        if plan.pending.chunks:
-            print_notice(describe(plan))
-            with progress_callback("embedding", unit="token") as progress:
-                store.embed(progress=progress)
+        _embed_pending(store)
         for line in gone_roots(store):
             print_notice(line)
         click.echo(f"{store_path}: {summary(update.changes)}")
     if update.changes.failed:
         sys.exit(2)
+
+
+def _embed_pending(store: "Store") -> None:
+    """Embed the chunks that have no vectors yet."""
+    from gritlite.cli.shared.progress import progress_callback
+
+    plan = store.plan()
+    if plan.pending.chunks:
+        print_notice(describe(plan))
+        with progress_callback("embedding", unit="token") as progress:
+            store.embed(progress=progress)
 
 
 def check_documents(listing: "Listing") -> None:

@@ -99,6 +99,8 @@ def _rows(facts: "ModelDescription") -> list[tuple[str, str]]:
         *_tokenizer_rows(facts.tokenizer),
         *_grit_rows(facts),
         *([("tasks", "embedding only")] if facts.embeds_only else []),
+        ("trained to embed", "yes" if facts.trained_to_embed else "not known"),
+        *([] if facts.generates else [("generates", "no: without an output matrix")]),
         (f"embed, {facts.pass_tokens:,} tokens a pass", _need(facts.memory_embed)),
     ]
     rows += [

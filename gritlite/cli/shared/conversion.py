@@ -8,7 +8,7 @@ import click
 
 from gritlite.cli.shared.advice import advice
 from gritlite.cli.shared.choice import Choice
-from gritlite.cli.shared.notices import print_notice
+from gritlite.cli.shared.notices import print_notice, print_origin
 from gritlite.cli.shared.options import combined, force_option
 from gritlite.cli.shared.pulling import locate_or_pull, pull_option
 from gritlite.errors import RequantizationError
@@ -80,6 +80,7 @@ def run_conversion(source: str, output: Path, target: str | None, **options: Any
     from gritlite.convert import convert
 
     located = locate_or_pull(source)
+    print_origin(located)
     with conversion_bar() as on_progress:
         report = convert(located, output, target, on_progress=on_progress, **options)
     for notice in _notices(report):
@@ -93,7 +94,7 @@ def run_conversion(source: str, output: Path, target: str | None, **options: Any
 
 def _notices(report: "ConversionReport") -> list[str]:
     """What the user should know about the tensors that were written."""
-    notices = list(report.fallbacks)
+    notices = [*report.notices, *report.fallbacks]
     if report.requantized:
         notices.append(
             f"{counted(report.requantized, 'tensor was', 'tensors were')} quantized before and now "

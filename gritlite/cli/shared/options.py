@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gritlite.cli.shared.advice import advice
+from gritlite.cli.shared.notices import print_origin
 from gritlite.cli.shared.pulling import locate_or_pull, pull_option
 from gritlite.errors import GritLiteError, NotFiniteError, OutOfMemoryError, OutputExistsError
 
@@ -96,10 +97,11 @@ def complete_model(
     return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
 
 
-def load_model(model: str, *, verbose: bool, **options: Any) -> "GritLM":
+def load_model(model: str, *, verbose: bool, generates: bool = False, **options: Any) -> "GritLM":
     """Load a model, with llama.cpp's log on standard error if `verbose`.
 
-    A missing one is fetched if it may be (`locate_or_pull`).
+    A missing one is fetched if it may be (`locate_or_pull`). With `generates` it must not be
+    one that only embeds.
     """
     from gritlite.cli.shared.progress import waiting
     from gritlite.runtime.llama import set_verbose
@@ -108,7 +110,15 @@ def load_model(model: str, *, verbose: bool, **options: Any) -> "GritLM":
     locate_or_pull(model)
     set_verbose(verbose)
     with waiting("loading", hidden=verbose):
-        return GritLM(model, **options)
+        loaded = GritLM(model, **options)
+    print_origin(loaded.path)
+    if generates:
+        try:
+            loaded.check_generates()
+        except GritLiteError:
+            loaded.close()
+            raise
+    return loaded
 
 
 def _parse_gpu_layers(_context: click.Context, _option: click.Parameter, value: str) -> int | str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from gritlite.errors import ArchitectureError
 from gritlite.prompt import Attention
 from gritlite.runtime.llama.context import MAX_SEQUENCES
 from gritlite.runtime.llama.decoder import LlamaDecoder
@@ -19,7 +20,8 @@ class LlamaEngine:
     """A GGUF file loaded by llama.cpp. Thread-safe; what it opens is not.
 
     `threads` is the number of threads per pass. `end_tokens` end an answer beside those
-    that llama.cpp knows to. The other options and the errors are those
+    that llama.cpp knows to. A file without an output matrix opens no decoder: it `generates`
+    nothing. The other options and the errors are those
     of `Weights`.
     """
 
@@ -34,7 +36,9 @@ class LlamaEngine:
         repack: bool = True,
         editable: bool = False,
         end_tokens: Iterable[int] = (),
+        generates: bool = True,
     ) -> None:
+        self.path, self.generates = path, generates
         self.weights = Weights(path, gpu_layers=gpu_layers, repack=repack, editable=editable)
         try:
             self.vocabulary = LlamaVocabulary(self.weights, end_tokens)
@@ -50,10 +54,19 @@ class LlamaEngine:
         """Allocate embedding passes; `watch` is called with the inputs of each layer matrix."""
         return LlamaPass(self.weights, tokens, attention, self._threads, watch)
 
+    def check_generates(self) -> None:
+        """Raise ArchitectureError for a file that only embeds."""
+        if not self.generates:
+            raise ArchitectureError(
+                f"{self.path} only embeds: its checkpoint has no output matrix to generate with; "
+                "use another model"
+            )
+
     def open_decoder(
         self, capacity: int, batch_tokens: int, *, all_logits: bool = False
     ) -> LlamaDecoder:
-        """Allocate one sequence of up to `capacity` tokens."""
+        """Allocate one sequence of up to `capacity` tokens. Raises ArchitectureError."""
+        self.check_generates()
         return LlamaDecoder(
             self.weights, capacity, batch_tokens, self._threads, all_logits=all_logits
         )

@@ -34,6 +34,7 @@ class LlamaVocabulary:
             self.bos: int = C.llama_vocab_bos(vocab)
             self.eos: int = C.llama_vocab_eos(vocab)
             self.adds_bos: bool = C.llama_vocab_get_add_bos(vocab) and self.bos >= 0
+            self.adds_eos: bool = C.llama_vocab_get_add_eos(vocab) and self.eos >= 0
         self._normalizer = check_normalizer(weights.metadata(NORMALIZER_KEY))
 
     def normalize(self, text: str) -> str:
