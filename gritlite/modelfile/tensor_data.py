@@ -25,7 +25,7 @@ def read_into(file: FileIO, start: int, buffer: NDArray[Any], what: str) -> None
             if not count:
                 raise FormatError(
                     f"{file.name} ended while {what!r} was read: it has changed since it was "
-                    "opened; download or convert it again"
+                    "opened; try again when nothing writes it"
                 )
             remaining = remaining[count:]
     except OSError as error:

@@ -20,6 +20,7 @@ from gritlite.system import cache
 from gritlite.system.files import DISK_FULL, sha256
 from gritlite.system.repository_files import choose
 
+_PIECE = 1 << 20
 _OF_A_FILE = (errno.EFBIG, *DISK_FULL)
 
 
@@ -87,9 +88,11 @@ def _is_right(path: Path, file: RemoteFile) -> bool:
     """Compare with the sha256 of a large file, or with git's blob id of a small one."""
     if file.sha256 is not None:
         return sha256(path) == file.sha256
-    data = path.read_bytes()
-    git_id = hashlib.sha1(b"blob %d\0%b" % (len(data), data)).hexdigest()
-    return git_id == file.blob_id
+    with path.open("rb") as data:
+        git_id = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+        while piece := data.read(_PIECE):
+            git_id.update(piece)
+    return git_id.hexdigest() == file.blob_id
 
 
 @contextmanager

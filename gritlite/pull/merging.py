@@ -13,6 +13,7 @@ from gritlite.errors import FileError
 from gritlite.pull.download_folder import download_folder
 from gritlite.system import cache
 from gritlite.system.catalog import MergedAdapter
+from gritlite.system.reading import read_bytes
 
 if TYPE_CHECKING:
     from gritlite.convert import ConversionProgress
@@ -66,8 +67,7 @@ def digest(adapter: str) -> str:
     combined = hashlib.sha256()
     for name in PINNED_FILES:
         path = ADAPTERS / adapter / name
-        try:
-            combined.update(path.read_bytes())
-        except OSError as error:
-            raise FileError(f"cannot read {path} ({error.strerror}): reinstall gritlite") from error
+        if not path.exists():
+            raise FileError(f"{path} is missing: reinstall gritlite")
+        combined.update(read_bytes(path))
     return combined.hexdigest()

@@ -71,7 +71,7 @@ def is_intact(path: Path) -> bool:
     try:
         stated = _digest_file(path).read_text(encoding="utf-8").split()[0]
         return sha256(path) == stated
-    except (OSError, IndexError):
+    except (OSError, IndexError, UnicodeDecodeError):
         return False
 
 
@@ -89,7 +89,7 @@ def find(name: str) -> Path | None:
     """The file or folder with this name; None if there is none, or it was deleted."""
     try:
         path = root() / (root() / "names" / _quoted(name)).read_text(encoding="utf-8")
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None
     return path if path.exists() else None
 

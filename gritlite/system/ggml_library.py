@@ -33,7 +33,12 @@ def function(
     path = _find(library)
     try:
         found = _load(path)[name]  # a new object for each call, so that callers do not share types
-    except (OSError, AttributeError) as error:
+    except OSError as error:  # its text names another library that is missing, for example
+        raise LibraryError(
+            f"{path} cannot be loaded: {error}; install what it needs, or reinstall "
+            "llama-cpp-python"
+        ) from error
+    except AttributeError as error:
         raise LibraryError(f"{path} cannot be used: {error}; reinstall llama-cpp-python") from error
     found.restype, found.argtypes = result, arguments
     return found

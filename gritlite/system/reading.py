@@ -26,6 +26,14 @@ def open_regular(path: Path) -> FileIO:
     return _open(path, pipes=False)
 
 
+def open_text(path: Path) -> FileIO:
+    """Open a regular file or a pipe, such as a shell's `<(command)`, for unbuffered reading.
+
+    Raises FileError for a folder or a device, and if it cannot be opened.
+    """
+    return _open(path, pipes=True)
+
+
 def read_bytes(path: Path, limit: int = MAX_BYTES, *, pipes: bool = False) -> bytes:
     """Return the bytes of a file, at most `limit`.
 
@@ -49,13 +57,17 @@ def read_stream(file: FileIO | BinaryIO, name: str, limit: int = MAX_BYTES) -> b
             parts.append(part)
             size += len(part)
             if size > limit:
-                raise FileError(
-                    f"{name} has more than {limit >> 20:,} MiB, the most that is read: "
-                    "is it the right file?"
-                )
+                raise too_large(name, limit)
     except OSError as error:
         raise FileError(f"cannot read {name}: {error.strerror or error}") from error
     return b"".join(parts)
+
+
+def too_large(name: str, limit: int) -> FileError:
+    """The error about a file of more than `limit` bytes."""
+    return FileError(
+        f"{name} has more than {limit >> 20:,} MiB, the most that is read: is it the right file?"
+    )
 
 
 def _open(path: Path, *, pipes: bool) -> FileIO:

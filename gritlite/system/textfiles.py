@@ -1,12 +1,16 @@
 """Reading text and JSON files, with errors that name the file and line."""
 
+import codecs
 import json
+import os
+import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from gritlite.errors import FormatError
-from gritlite.system.reading import MAX_BYTES, read_bytes
+from gritlite.system.reading import MAX_BYTES, open_text, read_bytes, too_large
 
 JSON_LINES = (".jsonl", ".ndjson")  # suffixes of files with one JSON value in each line
 
@@ -17,24 +21,38 @@ def read_text(path: Path, limit: int = MAX_BYTES) -> str:
     The file may be a pipe. Raises FileError for a folder, a device or more than `limit`
     bytes, and FormatError for bytes that are not UTF-8.
     """
-    data = read_bytes(path, limit, pipes=True)
+    return _decode(read_bytes(path, limit, pipes=True).removeprefix(codecs.BOM_UTF8), path)
+
+
+def _decode(data: bytes, path: Path, first_line: int = 1) -> str:
     try:
-        return data.decode("utf-8-sig")
+        return data.decode()
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = data.count(b"\n", 0, error.start) + first_line
         raise FormatError(
             f"{path}, line {line}: not valid UTF-8: byte {data[error.start]:#04x}: save it as UTF-8"
         ) from error
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    r"""The place ("FILE, line N") and text of every line that is not blank.
+    r"""The place ("FILE, line N") and text of every line that is not blank, read lazily.
 
-    Lines end with `\n` or `\r\n` only. Raises what `read_text` raises.
+    Lines end with `\n` or `\r\n` only. A file may have any size, a line or a pipe what
+    `read_text` takes. Raises what `read_text` raises.
     """
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if line.strip():
-            yield f"{path}, line {number}", line.removesuffix("\r")
+    with BufferedReader(open_text(path)) as file:
+        endless = not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        number = size = 0
+        while data := file.readline(MAX_BYTES + 1):
+            number += 1
+            size = size + len(data) if endless else len(data)
+            if size > MAX_BYTES:
+                raise too_large(str(path), MAX_BYTES)
+            line = _decode(
+                data.removeprefix(codecs.BOM_UTF8) if number == 1 else data, path, number
+            )
+            if line.strip():
+                yield f"{path}, line {number}", line.removesuffix("\n").removesuffix("\r")
 
 
 def parse_json(text: str, place: str) -> Any:

@@ -61,7 +61,7 @@ def test_a_file_that_is_no_library(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(tmp_path))
     broken = tmp_path / ggml_library._FILE_NAMES[0].format("ggml-base")
     broken.write_bytes(b"no library")
-    with pytest.raises(LibraryError, match=f"{broken} cannot be used: .*; reinstall"):
+    with pytest.raises(LibraryError, match=f"{broken} cannot be loaded: .*; install what"):
         function(*TYPE_SIZE)
 
 
