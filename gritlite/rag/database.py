@@ -263,6 +263,8 @@ class Database:
                 if raised is not None:
                     raise raised from None
             raise self._problem(error) from error
+        except UnicodeDecodeError as error:  # in SQLite's message about a damaged table
+            raise self.damaged("the definition of a table is not UTF-8") from error
 
     def damaged(self, problem: str) -> FormatError:
         """The error for a file that holds what gritlite did not write."""

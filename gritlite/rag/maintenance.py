@@ -127,22 +127,33 @@ def remove(path: str | Path, targets: Sequence[str | Path]) -> list[Root]:
     path = Path(path)
     with _writable(path) as database:
         paths = StorePaths(path.parent)
-        names = stored_paths(database)
-        roots = recorded_roots(database)
-        removed: list[Root] = []
+        wanted = [paths.path(paths.name(Path(target))) for target in targets]
+        inside = _by_target(stored_paths(database), wanted, paths)
+        roots = _by_target(recorded_roots(database), wanted, paths)
+        for target in wanted:
+            if not inside[target] and not roots[target]:
+                raise FileError(f"{path} has no document {target}, and none inside it")
         with database.transaction():
-            for target in map(Path.absolute, map(Path, targets)):
-                inside = [name for name in names if paths.is_inside(name, [target])]
-                gone = [name for name in roots if paths.is_inside(name, [target])]
-                if not inside and not gone:
-                    raise FileError(f"{path} has no document {target}, and none inside it")
-                database.execute_many(
-                    "delete from source where path = ?", [(name,) for name in inside]
-                )
-                forget_roots(database, gone)
-                removed.append(Root(target, len(inside)))
+            for target, names in inside.items():
+                rows = [(name,) for name in names]
+                database.execute_many("delete from source where path = ?", rows)
+                forget_roots(database, roots[target])
         StateFiles(path, database).remove_orphans()
-    return removed
+    return [Root(target, len(names)) for target, names in inside.items()]
+
+
+def _by_target(
+    names: Sequence[str], targets: Sequence[Path], paths: StorePaths
+) -> dict[Path, list[str]]:
+    """Of each target the stored names that are it, or are inside of it."""
+    found: dict[Path, list[str]] = {target: [] for target in targets}
+    for name in names:
+        path = paths.path(name)
+        for target in (path, *path.parents):
+            if target in found:
+                found[target].append(name)
+                break
+    return found
 
 
 def prune(path: str | Path, max_state_bytes: int | None = None) -> int:

@@ -30,10 +30,11 @@ class Root:
 
 def record_roots(database: Database, paths: StorePaths, indexed: Iterable[Path]) -> None:
     """Remember files and folders that were indexed, unless they are inside of others."""
+    known = {paths.path(name) for name in recorded_roots(database)}
     for path in sorted(indexed):
-        known = [paths.path(name) for name in recorded_roots(database)]
-        if not any(path.is_relative_to(folder) and folder.is_dir() for folder in known):
+        if not any(folder in known and folder.is_dir() for folder in (path, *path.parents)):
             database.execute("insert or ignore into root values (?)", (paths.name(path),))
+            known.add(path)
 
 
 def forget_roots(database: Database, names: Iterable[str]) -> None:

@@ -189,5 +189,6 @@ def _read_whole(path: Path, size: object) -> bytes:
     with contextlib.closing(open_regular(path)) as file:
         found = os.fstat(file.fileno()).st_size
         if found != size:
-            raise FormatError(f"damaged: it has {found:,} bytes, not the {size:,} recorded")
+            recorded = f"{size:,}" if isinstance(size, int) else "number"
+            raise FormatError(f"damaged: it has {found:,} bytes, not the {recorded} recorded")
         return read_stream(file, str(path), found)

@@ -172,9 +172,11 @@ class Store:
             stored = stored_paths(self._database)
         removed: set[Path] = set()
         for path in wanted:
-            known = [name for name in stored if self._paths.is_inside(name, [path])]
-            if not known or path.is_file() or (path.is_dir() and not is_empty(path)):
+            if path.is_file() or (path.is_dir() and not is_empty(path)):
                 continue
+            known = [name for name in stored if self._paths.is_inside(name, [path])]
+            if not known:
+                continue  # an error of its own, or nothing
             is_document = not path.exists() and known == [self._paths.name(path)]
             if is_document and path.parent.is_dir() and not is_empty(path.parent):
                 removed.add(path)

@@ -128,7 +128,9 @@ def case(random: random.Random) -> Outcome:
         _or_error(partial(maintenance.info, path))
         _or_error(partial(maintenance.documents, path))
         outcome = _read(path, made, intact=problems == [])
-        _or_error(partial(_change, path, made))
+        _or_error(partial(maintenance.prune, path, 10_000))
+        if random.random() < 0.05:  # a reader of documents is a new process
+            _or_error(partial(_change, path, made))
         return outcome
 
 
@@ -175,7 +177,7 @@ def _plain(passages: Any) -> list[tuple[Any, ...]]:
 
 
 def _change(path: Path, made: Whole) -> None:
-    """Index again, remove and prune."""
+    """Index another document, and remove it."""
     folder = path.parent / "notes"
     folder.mkdir()
     (folder / "new.txt").write_text("New.")
@@ -183,7 +185,6 @@ def _change(path: Path, made: Whole) -> None:
         store.scan(folder)
         store.embed()
     maintenance.remove(path, [folder])
-    maintenance.prune(path, 10_000)
 
 
 def _edit_row(random: random.Random, path: Path) -> None:

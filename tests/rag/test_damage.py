@@ -138,6 +138,21 @@ FIELDS = ("model", "library", "numbers", "attention", "opens_message", "tokens",
 VALUES = (None, True, -1, 0, 2**63, 10**30, 0.5, 1e300, "", "x", "\x1b", [], [1], {}, [[]] * 3)
 
 
+def test_a_state_whose_size_is_no_number_counts_as_missing(store, tiny_model):
+    edit(store, "update state set bytes = x'00'")
+    with Store.open(store.path, tiny_model) as opened:
+        text = opened._database.row("select embedded from chunk where id = 1")[0]
+        assert opened._states.load(1, "doc", text) is None
+
+
+def test_a_table_whose_definition_is_no_text(store):
+    """SQLite's message holds the bytes, which Python cannot decode."""
+    data = store.path.read_bytes()
+    store.path.write_bytes(data.replace(b"CREATE TABLE setting", b"CREATE T\xe5BLE setting"))
+    with pytest.raises(FormatError, match=r"is damaged|not a store"):
+        maintenance.verify(store.path)
+
+
 def test_crafted_heads_count_as_missing(store, tiny_model):
     with Store.open(store.path, tiny_model) as opened:
         path = opened._states.files._path(1, "doc")
