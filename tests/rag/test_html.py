@@ -185,6 +185,13 @@ def test_the_main_text_can_be_read_alone_and_the_rest_is_told():
     assert note == "only its main text was read: 11 words were left out"
 
 
+def test_a_short_main_text_keeps_its_structure():
+    page = b"<nav><a href=1>Menu</a></nav><main><h1>Cats</h1><p>Seven cats.</p></main>"
+    document = parse(page, ".html", ReadingOptions(main_text=True))
+    assert document.blocks == (Block("Cats", level=1), Block("Seven cats."))
+    assert document.notes == ("only its main text was read: 1 words were left out",)
+
+
 def test_a_page_without_a_main_text_is_read_whole():
     document = parse(b"<footer>Menu</footer>", ".html", ReadingOptions(main_text=True))
     assert document.blocks == (Block("Menu"),)
