@@ -3,7 +3,7 @@
 llama.cpp reads two keys: with `attention.causal` false every token attends to every other, and
 `pooling_type` chooses its own pooling. Its mean counts the tokens of the prompt and BOS, which
 GritLM leaves out, so `grit.embed.include_prompt` tells gritlite to count them too: all programs
-then compute the same vectors from this file. llama.cpp cannot generate from it.
+then compute the same vectors from this file. What llama.cpp generates from it is nonsense.
 """
 
 from collections.abc import Collection, Mapping

@@ -23,9 +23,8 @@ from fuzz.counting import Outcome, check_message
 from gritlite.errors import GritLiteError
 from gritlite.modelfile.description import describe
 from gritlite.modelfile.header import read_header
-from gritlite.runtime import model_probe, probe
+from gritlite.runtime import model_probe, model_probe_child, probe
 from gritlite.runtime.model import GritLM
-from gritlite.runtime.model_probe_child import main as probe_child
 from gritlite.runtime.trial import Trial, untested
 from tests.modelfile.gguf_document import parse
 from tests.modelfile.gguf_edits import edit
@@ -91,6 +90,8 @@ def use(path: Path) -> Outcome:
 def _use(path: Path, say: Callable[[str], None]) -> None:
     model_probe.run_trial = _forked_trial  # type: ignore[attr-defined]
     model_probe._save = lambda *_: None
+    # OpenMP's threads do not survive a fork, if the tests that ran before have started some
+    model_probe_child.default_threads = lambda: 1  # type: ignore[attr-defined]
     try:
         say("reading")
         describe(read_header(path))
@@ -130,7 +131,7 @@ def _forked_trial(command: Sequence[str], *, timeout: float) -> Trial:
     def child(say: Callable[[str], None]) -> None:
         sys.stdout = _Lines(say)
         with contextlib.suppress(GritLiteError):
-            probe_child(Path(path), layers, repack)
+            model_probe_child.main(Path(path), layers, repack)
 
     ended = forked(child, min(5, timeout))
     if "SIGKILL" in ended.problem:
