@@ -102,6 +102,12 @@ def _compare(
     from gritlite.calibrate.default_texts import COMPARISON_TEXTS
     from gritlite.cli.shared.progress import progress_bar
     from gritlite.eval.fidelity.comparison import compare
+    from gritlite.modelfile.check import check_model
+    from gritlite.modelfile.header import read_header
+
+    paths = [locate_or_pull(name) for name in (reference, *candidates)]
+    for path in paths:  # a bad file is reported before hours of work
+        check_model(read_header(path))
 
     with ExitStack() as bars:
 
@@ -111,8 +117,8 @@ def _compare(
             return bar.update  # type: ignore[no-any-return]
 
         return compare(
-            locate_or_pull(reference),
-            [locate_or_pull(candidate) for candidate in candidates],
+            paths[0],
+            paths[1:],
             files or COMPARISON_TEXTS,
             load=lambda path: load_model(str(path), **options),
             scores=scores,

@@ -64,6 +64,8 @@ def test_bounds_that_are_broken(files, text):
         (["--texts", "none.txt"], "cannot read none.txt"),
         (["--sts", "none.tsv"], "cannot read none.tsv"),
         (["--json", "nowhere/r.json"], "the folder nowhere does not exist"),
+        (["none.gguf"], "none.gguf does not exist"),
+        (["/dev/zero"], "/dev/zero is a device: name a file"),
     ],
 )
 def test_bad_input(arguments, said, files):
