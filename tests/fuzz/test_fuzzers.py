@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from fuzz import counting
 
-INPUTS = {"checkpoints": 200, "documents": 150, "hubs": 60, "model_files": 60, "texts": 300}
+INPUTS = {
+    "checkpoints": 200,
+    "documents": 150,
+    "hubs": 60,
+    "model_files": 60,
+    "stores": 100,
+    "texts": 300,
+}
 
 
 @pytest.mark.parametrize(("target", "inputs"), INPUTS.items())
