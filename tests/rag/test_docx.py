@@ -210,6 +210,11 @@ def test_what_word_does_not_show_is_not_read(inside):
     assert texts(body(f"<w:p>{inside}</w:p>", paragraph("seen"))) == ["seen"]
 
 
+def test_hidden_text_is_told():
+    word = body("<w:p><w:r><w:rPr><w:vanish/></w:rPr><w:t>not shown</w:t></w:r></w:p>")
+    assert parse(saved(word), ".docx").notes == ("2 words of hidden text were left out",)
+
+
 def test_charts_and_diagrams_are_read():
     word = docx.Document()
     labels = (

@@ -18,7 +18,7 @@ from lxml import etree
 from gritlite.errors import FormatError
 from gritlite.rag.document import Block, Document, ReadingOptions
 from gritlite.rag.formats.docx_styles import heading_levels
-from gritlite.rag.formats.docx_text import MARGINS, TextReader
+from gritlite.rag.formats.docx_text import MARGINS, TextReader, vanishes
 
 _MAX_UNPACKED = 256 << 20
 _OLE = b"\xd0\xcf\x11\xe0"  # the container format of encrypted files and of old .doc files
@@ -41,8 +41,17 @@ def parse(data: bytes, _options: ReadingOptions) -> Document:
         blocks = tuple(_blocks(word))
     except (OpcError, zipfile.BadZipFile, KeyError, ValueError, SyntaxError) as error:
         raise FormatError(f"is damaged: {error}") from error
-    embedded = len(list(_related(word.part, *_EMBEDDED)))
-    return Document(title, blocks, (f"{embedded} embedded files were not read",) * bool(embedded))
+    return Document(title, blocks, tuple(_notes(word.part)))
+
+
+def _notes(part: Part) -> Iterator[str]:
+    """What is left out, and what is not read."""
+    runs = filter(vanishes, _xml(part).iter(qn("w:r")))
+    texts = ("".join(text.text or "" for text in run.iter(qn("w:t"))) for run in runs)
+    if hidden := sum(len(text.split()) for text in texts):
+        yield f"{hidden:,} words of hidden text were left out"
+    if embedded := len(list(_related(part, *_EMBEDDED))):
+        yield f"{embedded} embedded files were not read"
 
 
 def _check_archive(data: bytes) -> None:

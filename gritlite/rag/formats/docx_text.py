@@ -141,11 +141,11 @@ def _visible(element: etree._Element) -> Iterator[etree._Element]:
             continue
         if tag == _ALTERNATIVES:
             yield from child[:1]
-        elif not _vanishes(child):
+        elif not vanishes(child):
             yield child
 
 
-def _vanishes(run: etree._Element) -> bool:
+def vanishes(run: etree._Element) -> bool:
     """Whether Word does not show a run: its font is "hidden"."""
     vanish = run.find(_VANISH)
     return vanish is not None and vanish.get(qn("w:val"), "1") not in _OFF
