@@ -12,7 +12,7 @@ import time
 
 import pyte
 
-LIMIT = 30  # seconds
+LIMIT = 60  # seconds
 CTRL_C, CTRL_D, ENTER, TAB, UP = "\x03", "\x04", "\r", "\t", "\x1b[A"
 
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gritlite.cli.shared.word_wrap import wrapped
-
 if TYPE_CHECKING:
     from gritlite.runtime.model import GritLM
 
@@ -38,4 +36,4 @@ def print_notice(text: str) -> None:
     """Write a line to standard error, after the program's name, above a progress bar."""
     bars = sys.modules.get("tqdm")
     with bars.tqdm.external_write_mode(file=sys.stderr) if bars else nullcontext():
-        click.echo(wrapped(f"gritlite: {text}", sys.stderr), err=True)
+        click.echo(f"gritlite: {text}", err=True)
