@@ -89,7 +89,7 @@ def flag_in(path: Path, content: Mapping[str, Any], key: str) -> bool:
 
 def _check_depth(path: Path, parsed: Any) -> None:
     """Raise FormatError for lists and objects so deep that a reader would run out of stack."""
-    level = [parsed]
+    level = [parsed] if isinstance(parsed, dict | list) else []
     for _ in range(MAX_DEPTH):
         inner = (each.values() if isinstance(each, dict) else each for each in level)
         level = [value for values in inner for value in values if isinstance(value, dict | list)]

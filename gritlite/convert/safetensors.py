@@ -20,6 +20,7 @@ from gritlite.convert.json_files import shown
 from gritlite.errors import FileError, FormatError
 from gritlite.system.reading import open_regular
 
+AGAIN = "download it again"
 MAX_HEADER_BYTES = 100_000_000  # the limit of the official library
 
 MAX_DIMENSIONS, MAX_SIZE = 8, 2**48
@@ -78,7 +79,7 @@ def _read(path: Path) -> tuple[dict[str, Any], int, int]:
             size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > size - 8:
-                _refuse(path, "is truncated: its header needs more bytes than the file has")
+                _refuse(path, "is truncated: its header needs more bytes than the file has", AGAIN)
             if length > MAX_HEADER_BYTES:
                 _refuse(path, f"has a header of {length} bytes, more than {MAX_HEADER_BYTES}")
             header = _parse(path, file.read(length))
@@ -131,6 +132,7 @@ def _entry(
             path,
             f"is truncated: {shown(name)} ends at byte {data_start + end}, "
             f"the file at {data_start + data_size}",
+            AGAIN,
         )
     entry = TensorEntry(path, name, dtype, shape, data_start + start)
     if entry.size != end - start:
@@ -165,5 +167,7 @@ def _check_offsets(path: Path, entries: Mapping[str, TensorEntry], start: int, e
         _refuse(path, f"has {end - position} bytes that belong to no tensor")
 
 
-def _refuse(path: Path, problem: str, advice: str = "download the checkpoint again") -> NoReturn:
+def _refuse(
+    path: Path, problem: str, advice: str = "save the checkpoint again with safetensors"
+) -> NoReturn:
     raise FormatError(f"{path} {problem}: {advice}")

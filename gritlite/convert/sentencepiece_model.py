@@ -60,7 +60,10 @@ def _refuse_unsupported(
     path: Path, trainer: dict[int, int | bytes], normalizer: dict[int, int | bytes]
 ) -> None:
     if trainer.get(MODEL_TYPE) != BPE:
-        raise TokenizerError(f"{path} is not a BPE model: llama.cpp supports only BPE")
+        raise TokenizerError(
+            f"{path} is not a BPE model: of others, Unigram ones too, llama.cpp writes unknown "
+            "characters as one token instead of their bytes"
+        )
     if normalizer.get(CHARS_MAP):
         raise TokenizerError(f"{path} normalizes text: llama.cpp does not")
     if normalizer.get(REMOVE_EXTRA, True):

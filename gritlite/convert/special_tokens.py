@@ -6,6 +6,7 @@ know the base vocabulary's format.
 """
 
 import io
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,14 +80,15 @@ def read_added_tokens(files: TokenizerFiles, template: str | None) -> dict[int, 
     `template` is the chat template. Raises FormatError if a description is malformed, and
     TokenizerError if llama.cpp would match a token differently from transformers.
     """
-    unmatched = {files.text_of(role) for role in UNMATCHED_ROLES}
-    unmatched -= {files.text_of("bos"), files.text_of("eos")}
-    unmatched = {text for text in unmatched if text and text not in PROMPT + (template or "")}
+    matched = PROMPT + (template or "")
+    named = {files.text_of(role) for role in UNMATCHED_ROLES}
+    named -= {files.text_of("bos"), files.text_of("eos")}
+    unmatched = {text for text in named if text and text not in matched}
     added: dict[int, Token] = {}
     for number, fields in _descriptions(files):
         if type(number) is not int or not 0 <= number < MAX_TOKENS:
             raise FormatError(f"{files.folder}: an added token has the id {shown(number)}")
-        token = _added_token(files.folder, number, fields, unmatched)
+        token = _added_token(files, number, fields, unmatched)
         if number in added and added[number].text != token.text:
             raise TokenizerError(
                 f"{files.folder}: added token {number} is {shown(added[number].text)} in one file "
@@ -107,22 +109,44 @@ def _descriptions(files: TokenizerFiles) -> Iterator[tuple[Any, Any]]:
 
 
 def _added_token(
-    folder: Path, number: int, fields: Any, unmatched: Collection[str | None]
+    files: TokenizerFiles, number: int, fields: Any, unmatched: Collection[str]
 ) -> Token:
+    folder = files.folder
     text = fields.get("content") if isinstance(fields, dict) else None
     if not isinstance(text, str):
         raise FormatError(f"{folder}: added token {number} has no text")
     is_control = bool(fields.get("special")) or _looks_special(text)
+    is_matched = not (is_control and text in unmatched)
     for option in ("lstrip", "rstrip", "single_word"):
-        if fields.get(option) and not (is_control and text in unmatched):
+        if fields.get(option) and is_matched:
             raise TokenizerError(
                 f"{folder}: added token {shown(text)} has the option {option}, "
                 "which llama.cpp does not support"
             )
-    if is_control:
-        return Token(text, TokenType.CONTROL, ADDED_SCORE)
-    # llama.cpp matches it before it replaces spaces
-    return Token(text.replace("\u2581", " "), TokenType.USER_DEFINED, ADDED_SCORE)
+    # of control tokens only those of templates are matched, where Llama's files often say so
+    if fields.get("normalized") and not is_control and _changes_spaces(files):
+        raise TokenizerError(
+            f"{folder}: added token {shown(text)} has the option normalized, with which it is "
+            "found only behind a space: llama.cpp finds it everywhere"
+        )
+    if not is_control and _composes(files) and unicodedata.normalize("NFC", text) != text:
+        raise TokenizerError(
+            f"{folder}: added token {shown(text)} is not in the Unicode form NFC, which texts "
+            "take before it is looked for"
+        )
+    type = TokenType.CONTROL if is_control else TokenType.USER_DEFINED
+    return Token(text, type, ADDED_SCORE)
+
+
+def _changes_spaces(files: TokenizerFiles) -> bool:
+    """Whether tokenizer.json's normalizer is that of Llama and Mistral, which prepends a space."""
+    normalizer = files.tokenizer.get("normalizer")
+    return isinstance(normalizer, dict) and "Prepend" in repr(normalizer)
+
+
+def _composes(files: TokenizerFiles) -> bool:
+    """Whether tokenizer.json's normalizer is that of Qwen2, which composes characters."""
+    return "NFC" in repr(files.tokenizer.get("normalizer"))
 
 
 def _looks_special(text: str) -> bool:
@@ -268,7 +292,7 @@ def read_chat_template(files: TokenizerFiles) -> str | None:
             text = read_bytes(jinja, MAX_PROMPT_BYTES).decode()
             return io.StringIO(text, newline=None).read()  # line ends as transformers reads them
         except UnicodeDecodeError as error:
-            raise FormatError(f"{jinja} is not UTF-8 text: download it again") from error
+            raise FormatError(f"{jinja} is not UTF-8 text: save it as UTF-8") from error
     template = files.settings.get("chat_template")
     if template is None:
         template = read_optional_json_object(files.folder / "chat_template.json").get(

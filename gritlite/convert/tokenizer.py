@@ -93,7 +93,15 @@ def _check_agreement(path: Path, content: Mapping[str, Any], base: BaseVocabular
 
 def _with_added(base: tuple[Token | None, ...], added: Mapping[int, Token]) -> tuple[Token, ...]:
     size = max([len(base), *(number + 1 for number in added)])
-    return tuple(added.get(number) or _base_token(base, number) for number in range(size))
+    return tuple(_token(base, added.get(number), number) for number in range(size))
+
+
+def _token(base: tuple[Token | None, ...], added: Token | None, number: int) -> Token:
+    own = _base_token(base, number)
+    if added is None:
+        return own
+    # a token of the base that is special keeps its place among the merges
+    return replace(added, score=own.score) if added.text == own.text else added
 
 
 def _base_token(base: tuple[Token | None, ...], number: int) -> Token:

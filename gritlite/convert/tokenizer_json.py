@@ -60,7 +60,8 @@ def _bpe(path: Path, content: Mapping[str, Any]) -> Mapping[str, Any]:
         raise FormatError(f"{path} describes no model: it is not the file of a tokenizer")
     if model.get("type", "BPE") != "BPE":
         raise TokenizerError(
-            f"{path}: tokenizers of type {shown(model['type'])} are not supported, only BPE"
+            f"{path}: tokenizers of type {shown(model['type'])} are not supported, only BPE: "
+            "llama.cpp writes unknown characters of others as one token instead of their bytes"
         )
     return model
 

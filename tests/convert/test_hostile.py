@@ -123,6 +123,8 @@ def test_other_files(changed: Any, sound: Path, name: str, content: Any, said: s
         (b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}", "nested too deeply"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not JSON that can be read"),
         (b"[]", "not a JSON object"),
+        (b"5", "not a JSON object"),
+        (b"null", "not a JSON object"),
     ],
 )
 def test_what_is_not_json(changed: Any, sound: Path, data: bytes, said: str) -> None:

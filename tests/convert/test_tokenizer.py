@@ -224,7 +224,7 @@ def test_added_tokens_from_every_place(spm: Path) -> None:
         ("<here>", TokenType.USER_DEFINED),
         ("<|there|>", TokenType.CONTROL),
         ("[PAD482]", TokenType.UNUSED),
-        (" and ", TokenType.USER_DEFINED),
+        ("\u2581and\u2581", TokenType.USER_DEFINED),
     ]
 
 
@@ -394,6 +394,35 @@ def test_control_token_that_plain_text_would_become(spm: Path) -> None:
         ),
     )
     assert "control token 'that'" in refused(spm)
+
+
+@pytest.mark.parametrize("content", ["<x>", "the lazy", "x  y", "\u2581and", "e\u0301"])
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("kind", ["sentencepiece-json", "smollm", "qwen2"])
+def test_added_tokens_are_found_as_in_tokenizers(
+    kind: str, normalized: bool, content: str, tmp_path: Path
+) -> None:
+    """Or refused by name: "normalized" with a prepended space, and a token of the base again."""
+    folder = make_checkpoint(tmp_path / "model", "qwen2", tokenizer=kind, hidden=32)
+    token = {"content": content, "special": False, "normalized": normalized}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
+    number = 481 if kind != "sentencepiece-json" else 480
+    edit(
+        folder / "tokenizer.json",
+        lambda file: file["added_tokens"].append({"id": number, **token, **flags}),
+    )
+    theirs = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    is_double = content in theirs.get_vocab(False)
+    is_decomposed = kind == "qwen2" and content == "e\u0301"
+    if is_decomposed or (kind == "sentencepiece-json" and (normalized or is_double)):
+        assert repr(content) in refused(folder)
+        return
+    convert(folder, tmp_path / "model.gguf", "f16")
+    with loaded(tmp_path / "model.gguf", vocab_only=True) as model:
+        for form in ("a{}b", "a {} b", "{}", "{} b", " {}b", "hi {}\n{}{}", "no token", "A {}x"):
+            text = form.replace("{}", content)
+            normal = theirs.normalizer.normalize_str(text) if kind == "qwen2" else text
+            assert tokenize(model, normal) == theirs.encode(text).ids, repr(text)
 
 
 def test_role_of_a_token_that_does_not_exist(byte_level: Path) -> None:
