@@ -12,16 +12,30 @@ from typing import Any
 from gritlite.errors import FormatError
 from gritlite.system.reading import MAX_BYTES, open_text, read_bytes, too_large
 
+BYTE_ORDER_MARKS = {  # UTF-32's mark begins with UTF-16's
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 JSON_LINES = (".jsonl", ".ndjson")  # suffixes of files with one JSON value in each line
 
 
 def read_text(path: Path, limit: int = MAX_BYTES) -> str:
-    """The text of a UTF-8 file without a byte order mark; line endings are kept.
+    """The text of a UTF-8 file, or of one whose byte order mark says UTF-16 or UTF-32.
 
-    The file may be a pipe. Raises FileError for a folder, a device or more than `limit`
-    bytes, and FormatError for bytes that are not UTF-8.
+    The mark is left out, line endings are kept. The file may be a pipe. Raises FileError for
+    a folder, a device or more than `limit` bytes, and FormatError for other bytes.
     """
-    return _decode(read_bytes(path, limit, pipes=True).removeprefix(codecs.BOM_UTF8), path)
+    data = read_bytes(path, limit, pipes=True)
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if data.startswith(mark) and encoding != "utf-8":
+            try:
+                return data.decode(encoding)
+            except UnicodeDecodeError as error:
+                raise FormatError(f"{path}: not valid {encoding}: save it as UTF-8") from error
+    return _decode(data.removeprefix(codecs.BOM_UTF8), path)
 
 
 def _decode(data: bytes, path: Path, first_line: int = 1) -> str:

@@ -112,3 +112,18 @@ def test_real_token_counts_stay_within_the_budget(tiny_model, budget):
 
 def count(model):
     return lambda text: len(model.tokenize(text))
+
+
+CODE = "\n\n".join(
+    f"class Room{number}:\n    def beds(self):\n        if self.blue:\n            return {number}"
+    for number in range(5)
+)
+
+
+@pytest.mark.parametrize("budget", [4, 8, 12, 20])
+def test_code_keeps_its_lines_and_their_indentation(budget):
+    chunks = pieces(Block("before"), Block(f"    {CODE}"), Block("  indented"), budget=budget)
+    lines = [line for chunk in chunks for line in chunk.text.split("\n") if line]
+    wanted = [line for line in ["before", *f"    {CODE}".split("\n"), "  indented"] if line]
+    assert lines == wanted
+    assert all(chunk.embedded.endswith(chunk.text) for chunk in chunks)

@@ -8,7 +8,7 @@ import pytest
 
 from gritlite.errors import FileError, FormatError
 from gritlite.system import textfiles
-from gritlite.system.textfiles import parse_json, read_lines
+from gritlite.system.textfiles import parse_json, read_lines, read_text
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,14 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
         list(read_lines(path))
     os.truncate(path, 4)
     assert len(list(read_lines(path))) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_the_encoding(encoding: str, tmp_path: Path) -> None:
+    """PowerShell 5 writes UTF-16."""
+    path = tmp_path / "a.txt"
+    path.write_bytes("Grüße\r\n首都".encode(encoding))
+    assert read_text(path) == "Grüße\r\n首都"
+    path.write_bytes(b"\xff\xfea")
+    with pytest.raises(FormatError, match="not valid utf-16: save it as UTF-8"):
+        read_text(path)

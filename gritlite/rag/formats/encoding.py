@@ -6,21 +6,14 @@ charset-normalizer 79% right and 21% wrong (`benchmarks/encodings.py`). Where a 
 has a second likely encoding, the file is refused.
 """
 
-import codecs
 import re
 from dataclasses import dataclass
 
 import chardet
 
 from gritlite.errors import FormatError
+from gritlite.system.textfiles import BYTE_ORDER_MARKS
 
-_MARKS = {  # UTF-32's mark begins with UTF-16's
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 # the encodings of the web (https://encoding.spec.whatwg.org), and those of DOS
 _DETECTED = (
     *("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"),
@@ -62,12 +55,12 @@ def decode(data: bytes, encoding: str = "") -> Decoded:
 
 def is_unicode(data: bytes) -> bool:
     """Whether the bytes are read in a Unicode encoding, whatever encoding is asked for."""
-    return data.startswith(tuple(_MARKS)) or is_utf8(data)
+    return data.startswith(tuple(BYTE_ORDER_MARKS)) or is_utf8(data)
 
 
 def decode_marked(data: bytes) -> str | None:
     """The text after a byte order mark, None without one. Raises FormatError."""
-    for mark, encoding in _MARKS.items():
+    for mark, encoding in BYTE_ORDER_MARKS.items():
         if data.startswith(mark):
             return _decode_strictly(data, encoding).removeprefix("\ufeff")
     return None
