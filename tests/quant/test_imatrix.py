@@ -121,3 +121,12 @@ def test_an_output_that_exists_is_kept(tmp_path: Path) -> None:
     with pytest.raises(OutputExistsError):
         write_imatrix(MATRIX, tmp_path / "m.gguf")
     assert (tmp_path / "m.gguf").read_text() == "mine"
+
+
+@pytest.mark.parametrize("sums", [np.zeros(64), np.full(64, 3e38), np.eye(1, 64)[0] * 1e17])
+def test_importances_that_ggml_cannot_quantize_with(sums: np.ndarray, tmp_path: Path) -> None:
+    """All 0 quantizes to zeros; huge ones overflow to NaN, or end the process (IQ3_XXS)."""
+    activations = Activations(sums[None].astype(np.float32), np.array([1], np.float32))
+    write_imatrix(Imatrix({"a.weight": activations}), tmp_path / "m.gguf")
+    with pytest.raises(FormatError, match=r"a\.weight has mean squares .* all 0, or above 1e\+12"):
+        read_imatrix(tmp_path / "m.gguf")

@@ -20,7 +20,8 @@ def command(name: str, revision: str | None, force: bool) -> None:
 
     NAME is `default`, `base`, or a Hugging Face repository: org/name, or
     org/name:file.gguf if it holds several GGUF files. Every command that takes a
-    model accepts the same names.
+    model accepts the same names, and finds a repository that lies in the Hugging Face
+    cache without pulling it.
 
     `base` is SmolLM2-135M-Instruct (98 MB), which only generates. `default` is `base`
     merged with an adapter that comes with gritlite, and also embeds (145 MB). Pulling

@@ -1,6 +1,8 @@
 """The command `gritlite convert`, in a child process."""
 
+import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +29,17 @@ def large_checkpoint(tmp_path_factory):
     """Large enough to interrupt: its conversion to q2_k takes some tenths of a second."""
     folder = tmp_path_factory.mktemp("large") / "model"
     return make_checkpoint(folder, hidden=512, feed_forward=2048, layers=8)
+
+
+def test_a_repository_in_the_hugging_face_cache(checkpoint, tmp_path):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshots = tmp_path / "hub" / "models--org--model" / "snapshots"
+    shutil.copytree(checkpoint, snapshots / commit)
+    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub")}
+    output = tmp_path / "out.gguf"
+    code, printed, said = run("org/model", "-o", output, "-t", "f16", env=environment)
+    assert (code, printed.startswith(f"{output}: ")) == (0, True)
+    assert said == f"gritlite: used as it lies in the Hugging Face cache, commit {commit}\n"
 
 
 def line(*arguments):
