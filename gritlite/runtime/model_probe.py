@@ -24,7 +24,7 @@ from gritlite.system.processes import module_command
 from gritlite.system.reading import open_regular
 
 CHILD = module_command("gritlite.runtime.model_probe_child")
-_TIMEOUT = 120  # seconds for a small file
+_TIMEOUT = 60  # seconds for a small file, which takes one or two
 _BYTES_PER_SECOND = 20_000_000  # a slow disk's, for large ones
 
 
@@ -83,6 +83,7 @@ def try_model(
 ) -> ModelVerdict:
     """Load a file in a child process, embed and generate with it, and cache the verdict.
 
+    The verdict about a child that timed out is not cached, as the machine may be busy.
     Raises ArchitectureError where no child can be started, and as `run_trial`.
     """
     if not can_run():
@@ -95,7 +96,8 @@ def try_model(
     done = run_trial(command, timeout=_TIMEOUT + file.size / _BYTES_PER_SECOND)
     step = done.output.splitlines()[-1] if done.output else "starting"
     verdict = ModelVerdict(f"{done.problem} while {step}" if done.problem else "")
-    _save(file, verdict)
+    if not done.timed_out:
+        _save(file, verdict)
     return verdict
 
 

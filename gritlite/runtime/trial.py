@@ -21,10 +21,14 @@ _CRASHES = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTR
 
 @dataclass(frozen=True)
 class Trial:
-    """How a child ended: `problem` is "" on success, and `output` is what it printed."""
+    """How a child ended: `problem` is "" on success, and `output` is what it printed.
+
+    A child that `timed_out` may hang, or the machine may be busy.
+    """
 
     problem: str
     output: str
+    timed_out: bool = False
 
 
 def can_run() -> bool:
@@ -53,7 +57,8 @@ def run_trial(command: Sequence[str], *, timeout: float) -> Trial:
                 check=False,
             )
     except subprocess.TimeoutExpired as expired:
-        return Trial(f"no result after {timeout:g} s", _text(expired.stdout or b""))
+        printed = _text(expired.stdout or b"")
+        return Trial(f"no result after {timeout:g} s", printed, timed_out=True)
     except OSError as error:
         raise untested(f"{command[0]} cannot be started: {error.strerror}") from error
     return Trial(_problem(done), _text(done.stdout))
