@@ -62,15 +62,16 @@ def root_finder(database: Database, paths: StorePaths) -> Callable[[str], Path]:
     That is the nearest of those that were indexed. A document without one, in a store made by
     an older version, has its folder as root.
     """
-    recorded = {paths.path(name) for name in recorded_roots(database)}
+    names = set(recorded_roots(database))
+    recorded = {paths.path(name) for name in names}
 
-    @functools.cache
-    def of_folder(folder: Path) -> Path:
+    @functools.cache  # a folder has many documents
+    def of_folder(name: str) -> Path:
+        folder = paths.path(name)
         above = (parent for parent in (folder, *folder.parents) if parent in recorded)
         return next(above, folder)
 
     def find(name: str) -> Path:
-        path = paths.path(name)
-        return path if path in recorded else of_folder(path.parent)
+        return paths.path(name) if name in names else of_folder(name.rpartition("/")[0])
 
     return find

@@ -1,17 +1,20 @@
+"""Numbers and foreign words in messages."""
+
 import pytest
 
-from gritlite.system.wording import counted
+from gritlite.system.wording import counted, printable
 
 
 @pytest.mark.parametrize(
-    ("number", "words", "expected"),
-    [
-        (0, ("text",), "0 texts"),
-        (1, ("text",), "1 text"),
-        (2_000, ("text",), "2,000 texts"),
-        (1, ("message was", "messages were"), "1 message was"),
-        (2, ("message was", "messages were"), "2 messages were"),
-    ],
+    ("number", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files"), (12_345, "12,345 files")]
 )
-def test_a_count_agrees_with_its_noun(number, words, expected):
-    assert counted(number, *words) == expected
+def test_a_noun_has_its_number(number, text):
+    assert counted(number, "file") == text
+
+
+def test_an_irregular_plural():
+    assert counted(2, "entry", "entries") == "2 entries"
+
+
+def test_what_a_terminal_obeys_is_escaped():
+    assert printable("a\x1b[31m\n\u202e\ud800 é首") == r"a\x1b[31m\n\u202e\ud800 é首"
