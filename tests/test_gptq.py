@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 
 from gritlite.convert import convert
 from gritlite.errors import (
@@ -16,7 +17,7 @@ from gritlite.errors import (
 from gritlite.gptq import conversion
 from gritlite.gptq.conversion import convert_to_gptq
 from tests.sample_gguf import rewrite
-from tests.tiny import make_checkpoint
+from tests.tiny import make_checkpoint, write_tensors
 
 
 @pytest.fixture(autouse=True)
@@ -59,8 +60,20 @@ def test_a_source_with_prompts_of_its_own(checkpoint: Path, text: Path, tmp_path
         lambda writer: writer.add_string("grit.embed.prompt", "passage: "),
         without=("grit.embed.prompt",),
     )
-    with pytest.raises(UsageError, match="embeds with prompts of its own"):
+    with pytest.raises(UsageError, match="embeds with prompts or a pooling of its own"):
         convert_to_gptq(own, tmp_path / "solved", [text])
+
+
+def test_a_source_without_an_output_matrix(text: Path, tmp_path: Path) -> None:
+    """transformers would make one of random numbers."""
+    folder = make_checkpoint(tmp_path / "model", "qwen2", hidden=64)
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["lm_head.weight"]
+    write_tensors(folder, {name.removeprefix("model."): each for name, each in tensors.items()})
+    convert(folder, tmp_path / "model.gguf", "f32")
+    for source in (folder, tmp_path / "model.gguf"):
+        with pytest.raises(UsageError, match="has no output matrix"):
+            convert_to_gptq(source, tmp_path / "solved", [text])
 
 
 def test_a_missing_shard(checkpoint: Path, text: Path, tmp_path: Path) -> None:

@@ -129,17 +129,21 @@ class CheckpointSource:
         add_model(writer, self._config)
         vocabulary = read_tokenizer(self.path, self._config.raw, self._config.vocabulary)
         add_vocabulary(writer, vocabulary)
-        generates = can_generate(self._config, self._checkpoint.tensors)
-        add_embed_format(writer, self._claims, generates=generates)
+        add_embed_format(writer, self._claims, generates=self.generates)
         for key in (*added, *removed):
             writer.kv_data[0].pop(key, None)
         return _encoded(writer) + encode_metadata(added)
 
     @property
+    def generates(self) -> bool:
+        """See ModelSource."""
+        return can_generate(self._config, self._checkpoint.tensors)
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """See ModelSource."""
         found = []
-        if not can_generate(self._config, self._checkpoint.tensors):
+        if not self.generates:
             found.append(
                 "the checkpoint has no output matrix (lm_head): the file only embeds, and cannot "
                 "chat"

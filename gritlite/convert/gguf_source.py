@@ -27,7 +27,7 @@ from gritlite.modelfile.header_writer import (
 )
 from gritlite.modelfile.hyperparameters import read_hyperparameters
 from gritlite.modelfile.tensor_data import read_into
-from gritlite.prompt import EmbedFormat
+from gritlite.prompt import EmbedFormat, can_generate
 from gritlite.quant.type_selection import ModelSpec
 from gritlite.quant.types import Target, block_size, row_bytes
 from gritlite.system.reading import open_regular
@@ -79,6 +79,11 @@ class GGUFSource:
     def lossless_types(self) -> Mapping[str, GGMLQuantizationType]:
         """See ModelSource."""
         return {}
+
+    @property
+    def generates(self) -> bool:
+        """See ModelSource."""
+        return can_generate(self._header.metadata)
 
     @property
     def notices(self) -> tuple[str, ...]:

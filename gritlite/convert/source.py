@@ -85,6 +85,10 @@ class ModelSource(Protocol):
         """The type of the stored token embeddings: F32, F16, BF16 or a quantized one."""
 
     @property
+    def generates(self) -> bool:
+        """Whether it has an output matrix, its own or the embeddings."""
+
+    @property
     def notices(self) -> Sequence[str]:
         """What a person should know about the model, in one line each."""
 

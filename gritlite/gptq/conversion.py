@@ -27,7 +27,6 @@ from gritlite.calibrate.texts import (
 from gritlite.convert.source_loader import open_model_source
 from gritlite.errors import LibraryError, MissingExtraError, UsageError
 from gritlite.gptq.checkpoint_tokenizer import CheckpointTokenizer
-from gritlite.modelfile.header import read_header
 from gritlite.prompt import EmbedFormat
 from gritlite.quant.types import block_size
 from gritlite.system import processes
@@ -103,12 +102,17 @@ def _floats_of(source: Path) -> str:
 
     Refuses, before hours of work, what is damaged, not known, or has no place in a folder.
     """
-    metadata = read_header(source).metadata if source.is_file() else {}
-    if EmbedFormat.from_metadata(metadata) != EmbedFormat():
-        raise UsageError(
-            f"{source} embeds with prompts of its own, which a folder of GPTQ weights cannot say"
-        )
     with open_model_source(source) as model:
+        if model.embed_format != EmbedFormat():
+            raise UsageError(
+                f"{source} embeds with prompts or a pooling of its own, which a folder of GPTQ "
+                "weights cannot say"
+            )
+        if not model.generates:
+            raise UsageError(
+                f"{source} has no output matrix, and GPTQ calibrates generation too: name a model "
+                "that generates"
+            )
         for tensor in model.tensors:
             if tensor.was_quantized or block_size(tensor.type) > 1:
                 raise UsageError(
