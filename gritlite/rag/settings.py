@@ -10,6 +10,7 @@ from gritlite.errors import FormatError, UsageError
 from gritlite.modelfile.fingerprint import is_sampled
 from gritlite.rag.checksums import row_checksum
 from gritlite.rag.database import Database
+from gritlite.rag.state_codec import shape_of
 from gritlite.rag.state_quantization import StateType
 from gritlite.rag.vectors import VectorType, check_vector_type
 from gritlite.runtime.model import GritLM
@@ -168,6 +169,13 @@ class RequestedSettings:
             raise UsageError(
                 f"chunk_tokens is {self.chunk_tokens}: expected {_MIN_CHUNK_TOKENS} to {most}"
             )
+        if is_new and self.states in ("q8_0", "q4_0"):
+            columns = shape_of(model).columns
+            if uneven := [count for count in columns if count % 32]:
+                raise UsageError(
+                    f"states is {self.states}, which stores blocks of 32 numbers, but a token of "
+                    f"this model has {uneven[0]} in a layer: choose f16"
+                )
         if is_new and self.states_budget is not None and self.states in (None, "none"):
             raise UsageError("states_budget is set, but no states are kept: choose their type")
 

@@ -24,9 +24,11 @@ from typing import Any
 import numpy as np
 
 from gritlite.errors import FormatError
+from gritlite.modelfile.hyperparameters import read_hyperparameters
 from gritlite.prompt import Attention
 from gritlite.rag.state_quantization import StateType, is_finite, pack, packed_bytes, unpack
 from gritlite.runtime.engine import KeyValues
+from gritlite.runtime.model import GritLM
 from gritlite.runtime.state import DocumentState
 
 _MAGIC = b"GRITKV"
@@ -63,6 +65,12 @@ class StateShape:
         """The columns of each matrix of a file."""
         keys = [heads * self.key_width for heads in self.kv_heads]
         return [*keys, *(heads * self.value_width for heads in self.kv_heads)]
+
+
+def shape_of(model: GritLM) -> StateShape:
+    """The shape of a model's states."""
+    sizes = read_hyperparameters(model.file)
+    return StateShape(sizes.kv_heads, sizes.key_width, sizes.value_width)
 
 
 def encode(state: DocumentState, identity: Identity) -> Iterator[bytes]:

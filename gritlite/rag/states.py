@@ -8,9 +8,8 @@ import contextlib
 from dataclasses import replace
 
 from gritlite.errors import FileError, FormatError
-from gritlite.modelfile.hyperparameters import read_hyperparameters
 from gritlite.rag.layouts import StateKind
-from gritlite.rag.state_codec import Expected, Identity, StateShape, decode, encode
+from gritlite.rag.state_codec import Expected, Identity, decode, encode, shape_of
 from gritlite.rag.state_files import StateFiles
 from gritlite.rag.state_quantization import StateType
 from gritlite.runtime.llama import capabilities
@@ -40,8 +39,7 @@ class States:
         self._state_type = state_type
         self._sampled_fingerprint = sampled_fingerprint
         self._library = capabilities().build
-        sizes = read_hyperparameters(model.file)
-        self._shape = StateShape(sizes.kv_heads, sizes.key_width, sizes.value_width)
+        self._shape = shape_of(model)
 
     def write(self, chunk: int, kind: StateKind, state: DocumentState) -> int:
         """Write a chunk's state without recording it; return its bytes. Raises FileError."""

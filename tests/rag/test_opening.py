@@ -11,6 +11,7 @@ from gritlite.rag import database, maintenance
 from gritlite.rag.database import Database
 from gritlite.rag.store import Store
 from tests.rag.documents import notes
+from tests.sample_gguf import write_model
 
 
 @pytest.fixture
@@ -129,6 +130,16 @@ def test_an_empty_file_is_no_store_but_can_become_one(tmp_path, tiny_model):
         Store.open(path, tiny_model, create=False)
     assert path.stat().st_size == 0
     Store.open(path, tiny_model).close()
+
+
+@pytest.mark.parametrize("states", ["q8_0", "q4_0"])
+def test_rows_that_are_no_whole_blocks_make_no_store(tmp_path, states):
+    with (
+        GritLM(write_model(tmp_path / "tiny.gguf"), threads=1) as model,
+        pytest.raises(UsageError, match="blocks of 32 numbers, but a token of this model has 16"),
+    ):
+        Store.open(tmp_path / "b.grit", model, states=states)
+    assert not (tmp_path / "b.grit").exists()
 
 
 def test_a_budget_needs_states(tmp_path, tiny_model):
