@@ -177,7 +177,9 @@ class Embedder:
         for number, text in enumerate(texts):
             whole = self._tokenize(prompt_tokens, text, number)
             fitting = _fit(whole, number, limit - len(end), options, on_cut)
-            yield [TextTokens(np.concatenate([one.ids, end]), one.start) for one in fitting]
+            if len(end):
+                fitting = [TextTokens(np.concatenate([one.ids, end]), one.start) for one in fitting]
+            yield fitting
 
     def _tokenize(self, prompt: PromptTokens, text: str, number: int) -> TextTokens:
         if not isinstance(text, str):

@@ -1,4 +1,4 @@
-"""Fuzz what `gritlite convert` reads: checkpoints, LoRA adapters and folders of GPTQ weights.
+"""Fuzz what `gritlite convert` reads: checkpoints, adapters, GPTQ folders, importance matrices.
 
     python scripts/fuzz checkpoints --inputs 5000 --seed 1
 
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tokenizers
 
 from fuzz.counting import Outcome, check_message
@@ -26,6 +27,7 @@ from gritlite.errors import GritLiteError
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.header import read_header
 from gritlite.quant.finite import count_not_finite
+from gritlite.quant.imatrix import Activations, Imatrix, write_imatrix
 from tests import reference
 from tests.tiny import make_checkpoint, pack_safetensors
 from tests.tiny_adapters import make_adapter
@@ -61,6 +63,7 @@ class _Sound:
         return _scratch() / (f"{self.name}-adapter" if self.adapter else self.name)
 
 
+_SENTENCE = ("config_sentence_transformers.json", "sentence_bert_config.json")
 _JSON = ("config.json", "tokenizer_config.json")
 _SOUND = (
     _Sound("llama", (*_JSON, "tokenizer.json", *_OPTIONAL, "model.safetensors")),
@@ -70,6 +73,8 @@ _SOUND = (
     _Sound("gptq", ("config.json", "quantize_config.json", "model.safetensors"), None),
     _Sound("gptq", ("config.json", "model.safetensors"), "f16"),
     _Sound("llama", ("adapter_config.json", "adapter_model.safetensors"), adapter=True),
+    _Sound("sentence", ("modules.json", "1_Pooling/config.json", *_SENTENCE, "config.json")),
+    _Sound("llama", ("imatrix.gguf",), "q4_0"),
 )
 
 
@@ -88,11 +93,33 @@ def _scratch() -> Path:
     shutil.move(gptq, folder / "gptq")
     settings = json.loads((folder / "gptq" / "config.json").read_text())["quantization_config"]
     (folder / "gptq" / "quantize_config.json").write_text(json.dumps(settings))
+    _add_sentence_transformers(make_checkpoint(folder / "sentence", "qwen2", **_SIZE))
+    names = [f"blk.{layer}.ffn_up.weight" for layer in range(2)]
+    seen = Activations(np.ones((1, 32), np.float32), np.ones(1, np.float32))
+    write_imatrix(Imatrix(dict.fromkeys(names, seen)), folder / "llama" / "imatrix.gguf")
     for sound in (folder / "llama", folder / "qwen2"):
         (sound / "generation_config.json").write_text('{"eos_token_id": [2, 1], "pad_token_id": 2}')
         (sound / "special_tokens_map.json").write_text('{"eos_token": {"content": "<|im_end|>"}}')
         (sound / "added_tokens.json").write_text('{"<tool>": 480}')
     return folder
+
+
+def _add_sentence_transformers(folder: Path) -> None:
+    """Write what sentence-transformers saves beside a checkpoint."""
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    modules = [{"path": path, "type": f"models.{kind}"} for path, kind in kinds.items()]
+    prompts = {"query": "Instruct: Find\nQuery: ", "document": ""}
+    (folder / "1_Pooling").mkdir()
+    for name, content in {
+        "modules.json": modules,
+        "1_Pooling/config.json": {
+            "pooling_mode_mean_tokens": False,
+            "pooling_mode_lasttoken": True,
+        },
+        "config_sentence_transformers.json": {"prompts": prompts, "default_prompt_name": None},
+        "sentence_bert_config.json": {"max_seq_length": 512, "do_lower_case": False},
+    }.items():
+        (folder / name).write_text(json.dumps(content))
 
 
 def case(rng: random.Random) -> Outcome:
@@ -164,7 +191,10 @@ def _use(sound: _Sound, changed: str) -> Outcome:
     source = _scratch() / sound.name
     adapter = sound.folder if sound.adapter else None
     try:
-        convert(source, output, sound.target, adapter=adapter, force=True, threads=1)
+        imatrix = source / changed if changed == "imatrix.gguf" else None
+        convert(
+            source, output, sound.target, adapter=adapter, imatrix=imatrix, force=True, threads=1
+        )
     except GritLiteError as error:
         check_message(error)
         return "refused"
