@@ -1,14 +1,11 @@
-"""GBNF grammars: validated before llama.cpp parses them, or converted from JSON schemas.
+"""GBNF grammars, validated before llama.cpp parses them.
 
 llama.cpp reports grammar errors to standard error only, overflows its stack on deep
 nesting, and loops forever at `{3,1}`. The checks here reject such grammars first.
 Source: grammars/README.md and the parser in src/llama-grammar.cpp.
 """
 
-import json
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from gritlite.errors import UsageError
 
@@ -33,36 +30,6 @@ _ITEM = re.compile(
     """,
     re.VERBOSE,
 )
-
-# validation keywords of JSON Schema 2020-12 that the converter ignores
-_UNSUPPORTED = frozenset(
-    [
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-        "uniqueItems",
-        "contains",
-        "minContains",
-        "maxContains",
-        "minProperties",
-        "maxProperties",
-        "patternProperties",
-        "propertyNames",
-        "dependentRequired",
-        "dependentSchemas",
-        "unevaluatedItems",
-        "unevaluatedProperties",
-        "not",
-        "if",
-        "then",
-        "else",
-        "$dynamicRef",
-    ]
-)
-_WITH_SCHEMA = ("items", "additionalProperties")
-_WITH_SCHEMAS = ("properties", "$defs", "definitions", "prefixItems", "anyOf", "oneOf", "allOf")
 
 
 def check_grammar(text: str) -> None:
@@ -142,42 +109,3 @@ def _error(text: str, place: int, problem: str) -> UsageError:
     line = text.count("\n", 0, place) + 1
     rest = text[place : place + 20].partition("\n")[0]
     return UsageError(f"the grammar's line {line} is wrong at {rest!a}: {problem}")
-
-
-def from_json_schema(schema: Mapping[str, Any] | str) -> str:
-    """Convert a JSON schema to GBNF that admits only valid JSON, by llama.cpp's converter.
-
-    Raises UsageError for a schema that is not JSON, or with keywords that the converter
-    would ignore.
-    """
-    from llama_cpp.llama_grammar import json_schema_to_gbnf
-
-    try:
-        text = schema if isinstance(schema, str) else json.dumps(schema)
-        content = json.loads(text)
-        if not isinstance(content, dict):
-            raise UsageError("the JSON schema is not an object")
-        _refuse_unsupported(content)
-        grammar = str(json_schema_to_gbnf(text))
-    except UsageError:
-        raise
-    except Exception as error:  # the converter raises errors of many types
-        raise UsageError(f"the JSON schema cannot be converted to a grammar: {error!r}") from error
-    # the converter allows raw control characters in strings, which JSON forbids (RFC 8259)
-    return grammar.replace('char ::= [^"\\\\] ', 'char ::= [^"\\\\\\x00-\\x1F\\x7F] ')
-
-
-def _refuse_unsupported(schema: Any) -> None:
-    """Raise UsageError for a keyword that the converter would silently ignore."""
-    if not isinstance(schema, Mapping):
-        return
-    for keyword in _UNSUPPORTED & schema.keys():
-        raise UsageError(f"{keyword!r} in the JSON schema is not supported: leave it out")
-    parts = [schema[keyword] for keyword in _WITH_SCHEMA if keyword in schema]
-    parts += [part for keyword in _WITH_SCHEMAS for part in _values(schema.get(keyword))]
-    for part in parts:
-        _refuse_unsupported(part)
-
-
-def _values(schemas: Any) -> list[Any]:
-    return list(schemas.values()) if isinstance(schemas, Mapping) else list(schemas or ())

@@ -8,7 +8,8 @@ from typing import Any, TypedDict, Unpack
 import numpy as np
 
 from gritlite.errors import UsageError
-from gritlite.runtime.grammar import check_grammar, from_json_schema
+from gritlite.runtime.grammar import check_grammar
+from gritlite.runtime.schema import from_json_schema
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _grammar(grammar: str | None, json_schema: Mapping[str, Any] | str | None) -
     if grammar is not None and json_schema is not None:
         raise UsageError("grammar and json_schema exclude each other: pass only one")
     if json_schema is not None:
-        grammar = from_json_schema(json_schema)
+        return from_json_schema(json_schema)
     if grammar is not None:
         if not isinstance(grammar, str):
             raise UsageError(f"grammar is {grammar!r}: expected GBNF as a string")

@@ -14,6 +14,7 @@ INPUTS = {
     "documents": 150,
     "hubs": 60,
     "model_files": 60,
+    "schemas": 150,
     "stores": 100,
     "texts": 300,
 }

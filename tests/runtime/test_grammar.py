@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gritlite.errors import UsageError
-from gritlite.runtime.grammar import MAX_DEPTH, check_grammar, from_json_schema
+from gritlite.runtime.grammar import MAX_DEPTH, check_grammar
+from gritlite.runtime.schema import from_json_schema
 
 GOOD = (
     'root ::= "a"',
@@ -117,8 +118,3 @@ def damaged(grammar: str, dice: random.Random) -> str:
         keep = dice.choice((0, 1))
         grammar = grammar[:place] + dice.choice(("", letter)) + grammar[place + 1 - keep :]
     return grammar
-
-
-def test_schemas_with_properties_named_like_keywords() -> None:
-    schema = {"type": "object", "properties": {"minimum": {"type": "string"}, "not": {"const": 1}}}
-    check_grammar(from_json_schema(schema))

@@ -73,7 +73,7 @@ class LlamaEngine:
 
     def sampler(self, options: SamplingOptions, seen: Iterable[int]) -> LlamaSampler:
         """Return llama.cpp's samplers, which have already seen `seen`."""
-        return LlamaSampler(self.weights, options, seen)
+        return LlamaSampler(self.weights, self.vocabulary, options, seen)
 
     def tensor_editor(self) -> TensorEditor:
         """Return an editor of the weights. Raises UsageError unless they are `editable`."""

@@ -8,12 +8,16 @@ is chosen.
 import ctypes
 from collections.abc import Iterable
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gritlite.errors import UsageError
 from gritlite.runtime.engine import Logits
-from gritlite.runtime.llama.library import C, clear_messages, last_message
+from gritlite.runtime.llama.constraint import Constraint
+from gritlite.runtime.llama.library import C
+from gritlite.runtime.llama.vocabulary import LlamaVocabulary
 from gritlite.runtime.llama.weights import Weights
 from gritlite.runtime.options import SamplingOptions
 
@@ -24,11 +28,17 @@ PENALTY_WINDOW = 64  # tokens that the repeat penalty considers, llama.cpp's def
 class LlamaSampler:
     """A chain of samplers that remembers the tokens it has seen. Close or drop it after use."""
 
-    def __init__(self, weights: Weights, options: SamplingOptions, seen: Iterable[int]) -> None:
-        self._grammar = None if options.grammar is None else _grammar(weights, options.grammar)
+    def __init__(
+        self,
+        weights: Weights,
+        vocabulary: LlamaVocabulary,
+        options: SamplingOptions,
+        seen: Iterable[int],
+    ) -> None:
+        grammar = options.grammar
+        self._constraint = None if grammar is None else Constraint(weights, vocabulary, grammar)
         self._chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
-        samplers = [each for each in (self._chain, self._grammar) if each]
-        self._free = weights.memory.free_with(self, partial(_free_all, samplers))
+        self._free = weights.memory.free_with(self, partial(C.llama_sampler_free, self._chain))
         if options.repeat_penalty != 1.0:
             self._add(_penalties(weights, options.repeat_penalty, seen))
         if options.temperature == 0.0:
@@ -52,42 +62,49 @@ class LlamaSampler:
         Works like llama_sampler_sample, except when a grammar allows no token: llama.cpp
         would end the process, this raises UsageError.
         """
-        candidates = np.zeros(len(logits), _CANDIDATE)
-        candidates["id"], candidates["logit"] = np.arange(len(logits)), logits
-        pointer = candidates.ctypes.data_as(C.llama_token_data_p)
-        array = C.llama_token_data_array(pointer, len(logits), -1, False)
-        if self._grammar is not None:
-            C.llama_sampler_apply(self._grammar, ctypes.byref(array))
-            if not np.isfinite(candidates["logit"]).any():
-                raise UsageError("the grammar reached a dead end: it allows no further token")
-        C.llama_sampler_apply(self._chain, ctypes.byref(array))
-        token = int(array.data[array.selected].id)
-        for sampler in filter(None, (self._grammar, self._chain)):
-            C.llama_sampler_accept(sampler, token)
+        if self._constraint is None:
+            token = self._draw(logits)
+        else:
+            token = self._draw_text(logits, self._constraint)
+            self._constraint.accept(token)
+        C.llama_sampler_accept(self._chain, token)
         return token
+
+    def _draw_text(self, logits: Logits, constraint: Constraint) -> int:
+        """Return a token that the grammar allows and that makes text."""
+        candidates, array = _candidates(logits)
+        constraint.apply(array)
+        allowed = candidates["logit"].copy()
+        while np.isfinite(allowed).any():
+            token = self._draw(allowed)
+            if constraint.makes_text(token):
+                return token
+            allowed[token] = -np.inf
+        raise UsageError("the grammar reached a dead end: it allows no further token")
+
+    def _draw(self, logits: Logits) -> int:
+        _, array = _candidates(logits)
+        C.llama_sampler_apply(self._chain, ctypes.byref(array))
+        return int(array.data[array.selected].id)
 
     def close(self) -> None:
         """Free the chain."""
-        self._chain = self._grammar = None
+        if self._constraint is not None:
+            self._constraint.close()
+        self._chain = self._constraint = None
         self._free()
 
 
-def _free_all(samplers: Iterable[ctypes.c_void_p]) -> None:
-    for sampler in samplers:
-        C.llama_sampler_free(sampler)
+def _candidates(logits: Logits) -> tuple[NDArray[np.void], Any]:
+    """Return all tokens with their logits, and the same memory as llama.cpp takes it."""
+    candidates = np.zeros(len(logits), _CANDIDATE)
+    candidates["id"], candidates["logit"] = np.arange(len(logits)), logits
+    pointer = candidates.ctypes.data_as(C.llama_token_data_p)
+    return candidates, C.llama_token_data_array(pointer, len(logits), -1, False)
 
 
 def _penalties(weights: Weights, penalty: float, seen: Iterable[int]) -> ctypes.c_void_p:
     sampler = C.llama_sampler_init_penalties(weights.n_vocab, PENALTY_WINDOW, penalty, 0.0, 0.0)
     for token in list(seen)[-PENALTY_WINDOW:]:
         C.llama_sampler_accept(sampler, token)
-    return sampler  # type: ignore[no-any-return]
-
-
-def _grammar(weights: Weights, grammar: str) -> ctypes.c_void_p:
-    clear_messages()
-    with weights.vocabulary() as vocab:
-        sampler = C.llama_sampler_init_grammar(vocab, grammar.encode(), b"root")
-    if not sampler:
-        raise UsageError(f"the grammar is not valid GBNF with a rule 'root': {last_message()}")
     return sampler  # type: ignore[no-any-return]
