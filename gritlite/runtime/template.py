@@ -14,9 +14,9 @@ from typing import Any
 
 import jinja2
 from jinja2.ext import Extension
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from gritlite.errors import FormatError, UsageError
+from gritlite.runtime.template_sandbox import BoundedEnvironment, LimitError
 from gritlite.runtime.tokens import Tokenizer, control_token_text, control_token_texts
 
 Message = Mapping[str, str]
@@ -58,22 +58,28 @@ class ChatTemplate:
         self._marked_text = {marker: word for word, marker in self._markers.items()}
         self._marker = re.compile(f"(\uf8fe{nonce}[0-9]+\uf8ff)")
         self._split_marker = f"\uf8fe{nonce}\uf8ff"
+        self._environment = _environment()
         try:
-            self._template = _environment().from_string(source or GRIT_TEMPLATE)
-        except (jinja2.TemplateError, RecursionError) as error:
-            raise FormatError(f"the file's chat template is not valid Jinja: {error}") from error
+            self._template = self._environment.from_string(source or GRIT_TEMPLATE)
+        except (jinja2.TemplateError, RecursionError, MemoryError, ValueError) as error:
+            problem = f"the file's chat template is not valid Jinja: {_reason(error)}"
+            raise FormatError(problem) from error
 
     def render(self, messages: Sequence[Message]) -> str:
         """Return the prompt for the next answer, with markers for control tokens in messages.
 
         `messages` have passed `check_messages`. Raises UsageError if the template
-        rejects them.
+        rejects them, and FormatError if it takes too long or makes too much text.
         """
         safe = [{key: self.mark(value) for key, value in message.items()} for message in messages]
+        self._environment.start(sum(len(text) for message in safe for text in message.values()))
         try:
             return self._template.render(messages=safe, add_generation_prompt=True, **self._context)
+        except LimitError as error:
+            raise FormatError(f"the file's chat template was stopped: {error}") from error
         except Exception as error:  # a template can raise any error
-            raise UsageError(f"the chat template rejects these messages: {error}") from error
+            problem = f"the chat template rejects these messages: {_reason(error)}"
+            raise UsageError(problem) from error
 
     def around_message(self, messages: Sequence[Message]) -> tuple[str, str]:
         """Return `render`'s text before the first user message's text, and from there on.
@@ -124,23 +130,35 @@ def check_messages(messages: Sequence[Message]) -> None:
                 raise UsageError(f"message {number} has no text under {key!r}")
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
+def _reason(error: BaseException) -> str:
+    """Return an error's text, and its name where it has none."""
+    return str(error) or type(error).__name__
 
-    environment = ImmutableSandboxedEnvironment(
+
+def _environment() -> BoundedEnvironment:
+    environment = BoundedEnvironment(
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=[_GenerationTag, jinja2.ext.loopcontrols],
     )
-
-    def to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, **options)
-
-    environment.filters["tojson"] = to_json
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
+    environment.add_filter("tojson", _to_json)
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = _strftime_now
     return environment
+
+
+def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, **options)
+
+
+def _refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _strftime_now(form: str) -> str:
+    if len(form) > 1000 or re.search(r"\d{3}", form):  # glibc takes a width
+        raise LimitError("it asks for a date of too many characters")
+    return datetime.datetime.now().strftime(form)
 
 
 class _GenerationTag(Extension):
