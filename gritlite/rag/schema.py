@@ -163,7 +163,9 @@ def add_checksum_tables(connection: sqlite3.Connection) -> None:
 
 def objects(connection: sqlite3.Connection) -> Objects:
     """What a file has, without the tables behind `words`, which SQLite's version determines."""
-    rows = connection.execute("select type, name, sql from sqlite_master where sql is not null")
+    # in a damaged file, definitions may be stored as bytes
+    columns = "cast(type as text), cast(name as text), cast(sql as text)"
+    rows = connection.execute(f"select {columns} from sqlite_master where sql is not null")
     return frozenset(
         (kind, name, _plain(sql)) for kind, name, sql in rows if not name.startswith("words_")
     )

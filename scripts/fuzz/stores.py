@@ -205,6 +205,8 @@ def _edit_one(random: random.Random, connection: sqlite3.Connection) -> None:
     table = random.choice(_TABLES)
     columns = [row[1] for row in connection.execute(f"pragma table_info({table})")]
     rows = connection.execute(f"select * from {table}").fetchall()
+    if not rows:
+        return  # an earlier edit deleted them
     row, column = random.choice(rows), random.choice(columns)
     where = " and ".join(f"{name} is ?" for name in columns)
     if random.random() < 0.1:

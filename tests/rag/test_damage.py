@@ -153,6 +153,17 @@ def test_a_table_whose_definition_is_no_text(store):
         maintenance.verify(store.path)
 
 
+def test_a_table_whose_definition_is_stored_as_bytes(store, tiny_model):
+    statement = "update sqlite_master set {} = cast({} as blob) where name = 'setting'"
+    edit(
+        store,
+        "pragma writable_schema = on",
+        *(statement.format(column, column) for column in ("type", "sql")),
+    )
+    with contextlib.suppress(FormatError):
+        assert maintenance.verify(store.path) == []
+
+
 def test_crafted_heads_count_as_missing(store, tiny_model):
     with Store.open(store.path, tiny_model) as opened:
         path = opened._states.files._path(1, "doc")
