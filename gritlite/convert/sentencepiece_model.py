@@ -61,8 +61,7 @@ def _refuse_unsupported(
 ) -> None:
     if trainer.get(MODEL_TYPE) != BPE:
         raise TokenizerError(
-            f"{path} is not a BPE model: of others, Unigram ones too, llama.cpp writes unknown "
-            "characters as one token instead of their bytes"
+            f"{path} is not a BPE model: others, Unigram ones too, are not supported"
         )
     if normalizer.get(CHARS_MAP):
         raise TokenizerError(f"{path} normalizes text: llama.cpp does not")

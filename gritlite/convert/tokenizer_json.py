@@ -59,9 +59,10 @@ def _bpe(path: Path, content: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(model, dict):
         raise FormatError(f"{path} describes no model: it is not the file of a tokenizer")
     if model.get("type", "BPE") != "BPE":
+        bytes_lost = ": llama.cpp has no byte tokens for it" if model.get("byte_fallback") else ""
         raise TokenizerError(
-            f"{path}: tokenizers of type {shown(model['type'])} are not supported, only BPE: "
-            "llama.cpp writes unknown characters of others as one token instead of their bytes"
+            f"{path}: a tokenizer of type {shown(model['type'])} is not supported, only BPE"
+            f"{bytes_lost}"
         )
     return model
 
