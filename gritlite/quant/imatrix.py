@@ -31,6 +31,7 @@ _CHUNK_COUNT = "imatrix.chunk_count"
 _CHUNK_SIZE = "imatrix.chunk_size"
 # an activation of a float16 model is at most 65,504; ggml multiplies squares of importances
 _MAX_IMPORTANCE = 1e12
+_MAX_NAME = 64 + len(_COUNTS)  # characters; ggml's GGML_MAX_NAME, and a suffix
 _ADVICE = "make it again with  gritlite calibrate"
 
 
@@ -157,6 +158,7 @@ def read_imatrix(path: Path) -> Imatrix:
 def _from_gguf(header: GGUFFile, file: FileIO) -> Imatrix:
     kind = header.metadata.get("general.type")
     stored = {info.name: info for info in header.tensors}
+    _check_names(header.path, stored)
     names = [name.removesuffix(_SUMS) for name in stored if name.endswith(_SUMS)]
     if kind != "imatrix" or not names:
         raise FormatError(f"{header.path} is not an importance matrix: {_ADVICE}")
@@ -180,6 +182,13 @@ def _from_gguf(header: GGUFFile, file: FileIO) -> Imatrix:
             raise FormatError(f"{header.path}: {name} has sums and counts that differ: {_ADVICE}")
         tensors[name] = Activations(sums.reshape(len(counts), -1), counts)
     return Imatrix(tensors, tuple(datasets), chunks, chunk_size)
+
+
+def _check_names(path: Path, names: Iterable[str]) -> None:
+    """Raise FormatError for a name that no message can show."""
+    for name in names:
+        if not name.isprintable() or len(name) > _MAX_NAME:
+            raise FormatError(f"{path} has a tensor {name[:_MAX_NAME]!r}: {_ADVICE}")
 
 
 def _from_legacy(path: Path) -> Imatrix:
@@ -214,6 +223,7 @@ def _from_legacy(path: Path) -> Imatrix:
         chunks, datasets = (number(), (text(),)) if position < len(data) else (0, ())
     except (ValueError, struct.error) as error:
         raise FormatError(f"{path} is not an importance matrix: {_ADVICE}") from error
+    _check_names(path, tensors)
     if not tensors or position != len(data):
         raise FormatError(f"{path} is not an importance matrix: {_ADVICE}")
     return Imatrix(tensors, datasets, chunks)

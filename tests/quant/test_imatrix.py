@@ -130,3 +130,9 @@ def test_importances_that_ggml_cannot_quantize_with(sums: np.ndarray, tmp_path: 
     write_imatrix(Imatrix({"a.weight": activations}), tmp_path / "m.gguf")
     with pytest.raises(FormatError, match=r"a\.weight has mean squares .* all 0, or above 1e\+12"):
         read_imatrix(tmp_path / "m.gguf")
+
+
+def test_a_name_that_no_message_can_show(tmp_path: Path) -> None:
+    write_imatrix(Imatrix({"a\x07.weight": DENSE}), tmp_path / "m.gguf")
+    with pytest.raises(FormatError, match=r"has a tensor 'a\\x07\.weight"):
+        read_imatrix(tmp_path / "m.gguf")
