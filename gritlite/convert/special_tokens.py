@@ -239,7 +239,8 @@ def read_additions(files: TokenizerFiles, roles: Mapping[str, int]) -> tuple[boo
     after: list[Any] = []
     for processor in _processors(files):
         if processor.get("type") == "TemplateProcessing":
-            before, after = _template(files.folder, processor)
+            first, last = _template(files.folder, processor)
+            before, after = first + before, after + last
         elif processor.get("type") != "ByteLevel":
             raise TokenizerError(
                 f"{files.folder}: tokenizer.json's post-processor {shown(processor.get('type'))} "

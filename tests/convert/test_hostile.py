@@ -89,6 +89,12 @@ def test_config(changed: Any, sound: Path, key: str, value: Any, said: str) -> N
         (lambda content: content.update(added_tokens=3), "added_tokens is 3, not a list"),
         (lambda content: content.update(post_processor=[1]), "post_processor is [1]"),
         (
+            lambda content: content["post_processor"]["processors"].append(
+                content["post_processor"]["processors"][1]
+            ),
+            "adds the tokens [0, 0] to a text",
+        ),
+        (
             lambda content: content.update(post_processor={"type": "Sequence", "processors": 5}),
             "processors is 5",
         ),
