@@ -29,6 +29,7 @@ class Constraint:
         if not self._sampler:
             raise UsageError(f"the grammar is not valid GBNF with a rule 'root': {last_message()}")
         self._free = weights.memory.free_with(self, partial(C.llama_sampler_free, self._sampler))
+        self._weights = weights
         self._vocabulary = vocabulary
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
@@ -37,9 +38,14 @@ class Constraint:
         C.llama_sampler_apply(self._sampler, ctypes.byref(candidates))
 
     def makes_text(self, token: int) -> bool:
-        """Return whether a token adds bytes that continue UTF-8, or ends the answer."""
+        """Return whether a token adds bytes that continue UTF-8, or ends the answer.
+
+        An end token that llama.cpp does not know is text to the grammar, and would end the
+        answer anywhere; llama.cpp's own are allowed where the grammar is complete.
+        """
         if self._vocabulary.is_end(token):
-            return True
+            with self._weights.vocabulary() as vocab:
+                return bool(C.llama_vocab_is_eog(vocab, token))
         before = self._decoder.getstate()
         piece = self._vocabulary.piece(token)
         try:

@@ -10,6 +10,9 @@ from fuzz.schemas import make
 
 from gritlite import GritLM
 from gritlite.errors import UsageError
+from gritlite.runtime.llama import Weights
+from gritlite.runtime.llama.constraint import Constraint
+from gritlite.runtime.llama.vocabulary import LlamaVocabulary
 from gritlite.runtime.schema import from_json_schema
 
 WILD = {"temperature": 1.5, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
@@ -82,3 +85,14 @@ def test_bytes_of_no_character_are_not_chosen(tiny_path: Path) -> None:
             text = model.generate("x", grammar=grammar, seed=seed, max_tokens=100, **WILD)
             assert len(text) == 32
             assert "\ufffd" not in text
+
+
+def test_only_a_complete_answer_can_end(tiny_path: Path) -> None:
+    """An end token that llama.cpp takes for text does not end an answer under a grammar."""
+    with Weights(tiny_path, gpu_layers=0, vocab_only=True) as weights:
+        plain = LlamaVocabulary(weights)
+        (letter,) = plain.tokenize("a", parse_control=False).tolist()
+        constraint = Constraint(weights, LlamaVocabulary(weights, [letter]), 'root ::= "a"')
+        assert not constraint.makes_text(letter)
+        assert constraint.makes_text(plain.eos)
+        constraint.close()
