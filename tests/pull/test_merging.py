@@ -70,7 +70,13 @@ def test_the_file_is_the_base_with_the_adapter_merged(merged, adapter, cache_fol
     assert pulled_models() == {"default": path}
     pull("base")
     assert files_in(cache_folder) == made + BASE
-    convert(locate("base"), tmp_path / "expected.gguf", "q8_0", adapter=adapter)
+    convert(
+        locate("base"),
+        tmp_path / "expected.gguf",
+        "q8_0",
+        adapter=adapter,
+        trained_to_embed=True,
+    )
     assert path.read_bytes() == (tmp_path / "expected.gguf").read_bytes()
     assert path.read_bytes() != locate("base").read_bytes()
     assert read_header(path).metadata["general.file_type"] == 7
