@@ -108,7 +108,7 @@ def test_the_command_line(damaged: Callable[..., Path], tiny_path: Path) -> None
     path = damaged("output_norm.weight")
     done = run("embed", "--model", path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("gritlite: error: the model computed NaN or infinity")
+    assert "gritlite: error: the model computed NaN or infinity" in done.stderr
     assert done.stderr.rstrip().endswith("gritlite inspect --check reads every weight")
     done = run("inspect", path, "--check")
     assert done.returncode == 2

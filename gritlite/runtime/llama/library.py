@@ -69,7 +69,11 @@ def set_verbose(verbose: bool) -> None:
 
 
 def clear_messages() -> None:
-    """Clear the recent warnings and errors, before a call that may fail."""
+    """Clear the recent warnings and errors, before a call that may fail.
+
+    Listens again, in case another user of llama.cpp in this process has taken its log.
+    """
+    C.llama_log_set(_log, None)
     _recent.clear()
 
 

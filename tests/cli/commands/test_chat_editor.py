@@ -161,7 +161,7 @@ def test_a_history_that_cannot_be_written_is_told_once(start, tmp_path):
 def test_tab_completes(start, tmp_path):
     (tmp_path / "chats").mkdir()
     (tmp_path / "chats" / "one.json").write_text("[]")
-    screen = start(*SHORT)
+    screen = start(*SHORT, columns=240)  # the path is in one line, however long it is
     screen.type("/st" + TAB)
     screen.wait_for("> /stats")
     screen.type(CTRL_C)
