@@ -10,12 +10,12 @@ know where models come from.
 """
 
 import os
-import sys
 import urllib.parse
 from pathlib import Path
 
 from gritlite.errors import FileError
 from gritlite.system.files import atomic_write, sha256
+from gritlite.system.user_folders import cache_home
 
 VARIABLE = "GRITLITE_CACHE"
 
@@ -28,22 +28,11 @@ def root() -> Path:
     try:
         if os.environ.get(VARIABLE):
             return Path(os.environ[VARIABLE]).expanduser().absolute()
-        return _conventional_folder() / "gritlite"
+        return cache_home() / "gritlite"
     except RuntimeError as error:
         raise FileError(
             f"there is no home folder for the cache: set {VARIABLE} to a folder"
         ) from error
-
-
-def _conventional_folder() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local) if local else Path.home() / "AppData" / "Local"
-    # freedesktop.org's base directory specification: relative paths are ignored
-    stated = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return stated if stated.is_absolute() else Path.home() / ".cache"
 
 
 def folder(*parts: str) -> Path:

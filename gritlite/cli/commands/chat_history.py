@@ -6,9 +6,10 @@ kept, as in shells. The module knows no terminal.
 
 import json
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
+
+from gritlite.system.user_folders import state_home
 
 VARIABLE = "GRITLITE_HISTORY"
 KEPT = 1000  # messages
@@ -80,17 +81,6 @@ def users_history() -> History:
     try:
         if stated is not None:
             return History(Path(stated).expanduser() if stated else None)
-        return History(_state_folder() / "gritlite" / "chat_history.jsonl")
+        return History(state_home() / "gritlite" / "chat_history.jsonl")
     except RuntimeError:  # no home folder
         return History(None)
-
-
-def _state_folder() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return Path(local) if local else Path.home() / "AppData" / "Local"
-    # freedesktop.org's base directory specification: relative paths are ignored
-    stated = Path(os.environ.get("XDG_STATE_HOME", ""))
-    return stated if stated.is_absolute() else Path.home() / ".local" / "state"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from gritlite.cli.shared.advice import context_remedy
 from gritlite.cli.shared.interrupts import cancel_on_interrupt
 from gritlite.cli.shared.notices import print_notice
-from gritlite.cli.shared.progress import progress_bar
+from gritlite.cli.shared.progress import alongside, progress_bar
 from gritlite.cli.shared.word_wrap import WordWrap, terminal_columns
 from gritlite.system.wording import counted
 
@@ -107,9 +107,9 @@ def _shown(pieces: Iterable[str], *, wrap: bool) -> Iterator[str]:
 @contextmanager
 def _reading_bar(total: int, model: "GritLM") -> Iterator[None]:
     """Show how much of a prompt has been read, once that takes more than a moment."""
-    before, ended = model.evaluated, threading.Event()
+    before = model.evaluated
 
-    def show() -> None:
+    def show(ended: threading.Event) -> None:
         if ended.wait(_MOMENT):
             return
         with progress_bar("reading", unit="token", total=total) as bar:
@@ -117,13 +117,8 @@ def _reading_bar(total: int, model: "GritLM") -> Iterator[None]:
                 bar.update(min(model.evaluated - before, total) - bar.n)
                 bar.refresh()
 
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
+    with alongside(show):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def print_cut_notice(answer: AnswerStream, model: "GritLM") -> None:

@@ -51,45 +51,39 @@ def progress_bar(
         if bar.disable:
             yield bar
         else:
-            with _ticking(bar):
+
+            def tick(ended: threading.Event) -> None:
+                while not ended.wait(_TICK):
+                    bar.refresh()
+
+            with alongside(tick):
                 yield bar
 
 
 @contextmanager
-def _ticking(bar: Any) -> Iterator[None]:
-    """Draw the bar again every second, from a thread."""
-    stop = threading.Event()
-
-    def tick() -> None:
-        while not stop.wait(_TICK):
-            bar.refresh()
-
-    thread = threading.Thread(target=tick, daemon=True)
+def alongside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run `work` in a thread during the block, whose end sets the event."""
+    ended = threading.Event()
+    thread = threading.Thread(target=work, args=(ended,), daemon=True)
     thread.start()
     try:
         yield
     finally:
-        stop.set()
+        ended.set()
         thread.join()
 
 
 @contextmanager
 def waiting(description: str, *, hidden: bool = False) -> Iterator[None]:
     """Show a clock during a step that reports no progress, once it has taken a second."""
-    stop = threading.Event()
 
-    def show() -> None:
-        if not stop.wait(_TICK):
+    def show(ended: threading.Event) -> None:
+        if not ended.wait(_TICK):
             with progress_bar(description, unit="", hidden=hidden):
-                stop.wait()
+                ended.wait()
 
-    thread = threading.Thread(target=show, daemon=True)
-    thread.start()
-    try:
+    with alongside(show):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @contextmanager
