@@ -5,6 +5,7 @@ described in `schema`.
 """
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,8 @@ def check_location(path: Path, *, create: bool) -> None:
         check_exists(path)
     if not path.parent.is_dir():
         raise FileError(f"the folder {path.parent} does not exist: create it first")
+    if not path.exists() and not os.access(path.parent, os.W_OK):
+        raise FileError(f"no permission to write in {path.parent}")
 
 
 class Database:

@@ -76,6 +76,18 @@ def test_a_read_only_mount(path, tiny_path):
     assert not list(path.parent.glob("a.grit-*"))
 
 
+def test_no_store_is_made_on_a_read_only_mount(tmp_path):
+    if sys.platform != "linux" or not may_mount(tmp_path):
+        pytest.skip("this system does not let users mount a folder read-only")
+    create = f"""
+from pathlib import Path
+from gritlite.rag.database import check_location
+check_location(Path({str(tmp_path / "new.grit")!r}), create=True)
+"""
+    found = in_a_namespace("sh", "-c", RUN, "sh", tmp_path, sys.executable, "-c", create)
+    assert found.stderr.endswith(f"FileError: no permission to write in {tmp_path}\n")
+
+
 def test_a_store_of_an_older_format_on_a_read_only_mount(path, tiny_path):
     to_format_2(path)
     before = path.read_bytes()

@@ -136,4 +136,4 @@ class Conversation:
         if answer.dropped > self._dropped:
             print_dropped_notice(answer.dropped, self._model)
         self._dropped = answer.dropped
-        print_cut_notice(answer, self._model)
+        print_cut_notice(answer, self._model, option="/set max_tokens")

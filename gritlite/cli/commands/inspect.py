@@ -103,10 +103,11 @@ def _rows(facts: "ModelDescription") -> list[tuple[str, str]]:
         *([] if facts.generates else [("generates", "no: without an output matrix")]),
         (f"embed, {facts.pass_tokens:,} tokens a pass", _need(facts.memory_embed)),
     ]
-    rows += [
-        (f"generate, {length:,} tokens", _need(need))
-        for length, need in facts.memory_generate.items()
-    ]
+    if facts.generates and not facts.embeds_only:
+        rows += [
+            (f"generate, {length:,} tokens", _need(need))
+            for length, need in facts.memory_generate.items()
+        ]
     return [*rows, MEMORY_NOTE]
 
 

@@ -18,8 +18,8 @@ def _complete_name(_context: click.Context, _argument: click.Parameter, begun: s
 def command(name: str, revision: str | None, force: bool) -> None:
     """Fetch a model into the cache and print its path.
 
-    NAME is `default`, `base`, or a Hugging Face repository: org/name, or
-    org/name:file.gguf if it holds several GGUF files. Every command that takes a
+    NAME is `default` (fetched without NAME too), `base`, or a Hugging Face repository:
+    org/name, or org/name:file.gguf if it holds several GGUF files. Every command that takes a
     model accepts the same names, and finds a repository that lies in the Hugging Face
     cache without pulling it.
 

@@ -121,11 +121,13 @@ def _reading_bar(total: int, model: "GritLM") -> Iterator[None]:
         yield
 
 
-def print_cut_notice(answer: AnswerStream, model: "GritLM") -> None:
-    """Say why an answer was cut, if it was."""
+def print_cut_notice(
+    answer: AnswerStream, model: "GritLM", *, option: str = "--max-tokens"
+) -> None:
+    """Say why an answer was cut, if it was. `option` is what sets the most tokens of one."""
     if answer.finish_reason == "length":
         limit = counted(len(answer.generated), "token")
-        print_notice(f"the answer was cut at {limit}, the limit of --max-tokens")
+        print_notice(f"the answer was cut at {limit}, the limit of {option}")
     elif answer.finish_reason == "loop":
         print_notice("the answer was stopped: it only repeated itself")
     elif answer.finish_reason == "context":

@@ -224,7 +224,7 @@ def test_settings_and_statistics(start):
     assert "max_tokens  3" in screen.do("/set max-tokens 3")
     assert "temperature is 200.0: expected 0.0 to 100.0" in screen.do("/set temperature 200")
     assert "no question has been answered yet" in screen.do("/stats")
-    assert "cut at 3 tokens" in screen.do("Hello there")
+    assert "cut at 3 tokens, the limit of /set max_tokens" in screen.do("Hello there")
     shown = screen.do("/stats")
     assert "3 tokens, " in shown
     assert " a second" in shown

@@ -131,4 +131,5 @@ def test_a_file_for_embedding_is_shown_as_one(tmp_path):
     path = with_keys(write_model(tmp_path / "m.gguf", BPE), tmp_path / "embed.gguf", keys)
     assert re.search("^tasks +embedding only$", shown(path), re.MULTILINE)
     assert "mean pooling with the prompt, bidirectional" in shown(path)
+    assert not re.search("^generate, ", shown(path), re.MULTILINE)
     assert json.loads(shown(path, "--json"))["embeds_only"] is True
