@@ -91,13 +91,17 @@ class InputTooLongError(InputError):
 
 
 class NotFiniteError(GritLiteError):
-    """A model computed NaN or infinity, where only numbers make sense."""
+    """A model computed NaN or infinity, where only numbers make sense.
 
-    def __init__(self, what: str) -> None:
+    `index` is the position of the text among several, counted from 0, if one text is the cause.
+    """
+
+    def __init__(self, what: str, index: int | None = None) -> None:
         super().__init__(
             f"the model computed NaN or infinity for {what}: its weights may be damaged, or too "
             "large for float16; check the file"
         )
+        self.index = index
 
 
 class OutOfMemoryError(GritLiteError):

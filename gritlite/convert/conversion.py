@@ -145,8 +145,8 @@ def convert(
     `threads` is the number of CPU threads, by default all. `on_progress` is called after
     each block of rows, from the calling thread.
 
-    Raises UsageError for an unknown target or one that needs an importance matrix,
-    RequantizationError, FileError if something cannot be read or written,
+    Raises UsageError for an unknown target, one that needs an importance matrix, or None where
+    no weights are quantized, RequantizationError, FileError if something cannot be read or written,
     OutputExistsError, FormatError for damaged files, and ArchitectureError or
     TokenizerError for models that cannot be converted.
     """
@@ -184,6 +184,10 @@ def _check_arguments(target: str | None, imatrix: Path | None) -> None:
 
 def _lossless_types(source: ModelSource) -> Mapping[str, GGMLQuantizationType]:
     """Return the types that keep a GPTQ source's weights exactly."""
+    if not any(tensor.was_quantized for tensor in source.tensors):
+        raise UsageError(
+            f"{source.path} has no quantized weights to keep: name a type, such as f16 or q8_0"
+        )
     if not source.lossless_types:
         raise RequantizationError(
             f"{source.path} has weights that no GGUF type holds exactly (Q4_0 holds 4-bit "

@@ -24,6 +24,11 @@ MAX_STRINGS_BYTES = 1 << 28  # of a whole list of strings
 @contextmanager
 def open_reader(path: Path) -> Iterator["ByteReader"]:
     """Open a regular file for reading. Raises FileError if that fails."""
+    if path.is_dir():
+        raise FileError(
+            f"{path} is a folder, not a GGUF file: if it is a checkpoint, make one of it with "
+            " gritlite convert"
+        )
     with BufferedReader(open_regular(path), 1 << 18) as file:
         try:
             yield ByteReader(path, file, os.fstat(file.fileno()).st_size)

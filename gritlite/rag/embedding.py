@@ -6,13 +6,16 @@ embeds what is left.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
+from gritlite.errors import InputError, NotFiniteError
 from gritlite.rag.chunks import ChunkRow, chunk_rows, insert_vectors
 from gritlite.rag.database import Database
-from gritlite.rag.sources import complete_sources
+from gritlite.rag.paths import StorePaths
+from gritlite.rag.sources import complete_sources, read_source
 from gritlite.rag.states import States
 from gritlite.rag.vectors import VectorType
 from gritlite.runtime.model import GritLM
@@ -68,8 +71,32 @@ def _pending_chunks(database: Database) -> Iterator[ChunkRow]:
         last = page[-1].id
 
 
+@contextmanager
+def located_errors(
+    database: Database, paths: StorePaths, chunk_of: Callable[[int], ChunkRow]
+) -> Iterator[None]:
+    """Replace the number of a text in errors by the place of its chunk."""
+
+    def place(index: int) -> str:
+        chunk = chunk_of(index)
+        path = paths.path(read_source(database, chunk.source).path)
+        return f"{path}, {chunk.place}" if chunk.place else str(path)
+
+    try:
+        yield
+    except InputError as error:
+        if error.index is None:
+            raise
+        raise type(error)(f"{place(error.index)}: {error.problem}") from error
+    except NotFiniteError as error:
+        if error.index is None:
+            raise
+        raise NotFiniteError(f"the vector of {place(error.index)}") from error
+
+
 def embed_pending(
     database: Database,
+    paths: StorePaths,
     model: GritLM,
     vector_type: VectorType,
     states: States | None,
@@ -100,18 +127,19 @@ def embed_pending(
         progress(done + sum(chunk.tokens for chunk in ahead), total)
 
     keep_states = keep if writer else None
-    for vectors in model.encode_stream(texts(), keep=keep_states, progress=embedded):
-        chunks = [in_flight.popleft() for _ in vectors]
-        first += len(chunks)
-        with database.transaction():
-            insert_vectors(database, [chunk.id for chunk in chunks], vectors, vector_type)
-            if writer is not None:
-                writer.record()
-            complete_sources(database, {chunk.source for chunk in chunks})
-        if states is not None:
-            states.fit_budget()
-        done += sum(chunk.tokens for chunk in chunks)
-        progress(done, total)
+    with located_errors(database, paths, lambda index: in_flight[index - first]):
+        for vectors in model.encode_stream(texts(), keep=keep_states, progress=embedded):
+            chunks = [in_flight.popleft() for _ in vectors]
+            first += len(chunks)
+            with database.transaction():
+                insert_vectors(database, [chunk.id for chunk in chunks], vectors, vector_type)
+                if writer is not None:
+                    writer.record()
+                complete_sources(database, {chunk.source for chunk in chunks})
+            if states is not None:
+                states.fit_budget()
+            done += sum(chunk.tokens for chunk in chunks)
+            progress(done, total)
 
 
 class _StateWriter:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar, get_args
 
-from gritlite.errors import EmptyTextError, InputTooLongError, UsageError
+from gritlite.errors import EmptyTextError, InputError, InputTooLongError, UsageError
 from gritlite.rag.reranking import reranked
 from gritlite.rag.search import Mode, Passage, Searcher
 from gritlite.runtime.embed import Vectors
@@ -20,7 +20,8 @@ _Result = TypeVar("_Result")
 class Query:
     """What to search for, and how; `Store.search` describes the fields.
 
-    Raises EmptyTextError for an empty text and UsageError for a field that cannot be right.
+    Raises EmptyTextError for an empty text, InputError for one that is no str, and UsageError for
+    a field that cannot be right.
     """
 
     text: str
@@ -31,6 +32,8 @@ class Query:
     min_score: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise InputError(f"the query is {type(self.text).__name__} instead of str")
         if not self.text.strip():
             raise EmptyTextError("the query is empty")
         if not 1 <= self.count <= _MAX_COUNT:

@@ -20,7 +20,12 @@ from gritlite.rag.condition import Condition, read_condition
 from gritlite.rag.cost_model import CostModel
 from gritlite.rag.database import Database, check_location
 from gritlite.rag.document import ReadingOptions, check_encoding
-from gritlite.rag.embedding import count_pending, embed_pending, first_pending
+from gritlite.rag.embedding import (
+    count_pending,
+    embed_pending,
+    first_pending,
+    located_errors,
+)
 from gritlite.rag.extra import require_main_text, require_rag
 from gritlite.rag.folder import is_empty, list_documents
 from gritlite.rag.layouts import LayoutChoice, StateKind
@@ -198,7 +203,8 @@ class Store:
         with self._lock:
             pending = count_pending(self._database)
             sample = first_pending(self._database, SAMPLE_TOKENS)
-        return estimate(self.model, self.settings, pending, sample)
+        with located_errors(self._database, self._paths, lambda index: sample[index]):
+            return estimate(self.model, self.settings, pending, sample)
 
     def embed(self, *, progress: ProgressCallback = no_progress) -> None:
         """Embed what was scanned; `progress` counts tokens. Resumes an interrupted run.
@@ -207,7 +213,8 @@ class Store:
         """
         with self._writing() as database:
             states = self._states_in(database)
-            embed_pending(database, self.model, self.settings.vectors, states, progress)
+            vectors = self.settings.vectors
+            embed_pending(database, self._paths, self.model, vectors, states, progress)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Database]:

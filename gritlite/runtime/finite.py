@@ -14,7 +14,8 @@ def check_vectors(vectors: NDArray[np.float32], first: int) -> NDArray[np.float3
     """Check vectors [n, d] of texts that are numbered from `first`, which is counted from 0."""
     wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(wrong):
-        raise NotFiniteError(f"the vector of text {first + int(wrong[0]) + 1}")
+        index = first + int(wrong[0])
+        raise NotFiniteError(f"the vector of text {index + 1}", index)
     return vectors
 
 

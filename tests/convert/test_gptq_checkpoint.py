@@ -87,7 +87,7 @@ def test_what_q4_0_does_not_hold_needs_a_type(layout: Layout, tmp_path: Path) ->
 
 def test_floats_need_a_type(tmp_path: Path) -> None:
     _, floats = make_gptq(tmp_path)
-    with pytest.raises(UsageError, match="has weights that no GGUF type holds exactly"):
+    with pytest.raises(UsageError, match="has no quantized weights to keep: name a type"):
         convert(floats, tmp_path / "m.gguf", None)
 
 

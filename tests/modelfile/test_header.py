@@ -242,3 +242,8 @@ def test_a_large_vocabulary_is_read_fast(tmp_path):
     file = read_header(tmp_path / "x.gguf")
     assert time.process_time() - begin < 0.2
     assert file.metadata["t"][-1] == "token49151"
+
+
+def test_a_folder_is_told_from_a_file(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="is a folder, not a GGUF file: if it is a checkpoint"):
+        read_header(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from gritlite import FileError, FormatError, GritLM
 from gritlite.convert import convert
-from gritlite.errors import EmptyTextError, InputTooLongError, UsageError
+from gritlite.errors import EmptyTextError, InputError, InputTooLongError, UsageError
 from gritlite.rag.database import Database
 from gritlite.rag.search import WORDS_WEIGHT
 from gritlite.rag.store import Store
@@ -373,6 +373,13 @@ def test_an_empty_query_is_refused(store, folder, mode, query):
         store.search(query, mode=mode)
     with pytest.raises(EmptyTextError, match=r"^the query is empty"):
         store.ask(query, mode=mode)
+
+
+@pytest.mark.parametrize("query", [None, 5, b"inn"])
+def test_a_query_that_is_no_text_is_refused(store, folder, query):
+    store.add(folder)
+    with pytest.raises(InputError, match=r"^the query is .* instead of str"):
+        store.search(query)
 
 
 def test_a_query_that_is_too_long_is_called_a_query(store, folder):

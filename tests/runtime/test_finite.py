@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from gritlite import GritLM, NotFiniteError
+from gritlite.cli.commands.embed import command as embed_command
 from gritlite.modelfile.header import read_header
 from gritlite.quant.finite import count_not_finite
 from gritlite.rag.store import Store
@@ -81,9 +83,19 @@ def test_nothing_is_indexed(damaged: Callable[..., Path], tmp_path: Path) -> Non
         GritLM(damaged("output_norm.weight"), threads=1) as model,
         Store.open(tmp_path / "notes.grit", model) as store,
     ):
-        with pytest.raises(NotFiniteError):
+        with pytest.raises(NotFiniteError, match=r"for the vector of .*note\.txt, line 1: its wei"):
             store.add(tmp_path / "note.txt")
+        with pytest.raises(NotFiniteError, match=r"for the vector of .*note\.txt, line 1: its wei"):
+            store.plan()
         assert store.search("inn", mode="words") == []
+
+
+def test_the_line_is_named(damaged: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("one\n\ntwo\n")
+    model = str(damaged("output_norm.weight"))
+    line = ["-m", model, "--skip-empty", "--threads", "1", str(tmp_path / "texts.txt")]
+    with pytest.raises(NotFiniteError, match=r"for the vector of .*texts\.txt, line 1: its weig"):
+        CliRunner().invoke(embed_command, line, standalone_mode=False, catch_exceptions=False)
 
 
 @pytest.mark.parametrize("type", ["f32", "f16", "bf16", "q8_0", "q4_k_m"])

@@ -13,7 +13,13 @@ from gritlite.cli.shared.advice import advice
 from gritlite.cli.shared.choice import Choice
 from gritlite.cli.shared.notices import print_if_untrained, print_notice
 from gritlite.cli.shared.options import force_option, load_model, model_options
-from gritlite.errors import EmptyTextError, InputError, InputTooLongError, UsageError
+from gritlite.errors import (
+    EmptyTextError,
+    InputError,
+    InputTooLongError,
+    NotFiniteError,
+    UsageError,
+)
 from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
@@ -244,3 +250,8 @@ def _located_errors(texts: "Texts", before: int = 0) -> Iterator[None]:
         if error.index is None:
             raise
         raise type(error)(f"{texts.place(before + error.index)}: {error.problem}") from error
+    except NotFiniteError as error:
+        if error.index is None:
+            raise
+        place = texts.place(before + error.index)
+        raise NotFiniteError(f"the vector of {place}", before + error.index) from error
