@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-TESTS = Path(__file__).parent
-PAGE = (TESTS.parent / "docs" / "reliability.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
 ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and ".py`" in line]
 
 
@@ -14,7 +14,7 @@ def test_every_named_test_exists() -> None:
         file = None
         for name in re.findall(r"`([^`]+)`", row.split("|")[2]):
             if name.endswith(".py"):
-                file = TESTS / name
+                file = ROOT / name
                 assert file.is_file(), name
             elif name.startswith("test_"):
                 assert file is not None, row

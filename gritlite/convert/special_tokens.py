@@ -267,18 +267,23 @@ def _processors(files: TokenizerFiles) -> list[dict[str, Any]]:
 
 
 def _template(folder: Path, processor: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Return the ids added before and after a single text."""
+    """Return the ids added before and after a single text, which must be there once."""
     sides: tuple[list[Any], list[Any]] = ([], [])
     try:
-        after = 0
+        texts = 0
         for piece in processor["single"]:
             if "Sequence" in piece:
-                after = 1
+                texts += 1
             else:
                 name = piece["SpecialToken"]["id"]
-                sides[after].extend(processor["special_tokens"][name]["ids"])
+                sides[texts > 0].extend(processor["special_tokens"][name]["ids"])
     except (KeyError, TypeError) as error:
         raise FormatError(f"{folder}: tokenizer.json's post-processor is malformed") from error
+    if texts != 1:
+        raise TokenizerError(
+            f"{folder}: tokenizer.json's post-processor gives a text {texts} times; llama.cpp "
+            "gives it once"
+        )
     return sides
 
 

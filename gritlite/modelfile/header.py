@@ -133,12 +133,20 @@ def _read(reader: ByteReader) -> GGUFFile:
     )
 
 
+def _quoted(magic: bytes) -> str:
+    """Return the first bytes of a file for a message: as text if they are, else in hexadecimal."""
+    if not magic:
+        return "nothing: it is empty"
+    text = magic.decode("ascii", "replace")
+    return f'"{text}"' if text.isprintable() and text.isascii() else f"the bytes {magic.hex(' ')}"
+
+
 def _read_version(reader: ByteReader) -> int:
     magic = reader.bytes(min(4, reader.size), "the magic number")
     if magic != MAGIC:
         raise FormatError(
-            f"{reader.path} is not a GGUF file (it starts with {magic!r}): name a GGUF file, "
-            "or make one with  gritlite convert"
+            f"{reader.path} is not a GGUF file (it starts with {_quoted(magic)}): "
+            "name one, or make one with  gritlite convert"
         )
     version = reader.u32("the version")
     if version in VERSIONS:

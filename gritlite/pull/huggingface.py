@@ -56,7 +56,7 @@ def _ask(repository: str, revision: str | None) -> Any:
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise DownloadError(
                 f"the hub's answer about {repository} is not one ({type(error).__name__}): "
-                "check the endpoint (HF_ENDPOINT), or try again later"
+                "check the endpoint (HF_ENDPOINT) and the proxy (HTTPS_PROXY), or try again later"
             ) from error
 
 

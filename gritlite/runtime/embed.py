@@ -59,6 +59,8 @@ class EmbedOptions:
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:
             raise UsageError(f"max_length is {self.max_length}: expected 1 or more")
+        if self.prompt is not None and not isinstance(self.prompt, str):
+            raise UsageError(f"instruction is of type {type(self.prompt).__name__}: expected str")
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,8 @@ class ChatTemplate:
 
 def check_messages(messages: Sequence[Message]) -> None:
     """Raise UsageError unless every message has a known role and a text."""
+    if not isinstance(messages, Sequence):
+        raise UsageError(f"messages is of type {type(messages).__name__}: expected a list")
     if not messages:
         raise UsageError("there are no messages: pass at least one with the role 'user'")
     for number, message in enumerate(messages, 1):

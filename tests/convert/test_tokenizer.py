@@ -321,6 +321,7 @@ def top(**changes: Any) -> Edit:
     return lambda content: content.update(changes)
 
 
+TEXT = {"Sequence": {"id": "A", "type_id": 0}}
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 
 
@@ -336,6 +337,8 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
         (top(pre_tokenizer={"type": "Sequence", "pretokenizers": [7]}), "pre_tokenizer"),
         (top(normalizer={"type": "Lowercase"}), "this normalizer"),
         (top(post_processor={"type": "BertProcessing"}), "BertProcessing"),
+        (top(post_processor={"type": "TemplateProcessing", "single": [TEXT, TEXT]}), "2 times"),
+        (top(post_processor={"type": "TemplateProcessing", "single": []}), "0 times"),
     ],
 )
 def test_byte_level_that_llama_cpp_does_not_follow(

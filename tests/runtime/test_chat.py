@@ -224,6 +224,7 @@ def test_helpers_that_templates_use(with_template: Callable[[str], GritLM]) -> N
 @pytest.mark.parametrize(
     ("messages", "message"),
     [
+        (5, "messages is of type int: expected a list"),
         ([], "no messages"),
         (["hello"], "message 1 is not a mapping"),
         ([{"role": "user"}], "message 1 has no text under 'content'"),

@@ -179,6 +179,8 @@ def test_inputs_that_are_not_texts(tiny_model: GritLM) -> None:
         tiny_model.encode(["\ud800"])
     with pytest.raises(UsageError, match="max_length is 0"):
         tiny_model.encode("a", max_length=0)
+    with pytest.raises(UsageError, match="instruction is of type int: expected str"):
+        tiny_model.encode("a", instruction=5)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="get_cache"):
         tiny_model.encode("a", get_cache=True)
     with pytest.warns(UserWarning, match="encode\\(\\) has no parameter prompt_name"):

@@ -141,13 +141,13 @@ def _is_prose(options: Mapping[str, Any]) -> bool:
 def _print_single_answer(
     model: "GritLM", session: "Session", respondent: "Respondent", *, wrap: bool
 ) -> None:
+    from gritlite.cli.commands.chat_respondents import print_sources
     from gritlite.cli.shared.advice import context_advice
     from gritlite.cli.shared.answers import print_answer, print_cut_notice
 
     with context_advice(model), respondent.answer(session.messages) as answer:
         print_answer(answer, model, wrap=wrap, stoppable=False)
-    if sources := respondent.sources():
-        click.echo(sources)
+    print_sources(respondent)
     print_cut_notice(answer, model)
 
 

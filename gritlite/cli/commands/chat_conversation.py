@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gritlite.cli.commands.chat_model import ChatModel
+from gritlite.cli.commands.chat_respondents import print_sources
 from gritlite.cli.commands.chat_session import Session
 from gritlite.cli.shared.advice import context_advice
 from gritlite.cli.shared.answers import (
@@ -92,8 +93,7 @@ class Conversation:
             return False
         session.answer(answer.text)
         self.last = self._statistics(answer, course)
-        if sources := self.chat_model.respondent.sources():
-            click.echo(sources)
+        print_sources(self.chat_model.respondent)
         self._notify(answer)
         return True
 

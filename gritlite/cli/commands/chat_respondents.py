@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
+import click
+
 from gritlite.cli.commands.chat_session import Messages
 from gritlite.cli.shared.answers import AnswerStream
+from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.passages import reference_list
 
 if TYPE_CHECKING:
@@ -24,6 +27,9 @@ class Respondent(Protocol):
 
     def sources(self) -> str:
         """Lines that list the sources of the last answer; may be empty."""
+
+    def remark(self) -> str:
+        """What to know about where the last answer is from; may be empty."""
 
     @property
     def defaults(self) -> Mapping[str, Any]:
@@ -45,6 +51,10 @@ class ModelRespondent:
 
     def sources(self) -> str:
         """An empty text: the model has no sources."""
+        return ""
+
+    def remark(self) -> str:
+        """An empty text: it goes without saying."""
         return ""
 
 
@@ -83,3 +93,15 @@ class StoreRespondent:
     def sources(self) -> str:
         """The passages of the last answer; empty if it is from none."""
         return reference_list(self._passages)
+
+    def remark(self) -> str:
+        """Say that no passage had to do with the last message, if none had."""
+        return "" if self._passages else "no passage has to do with this: answered without any"
+
+
+def print_sources(respondent: Respondent) -> None:
+    """Print what the last answer is from."""
+    if sources := respondent.sources():
+        click.echo(sources)
+    if remark := respondent.remark():
+        print_notice(remark)

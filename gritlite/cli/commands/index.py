@@ -112,7 +112,7 @@ def command(
         print_if_untrained(model, loaded)
         with (
             progress_callback("reading", unit="file") as progress,
-            advice(FileError, f"`gritlite store remove {store_path} ...`", about=_REMOVE),
+            advice(FileError, f"`gritlite store remove {store_path} PATH`", about=_REMOVE),
         ):
             update = store.scan(*paths, encoding=encoding, progress=progress)
         for problem in problems(update):

@@ -59,6 +59,9 @@ class FakeRespondent:
     def sources(self):
         return ""
 
+    def remark(self):
+        return ""
+
 
 def conversation(*answers):
     model = SimpleNamespace(evaluated=0, context_length=64, longest_context=64)

@@ -50,6 +50,7 @@ def test_answers_of_a_chat_with_a_store_are_limited(tiny_path, folder, monkeypat
                 assert runtime._options.max_tokens == 512
                 assert runtime._options.stop_loops
             assert bool(respondent.sources()) == (not known)
+            assert ("answered without any" in respondent.remark()) == bool(known)
 
 
 def test_a_chat_has_a_past_before_its_passages(tiny_path, folder):

@@ -106,7 +106,7 @@ def test_a_folder_that_is_gone_is_told_and_kept(tiny_path, folder):
         FileError, match=r"does not exist, but a\.grit has 3 documents of it"
     ) as told:
         index(tiny_path, "notes", "--store", "a.grit")
-    assert told.value.__notes__ == ["`gritlite store remove a.grit ...`"]
+    assert told.value.__notes__ == ["`gritlite store remove a.grit PATH`"]
     folder.mkdir()  # where a disk is not mounted
     with pytest.raises(FileError, match=r"is empty, but a\.grit has 3 documents of it"):
         index(tiny_path, "notes", "--store", "a.grit")
