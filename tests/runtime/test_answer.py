@@ -202,8 +202,7 @@ def test_bad_grammars(tiny_path: Path) -> None:
         {"type": "string", "pattern": "(("},
         {"type": frozenset()},
         {"enum": []},
-        {"type": "integer", "minimum": 3},
-        {"properties": {"minimum": {"type": "array", "items": {"not": {}}}}},
+        {"type": "array", "contains": {}},
     ],
     ids=str,
 )

@@ -25,7 +25,7 @@ EXTRAS: Mapping[str, Sequence[str]] = {
     ),
     "torch": ("torch>=2",),
     "train": ("matplotlib>=3.8", "peft>=0.19", "safetensors>=0.4", "torch>=2.4", "transformers>=5"),
-    "web": ("trafilatura>=2",),
+    "web": ("lxml_html_clean>=0.4", "trafilatura>=2"),
 }
 
 
