@@ -59,12 +59,21 @@ def _bpe(path: Path, content: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(model, dict):
         raise FormatError(f"{path} describes no model: it is not the file of a tokenizer")
     if model.get("type", "BPE") != "BPE":
-        bytes_lost = ": llama.cpp has no byte tokens for it" if model.get("byte_fallback") else ""
         raise TokenizerError(
             f"{path}: a tokenizer of type {shown(model['type'])} is not supported, only BPE"
-            f"{bytes_lost}"
+            f"{_unigram_problem(model)}"
         )
     return model
+
+
+def _unigram_problem(model: Mapping[str, Any]) -> str:
+    """Say why llama.cpp's own Unigram tokenizer ("t5") does not do, for such a model."""
+    if model["type"] != "Unigram":
+        return ""
+    if model.get("byte_fallback"):
+        return ": llama.cpp has no byte tokens for it"
+    # "..." and "." give "...." in two orders of the same score
+    return ": llama.cpp chooses another of several splits with the same score"
 
 
 def read_vocabulary(path: Path, content: Mapping[str, Any]) -> dict[str, int]:

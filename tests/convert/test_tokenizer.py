@@ -328,7 +328,15 @@ BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (model(type="Unigram"), "type 'Unigram'"),
+        (
+            model(type="Unigram", byte_fallback=False),
+            "'Unigram' is not supported, only BPE: llama.cpp chooses",
+        ),
+        (
+            model(type="Unigram", byte_fallback=True),
+            "only BPE: llama.cpp has no byte tokens for it",
+        ),
+        (model(type="WordPiece"), "type 'WordPiece' is not supported, only BPE"),
         (model(dropout=0.1), "dropout"),
         (model(ignore_merges=True), "gpt-2"),
         (top(pre_tokenizer=None), "pre_tokenizer"),
