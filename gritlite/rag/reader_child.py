@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from gritlite.rag.document import ReadingOptions
 from gritlite.rag.formats import parse
+from gritlite.system.wording import printable
 
 _MAX_MEMORY = 2 << 30
 _MAX_DEPTH = 100_000  # calls: Markdown's parser recurses into lists and quotes
@@ -57,8 +58,7 @@ def _respond(data: bytes, suffix: str, options: ReadingOptions) -> dict[str, Any
 
 def _one_line(message: str) -> str:
     """Return a library's message, which may quote the file, as one line that can be printed."""
-    words = " ".join(message.split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
+    return printable(" ".join(message.split()))
 
 
 def _limit_memory() -> None:

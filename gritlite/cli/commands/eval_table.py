@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gritlite.cli.shared.tables import escape_controls
+from gritlite.system.wording import printable
 
 if TYPE_CHECKING:
     from gritlite.eval.report import EvaluationReport
@@ -20,7 +20,7 @@ class ScoreTable:
     """
 
     def __init__(self, tasks: Sequence[str], reference: "EvaluationReport | None" = None) -> None:
-        self._width = max(len(escape_controls(task)) for task in tasks)
+        self._width = max(len(printable(task)) for task in tasks)
         self._compared = reference is not None
         self._known = {
             (score.task, score.measure, score.count): score.value
@@ -43,9 +43,7 @@ class ScoreTable:
                 values += [_number(known), _number(change, sign="+")]
             note = score.note if score.note != last_note else ""
             lines.append(
-                self._line(
-                    escape_controls(score.task), score.measure, values, f"{score.count:,}", note
-                )
+                self._line(printable(score.task), score.measure, values, f"{score.count:,}", note)
             )
             last_note = score.note
         return "\n".join(lines)

@@ -10,7 +10,7 @@ from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import load_model, model_options
 from gritlite.cli.shared.passages import reference, to_json
 from gritlite.cli.shared.store_options import search_options, store_option
-from gritlite.cli.shared.tables import escape_controls
+from gritlite.system.wording import printable
 
 if TYPE_CHECKING:
     from gritlite.rag.search import Passage
@@ -63,5 +63,5 @@ def command(
 
 def to_text(number: int, passage: "Passage") -> str:
     """A numbered passage with its score as a paragraph for people."""
-    lines = "\n".join(f"   {escape_controls(line)}" for line in passage.text.splitlines())
+    lines = "\n".join(f"   {printable(line)}" for line in passage.text.splitlines())
     return f"{number}. {reference(passage)}  score {passage.score:.2f}\n{lines}\n"

@@ -11,8 +11,8 @@ import click
 
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import parse_size
-from gritlite.cli.shared.tables import aligned, columns, escape_controls, size
-from gritlite.system.wording import counted
+from gritlite.cli.shared.tables import aligned, columns, size
+from gritlite.system.wording import counted, printable
 
 if TYPE_CHECKING:
     from gritlite.rag.maintenance import Info, StoredDocument
@@ -65,7 +65,7 @@ def remove(store: Path, paths: tuple[Path, ...]) -> None:
 
     for removed in maintenance.remove(store, paths):
         documents = counted(removed.documents, "document")
-        click.echo(f"{store}: {documents} removed: {escape_controls(str(removed.path))}")
+        click.echo(f"{store}: {documents} removed: {printable(str(removed.path))}")
 
 
 @command.command()
@@ -117,7 +117,7 @@ def listing(root: Path, documents: "Sequence[StoredDocument]") -> list[str]:
         )
         for document in documents
     ]
-    head = escape_controls(f"{root}: {count}, {total}{gone}")
+    head = printable(f"{root}: {count}, {total}{gone}")
     return [head, *columns(cells).splitlines()]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gritlite.cli.shared.tables import escape_controls
+from gritlite.system.wording import printable
 
 if TYPE_CHECKING:
     from gritlite.rag.search import Passage
@@ -29,11 +29,11 @@ def reference(passage: "Passage") -> str:
         file, fragment = f"{file}:{number}", f"#{number}"
     elif passage.place:
         file, fragment = f"{file}, {passage.place}", f"#page={number}" if kind == "page" else ""
-    location = escape_controls(file)
+    location = printable(file)
     if _shows_links():
         location = f"\x1b]8;;{source.absolute().as_uri()}{fragment}\x1b\\{location}\x1b]8;;\x1b\\"
     gone = "  [the file is gone]" if passage.gone else ""
-    return f"{location}  ({escape_controls(passage.heading)}){gone}"
+    return f"{location}  ({printable(passage.heading)}){gone}"
 
 
 def _shows_links() -> bool:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from gritlite.system.wording import printable
+
 # a 7B model in 4 bits is a file of 4 GiB, and a system's monitor shows 8 GiB for it
 MEMORY_NOTE = (
     "beside these",
@@ -13,7 +15,7 @@ MEMORY_NOTE = (
 def aligned(rows: Sequence[tuple[str, str]]) -> str:
     """One line for each label and text, with the texts aligned."""
     width = max(len(label) for label, _ in rows)
-    return "\n".join(f"{label:<{width}}  {escape_controls(text)}" for label, text in rows)
+    return "\n".join(f"{label:<{width}}  {printable(text)}" for label, text in rows)
 
 
 def columns(lines: Sequence[Sequence[str]]) -> str:
@@ -21,7 +23,7 @@ def columns(lines: Sequence[Sequence[str]]) -> str:
 
     The first column is aligned left, the others right.
     """
-    cells = [[escape_controls(cell) for cell in line] for line in lines]
+    cells = [[printable(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join(
@@ -35,8 +37,3 @@ def columns(lines: Sequence[Sequence[str]]) -> str:
 def size(count: int) -> str:
     """A number of bytes in MiB or GiB."""
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
-
-
-def escape_controls(text: str) -> str:
-    """The text with unprintable characters escaped: a file's name must not drive the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

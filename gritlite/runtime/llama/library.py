@@ -13,6 +13,7 @@ from typing import Any
 from gritlite.errors import LibraryError
 from gritlite.runtime.llama.devices import Gpu, gpu_backends, gpus
 from gritlite.system import ggml_library
+from gritlite.system.wording import printable
 
 try:
     import llama_cpp
@@ -48,14 +49,9 @@ def _log(level: int, text: bytes, _data: Any) -> None:
     _last_level = level
     message = text.decode("utf-8", "replace")
     if level in (_WARN, _ERROR) and message.strip(". \n"):
-        _recent.append(_printable(message.strip()))
+        _recent.append(printable(message.strip()))
     if _verbose:
         sys.stderr.write(message)
-
-
-def _printable(text: str) -> str:
-    """Escape what a damaged file could put into a message."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 C.llama_log_set(_log, None)

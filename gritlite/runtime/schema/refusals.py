@@ -1,6 +1,7 @@
 """How a schema is refused: by the keyword's name and the place of its part."""
 
 from gritlite.errors import UsageError
+from gritlite.system.wording import printable
 
 
 def refusal(keyword: str, pointer: str, reason: str) -> UsageError:
@@ -10,5 +11,5 @@ def refusal(keyword: str, pointer: str, reason: str) -> UsageError:
 
 def shown(pointer: str) -> str:
     """Return a pointer for a message: one line, not too long."""
-    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in pointer)
+    text = printable(pointer)
     return text if len(text) <= 120 else text[:58] + "..." + text[-58:]
