@@ -6,10 +6,8 @@ file is read again. The module does not know what fingerprints are used for.
 """
 
 import hashlib
-import json
 import os
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from gritlite.errors import FileError
 from gritlite.modelfile.fingerprint import fingerprint, sampled_fingerprint
 from gritlite.modelfile.header import GGUFFile
 from gritlite.system import cache
-from gritlite.system.files import atomic_write
 from gritlite.system.progress import ProgressCallback, no_progress
 
 _RACE_NS = 2_000_000_000  # a file changed so shortly before it was read may change unnoticed
@@ -86,14 +83,12 @@ class ModelIdentity:
             )
 
     def _known(self) -> str | None:
-        try:
-            kept = json.loads(self._place().read_bytes())
-            known = kept["fingerprint"]
-            if self._loaded and kept["stamp"] == asdict(self._loaded) and isinstance(known, str):
-                return known
-        except (OSError, ValueError, KeyError, TypeError, FileError):
-            pass  # none is kept, or it is damaged
-        return None
+        kept = cache.read_record(*self._record())
+        if not isinstance(kept, dict) or self._loaded is None:
+            return None  # none is kept, or it is damaged
+        known = kept.get("fingerprint")
+        is_current = kept.get("stamp") == asdict(self._loaded)
+        return known if is_current and isinstance(known, str) else None
 
     def _keep(self, known: str, start_ns: int) -> None:
         if self._loaded is None:
@@ -101,11 +96,9 @@ class ModelIdentity:
         if max(self._loaded.mtime_ns, self._loaded.ctime_ns) >= start_ns - _RACE_NS:
             return
         kept = {"stamp": asdict(self._loaded), "fingerprint": known}
-        with suppress(FileError, OSError):  # it is computed again
-            cache.folder("fingerprints")
-            with atomic_write(self._place(), force=True) as file:
-                file.write(json.dumps(kept).encode())
+        cache.keep_record(kept, *self._record())
 
-    def _place(self) -> Path:
+    def _record(self) -> tuple[str, str]:
+        """Where the fingerprint is kept in the cache."""
         name = hashlib.sha256(os.fsencode(self._file.path.absolute())).hexdigest()
-        return cache.root() / "fingerprints" / f"{name}.json"
+        return "fingerprints", f"{name}.json"

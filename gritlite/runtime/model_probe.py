@@ -8,18 +8,16 @@ file and library build; the verdict is cached. The module does not know what the
 """
 
 import hashlib
-import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from gritlite.errors import ArchitectureError, FileError
+from gritlite.errors import ArchitectureError
 from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.unchecked import unchecked_parts
 from gritlite.runtime import probe
 from gritlite.runtime.trial import can_run, run_trial
 from gritlite.system import cache
-from gritlite.system.files import atomic_write
 from gritlite.system.processes import module_command
 from gritlite.system.reading import open_regular
 
@@ -69,13 +67,13 @@ def check_verdict(file: GGUFFile, verdict: ModelVerdict) -> None:
 
 
 def known_verdict(file: GGUFFile) -> ModelVerdict | None:
-    """Return the cached verdict about a file, None if it has not been tried with this build."""
-    try:
-        known = json.loads(_verdict_file(file).read_text(encoding="utf-8"))
-        problem = known["problem"]
-        return ModelVerdict(problem) if isinstance(problem, str) else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    """Return the cached verdict about a file, None if it has not been tried with this build.
+
+    Raises FileError if the file cannot be read.
+    """
+    known = cache.read_record(*_record(file))
+    problem = known.get("problem") if isinstance(known, dict) else None
+    return ModelVerdict(problem) if isinstance(problem, str) else None
 
 
 def try_model(
@@ -97,26 +95,15 @@ def try_model(
     step = done.output.splitlines()[-1] if done.output else "starting"
     verdict = ModelVerdict(f"{done.problem} while {step}" if done.problem else "")
     if not done.timed_out:
-        _save(file, verdict)
+        cache.keep_record(asdict(verdict), *_record(file))
     return verdict
 
 
-def _verdict_file(file: GGUFFile) -> Path:
-    """Return the file of the verdict, named by the model file's identity and the build."""
-    status = file.path.stat()
+def _record(file: GGUFFile) -> tuple[str, str]:
+    """Return where the verdict is kept: by the model file's identity and the build."""
     digest = hashlib.sha256(probe.fingerprint().encode())
-    digest.update(f"{file.size} {status.st_mtime_ns} ".encode())
     with open_regular(file.path) as data:
+        status = os.fstat(data.fileno())
+        digest.update(f"{file.size} {status.st_mtime_ns} ".encode())
         digest.update(data.read(file.data_offset))
-    return cache.root() / "model-probes" / f"{digest.hexdigest()}.json"
-
-
-def _save(file: GGUFFile, verdict: ModelVerdict) -> None:
-    # without a writable cache each start tries the file
-    try:
-        path = _verdict_file(file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path, force=True) as output:
-            output.write(json.dumps(asdict(verdict)).encode())
-    except (OSError, FileError):
-        return
+    return "model-probes", f"{digest.hexdigest()}.json"

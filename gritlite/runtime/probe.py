@@ -8,7 +8,6 @@ does (see `probe_child`).
 """
 
 import hashlib
-import json
 import platform
 import warnings
 from collections.abc import Sequence
@@ -16,10 +15,9 @@ from dataclasses import asdict, dataclass
 from functools import cache as remember
 from pathlib import Path
 
-from gritlite.errors import FileError, LibraryError
+from gritlite.errors import LibraryError
 from gritlite.runtime.trial import can_run, run_trial
 from gritlite.system import cache
-from gritlite.system.files import atomic_write
 from gritlite.system.ggml_library import library_folder
 from gritlite.system.processes import module_command
 
@@ -29,6 +27,7 @@ REBUILD = (
     "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
 )
 _TIMEOUT = 300  # seconds; a healthy child takes one or two
+_RECORD = "probe.json"  # in the cache
 
 
 @dataclass(frozen=True)
@@ -126,23 +125,13 @@ def _processor() -> str:
     )
 
 
-def _verdict_file() -> Path:
-    return cache.root() / "probe.json"
-
-
 def _load(key: str) -> Verdict | None:
+    known = cache.read_record(_RECORD)
     try:
-        known = json.loads(_verdict_file().read_text(encoding="utf-8"))
         return Verdict(**known[key]) if key in known else None
-    except (OSError, ValueError, TypeError):
+    except TypeError:
         return None
 
 
 def _save(key: str, verdict: Verdict) -> None:
-    # only this build's verdict is saved; without a writable cache each start runs the probe
-    try:
-        _verdict_file().parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(_verdict_file(), force=True) as file:
-            file.write(json.dumps({key: asdict(verdict)}).encode())
-    except (OSError, FileError):
-        return
+    cache.keep_record({key: asdict(verdict)}, _RECORD)  # only this build's

@@ -9,9 +9,12 @@ A name is written last, so it never refers to an incomplete model. The module do
 know where models come from.
 """
 
+import contextlib
+import json
 import os
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
 from gritlite.errors import FileError
 from gritlite.system.files import atomic_write, sha256
@@ -33,6 +36,22 @@ def root() -> Path:
         raise FileError(
             f"there is no home folder for the cache: set {VARIABLE} to a folder"
         ) from error
+
+
+def read_record(*parts: str) -> Any:
+    """The JSON value that `keep_record` kept under this path; None if there is none, or no JSON."""
+    try:
+        return json.loads(root().joinpath(*parts).read_bytes())
+    except (OSError, ValueError, FileError):
+        return None
+
+
+def keep_record(value: Any, *parts: str) -> None:
+    """Keep a JSON value that can be made again; without a writable cache it is not kept."""
+    with contextlib.suppress(OSError, FileError):
+        path = folder(*parts[:-1]) / parts[-1]
+        with atomic_write(path, force=True) as file:
+            file.write(json.dumps(value).encode())
 
 
 def folder(*parts: str) -> Path:

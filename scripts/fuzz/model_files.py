@@ -89,7 +89,7 @@ def use(path: Path) -> Outcome:
 
 def _use(path: Path, say: Callable[[str], None]) -> None:
     model_probe.run_trial = _forked_trial  # type: ignore[attr-defined]
-    model_probe._save = lambda *_: None
+    model_probe.cache.keep_record = lambda *_: None  # type: ignore[attr-defined]
     # OpenMP's threads do not survive a fork, if the tests that ran before have started some
     model_probe_child.default_threads = lambda: 1  # type: ignore[attr-defined]
     try:

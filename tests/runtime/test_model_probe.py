@@ -11,6 +11,7 @@ from gritlite.errors import ArchitectureError, GritLiteError, LibraryError
 from gritlite.modelfile.header import read_header
 from gritlite.runtime import model_probe
 from gritlite.runtime.model_probe import ModelVerdict, ensure_runs, known_verdict, try_model
+from gritlite.system import cache
 from tests.sample_gguf import BPE, SPM, rewrite, write_model
 
 CPU = {"gpu_layers": 0, "repack": True}
@@ -131,7 +132,7 @@ def test_a_frozen_app_refuses_the_file_and_starts_no_child(unknown, monkeypatch)
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"problem": 1}'])
 def test_a_damaged_verdict_means_a_new_trial(unknown, content):
     try_model(unknown, **CPU, child=child("os.abort()"))
-    model_probe._verdict_file(unknown).write_text(content)
+    cache.root().joinpath(*model_probe._record(unknown)).write_text(content)
     assert known_verdict(unknown) is None
 
 
