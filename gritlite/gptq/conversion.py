@@ -9,7 +9,7 @@ import csv
 import json
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +31,7 @@ from gritlite.prompt import EmbedFormat
 from gritlite.quant.types import block_size
 from gritlite.system import processes
 from gritlite.system.files import atomic_folder, check_output_folder
+from gritlite.system.progress import ProgressCallback, no_progress
 
 _FLOATS = {
     GGMLQuantizationType.F32: "float32",
@@ -61,7 +62,7 @@ def convert_to_gptq(
     bits: int = 4,
     group_size: int = 32,
     force: bool = False,
-    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    on_progress: ProgressCallback = no_progress,
 ) -> GPTQReport:
     """Write the model `source` as the folder `output` of GPTQ weights.
 
@@ -128,7 +129,7 @@ def _passes(source: Path, files: Sequence[Path]) -> list[Pass]:
     return embed_passes(tokens, texts) + generate_passes(tokens, texts)
 
 
-def _run(job: dict[str, Any], scratch: Path, on_progress: Callable[[int, int], None]) -> None:
+def _run(job: dict[str, Any], scratch: Path, on_progress: ProgressCallback) -> None:
     """Run the child in a folder for its logs and offloaded weights."""
     (scratch / "job.json").write_text(json.dumps(job), "utf-8")
     with (

@@ -8,12 +8,12 @@ to recognise what they wrote.
 
 import hashlib
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gritlite.errors import FileError
 from gritlite.modelfile.header import GGUFFile
+from gritlite.system.progress import ProgressCallback, no_progress
 
 _SAMPLE_BYTES = 4096
 _BLOCK_BYTES = 16 << 20
@@ -22,9 +22,7 @@ _MAX_THREADS = 8
 _PREFIX = "all-"  # distinguishes a fingerprint from a sampled one
 
 
-def fingerprint(
-    path: Path, progress: Callable[[int, int], None] = lambda _done, _total: None
-) -> str:
+def fingerprint(path: Path, progress: ProgressCallback = no_progress) -> str:
     """Return "all-" and the hexadecimal digest of the file's size and blocks.
 
     `progress` counts bytes. Raises FileError if the file cannot be read, or changes

@@ -6,18 +6,17 @@ embeds what is left.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from gritlite.errors import InputError, NotFiniteError
 from gritlite.rag.chunks import ChunkRow, chunk_rows, insert_vectors
 from gritlite.rag.database import Database
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.sources import complete_sources, read_source
 from gritlite.rag.states import States
 from gritlite.rag.vectors import VectorType
+from gritlite.runtime.located_errors import located_errors
 from gritlite.runtime.model import GritLM
 from gritlite.runtime.state import DocumentState
 from gritlite.system.progress import ProgressCallback
@@ -71,27 +70,10 @@ def _pending_chunks(database: Database) -> Iterator[ChunkRow]:
         last = page[-1].id
 
 
-@contextmanager
-def located_errors(
-    database: Database, paths: StorePaths, chunk_of: Callable[[int], ChunkRow]
-) -> Iterator[None]:
-    """Replace the number of a text in errors by the place of its chunk."""
-
-    def place(index: int) -> str:
-        chunk = chunk_of(index)
-        path = paths.path(read_source(database, chunk.source).path)
-        return f"{path}, {chunk.place}" if chunk.place else str(path)
-
-    try:
-        yield
-    except InputError as error:
-        if error.index is None:
-            raise
-        raise type(error)(f"{place(error.index)}: {error.problem}") from error
-    except NotFiniteError as error:
-        if error.index is None:
-            raise
-        raise NotFiniteError(f"the vector of {place(error.index)}") from error
+def place_of(database: Database, paths: StorePaths, chunk: ChunkRow) -> str:
+    """Where a chunk is from: its file, and its place there if that is known."""
+    path = paths.path(read_source(database, chunk.source).path)
+    return f"{path}, {chunk.place}" if chunk.place else str(path)
 
 
 def embed_pending(
@@ -127,7 +109,7 @@ def embed_pending(
         progress(done + sum(chunk.tokens for chunk in ahead), total)
 
     keep_states = keep if writer else None
-    with located_errors(database, paths, lambda index: in_flight[index - first]):
+    with located_errors(lambda index: place_of(database, paths, in_flight[index - first])):
         for vectors in model.encode_stream(texts(), keep=keep_states, progress=embedded):
             chunks = [in_flight.popleft() for _ in vectors]
             first += len(chunks)

@@ -13,7 +13,7 @@ from gritlite.rag.migrations import open_database
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.roots import Root, forget_roots, read_roots, recorded_roots, root_finder
 from gritlite.rag.settings import Settings
-from gritlite.rag.sources import read_sources, stored_paths
+from gritlite.rag.sources import SourceRow, read_sources, stored_paths
 from gritlite.rag.state_files import StateFiles, StateUsage
 from gritlite.rag.write_lock import write_lock
 
@@ -89,8 +89,9 @@ def documents(path: str | Path) -> list[StoredDocument]:
         paths = StorePaths(path.parent)
         find = root_finder(database, paths)
         counts = dict(database.rows("select source, count(*) from chunk group by source"))
-        rows = {row.path: row for row in read_sources(database) if row.complete}
-        rows |= {row.path: row for row in read_sources(database) if not row.complete}
+        rows: dict[str, SourceRow] = {}
+        for row in read_sources(database):  # of a path the incomplete one, as last read, is first
+            rows.setdefault(row.path, row)
         found = [
             StoredDocument(
                 path=paths.path(name),

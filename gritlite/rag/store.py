@@ -20,12 +20,7 @@ from gritlite.rag.condition import Condition, read_condition
 from gritlite.rag.cost_model import CostModel
 from gritlite.rag.database import Database, check_location
 from gritlite.rag.document import ReadingOptions, check_encoding
-from gritlite.rag.embedding import (
-    count_pending,
-    embed_pending,
-    first_pending,
-    located_errors,
-)
+from gritlite.rag.embedding import count_pending, embed_pending, first_pending, place_of
 from gritlite.rag.extra import require_main_text, require_rag
 from gritlite.rag.folder import is_empty, list_documents
 from gritlite.rag.layouts import LayoutChoice, StateKind
@@ -43,6 +38,7 @@ from gritlite.rag.state_files import StateFiles, StateUsage
 from gritlite.rag.states import States
 from gritlite.rag.vectors import VectorType
 from gritlite.rag.write_lock import write_lock
+from gritlite.runtime.located_errors import located_errors
 from gritlite.runtime.model import GritLM, warn_dropped
 from gritlite.runtime.options import ChatOptions
 from gritlite.runtime.template import Message
@@ -203,7 +199,7 @@ class Store:
         with self._lock:
             pending = count_pending(self._database)
             sample = first_pending(self._database, SAMPLE_TOKENS)
-        with located_errors(self._database, self._paths, lambda index: sample[index]):
+        with located_errors(lambda index: place_of(self._database, self._paths, sample[index])):
             return estimate(self.model, self.settings, pending, sample)
 
     def embed(self, *, progress: ProgressCallback = no_progress) -> None:

@@ -19,6 +19,7 @@ from gritlite.errors import FileError, OutputExistsError, UsageError
 from gritlite.prompt import TRAINED_KEY
 from gritlite.system.files import atomic_write
 from gritlite.system.locate import locate
+from gritlite.system.progress import ProgressCallback, no_progress
 from gritlite.train import checkpoint
 from gritlite.train.loss_log import Step, write_curve, write_log
 from gritlite.train.recipe import Recipe
@@ -40,7 +41,7 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
-    on_start: Callable[[int, int], None] = lambda _done, _total: None,
+    on_start: ProgressCallback = no_progress,
     on_step: Callable[[Step], None] = lambda _step: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> TrainingReport:

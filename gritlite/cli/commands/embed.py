@@ -13,13 +13,8 @@ from gritlite.cli.shared.advice import advice
 from gritlite.cli.shared.choice import Choice
 from gritlite.cli.shared.notices import print_if_untrained, print_notice
 from gritlite.cli.shared.options import force_option, load_model, model_options
-from gritlite.errors import (
-    EmptyTextError,
-    InputError,
-    InputTooLongError,
-    NotFiniteError,
-    UsageError,
-)
+from gritlite.errors import EmptyTextError, InputTooLongError, UsageError
+from gritlite.runtime.located_errors import located_errors
 from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
@@ -141,7 +136,7 @@ class _Job:
             return
         with (
             progress_bar("checking", unit="B", total=texts.bytes_total, hidden=self._no_bar) as bar,
-            _located_errors(texts),
+            located_errors(texts.place),
         ):
             self._total = self._model.check(_moving(texts, bar), **self._options)
         texts.restart()
@@ -180,7 +175,7 @@ class _Job:
             progress_bar(
                 "embedding", unit="text", total=self._total, initial=before, hidden=self._no_bar
             ) as bar,
-            _located_errors(self._texts, before),
+            located_errors(lambda index: self._texts.place(before + index)),
         ):
             for vectors in self._model.encode_stream(
                 texts,
@@ -197,10 +192,11 @@ class _Job:
     @contextmanager
     def _open_partial(self, resume: bool) -> "Iterator[PartialResult]":
         from gritlite.cli.commands.embed_partial import Job, open_partial, partial_path
+        from gritlite.cli.shared.progress import identify
 
         assert self._output is not None
         job = Job(
-            model=self._model.fingerprint,
+            model=identify(self._model),
             dimension=self._model.dimension,
             prompt=self._options["instruction"],
             max_length=self._limit,
@@ -239,19 +235,3 @@ def _too_long(truncate: bool, chunk: bool) -> Literal["error", "truncate", "chun
     if truncate and chunk:
         raise click.UsageError("--truncate and --chunk exclude each other: pass one")
     return "truncate" if truncate else "chunk" if chunk else "error"
-
-
-@contextmanager
-def _located_errors(texts: "Texts", before: int = 0) -> Iterator[None]:
-    """Replace the number of a text in errors, counted after `before` others, by its place."""
-    try:
-        yield
-    except InputError as error:
-        if error.index is None:
-            raise
-        raise type(error)(f"{texts.place(before + error.index)}: {error.problem}") from error
-    except NotFiniteError as error:
-        if error.index is None:
-            raise
-        place = texts.place(before + error.index)
-        raise NotFiniteError(f"the vector of {place}", before + error.index) from error

@@ -120,7 +120,7 @@ def command(
         if update.changes.resumed:
             print_notice(resumption(update.changes))
         _embed_pending(store)
-        for line in gone_roots(store):
+        for line in gone_roots(store, store.condition()):
             print_notice(line)
         click.echo(f"{store_path}: {summary(update.changes)}")
     if update.changes.failed:

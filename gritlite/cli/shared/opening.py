@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gritlite.cli.shared.notices import print_notice
-from gritlite.cli.shared.progress import advance_to, progress_bar
+from gritlite.cli.shared.progress import identify
 from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
+    from gritlite.rag.condition import Condition
     from gritlite.rag.store import Store
     from gritlite.runtime.model import GritLM
 
@@ -23,7 +24,7 @@ def opened_store(path: Path, model: "GritLM", *, for_answers: bool) -> Iterator[
     """
     from gritlite.rag.store import Store
 
-    _identify(model)
+    identify(model)
     with Store.open(path, model, create=False) as store:
         for line in remarks(store, for_answers=for_answers):
             print_notice(line)
@@ -35,15 +36,9 @@ def store_to_fill(path: Path, model: "GritLM", **settings: Any) -> Iterator["Sto
     """Open a store that documents are added to, or create it with these settings."""
     from gritlite.rag.store import Store
 
-    _identify(model)
+    identify(model)
     with Store.open(path, model, **settings) as store:
         yield store
-
-
-def _identify(model: "GritLM") -> None:
-    """Read the model's file whole, once, so that a store knows its model; with a bar."""
-    with progress_bar("reading the model", unit="B") as bar:
-        model.identity.fingerprint(lambda done, total: advance_to(bar, done, total))
 
 
 def remarks(store: "Store", *, for_answers: bool) -> list[str]:
@@ -58,17 +53,17 @@ def remarks(store: "Store", *, for_answers: bool) -> list[str]:
         )
     elif not condition.documents:
         lines.append(f"{store.path} has no documents: index some with `gritlite index`")
-    lines += gone_roots(store)
+    lines += gone_roots(store, condition)
     if for_answers and condition.read_only and store.settings.states != "none":
         lines.append(f"{store.path} cannot be changed here: new states will not be kept")
     return lines
 
 
-def gone_roots(store: "Store") -> list[str]:
+def gone_roots(store: "Store", condition: "Condition") -> list[str]:
     """What to do about indexed files and folders that do not exist now; a line each."""
     return [
         f"{root.path} is gone, and {store.path} still has {counted(root.documents, 'document')} of "
         "it: mount its disk, or, if it was moved, index it where it is now and run "
         f"`{shlex.join(['gritlite', 'store', 'remove', str(store.path), str(root.path)])}`"
-        for root in store.condition().gone
+        for root in condition.gone
     ]

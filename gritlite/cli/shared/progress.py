@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gritlite.convert import ConversionProgress
+    from gritlite.runtime.model import GritLM
 
 _TICK = 1.0  # seconds
 _OF_TOTAL = (
@@ -102,6 +103,12 @@ def advance_to(bar: Any, done: int, total: int) -> None:
     bar.total = total
     bar.bar_format = _OF_TOTAL
     bar.update(done - bar.n)
+
+
+def identify(model: "GritLM") -> str:
+    """The fingerprint of a model's file, which is read whole for it once, with a bar."""
+    with progress_callback("reading the model", unit="B") as progress:
+        return model.identity.fingerprint(progress)
 
 
 @contextmanager
