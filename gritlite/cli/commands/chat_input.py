@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from typing import Protocol
 
 from gritlite.cli.commands.chat_history import History
@@ -65,8 +66,8 @@ class PlainReader:
 
 @contextlib.contextmanager
 def _draft(text: str) -> Iterator[None]:
-    """Put a text on the line that is read within the block."""
-    if not text:
+    """Put a text on the line that is read within the block, where there is readline."""
+    if not text or find_spec("readline") is None:
         yield
         return
     import readline
