@@ -6,6 +6,7 @@ DIR/loss.jsonl      every step's figures        DIR/loss.png   the curve
 DIR/recipe.toml     the recipe                  DIR/checkpoint.pt   to resume from
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,7 +96,20 @@ def save_adapter(trainer: Trainer, folder: Path) -> None:
     state = get_peft_model_state_dict(trainer.model.peft, save_embedding_layers=False)
     halves = {name: tensor.to(torch.float16).contiguous().cpu() for name, tensor in state.items()}
     with atomic_write(folder / "adapter_model.safetensors", force=True) as file:
-        file.write(to_safetensors(halves, {"format": "pt"} | _said_of(trainer.recipe)))
+        file.write(with_sorted_metadata(halves, {"format": "pt"} | _said_of(trainer.recipe)))
+
+
+def with_sorted_metadata(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
+    """The tensors as a safetensors file whose bytes depend on what it holds only.
+
+    The library writes the keys of the metadata in an order that changes from call to call.
+    """
+    data: bytes = to_safetensors(tensors, metadata)
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end]) | {"__metadata__": dict(sorted(metadata.items()))}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def _said_of(recipe: Recipe) -> dict[str, str]:

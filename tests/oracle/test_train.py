@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load as from_safetensors
 from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional
@@ -32,7 +34,7 @@ from gritlite.train.attention import by_length, pad
 from gritlite.train.model import AdaptedModel
 from gritlite.train.recipe import Adapter, Recipe
 from gritlite.train.rows import ChatRow, DocumentRow, Text
-from gritlite.train.run import train
+from gritlite.train.run import train, with_sorted_metadata
 from gritlite.train.teacher import Teacher
 from gritlite.train.tokens import EmbedTokens, Formatter, GenerateTokens
 from gritlite.train.trainer import Trainer, learning_rate
@@ -487,3 +489,17 @@ def test_rows_that_do_not_suit_their_objective(base: Path, tmp_path: Path) -> No
         changed.write_text(recipe.read_text().replace(old, new))
         with pytest.raises(FormatError, match=told):
             trained(changed, 1)
+
+
+def test_the_same_adapter_is_the_same_bytes(tmp_path: Path) -> None:
+    """The safetensors library orders the metadata anew at each call."""
+    tensors = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(1, dtype=torch.float16)}
+    metadata = {"grit.embed.trained": "true", "format": "pt", "about": "a é"}
+    files = {with_sorted_metadata(tensors, metadata) for _ in range(16)}
+    assert len(files) == 1
+    data = files.pop()
+    assert all(torch.equal(value, tensors[name]) for name, value in from_safetensors(data).items())
+    (tmp_path / "one.safetensors").write_bytes(data)
+    with safe_open(tmp_path / "one.safetensors", "pt") as opened:
+        assert opened.metadata() == metadata
+        assert set(opened.keys()) == set(tensors)
