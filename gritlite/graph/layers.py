@@ -1,0 +1,61 @@
+"""A model's layers, from token embeddings to final hidden states, for any graph writer.
+
+Source: llama.cpp's src/models/llama.cpp (`llm_build_llama`) and qwen2.cpp, without the output
+matrix. The module does not know runtimes or number formats.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import TypeVar
+
+from gritlite.graph.matrix import Matrix
+from gritlite.graph.network import Network
+from gritlite.graph.tensors import Tensors
+from gritlite.graph.writer import FeedForward, GraphWriter
+
+T = TypeVar("T")
+
+
+def write_layers(
+    network: Network,
+    tensors: Tensors,
+    writer: GraphWriter[T],
+    *,
+    per_token: Collection[str] = (),
+) -> Iterator[int]:
+    """Write the graph of a model; yield the number of layers written so far after each.
+
+    `per_token` names the tensors, without ".weight", whose inputs are scaled for each token
+    (see `Matrix`).
+    """
+
+    def matrix(*parts: str, expert: int | None = None) -> Matrix:
+        return Matrix(tensors, parts, expert, any(part in per_token for part in parts))
+
+    def norm(x: T, name: str) -> T:
+        return writer.rms_norm(x, tensors.floats(f"{name}.weight"), network.epsilon)
+
+    x = writer.embeddings()
+    for layer in range(network.layers):
+        prefix = f"blk.{layer}."
+        projections = (matrix(f"{prefix}attn_{letter}") for letter in "qkv")
+        attended = writer.attention(norm(x, f"{prefix}attn_norm"), layer, *projections)
+        x = writer.add(x, writer.linear(attended, matrix(f"{prefix}attn_output")))
+        inner = norm(x, f"{prefix}ffn_norm")
+        if network.experts:
+            experts = [
+                FeedForward(
+                    *(
+                        matrix(f"{prefix}ffn_{part}_exps", expert=expert)
+                        for part in ("gate", "up", "down")
+                    )
+                )
+                for expert in range(network.experts)
+            ]
+            router = matrix(f"{prefix}ffn_gate_inp")
+            added = writer.mixture(inner, router, experts, network.experts_used)
+        else:
+            parts = (matrix(f"{prefix}ffn_{part}") for part in ("gate", "up", "down"))
+            added = writer.feed_forward(inner, FeedForward(*parts))
+        x = writer.add(x, added)
+        yield layer + 1
+    writer.finish(norm(x, "output_norm"))

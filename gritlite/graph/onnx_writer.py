@@ -1,0 +1,214 @@
+"""Writes a graph as an ONNX file, with the weights in a file beside it.
+
+Besides ONNX's own operators it has three of ONNX Runtime (docs/ContribOperators.md):
+`GroupQueryAttention`, which rotates and attends in either direction, `DynamicQuantizeMatMul`
+for int8 with a scale for each channel, and `MatMulNBits` for blocks of 32.
+
+    embeddings       float32 [batch, tokens, width], padded behind each sequence
+    last_positions   int32 [batch], the position of each sequence's last token
+    total_tokens     int32, the tokens of the longest sequence, earlier ones included
+    past.N.key, past.N.value   float32 [batch, kv_heads, earlier tokens, head_width]
+    hidden           float32 [batch, tokens, width]
+    present.N.key, present.N.value   as past, with the new tokens
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from gritlite.graph.matrix import Matrix
+from gritlite.graph.network import Network
+from gritlite.graph.rounding import Blocks
+from gritlite.graph.tensors import Floats
+from gritlite.graph.writer import FeedForward
+
+Form = Literal["int8", "blocks", "float32"]
+
+OPSET = 21
+IR_VERSION = 10
+CONTRIB = "com.microsoft"
+ALIGNMENT = 4096  # of a tensor in the file of weights, so that it can be mapped
+_INLINE = 1024  # bytes of a tensor that stands in the graph itself
+_TINY = 1e-12  # instead of the largest number of a token that is all zeros
+_INT8_ACCURACY = 4  # MatMulNBits' accuracy_level: inputs are rounded to int8 blocks too
+
+
+class OnnxWriter:
+    """A `GraphWriter` of ONNX nodes.
+
+    `weights` is the open file of weights, which the graph names `location`. `limit` is the
+    largest number of an int8 matrix (see `round_channels`).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        form: Form,
+        weights: BinaryIO,
+        location: str,
+        *,
+        limit: int = 127,
+    ) -> None:
+        self._network, self._form, self._limit = network, form, limit
+        self._weights, self._location = weights, location
+        self._nodes: list[onnx.NodeProto] = []
+        self._initializers: list[TensorProto] = []
+        self._values = 0
+        cosines, sines = network.rotary.tables()
+        self._tables = [self._constant(cosines, "cosines"), self._constant(sines, "sines")]
+
+    def embeddings(self) -> str:
+        """See GraphWriter."""
+        return "embeddings"
+
+    def rms_norm(self, x: str, weight: Floats, epsilon: float) -> str:
+        """See GraphWriter."""
+        scale = self._constant(weight)
+        return self._node("SimplifiedLayerNormalization", x, scale, axis=-1, epsilon=epsilon)
+
+    def linear(self, x: str, matrix: Matrix) -> str:
+        """See GraphWriter."""
+        product = self._product(x, matrix)
+        bias = matrix.bias()
+        return product if bias is None else self._node("Add", product, self._constant(bias))
+
+    def _product(self, x: str, matrix: Matrix) -> str:
+        blocks = matrix.blocks() if self._form == "blocks" else None
+        if blocks is not None:
+            return self._blocks_product(x, matrix, blocks)
+        if self._form == "int8":
+            return self._int8_product(x, matrix)
+        return self._node("MatMul", x, self._constant(matrix.floats().T))
+
+    def _blocks_product(self, x: str, matrix: Matrix, blocks: Blocks) -> str:
+        rows, columns = matrix.shape
+        offset = 1 << (blocks.bits - 1)  # the operator's default zero point
+        stored = (blocks.values.astype(np.int16) + offset).astype(np.uint8)
+        if blocks.bits == 4:
+            stored = np.bitwise_or(stored[:, :, ::2], stored[:, :, 1::2] * np.uint8(16))
+        return self._node(
+            "MatMulNBits",
+            x,
+            self._constant(stored),
+            self._constant(blocks.scales.astype(np.float32)),
+            domain=CONTRIB,
+            N=rows,
+            K=columns,
+            bits=blocks.bits,
+            block_size=32,
+            accuracy_level=_INT8_ACCURACY,
+        )
+
+    def _int8_product(self, x: str, matrix: Matrix) -> str:
+        rounded = matrix.channels(limit=self._limit)
+        weights = self._constant(rounded.values.T), self._constant(rounded.scales)
+        if not matrix.per_token:
+            return self._node("DynamicQuantizeMatMul", x, *weights, domain=CONTRIB)
+        # each token is divided by its largest number, so that one scale suits them all
+        axis = self._constant(np.array([-1], np.int64))
+        largest = self._node("ReduceMax", self._node("Abs", x), axis, keepdims=1)
+        largest = self._node("Max", largest, self._constant(np.array(_TINY, np.float32)))
+        scaled = self._node("Div", x, largest)
+        product = self._node("DynamicQuantizeMatMul", scaled, *weights, domain=CONTRIB)
+        return self._node("Mul", product, largest)
+
+    def attention(self, x: str, layer: int, query: Matrix, key: Matrix, value: Matrix) -> str:
+        """See GraphWriter."""
+        joined = Matrix(query.tensors, (*query.parts, *key.parts, *value.parts))
+        projections = self.linear(x, joined)
+        attended = self._name()
+        self._nodes.append(
+            helper.make_node(
+                "GroupQueryAttention",
+                [
+                    *(projections, "", ""),
+                    *(f"past.{layer}.{part}" for part in ("key", "value")),
+                    *("last_positions", "total_tokens"),
+                    *self._tables,
+                ],
+                [attended, *(f"present.{layer}.{part}" for part in ("key", "value"))],
+                domain=CONTRIB,
+                num_heads=self._network.heads,
+                kv_num_heads=self._network.kv_heads,
+                do_rotary=1,
+                rotary_interleaved=int(self._network.rotary.is_interleaved),
+            )
+        )
+        return attended
+
+    def feed_forward(self, x: str, network: FeedForward) -> str:
+        """See GraphWriter."""
+        gate = self.linear(x, network.gate)
+        active = self._node("Mul", gate, self._node("Sigmoid", gate))
+        return self.linear(self._node("Mul", active, self.linear(x, network.up)), network.down)
+
+    def mixture(self, x: str, router: Matrix, experts: Sequence[FeedForward], used: int) -> str:
+        """See GraphWriter."""
+        raise NotImplementedError
+
+    def add(self, left: str, right: str) -> str:
+        """See GraphWriter."""
+        return self._node("Add", left, right)
+
+    def finish(self, hidden: str) -> None:
+        """See GraphWriter."""
+        self._nodes.append(helper.make_node("Identity", [hidden], ["hidden"]))
+
+    def save(self, path: Path) -> None:
+        """Write the graph, without weights. Raises OSError."""
+        network = self._network
+        width = ["batch", "tokens", network.width]
+        states = ["batch", network.kv_heads, "earlier", network.head_width]
+        longer = ["batch", network.kv_heads, "all", network.head_width]
+        floats, integers = TensorProto.FLOAT, TensorProto.INT32
+        names = [f"{n}.{part}" for n in range(network.layers) for part in ("key", "value")]
+        inputs = [
+            helper.make_tensor_value_info("embeddings", floats, width),
+            helper.make_tensor_value_info("last_positions", integers, ["batch"]),
+            helper.make_tensor_value_info("total_tokens", integers, []),
+            *(helper.make_tensor_value_info(f"past.{name}", floats, states) for name in names),
+        ]
+        outputs = [
+            helper.make_tensor_value_info("hidden", floats, width),
+            *(helper.make_tensor_value_info(f"present.{name}", floats, longer) for name in names),
+        ]
+        graph = helper.make_graph(self._nodes, "layers", inputs, outputs, self._initializers)
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+        path.write_bytes(model.SerializeToString())
+
+    def _node(self, operator: str, *inputs: str, domain: str = "", **attributes: object) -> str:
+        output = self._name()
+        node = helper.make_node(operator, inputs, [output], domain=domain, **attributes)
+        self._nodes.append(node)
+        return output
+
+    def _name(self) -> str:
+        self._values += 1
+        return f"v{self._values}"
+
+    def _constant(self, values: NDArray[np.generic], name: str | None = None) -> str:
+        """Add an initializer; large ones are appended to the file of weights."""
+        values = np.ascontiguousarray(values)
+        tensor = TensorProto(
+            name=name or self._name(),
+            dims=values.shape,
+            data_type=helper.np_dtype_to_tensor_dtype(values.dtype),
+        )
+        if values.nbytes <= _INLINE:
+            tensor.raw_data = values.tobytes()
+        else:
+            start = -self._weights.tell() % ALIGNMENT + self._weights.tell()
+            self._weights.seek(start)
+            self._weights.write(values.reshape(-1).view(np.uint8).data)
+            tensor.data_location = TensorProto.EXTERNAL
+            entries = {"location": self._location, "offset": start, "length": values.nbytes}
+            for key, value in entries.items():
+                tensor.external_data.add(key=key, value=str(value))
+        self._initializers.append(tensor)
+        return str(tensor.name)

@@ -1,0 +1,64 @@
+"""Matrices as whole numbers and scales: one scale for each output channel, or for each block.
+
+Blocks are those of ggml's Q8_0 and Q4_0 (ggml-common.h: `block_q8_0`, `block_q4_0`): a float16
+scale and 32 numbers. The module does not know layers or runtimes.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from gguf.constants import GGMLQuantizationType
+from numpy.typing import NDArray
+
+from gritlite.graph.tensors import Floats
+from gritlite.quant.rows import quantize_rows
+
+BLOCK = 32
+# the types whose own numbers are blocks
+BLOCK_BITS = {GGMLQuantizationType.Q8_0: 8, GGMLQuantizationType.Q4_0: 4}
+
+
+@dataclass(frozen=True)
+class Channels:
+    """int8 `values` [n, k] times float32 `scales` [n], one for each row."""
+
+    values: NDArray[np.int8] = field(repr=False)
+    scales: Floats = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """int8 `values` [n, blocks, 32] times float16 `scales` [n, blocks].
+
+    With 4 `bits` the values lie in -8..7, with 8 in -128..127.
+    """
+
+    values: NDArray[np.int8] = field(repr=False)
+    scales: NDArray[np.float16] = field(repr=False)
+    bits: int
+
+
+def round_channels(rows: Floats, *, limit: int = 127) -> Channels:
+    """Round each row of [n, k] to whole numbers of at most `limit`, by its largest number."""
+    largest = np.abs(rows).max(axis=1, initial=0.0)
+    scales = np.where(largest > 0, largest, 1.0).astype(np.float32) / np.float32(limit)
+    values = np.rint(rows / scales[:, None])
+    return Channels(np.clip(values, -limit, limit).astype(np.int8), scales)
+
+
+def round_blocks(rows: Floats, threads: int = 1) -> Blocks:
+    """Round [n, k] to ggml's Q8_0; k is a multiple of 32."""
+    type = GGMLQuantizationType.Q8_0
+    return stored_blocks(quantize_rows(rows, type, threads), type)
+
+
+def stored_blocks(stored: NDArray[np.uint8], type: GGMLQuantizationType) -> Blocks:
+    """Return the numbers of stored rows, uint8 [n, bytes], of Q8_0 or Q4_0, unchanged."""
+    bits = BLOCK_BITS[type]
+    each = stored.reshape(len(stored), -1, 2 + BLOCK * bits // 8)
+    scales = np.ascontiguousarray(each[:, :, :2]).view(np.float16)[:, :, 0]
+    numbers = np.ascontiguousarray(each[:, :, 2:])
+    if bits == 8:
+        return Blocks(numbers.view(np.int8), scales, bits)
+    values = np.concatenate([numbers & 15, numbers >> 4], axis=2).astype(np.int8) - np.int8(8)
+    return Blocks(values, scales, bits)

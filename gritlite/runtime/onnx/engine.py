@@ -1,0 +1,48 @@
+"""The graph engine: embedding passes over one loaded graph.
+
+The vocabulary is llama.cpp's, loaded without weights. The engine decodes nothing.
+"""
+
+from collections.abc import Sequence
+
+from gritlite.graph.embeddings import TokenEmbeddings
+from gritlite.modelfile.header import GGUFFile
+from gritlite.modelfile.hyperparameters import read_hyperparameters
+from gritlite.prompt import Attention
+from gritlite.runtime.engine import Vocabulary
+from gritlite.runtime.onnx.embedding_pass import GraphPass
+from gritlite.runtime.onnx.session import Floats, Session
+
+MAX_SEQUENCES = 256  # in one pass
+
+
+class GraphEngine:
+    """Runs the graph of one GGUF file. Thread-safe; what it opens is not.
+
+    `value_factors` are those of `GraphPass`. The engine closes the session.
+    """
+
+    max_sequences = MAX_SEQUENCES
+    on_device = False
+
+    def __init__(
+        self,
+        file: GGUFFile,
+        vocabulary: Vocabulary,
+        session: Session,
+        value_factors: Sequence[Floats] | None = None,
+    ) -> None:
+        self.vocabulary = vocabulary
+        self._table = TokenEmbeddings(file)
+        self._session = session
+        self._factors = value_factors
+        self.dimension = self._table.width
+        self.trained_context = read_hyperparameters(file).context_length
+
+    def open_pass(self, tokens: int, attention: Attention) -> GraphPass:
+        """Return embedding passes of up to `tokens` tokens, padding included."""
+        return GraphPass(self._session, self._table, tokens, attention, self._factors)
+
+    def close(self) -> None:
+        """Free the graph."""
+        self._session.close()

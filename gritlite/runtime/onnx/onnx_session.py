@@ -1,0 +1,105 @@
+"""A graph loaded by ONNX Runtime.
+
+Bidirectional and causal passes are two sessions over the same mapped weights; each is loaded
+when it is first used. The module does not know files' formats or tokens.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from gritlite.errors import ClosedError, LibraryError, OutOfMemoryError
+from gritlite.graph.network import Network
+from gritlite.prompt import Attention
+from gritlite.runtime.onnx.session import Floats, LayerStates
+
+GRAPHS: Mapping[Attention, str] = {"bidirectional": "embed.onnx", "causal": "prefill.onnx"}
+_NO_OPTIMIZATION = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # the files are optimized
+
+
+class OnnxSession:
+    """Runs the graphs in a folder. Not thread-safe."""
+
+    def __init__(self, folder: Path, network: Network, *, threads: int) -> None:
+        self._folder, self._network, self._threads = folder, network, threads
+        self._sessions: dict[Attention, onnxruntime.InferenceSession] = {}
+        self._closed = False
+        shape = (1, network.kv_heads, 0, network.head_width)
+        self._nothing = LayerStates(np.empty(shape, np.float32), np.empty(shape, np.float32))
+
+    def run(
+        self,
+        embeddings: Floats,
+        lengths: NDArray[np.int32],
+        attention: Attention,
+        *,
+        past: Sequence[LayerStates] = (),
+        return_states: bool = False,
+    ) -> tuple[Floats, list[LayerStates]]:
+        """See Session."""
+        batch, tokens, _ = embeddings.shape
+        earlier = past[0].keys.shape[2] if past else 0
+        inputs: dict[str, NDArray[np.generic]] = {
+            "embeddings": embeddings,
+            "last_positions": (lengths + (earlier - 1)).astype(np.int32),
+            "total_tokens": np.array(earlier + tokens, np.int32),
+        }
+        empty = LayerStates(*(np.repeat(a, batch, 0) for a in (self._nothing.keys,) * 2))
+        for number in range(self._network.layers):
+            before = past[number] if past else empty
+            inputs[f"past.{number}.key"] = before.keys
+            inputs[f"past.{number}.value"] = before.values
+        names = ["hidden"]
+        if return_states:
+            layers = range(self._network.layers)
+            names += [f"present.{n}.{part}" for n in layers for part in ("key", "value")]
+        hidden, *states = self._evaluate(attention, names, inputs)
+        new = [array[:, :, earlier:] for array in states]
+        return hidden, [LayerStates(*pair) for pair in zip(new[::2], new[1::2], strict=True)]
+
+    def _evaluate(
+        self, attention: Attention, names: list[str], inputs: Mapping[str, NDArray[np.generic]]
+    ) -> list[Floats]:
+        try:
+            outputs: list[Floats] = self._session(attention).run(names, inputs)
+        except Exception as error:  # ONNX Runtime's own errors share no other base
+            raise _translated(error) from error
+        return outputs
+
+    def _session(self, attention: Attention) -> onnxruntime.InferenceSession:
+        if self._closed:
+            raise ClosedError
+        if attention not in self._sessions:
+            path = self._folder / GRAPHS[attention]
+            self._sessions[attention] = onnxruntime.InferenceSession(
+                path, session_options(self._threads), providers=["CPUExecutionProvider"]
+            )
+        return self._sessions[attention]
+
+    def close(self) -> None:
+        """See Session."""
+        self._closed = True
+        self._sessions.clear()
+
+
+def session_options(threads: int) -> onnxruntime.SessionOptions:
+    """Return the options of a session over an optimized graph."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.graph_optimization_level = _NO_OPTIMIZATION
+    options.log_severity_level = 3  # errors only
+    # threads spin while a pass runs, and sleep between passes
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def _translated(error: Exception) -> Exception:
+    if isinstance(error, ClosedError):
+        return error
+    text = str(error)
+    if "alloc" in text.lower():
+        return OutOfMemoryError(f"ONNX Runtime has too little memory for a pass ({text})")
+    return LibraryError(f"ONNX Runtime failed: {text}")

@@ -1,0 +1,47 @@
+"""What a runtime's loaded graph is: padded sequences in; hidden states, keys and values out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gritlite.prompt import Attention
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LayerStates:
+    """One layer's keys, after rotation, and values: float32 [batch, kv_heads, tokens, width]."""
+
+    keys: Floats = field(repr=False)
+    values: Floats = field(repr=False)
+
+
+class Session(Protocol):
+    """A graph loaded by a runtime. Not thread-safe."""
+
+    def run(
+        self,
+        embeddings: Floats,
+        lengths: NDArray[np.int32],
+        attention: Attention,
+        *,
+        past: Sequence[LayerStates] = (),
+        return_states: bool = False,
+    ) -> tuple[Floats, list[LayerStates]]:
+        """Evaluate sequences, padded at the end.
+
+        `embeddings` is float32 [batch, tokens, width], and `lengths`, int32 [batch], the
+        tokens of each sequence. `past` are the keys and values of each layer before these
+        tokens, for causal attention and a batch of one. Returns the hidden states, float32
+        [batch, tokens, width], and with `return_states` each layer's keys and values of
+        these tokens.
+
+        Raises OutOfMemoryError, and LibraryError if the runtime fails.
+        """
+
+    def close(self) -> None:
+        """Free the memory."""
