@@ -2,9 +2,14 @@
 
 Bidirectional and causal passes are two sessions over the same mapped weights; each is loaded
 when it is first used. The module does not know files' formats or tokens.
+
+All passes run in a thread of their own. ONNX Runtime's int8 products leave another AMX tile
+configuration behind in their thread than ggml's, which is loaded once a thread and assumed ever
+after: llama.cpp's quantized products would be wrong in a thread that ran both.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +32,7 @@ class OnnxSession:
         self._folder, self._network, self._threads = folder, network, threads
         self._sessions: dict[Attention, onnxruntime.InferenceSession] = {}
         self._closed = False
+        self._thread = ThreadPoolExecutor(1, "onnxruntime")
         shape = (1, network.kv_heads, 0, network.head_width)
         self._nothing = LayerStates(np.empty(shape, np.float32), np.empty(shape, np.float32))
 
@@ -64,7 +70,8 @@ class OnnxSession:
         self, attention: Attention, names: list[str], inputs: Mapping[str, NDArray[np.generic]]
     ) -> list[Floats]:
         try:
-            outputs: list[Floats] = self._session(attention).run(names, inputs)
+            session = self._session(attention)
+            outputs: list[Floats] = self._thread.submit(session.run, names, inputs).result()
         except Exception as error:  # ONNX Runtime's own errors share no other base
             raise _translated(error) from error
         return outputs
@@ -82,6 +89,7 @@ class OnnxSession:
     def close(self) -> None:
         """See Session."""
         self._closed = True
+        self._thread.shutdown()
         self._sessions.clear()
 
 
