@@ -60,23 +60,24 @@ class ModelIdentity:
         Raises FileError for a file that cannot be read, or has changed since it was loaded.
         """
         if not self._fingerprint:
-            self._check_unchanged()
+            self.check_unchanged()
             self._fingerprint = self._known() or self._read(progress)
         return self._fingerprint
 
     def _read(self, progress: ProgressCallback) -> str:
         start = time.time_ns()
         found = fingerprint(self._file.path, progress)
-        self._check_unchanged()
+        self.check_unchanged()
         self._keep(found, start)
         return found
 
     def sampled(self) -> str:
         """The fingerprint that earlier versions would compute. Raises as `fingerprint`."""
-        self._check_unchanged()
+        self.check_unchanged()
         return sampled_fingerprint(self._file)
 
-    def _check_unchanged(self) -> None:
+    def check_unchanged(self) -> None:
+        """Raise FileError if the file has changed since it was loaded."""
         if Stamp.of(self._file.path) != self._loaded:
             raise FileError(
                 f"{self._file.path} was changed or moved after it was loaded: load it again"

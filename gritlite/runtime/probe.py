@@ -13,11 +13,10 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache as remember
-from pathlib import Path
 
 from gritlite.errors import LibraryError
 from gritlite.runtime.trial import can_run, run_trial
-from gritlite.system import cache
+from gritlite.system import cache, processor
 from gritlite.system.ggml_library import library_folder
 from gritlite.system.processes import module_command
 
@@ -108,21 +107,11 @@ def run_probe(child: Sequence[str] = CHILD) -> Verdict:
 
 def fingerprint() -> str:
     """Return a digest of the library's files and the processor's features."""
-    parts = [platform.machine(), platform.platform(), _processor()]
+    parts = [platform.machine(), platform.platform(), processor.description()]
     for path in sorted(library_folder().glob("*")):
         status = path.stat()
         parts.append(f"{path} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return "\n".join(
-        sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
-    )
 
 
 def _load(key: str) -> Verdict | None:

@@ -11,6 +11,7 @@ import pytest
 from gritlite.errors import LibraryError
 from gritlite.runtime import probe
 from gritlite.runtime.probe import Verdict, run_probe
+from gritlite.system import processor
 
 
 def child(tmp_path, code):
@@ -186,7 +187,7 @@ def test_another_build_or_processor_means_a_new_probe(fresh, tmp_path, monkeypat
     fresh("")
     probe.ensure_safe()
     forget_process()
-    monkeypatch.setattr(probe, "_processor", lambda: "another one")
+    monkeypatch.setattr(processor, "description", lambda: "another one")
     probe.ensure_safe()
     assert runs(tmp_path) == ["repack", "repack"]
     known = json.loads((tmp_path / "cache" / "probe.json").read_text())

@@ -12,6 +12,7 @@ from gritlite.runtime.llama.graph import MatrixInput
 from gritlite.runtime.llama.hidden_states import HiddenStates, Watch
 from gritlite.runtime.llama.library import Capabilities, capabilities, set_verbose
 from gritlite.runtime.llama.tensor_editor import TensorEditor
+from gritlite.runtime.llama.vocabulary import LlamaVocabulary
 from gritlite.runtime.llama.weights import GpuLayers, Weights
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "GpuLayers",
     "HiddenStates",
     "LlamaEngine",
+    "LlamaVocabulary",
     "MatrixInput",
     "TensorEditor",
     "Watch",

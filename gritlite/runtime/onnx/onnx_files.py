@@ -1,0 +1,98 @@
+"""The files of an ONNX graph: optimized by ONNX Runtime, with packed weights that are mapped.
+
+    embed.onnx, prefill.onnx   the graph with bidirectional and with causal attention
+    weights.bin                the weights of both
+
+ONNX Runtime packs each matrix for its kernels. The file of weights has every matrix twice:
+as it is, read when a session starts and let go, and packed, which a session maps instead of
+keeping a copy of its own (`session.save_external_prepacked_constant_initializers`, in
+onnxruntime_session_options_config_keys.h). The module does not know caches or models.
+"""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from gritlite.errors import LibraryError
+from gritlite.graph.layers import write_layers
+from gritlite.graph.network import Network
+from gritlite.graph.onnx_writer import Form, OnnxWriter
+from gritlite.graph.tensors import Tensors
+from gritlite.runtime.onnx.onnx_session import GRAPHS
+from gritlite.system import processor
+
+WEIGHTS = "weights.bin"
+_RAW, _RAW_WEIGHTS, _OPTIMIZED = "raw.onnx", "raw.bin", "optimized.onnx"
+_INLINE = "1024"  # bytes of a tensor that stands in the graph itself
+# these take sums of two products of 8 bits in 32 bits; before them, in 16 bits that saturate
+_WIDE_SUMS = {"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"}
+_FULL, _REDUCED = 127, 63  # two products with a byte: 2 * 255 * 63 < 2^15
+
+
+def write_files(
+    folder: Path,
+    network: Network,
+    tensors: Tensors,
+    numbers: Form,
+    *,
+    threads: int,
+    per_token: Collection[str],
+    written: Callable[[int], None],
+) -> None:
+    """Write a graph's files into a folder; `written` is called with the layers done.
+
+    Raises LibraryError, OSError, and what `written` raises.
+    """
+    raw, raw_weights = folder / _RAW, folder / _RAW_WEIGHTS
+    with raw_weights.open("xb") as file:
+        writer = OnnxWriter(network, numbers, file, _RAW_WEIGHTS, limit=int8_limit())
+        for layers in write_layers(network, tensors, writer, per_token=per_token):
+            written(layers)
+        writer.save(raw)
+    _optimize(raw, folder / _OPTIMIZED, threads)
+    raw.unlink()
+    raw_weights.unlink()
+    _write_directions(folder)
+
+
+def int8_limit() -> int:
+    """Return the largest number of an int8 matrix whose products this processor sums exactly.
+
+    Inputs are unsigned bytes. Before VNNI, x86 adds pairs of products in 16 bits that
+    saturate (vpmaddubsw).
+    """
+    if not processor.is_x86() or _WIDE_SUMS.intersection(processor.kernel_flags()):
+        return _FULL
+    return _REDUCED
+
+
+def _optimize(source: Path, target: Path, threads: int) -> None:
+    """Let ONNX Runtime fuse operators and pack weights, and save the result."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors only
+    options.optimized_model_filepath = str(target)
+    prefix = "session.optimized_model_external_initializers_"
+    options.add_session_config_entry(f"{prefix}file_name", WEIGHTS)
+    options.add_session_config_entry(f"{prefix}min_size_in_bytes", _INLINE)
+    options.add_session_config_entry("session.save_external_prepacked_constant_initializers", "1")
+    try:
+        onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own errors share no other base
+        raise LibraryError(f"ONNX Runtime cannot load the graph it was given: {error}") from error
+
+
+def _write_directions(folder: Path) -> None:
+    """Save the optimized graph once for each direction of attention."""
+    model = onnx.load(folder / _OPTIMIZED, load_external_data=False)
+    for attention, name in GRAPHS.items():
+        for node in model.graph.node:
+            if node.op_type == "GroupQueryAttention":
+                kept = [each for each in node.attribute if each.name != "causal"]
+                causal = onnx.helper.make_attribute("causal", int(attention == "causal"))
+                del node.attribute[:]
+                node.attribute.extend([*kept, causal])
+        (folder / name).write_bytes(model.SerializeToString())
+    (folder / _OPTIMIZED).unlink()
