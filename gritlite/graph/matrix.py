@@ -3,17 +3,24 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from gguf.constants import GGMLQuantizationType
 
 from gritlite.graph.rounding import (
     BLOCK,
     BLOCK_BITS,
     Blocks,
     Channels,
+    joined_blocks,
     round_blocks,
     round_channels,
     stored_blocks,
 )
 from gritlite.graph.tensors import Floats, Tensors
+
+# the types whose numbers are not quantized
+FLOAT_TYPES = frozenset(
+    (GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.BF16)
+)
 
 
 @dataclass(frozen=True)
@@ -44,9 +51,8 @@ class Matrix:
 
     def floats(self) -> Floats:
         """Return the matrix, float32 [n, k]."""
-        read = [self.tensors.floats(f"{part}.weight") for part in self.parts]
-        rows = read[0] if len(read) == 1 else np.concatenate(read)
-        return rows if self.expert is None else rows[self.expert]
+        read = [self.tensors.floats(f"{part}.weight", self.expert) for part in self.parts]
+        return read[0] if len(read) == 1 else np.concatenate(read)
 
     def bias(self) -> Floats | None:
         """Return what is added to the product, float32 [n]; None if there is nothing."""
@@ -66,18 +72,20 @@ class Matrix:
         return round_channels(self.floats(), limit=limit)
 
     def blocks(self) -> Blocks | None:
-        """Return the matrix in blocks of 32; None if rows are no whole number of blocks.
+        """Return the matrix in blocks of 32, for the form that loses nothing.
 
-        They are the file's own numbers where it has them, else rounded to Q8_0.
+        Q8_0 and Q4_0 are blocks, so these are the file's own numbers. Other quantized types
+        are rounded to Q8_0. None if the file's numbers are floats, which blocks would round,
+        or if rows are no whole number of blocks.
         """
-        if self.shape[1] % BLOCK:
-            return None
         types = {self.tensors.type(f"{part}.weight") for part in self.parts}
-        if len(types) > 1 or not self.tensors.keeps_numbers or not types <= BLOCK_BITS.keys():
+        if self.shape[1] % BLOCK or not types.isdisjoint(FLOAT_TYPES):
+            return None
+        if not self.tensors.keeps_numbers or not types <= BLOCK_BITS.keys():
             return round_blocks(self.floats())
-        stored = [self.tensors.stored(f"{part}.weight") for part in self.parts]
-        rows = stored[0] if len(stored) == 1 else np.concatenate(stored)
-        if self.expert is not None:
-            n = self.shape[0]
-            rows = rows[self.expert * n : (self.expert + 1) * n]
-        return stored_blocks(rows, types.pop())
+        return joined_blocks(
+            [
+                stored_blocks(self.tensors.stored(name, self.expert), self.tensors.type(name))
+                for name in (f"{part}.weight" for part in self.parts)
+            ]
+        )

@@ -17,19 +17,25 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
+from gritlite.errors import MissingExtraError
 from gritlite.graph.matrix import Matrix
 from gritlite.graph.network import Network
 from gritlite.graph.rounding import Blocks
 from gritlite.graph.tensors import Floats
 from gritlite.graph.writer import FeedForward
+from gritlite.prompt import Attention
+
+try:
+    import onnx
+    from onnx import TensorProto, helper
+except ModuleNotFoundError as error:
+    raise MissingExtraError("onnx", "onnx", "writing a model as an ONNX graph") from error
 
 Form = Literal["int8", "blocks", "float32"]
 
-OPSET = 21
+OPSET = 23  # the first with RMSNormalization
 IR_VERSION = 10
 CONTRIB = "com.microsoft"
 ALIGNMENT = 4096  # of a tensor in the file of weights, so that it can be mapped
@@ -69,7 +75,7 @@ class OnnxWriter:
     def rms_norm(self, x: str, weight: Floats, epsilon: float) -> str:
         """See GraphWriter."""
         scale = self._constant(weight)
-        return self._node("SimplifiedLayerNormalization", x, scale, axis=-1, epsilon=epsilon)
+        return self._node("RMSNormalization", x, scale, axis=-1, epsilon=epsilon)
 
     def linear(self, x: str, matrix: Matrix) -> str:
         """See GraphWriter."""
@@ -83,6 +89,9 @@ class OnnxWriter:
             return self._blocks_product(x, matrix, blocks)
         if self._form == "int8":
             return self._int8_product(x, matrix)
+        return self._float_product(x, matrix)
+
+    def _float_product(self, x: str, matrix: Matrix) -> str:
         return self._node("MatMul", x, self._constant(matrix.floats().T))
 
     def _blocks_product(self, x: str, matrix: Matrix, blocks: Blocks) -> str:
@@ -110,8 +119,7 @@ class OnnxWriter:
         if not matrix.per_token:
             return self._node("DynamicQuantizeMatMul", x, *weights, domain=CONTRIB)
         # each token is divided by its largest number, so that one scale suits them all
-        axis = self._constant(np.array([-1], np.int64))
-        largest = self._node("ReduceMax", self._node("Abs", x), axis, keepdims=1)
+        largest = self._node("ReduceMax", self._node("Abs", x), self._whole([-1]), keepdims=1)
         largest = self._node("Max", largest, self._constant(np.array(_TINY, np.float32)))
         scaled = self._node("Div", x, largest)
         product = self._node("DynamicQuantizeMatMul", scaled, *weights, domain=CONTRIB)
@@ -119,7 +127,8 @@ class OnnxWriter:
 
     def attention(self, x: str, layer: int, query: Matrix, key: Matrix, value: Matrix) -> str:
         """See GraphWriter."""
-        joined = Matrix(query.tensors, (*query.parts, *key.parts, *value.parts))
+        parts = (*query.parts, *key.parts, *value.parts)
+        joined = Matrix(query.tensors, parts, per_token=query.per_token)
         projections = self.linear(x, joined)
         attended = self._name()
         self._nodes.append(
@@ -135,6 +144,7 @@ class OnnxWriter:
                 domain=CONTRIB,
                 num_heads=self._network.heads,
                 kv_num_heads=self._network.kv_heads,
+                causal=1,
                 do_rotary=1,
                 rotary_interleaved=int(self._network.rotary.is_interleaved),
             )
@@ -149,7 +159,34 @@ class OnnxWriter:
 
     def mixture(self, x: str, router: Matrix, experts: Sequence[FeedForward], used: int) -> str:
         """See GraphWriter."""
-        raise NotImplementedError
+        tokens = self._node("Reshape", x, self._whole([-1, self._network.width]))
+        shares = self._shares(tokens, router, used)
+        total = self._zeros_like(tokens)
+        for number, expert in enumerate(experts):
+            share = self._node("Gather", shares, self._whole(number), axis=1)
+            places = self._node("Transpose", self._node("NonZero", share), perm=[1, 0])
+            output = self.feed_forward(self._node("GatherND", tokens, places), expert)
+            weights = self._node(
+                "Unsqueeze", self._node("GatherND", share, places), self._whole([1])
+            )
+            weighted = self._node("Mul", output, weights)
+            total = self._node("ScatterND", total, places, weighted, reduction="add")
+        return self._node("Reshape", total, self._node("Shape", x))
+
+    def _shares(self, tokens: str, router: Matrix, used: int) -> str:
+        """Return the weight of each expert for each token, [tokens, experts].
+
+        The router is never rounded: it is small, and another choice of experts changes much.
+        """
+        logits = self._float_product(tokens, router)
+        best, chosen = self._name(), self._name()
+        ranking = helper.make_node("TopK", [logits, self._whole([used])], [best, chosen], axis=-1)
+        self._nodes.append(ranking)
+        weights = self._node("Softmax", best, axis=-1)
+        return self._node("ScatterElements", self._zeros_like(logits), chosen, weights, axis=1)
+
+    def _zeros_like(self, x: str) -> str:
+        return self._node("ConstantOfShape", self._node("Shape", x))
 
     def add(self, left: str, right: str) -> str:
         """See GraphWriter."""
@@ -159,8 +196,12 @@ class OnnxWriter:
         """See GraphWriter."""
         self._nodes.append(helper.make_node("Identity", [hidden], ["hidden"]))
 
-    def save(self, path: Path) -> None:
-        """Write the graph, without weights. Raises OSError."""
+    def save(self, path: Path, attention: Attention) -> None:
+        """Write the graph for one direction of attention, without weights. Raises OSError."""
+        for node in self._nodes:
+            if node.op_type == "GroupQueryAttention":
+                (causal,) = (each for each in node.attribute if each.name == "causal")
+                causal.i = int(attention == "causal")
         network = self._network
         width = ["batch", "tokens", network.width]
         states = ["batch", network.kv_heads, "earlier", network.head_width]
@@ -188,13 +229,16 @@ class OnnxWriter:
         self._nodes.append(node)
         return output
 
+    def _whole(self, values: int | list[int]) -> str:
+        return self._constant(np.array(values, np.int64))
+
     def _name(self) -> str:
         self._values += 1
         return f"v{self._values}"
 
     def _constant(self, values: NDArray[np.generic], name: str | None = None) -> str:
         """Add an initializer; large ones are appended to the file of weights."""
-        values = np.ascontiguousarray(values)
+        values = np.asarray(values, order="C")
         tensor = TensorProto(
             name=name or self._name(),
             dims=values.shape,

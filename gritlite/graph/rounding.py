@@ -4,6 +4,7 @@ Blocks are those of ggml's Q8_0 and Q4_0 (ggml-common.h: `block_q8_0`, `block_q4
 scale and 32 numbers. The module does not know layers or runtimes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -50,6 +51,15 @@ def round_blocks(rows: Floats, threads: int = 1) -> Blocks:
     """Round [n, k] to ggml's Q8_0; k is a multiple of 32."""
     type = GGMLQuantizationType.Q8_0
     return stored_blocks(quantize_rows(rows, type, threads), type)
+
+
+def joined_blocks(parts: Sequence[Blocks]) -> Blocks:
+    """Return the rows of several matrices as one, with the most bits of any; no number changes."""
+    return Blocks(
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.scales for part in parts]),
+        max(part.bits for part in parts),
+    )
 
 
 def stored_blocks(stored: NDArray[np.uint8], type: GGMLQuantizationType) -> Blocks:

@@ -109,21 +109,29 @@ class SmoothedTensors(Tensors):
         self._made = {site.made_by for site in sites(network)}
         self._taken = {taker: site.made_by for site in sites(network) for taker in site.taken_by}
 
-    def floats(self, name: str) -> Floats:
+    def floats(self, name: str, expert: int | None = None) -> Floats:
         """Return a tensor with its own factors and those of its input."""
-        values = super().floats(name)
+        values = super().floats(name, expert)
         layer, _, part = name.rpartition(".")[0].rpartition(".")
         if name.endswith(".weight") and part in self._taken:
-            factors = self._factors.get(f"{layer}.{self._taken[part]}")
+            factors = self._site_factors(f"{layer}.{self._taken[part]}", expert)
             if factors is not None:
                 values = values * self._over_columns(factors, part)
-        if part in self._made and f"{layer}.{part}" in self._factors:
-            factors = self._factors[f"{layer}.{part}"]
-            values = values / (factors[..., None] if values.ndim > factors.ndim else factors)
+        if part in self._made:
+            factors = self._site_factors(f"{layer}.{part}", expert)
+            if factors is not None:
+                values = values / (factors[..., None] if values.ndim > factors.ndim else factors)
         return values
+
+    def _site_factors(self, name: str, expert: int | None) -> Floats | None:
+        """Return the factors of an input, of one expert where each has its own."""
+        factors = self._factors.get(name)
+        return (
+            factors if factors is None or expert is None or factors.ndim == 1 else factors[expert]
+        )
 
     def _over_columns(self, factors: Floats, part: str) -> Floats:
         if part == "attn_output":  # each value head serves a group of query heads
             heads = factors.reshape(-1, self._head_width)
             return np.repeat(heads, self._group, axis=0).reshape(-1)
-        return factors[:, None, :] if part == "ffn_down_exps" else factors
+        return factors if factors.ndim == 1 else factors[:, None, :]

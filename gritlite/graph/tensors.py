@@ -4,7 +4,7 @@ The module does not know layers.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from io import FileIO
 
 import numpy as np
@@ -29,7 +29,7 @@ def open_tensors(file: GGUFFile) -> Iterator["Tensors"]:
 
 
 class Tensors:
-    """The tensors of one file, by name. Matrices are read whole, one at a time.
+    """The tensors of one file, by name. Matrices are read one at a time.
 
     `keeps_numbers` says whether `floats` are the numbers that the file stores.
     """
@@ -52,21 +52,25 @@ class Tensors:
         """Return a tensor's shape, rows first. Raises ArchitectureError."""
         return self._info(name).shape
 
-    def stored(self, name: str) -> NDArray[np.uint8]:
-        """Return the stored rows of a tensor, uint8 [rows, bytes per row]."""
+    def stored(self, name: str, expert: int | None = None) -> NDArray[np.uint8]:
+        """Return the stored rows of a tensor, uint8 [rows, bytes per row].
+
+        With `expert`, those of one matrix of a stack, and nothing else is read.
+        """
         info = self._info(name)
         size = row_bytes(self.type(name), info.shape[-1])
-        buffer = np.empty((info.size // size, size), np.uint8)
-        read_into(self.opened, info.offset, buffer, name)
+        rows, start = info.size // size, info.offset
+        if expert is not None:
+            rows //= info.shape[0]
+            start += expert * rows * size
+        buffer = np.empty((rows, size), np.uint8)
+        read_into(self.opened, start, buffer, name)
         return buffer
 
-    def floats(self, name: str) -> Floats:
-        """Return a tensor as float32, in its shape."""
-        return dequantize_rows(self.stored(name), self.type(name)).reshape(self.shape(name))
-
-    def joined(self, names: Sequence[str]) -> Floats:
-        """Return the rows of several matrices of one row length as one matrix."""
-        return np.concatenate([self.floats(name) for name in names])
+    def floats(self, name: str, expert: int | None = None) -> Floats:
+        """Return a tensor as float32, in its shape; with `expert`, one matrix of a stack."""
+        shape = self.shape(name) if expert is None else self.shape(name)[1:]
+        return dequantize_rows(self.stored(name, expert), self.type(name)).reshape(shape)
 
     def _info(self, name: str) -> TensorInfo:
         info = self._tensors.get(name)

@@ -13,13 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from gritlite.errors import ClosedError, LibraryError, OutOfMemoryError
+from gritlite.errors import ClosedError, LibraryError, MissingExtraError, OutOfMemoryError
 from gritlite.graph.network import Network
 from gritlite.prompt import Attention
 from gritlite.runtime.onnx.session import Floats, LayerStates
+
+try:
+    import onnxruntime
+except ModuleNotFoundError as error:
+    raise MissingExtraError("onnxruntime", "onnx", "the engine onnx") from error
 
 GRAPHS: Mapping[Attention, str] = {"bidirectional": "embed.onnx", "causal": "prefill.onnx"}
 _NO_OPTIMIZATION = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # the files are optimized
@@ -98,7 +102,7 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.graph_optimization_level = _NO_OPTIMIZATION
-    options.log_severity_level = 3  # errors only
+    options.log_severity_level = 4  # errors are raised, not printed too
     # threads spin while a pass runs, and sleep between passes
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
