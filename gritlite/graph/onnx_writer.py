@@ -12,7 +12,7 @@ for int8 with a scale for each channel, and `MatMulNBits` for blocks of 32.
     present.N.key, present.N.value   as past, with the new tokens
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -198,10 +198,7 @@ class OnnxWriter:
 
     def save(self, path: Path, attention: Attention) -> None:
         """Write the graph for one direction of attention, without weights. Raises OSError."""
-        for node in self._nodes:
-            if node.op_type == "GroupQueryAttention":
-                (causal,) = (each for each in node.attribute if each.name == "causal")
-                causal.i = int(attention == "causal")
+        direct(self._nodes, attention)
         network = self._network
         width = ["batch", "tokens", network.width]
         states = ["batch", network.kv_heads, "earlier", network.head_width]
@@ -256,3 +253,11 @@ class OnnxWriter:
                 tensor.external_data.add(key=key, value=str(value))
         self._initializers.append(tensor)
         return str(tensor.name)
+
+
+def direct(nodes: Iterable[onnx.NodeProto], attention: Attention) -> None:
+    """Set the direction of attention of a graph's nodes."""
+    for node in nodes:
+        if node.op_type == "GroupQueryAttention":
+            (causal,) = (each for each in node.attribute if each.name == "causal")
+            causal.i = int(attention == "causal")

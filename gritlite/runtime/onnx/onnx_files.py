@@ -18,7 +18,7 @@ import onnxruntime
 from gritlite.errors import LibraryError
 from gritlite.graph.layers import write_layers
 from gritlite.graph.network import Network
-from gritlite.graph.onnx_writer import Form, OnnxWriter
+from gritlite.graph.onnx_writer import Form, OnnxWriter, direct
 from gritlite.graph.tensors import Tensors
 from gritlite.runtime.onnx.onnx_session import GRAPHS
 from gritlite.system import processor
@@ -50,7 +50,7 @@ def write_files(
         writer = OnnxWriter(network, numbers, file, _RAW_WEIGHTS, limit=int8_limit())
         for layers in write_layers(network, tensors, writer, per_token=per_token):
             written(layers)
-        writer.save(raw)
+        writer.save(raw, "causal")
     _optimize(raw, folder / _OPTIMIZED, threads)
     raw.unlink()
     raw_weights.unlink()
@@ -88,11 +88,6 @@ def _write_directions(folder: Path) -> None:
     """Save the optimized graph once for each direction of attention."""
     model = onnx.load(folder / _OPTIMIZED, load_external_data=False)
     for attention, name in GRAPHS.items():
-        for node in model.graph.node:
-            if node.op_type == "GroupQueryAttention":
-                kept = [each for each in node.attribute if each.name != "causal"]
-                causal = onnx.helper.make_attribute("causal", int(attention == "causal"))
-                del node.attribute[:]
-                node.attribute.extend([*kept, causal])
+        direct(model.graph.node, attention)
         (folder / name).write_bytes(model.SerializeToString())
     (folder / _OPTIMIZED).unlink()
