@@ -22,9 +22,9 @@ from gritlite.errors import (
     UsageError,
 )
 from gritlite.prompt import EmbedFormat
-from gritlite.runtime.engine import EmbeddingPass, Engine, KeyValues
+from gritlite.runtime.engine import EmbeddingEngine, EmbeddingPass, KeyValues
 from gritlite.runtime.finite import check_state, check_vectors
-from gritlite.runtime.packing import pack
+from gritlite.runtime.packing import PADDED, UNPADDED
 from gritlite.runtime.scheduler import Scheduler, Work
 from gritlite.runtime.tokens import PromptTokens, TextTokens, Tokenizer
 from gritlite.system.machine import check_free_memory
@@ -105,7 +105,7 @@ class Embedder:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: EmbeddingEngine,
         tokenizer: Tokenizer,
         embed_format: EmbedFormat,
         scheduler: Scheduler,
@@ -115,6 +115,7 @@ class Embedder:
         memory_need: Callable[[int], int],
     ) -> None:
         self._engine = engine
+        self._packing = PADDED if engine.pads else UNPADDED
         self._format = embed_format
         self._scheduler = scheduler
         self._pass_tokens = min(pass_tokens, max_tokens)
@@ -140,7 +141,7 @@ class Embedder:
         values of each text before its vector is yielded, in any order. `progress` is called
         after each pass with the number of texts embedded so far; those whose vectors are
         still to come count by the share of their tokens. Raises as `pieces`, and
-        CancelledError within one pass of `cancel` being set.
+        CancelledError within one pass of `cancel` being set, or sooner (see EmbeddingPass).
         """
         window: list[_Piece] = []
         first = count = tokens = 0
@@ -203,15 +204,16 @@ class Embedder:
         pooled = np.zeros(count, np.int64)
         lengths = [len(piece.tokens.ids) for piece in pieces]
         done = 0
-        for indices in pack(lengths, self._pass_tokens, self._engine.max_sequences):
+        groups = self._packing.group(lengths, self._pass_tokens, self._engine.max_sequences)
+        for indices in groups:
             hooks.check_cancelled()
             members = [pieces[i] for i in indices]
             starts = [self._pooled_from(piece.tokens, options) for piece in members]
             ids = [piece.tokens.ids for piece in members]
             with self._scheduler.turn(work):
-                embedding_pass = self._pass_for(sum(map(len, ids)))
+                embedding_pass = self._pass_for(self._packing.tokens([len(one) for one in ids]))
                 hidden, states = embedding_pass.run(
-                    ids, starts, return_states=hooks.keep is not None
+                    ids, starts, return_states=hooks.keep is not None, cancel=hooks.cancel
                 )
             hooks.keep_states(members, states)
             row = 0
@@ -236,12 +238,17 @@ class Embedder:
         return 0 if include_prompt else tokens.start
 
     def _pass_for(self, tokens: int) -> EmbeddingPass:
-        """Return the memory for a pass; its size doubles until a long text fits."""
+        """Return the memory for a pass; its size doubles until a long text fits.
+
+        A pass that pads has no memory of its own, and takes the size of the text.
+        """
         if self._closed:
             raise ClosedError
         if self._pass is None or self._pass.capacity < tokens:
             self._free_pass()
-            size = grown_size(self._pass_tokens, tokens, self.max_tokens)
+            size = max(self._pass_tokens, tokens)
+            if not self._engine.pads:
+                size = grown_size(self._pass_tokens, tokens, self.max_tokens)
             check_free_memory(
                 self._memory_need(size),
                 f"a pass of {tokens:,} tokens",

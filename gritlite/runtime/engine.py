@@ -1,16 +1,18 @@
 """The engine protocols: the interface between llama.cpp and everything above it.
 
-    Vocabulary     text to token ids and back
-    EmbeddingPass  packed sequences in; hidden states, keys and values out
-    Prefill        token ids in; their keys and values out
-    Decoder        a prefill that can be restored from keys and values, and returns logits
-    Sampler        logits in; a token id out
-    Engine         creates these over one copy of the weights
+    Vocabulary       text to token ids and back
+    EmbeddingPass    packed sequences in; hidden states, keys and values out
+    Prefill          token ids in; their keys and values out
+    Decoder          a prefill that can be restored from keys and values, and returns logits
+    Sampler          logits in; a token id out
+    EmbeddingEngine  creates embedding passes over one copy of the weights
+    Engine           creates all of these
 
-`gritlite.runtime.llama` implements all of them; another engine may implement some. The
+`gritlite.runtime.llama` implements all of them, `gritlite.runtime.onnx` those that embed. The
 module does not know files, prompts or any engine's memory layout.
 """
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -110,12 +112,19 @@ class EmbeddingPass(Protocol):
     capacity: int
 
     def run(
-        self, sequences: Sequence[Tokens], starts: Sequence[int], *, return_states: bool = False
+        self,
+        sequences: Sequence[Tokens],
+        starts: Sequence[int],
+        *,
+        return_states: bool = False,
+        cancel: threading.Event | None = None,
     ) -> tuple[HiddenStates, list[KeyValues]]:
         """Evaluate sequences that do not attend to each other.
 
         Returns the final hidden states of each sequence's tokens from its start on,
         float32 [n, dimension], and with `return_states` each sequence's keys and values.
+        An engine that can stop within a pass raises CancelledError soon after `cancel` is
+        set; others finish the pass.
         """
 
     def close(self) -> None:
@@ -185,8 +194,8 @@ class Sampler(Protocol):
         """Free the memory."""
 
 
-class Engine(Protocol):
-    """Creates passes, decoders and samplers over one copy of a model's weights. Thread-safe."""
+class EmbeddingEngine(Protocol):
+    """Creates embedding passes over one copy of a model's weights. Thread-safe."""
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -208,8 +217,22 @@ class Engine(Protocol):
     def on_device(self) -> bool:
         """Whether keys, values and buffers are in device memory rather than main memory."""
 
+    @property
+    def pads(self) -> bool:
+        """Whether a pass computes as many tokens for each sequence as the longest has.
+
+        Such a pass takes its memory when it runs, not when it is opened.
+        """
+
     def open_pass(self, tokens: int, attention: Attention) -> EmbeddingPass:
         """Allocate embedding passes of up to `tokens` tokens. Raises OutOfMemoryError."""
+
+    def close(self) -> None:
+        """Free the weights. Close all passes, decoders and samplers first."""
+
+
+class Engine(EmbeddingEngine, Protocol):
+    """Creates passes, decoders and samplers over one copy of a model's weights. Thread-safe."""
 
     def open_decoder(
         self, capacity: int, batch_tokens: int, *, all_logits: bool = False
@@ -221,6 +244,3 @@ class Engine(Protocol):
 
     def sampler(self, options: SamplingOptions, seen: Iterable[int]) -> Sampler:
         """Return a sampler that has already seen `seen`. Raises UsageError for a bad grammar."""
-
-    def close(self) -> None:
-        """Free the weights. Close all passes, decoders and samplers first."""

@@ -1,6 +1,7 @@
 """Packs texts into passes, from their token counts alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 
 def pack(lengths: Sequence[int], capacity: int, max_sequences: int) -> list[list[int]]:
@@ -25,3 +26,31 @@ def pack(lengths: Sequence[int], capacity: int, max_sequences: int) -> list[list
             passes.append([index])
             room.append(capacity - length)
     return [sorted(indices) for indices in passes]
+
+
+def pack_padded(lengths: Sequence[int], capacity: int, max_sequences: int) -> list[list[int]]:
+    """Group texts of like length, for passes that pad each text to the longest.
+
+    As `pack`, but the padding counts: texts x longest is at most `capacity`.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    passes = []
+    first = 0
+    while first < len(order):
+        fitting = capacity // lengths[order[first]]
+        count = max(1, min(fitting, max_sequences))
+        passes.append(sorted(order[first : first + count]))
+        first += count
+    return passes
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How texts share passes: `group` is `pack` or like it; `tokens` is what a pass computes."""
+
+    group: Callable[[Sequence[int], int, int], list[list[int]]]
+    tokens: Callable[[Sequence[int]], int]
+
+
+UNPADDED = Packing(pack, sum)
+PADDED = Packing(pack_padded, lambda lengths: len(lengths) * max(lengths))

@@ -41,7 +41,7 @@ class FakePass:
     def __init__(self, engine: "FakeEngine", capacity: int, attention: str) -> None:
         self.capacity, self._engine, self._attention = capacity, engine, attention
 
-    def run(self, sequences, starts, *, return_states=False):
+    def run(self, sequences, starts, *, return_states=False, cancel=None):
         self._engine.passes.append([list(map(int, ids)) for ids in sequences])
         hidden = [
             self._hidden(np.asarray(ids))[start:]
@@ -117,7 +117,7 @@ class FakeSampler:
 class FakeEngine:
     """Counts the tokens that decoders `evaluated`, and records the `passes`."""
 
-    dimension, trained_context, max_sequences, on_device = 3, 2048, 8, False
+    dimension, trained_context, max_sequences, on_device, pads = 3, 2048, 8, False, False
 
     def __init__(self) -> None:
         self.vocabulary = FakeVocabulary()

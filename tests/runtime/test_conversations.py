@@ -192,7 +192,7 @@ def test_a_query_waits_for_one_pass_of_a_bulk_job_at_most() -> None:
     run = type(embedder._pass_for(64)).run
     counts: list[int] = []
 
-    def slow(self, sequences, starts, *, return_states=False):
+    def slow(self, sequences, starts, *, return_states=False, cancel=None):
         running.set()
         assert waiting.wait(10)
         is_query = len(sequences) == 1

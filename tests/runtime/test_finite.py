@@ -64,7 +64,7 @@ def test_the_text_is_numbered_among_all(
     run = type(tiny_model._embedder._pass_for(8)).run
     tiny_model._embedder._free_pass()
 
-    def overflow(self, sequences, starts, *, return_states=False):
+    def overflow(self, sequences, starts, *, return_states=False, cancel=None):
         hidden, states = run(self, sequences, starts, return_states=return_states)
         if any(len(ids) == longest for ids in sequences):
             hidden[-1] = np.inf

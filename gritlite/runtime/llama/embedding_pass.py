@@ -3,6 +3,7 @@
 A pass can also report the inputs of each matrix of the layers (`watch`).
 """
 
+import threading
 from collections.abc import Sequence
 
 from gritlite.prompt import Attention
@@ -37,13 +38,19 @@ class LlamaPass:
         self._context = Context(weights, options, watch)
 
     def run(
-        self, sequences: Sequence[Tokens], starts: Sequence[int], *, return_states: bool = False
+        self,
+        sequences: Sequence[Tokens],
+        starts: Sequence[int],
+        *,
+        return_states: bool = False,
+        cancel: threading.Event | None = None,
     ) -> tuple[HiddenStates, list[KeyValues]]:
         """Return hidden states from each start on, and with `return_states` keys and values.
 
         The pass ends before the output head, after every layer has written its keys and
-        values. Raises the errors of `watch`.
+        values. `cancel` does not end it. Raises the errors of `watch`.
         """
+        del cancel
         self._context.clear()
         hidden = self._context.decode(Batch.of(sequences, starts))
         return hidden, [self._state(number) for number in range(len(sequences)) if return_states]

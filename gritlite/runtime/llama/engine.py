@@ -26,6 +26,7 @@ class LlamaEngine:
     """
 
     max_sequences = MAX_SEQUENCES
+    pads = False
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """The `EmbeddingPass` of the graph engine: sequences padded to the longest of a batch."""
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,12 +32,21 @@ class GraphPass:
         self._factors = value_factors
 
     def run(
-        self, sequences: Sequence[Tokens], starts: Sequence[int], *, return_states: bool = False
+        self,
+        sequences: Sequence[Tokens],
+        starts: Sequence[int],
+        *,
+        return_states: bool = False,
+        cancel: threading.Event | None = None,
     ) -> tuple[HiddenStates, list[KeyValues]]:
-        """See EmbeddingPass."""
+        """See EmbeddingPass; `cancel` ends a pass."""
         lengths = np.array([len(ids) for ids in sequences], np.int32)
         hidden, layers = self._session.run(
-            padded(self._table, sequences), lengths, self._attention, return_states=return_states
+            padded(self._table, sequences),
+            lengths,
+            self._attention,
+            return_states=return_states,
+            cancel=cancel,
         )
         rows = [
             hidden[i, start:length]

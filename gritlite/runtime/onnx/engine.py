@@ -23,6 +23,7 @@ class GraphEngine:
     """
 
     max_sequences = MAX_SEQUENCES
+    pads = True
     on_device = False
 
     def __init__(

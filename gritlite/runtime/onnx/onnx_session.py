@@ -8,6 +8,7 @@ configuration behind in their thread than ggml's, which is loaded once a thread 
 after: llama.cpp's quantized products would be wrong in a thread that ran both.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,10 +16,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.errors import ClosedError, LibraryError, MissingExtraError, OutOfMemoryError
+from gritlite.errors import (
+    ClosedError,
+    GritLiteError,
+    LibraryError,
+    MissingExtraError,
+    OutOfMemoryError,
+)
 from gritlite.graph.network import Network
 from gritlite.prompt import Attention
 from gritlite.runtime.onnx.session import Floats, LayerStates
+from gritlite.runtime.onnx.stopping import awaited
 
 try:
     import onnxruntime
@@ -26,6 +34,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("onnxruntime", "onnx", "the engine onnx") from error
 
 GRAPHS: Mapping[Attention, str] = {"bidirectional": "embed.onnx", "causal": "prefill.onnx"}
+_USUAL_TOKENS = 1024  # of a pass; the memory of a larger one is given back behind it
 _NO_OPTIMIZATION = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # the files are optimized
 
 
@@ -48,6 +57,7 @@ class OnnxSession:
         *,
         past: Sequence[LayerStates] = (),
         return_states: bool = False,
+        cancel: threading.Event | None = None,
     ) -> tuple[Floats, list[LayerStates]]:
         """See Session."""
         batch, tokens, _ = embeddings.shape
@@ -66,16 +76,30 @@ class OnnxSession:
         if return_states:
             layers = range(self._network.layers)
             names += [f"present.{n}.{part}" for n in layers for part in ("key", "value")]
-        hidden, *states = self._evaluate(attention, names, inputs)
+        options = onnxruntime.RunOptions()
+        if batch * tokens > _USUAL_TOKENS:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        hidden, *states = self._evaluate(attention, names, inputs, options, cancel)
         new = [array[:, :, earlier:] for array in states]
         return hidden, [LayerStates(*pair) for pair in zip(new[::2], new[1::2], strict=True)]
 
     def _evaluate(
-        self, attention: Attention, names: list[str], inputs: Mapping[str, NDArray[np.generic]]
+        self,
+        attention: Attention,
+        names: list[str],
+        inputs: Mapping[str, NDArray[np.generic]],
+        options: onnxruntime.RunOptions,
+        cancel: threading.Event | None,
     ) -> list[Floats]:
+        def stop() -> None:
+            options.terminate = True
+
         try:
             session = self._session(attention)
-            outputs: list[Floats] = self._thread.submit(session.run, names, inputs).result()
+            running = self._thread.submit(session.run, names, inputs, options)
+            outputs: list[Floats] = awaited(running, stop, cancel)
+        except GritLiteError:
+            raise
         except Exception as error:  # ONNX Runtime's own errors share no other base
             raise _translated(error) from error
         return outputs
@@ -109,8 +133,6 @@ def session_options(threads: int) -> onnxruntime.SessionOptions:
 
 
 def _translated(error: Exception) -> Exception:
-    if isinstance(error, ClosedError):
-        return error
     text = str(error)
     if "alloc" in text.lower():
         return OutOfMemoryError(f"ONNX Runtime has too little memory for a pass ({text})")

@@ -1,5 +1,6 @@
 """What a runtime's loaded graph is: padded sequences in; hidden states, keys and values out."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -31,6 +32,7 @@ class Session(Protocol):
         *,
         past: Sequence[LayerStates] = (),
         return_states: bool = False,
+        cancel: threading.Event | None = None,
     ) -> tuple[Floats, list[LayerStates]]:
         """Evaluate sequences, padded at the end.
 
@@ -38,9 +40,9 @@ class Session(Protocol):
         tokens of each sequence. `past` are the keys and values of each layer before these
         tokens, for causal attention and a batch of one. Returns the hidden states, float32
         [batch, tokens, width], and with `return_states` each layer's keys and values of
-        these tokens.
+        these tokens. `cancel` ends the pass within one operation of the graph, as Ctrl-C does.
 
-        Raises OutOfMemoryError, and LibraryError if the runtime fails.
+        Raises CancelledError, OutOfMemoryError, and LibraryError if the runtime fails.
         """
 
     def close(self) -> None:
