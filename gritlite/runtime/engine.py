@@ -2,13 +2,14 @@
 
     Vocabulary       text to token ids and back
     EmbeddingPass    packed sequences in; hidden states, keys and values out
-    Prefill          token ids in; their keys and values out
-    Decoder          a prefill that can be restored from keys and values, and returns logits
+    Prefill          a prompt's token ids in, part by part; their keys and values out
+    Decoder          token ids, or keys and values, in; logits, keys and values out
     Sampler          logits in; a token id out
     EmbeddingEngine  creates embedding passes over one copy of the weights
-    Engine           creates all of these
+    PrefillEngine    creates prefills, whose states another engine's decoder goes on from
+    Engine           creates embedding passes, decoders and samplers
 
-`gritlite.runtime.llama` implements all of them, `gritlite.runtime.onnx` those that embed. The
+`gritlite.runtime.llama` implements `Engine`, and `gritlite.runtime.onnx` the other two. The
 module does not know files, prompts or any engine's memory layout.
 """
 
@@ -132,6 +133,38 @@ class EmbeddingPass(Protocol):
 
 
 class Prefill(Protocol):
+    """Evaluates one sequence causally, part by part. Not thread-safe.
+
+    `part_tokens` is the number of tokens in one call that is fastest, and the maximum.
+    """
+
+    part_tokens: int
+
+    def evaluate(self, tokens: Sequence[int]) -> KeyValues:
+        """Evaluate the sequence's next tokens and return their keys and values.
+
+        Raises OutOfMemoryError.
+        """
+
+    def close(self) -> None:
+        """Free the memory. The weights stay."""
+
+
+class PrefillEngine(Protocol):
+    """Evaluates prompts for a decoder of the same model. Thread-safe; a Prefill is not."""
+
+    @property
+    def prefill_limit(self) -> int:
+        """The maximum number of tokens in a sequence."""
+
+    def open_prefill(self, before: KeyValues | None, tokens: int) -> Prefill:
+        """Allocate a sequence of up to `tokens` tokens, which begins with the state `before`.
+
+        Raises OutOfMemoryError.
+        """
+
+
+class Decoder(Protocol):
     """Evaluates one sequence and holds its keys and values. Not thread-safe.
 
     `capacity` is the maximum number of tokens in the sequence, `batch_tokens` the maximum
@@ -160,13 +193,6 @@ class Prefill(Protocol):
     def state(self) -> KeyValues:
         """Return a copy of the keys and values of the whole sequence."""
 
-    def close(self) -> None:
-        """Free the memory. The weights stay."""
-
-
-class Decoder(Prefill, Protocol):
-    """A prefill that can be restored from stored keys and values, and returns logits."""
-
     def restore(self, state: KeyValues, start: int = 0, *, rotated_for: int = 0) -> None:
         """Append a state at the positions from `start` on.
 
@@ -179,6 +205,9 @@ class Decoder(Prefill, Protocol):
 
         The next call of `evaluate` may overwrite them.
         """
+
+    def close(self) -> None:
+        """Free the memory. The weights stay."""
 
 
 class Sampler(Protocol):

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gritlite.errors import ClosedError, InputTooLongError
+from gritlite.errors import ClosedError, InputTooLongError, OutOfMemoryError
 from gritlite.runtime.conversations import Conversations
-from gritlite.runtime.engine import Engine, KeyValues, Sampler
+from gritlite.runtime.engine import Engine, KeyValues, PrefillEngine, Sampler
 from gritlite.runtime.finite import check_logits, check_state
 from gritlite.runtime.kv_cache import KVCache
 from gritlite.runtime.scheduler import Scheduler
@@ -25,6 +25,9 @@ from gritlite.runtime.state import State
 from gritlite.system.machine import check_free_memory
 
 PREFILL_TOKENS = 512  # per call while a prompt is evaluated; cancelling waits for one call
+# new tokens from which on handing a state over is faster than llama.cpp alone; with tokens before
+# them, whose state is handed over too, at least this share of all
+_MIN_PREFILL_TOKENS, _MIN_PREFILL_SHARE = 128, 0.125
 _IDLE_SECONDS = 0.25  # another answer may take the cache of one that is not read for this long
 # saving a conversation copies its whole cache: it must save this many tokens, and this share
 _MIN_SAVED_TOKENS, _MIN_SAVED_SHARE = 32, 0.1
@@ -50,7 +53,8 @@ class Generator:
     `context_length` is the maximum number of tokens in a sequence, and
     `conversation_bytes` the memory budget for interrupted conversations, of which each token
     takes `token_bytes`. `context_bytes` is the machine's memory that the context needs besides
-    the weights. Raises OutOfMemoryError when it is first used without that much memory free.
+    the weights. `prefill_engine` evaluates long prompts, but for their last token, if there is
+    one. Raises OutOfMemoryError when it is first used without that much memory free.
     """
 
     def __init__(
@@ -62,11 +66,13 @@ class Generator:
         conversation_bytes: int,
         token_bytes: int,
         context_bytes: int,
+        prefill_engine: PrefillEngine | None = None,
     ) -> None:
         self.engine = engine
         self.context_length = context_length
         self.evaluated = 0  # tokens evaluated since the start
         self._context_bytes = context_bytes
+        self._prefill_engine = prefill_engine
         self._scheduler = scheduler
         self._conversations = Conversations(conversation_bytes, token_bytes)
         self._cache: KVCache | None = None
@@ -194,7 +200,8 @@ class Generator:
         self, cache: KVCache, tokens: Sequence[int], cancelled: Callable[[], bool]
     ) -> bool:
         """Evaluate tokens after those in the cache; return False if cancelled meanwhile."""
-        for start in range(0, len(tokens), PREFILL_TOKENS):
+        first = self._hand_over(cache, tokens[:-1], cancelled)  # the last one has logits
+        for start in range(first, len(tokens), PREFILL_TOKENS):
             if cancelled():
                 return False
             if self._closed:
@@ -206,6 +213,31 @@ class Generator:
                 cache.add(part, outputs)
             self.evaluated += len(part)
         return True
+
+    def _hand_over(
+        self, cache: KVCache, tokens: Sequence[int], cancelled: Callable[[], bool]
+    ) -> int:
+        """Let the prefill engine evaluate tokens, if it is worth it; return how many it did.
+
+        It stops when cancelled, and when memory runs out: the decoder needs less.
+        """
+        total, done = cache.size + len(tokens), 0
+        least = max(_MIN_PREFILL_TOKENS, _MIN_PREFILL_SHARE * total)
+        engine = self._prefill_engine
+        if engine is None or len(tokens) < least or total > engine.prefill_limit:
+            return done
+        with contextlib.ExitStack() as stack, contextlib.suppress(OutOfMemoryError):
+            with self._scheduler.turn("generate"):
+                before = cache.save().key_values if cache.size else None
+                prefill = engine.open_prefill(before, total)
+            stack.callback(prefill.close)
+            while done < len(tokens) and not (cancelled() or self._closed):
+                part = tokens[done : done + prefill.part_tokens]
+                with self._scheduler.turn("generate"):
+                    cache.append(part, prefill.evaluate(part))
+                done += len(part)
+                self.evaluated += len(part)
+        return done
 
     def _claim(self, sequence: TokenSequence) -> bool:
         """Take the cache; wait while another sequence is being read, as swapping is costly.

@@ -73,6 +73,11 @@ class KVCache:
         self._decoder.evaluate(tokens, self.size, outputs)
         self._tokens += tokens
 
+    def append(self, tokens: Sequence[int], state: KeyValues) -> None:
+        """Append tokens whose keys and values, at their positions here, are known."""
+        self._decoder.restore(state, self.size, rotated_for=self.size)
+        self._tokens += tokens
+
     def logits(self, count: int) -> Logits:
         """Return the last `count` outputs' logits [count, vocabulary]; `add` overwrites them."""
         return self._decoder.logits(count)

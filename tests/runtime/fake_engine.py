@@ -4,11 +4,11 @@ Keys hold a token and the position that it was rotated for, so that what a state
 puts in the wrong place shows in the logits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from gritlite.errors import ClosedError
+from gritlite.errors import ClosedError, OutOfMemoryError
 from gritlite.runtime.engine import KeyValues
 from gritlite.runtime.options import SamplingOptions
 
@@ -137,3 +137,43 @@ class FakeEngine:
 
     def close(self) -> None:
         pass
+
+
+class FakePrefill:
+    """Keys and values as a decoder's; `fails` after so many tokens, as without memory."""
+
+    part_tokens = 16
+
+    def __init__(self, engine: "FakePrefillEngine", before: KeyValues | None) -> None:
+        self._engine, self._first = engine, 0 if before is None else before.tokens
+
+    def evaluate(self, tokens):
+        assert 0 < len(tokens) <= self.part_tokens
+        if self._engine.fails_after is not None and self._first >= self._engine.fails_after:
+            raise OutOfMemoryError("no memory")
+        self._engine.parts.append((self._first, len(tokens)))
+        self._engine.on_part()
+        first, self._first = self._first, self._first + len(tokens)
+        return key_values(list(tokens), first)
+
+    def close(self):
+        self._engine.open -= 1
+
+
+class FakePrefillEngine:
+    """Records the `parts` that prefills evaluated, and counts the `open` ones."""
+
+    def __init__(self, prefill_limit: int = 1024, *, fails_after: int | None = None) -> None:
+        self.prefill_limit, self.fails_after = prefill_limit, fails_after
+        self.parts: list[tuple[int, int]] = []  # positions and lengths
+        self.on_part: Callable[[], object] = lambda: None
+        self.open = 0
+
+    @property
+    def evaluated(self) -> int:
+        return sum(length for _, length in self.parts)
+
+    def open_prefill(self, before: KeyValues | None, tokens: int) -> FakePrefill:
+        self.open += 1
+        assert (0 if before is None else before.tokens) < tokens <= self.prefill_limit
+        return FakePrefill(self, before)

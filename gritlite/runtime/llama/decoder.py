@@ -78,7 +78,8 @@ class LlamaDecoder:
             self._context.restore(0, data)
             return
         self._context.restore(_SCRATCH, data)
-        self._context.shift(_SCRATCH, start - rotated_for)
+        if start != rotated_for:
+            self._context.shift(_SCRATCH, start - rotated_for)
         self._context.join(_SCRATCH, 0)
 
     def state(self) -> KeyValues:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from gritlite.graph.embeddings import TokenEmbeddings
 from gritlite.prompt import Attention
+from gritlite.quant.float16 import to_float16
 from gritlite.runtime.engine import HiddenStates, KeyValues, Tokens
 from gritlite.runtime.onnx.session import Floats, LayerStates, Session
 
@@ -81,7 +82,7 @@ def key_values(
     """Return the keys and values of one sequence of a batch, in float16."""
 
     def taken(states: Floats) -> NDArray[np.float16]:
-        return states[number, :, :length].transpose(1, 0, 2).astype(np.float16)
+        return to_float16(states[number, :, :length].transpose(1, 0, 2))
 
     keys = tuple(taken(layer.keys) for layer in layers)
     values = [layer.values for layer in layers]

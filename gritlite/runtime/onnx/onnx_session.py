@@ -9,9 +9,10 @@ after: llama.cpp's quantized products would be wrong in a thread that ran both.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,15 @@ from gritlite.errors import (
 )
 from gritlite.graph.network import Network
 from gritlite.prompt import Attention
-from gritlite.runtime.onnx.session import Floats, LayerStates
+from gritlite.runtime.onnx.session import Floats, LayerStates, Memory
 from gritlite.runtime.onnx.stopping import awaited
 
 try:
     import onnxruntime
 except ModuleNotFoundError as error:
     raise MissingExtraError("onnxruntime", "onnx", "the engine onnx") from error
+
+T = TypeVar("T")
 
 GRAPHS: Mapping[Attention, str] = {"bidirectional": "embed.onnx", "causal": "prefill.onnx"}
 _USUAL_TOKENS = 1024  # of a pass; the memory of a larger one is given back behind it
@@ -79,30 +82,43 @@ class OnnxSession:
         options = onnxruntime.RunOptions()
         if batch * tokens > _USUAL_TOKENS:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        hidden, *states = self._evaluate(attention, names, inputs, options, cancel)
+
+        def run(session: onnxruntime.InferenceSession) -> list[Floats]:
+            outputs: list[Floats] = session.run(names, inputs, options)
+            return outputs
+
+        hidden, *states = self._evaluate(attention, run, options, cancel)
         new = [array[:, :, earlier:] for array in states]
         return hidden, [LayerStates(*pair) for pair in zip(new[::2], new[1::2], strict=True)]
+
+    def extend(self, embeddings: Floats, memory: Memory) -> None:
+        """See Session. Attention reads and writes `memory` itself."""
+        options = onnxruntime.RunOptions()
+        options.only_execute_path_to_fetches = True  # the last layer ends at its states
+
+        def run(session: onnxruntime.InferenceSession) -> None:
+            session.run_with_iobinding(_bound(session, embeddings, memory), options)
+
+        self._evaluate("causal", run, options, None)
+        memory.tokens += embeddings.shape[1]
 
     def _evaluate(
         self,
         attention: Attention,
-        names: list[str],
-        inputs: Mapping[str, NDArray[np.generic]],
+        run: Callable[[onnxruntime.InferenceSession], T],
         options: onnxruntime.RunOptions,
         cancel: threading.Event | None,
-    ) -> list[Floats]:
+    ) -> T:
         def stop() -> None:
             options.terminate = True
 
         try:
-            session = self._session(attention)
-            running = self._thread.submit(session.run, names, inputs, options)
-            outputs: list[Floats] = awaited(running, stop, cancel)
+            running = self._thread.submit(run, self._session(attention))
+            return awaited(running, stop, cancel)
         except GritLiteError:
             raise
         except Exception as error:  # ONNX Runtime's own errors share no other base
             raise _translated(error) from error
-        return outputs
 
     def _session(self, attention: Attention) -> onnxruntime.InferenceSession:
         if self._closed:
@@ -119,6 +135,23 @@ class OnnxSession:
         self._closed = True
         self._thread.shutdown()
         self._sessions.clear()
+
+
+def _bound(
+    session: onnxruntime.InferenceSession, embeddings: Floats, memory: Memory
+) -> onnxruntime.IOBinding:
+    """Return the inputs and outputs of `extend`: earlier and new states are the same arrays."""
+    total = memory.tokens + embeddings.shape[1]
+    binding = session.io_binding()
+    binding.bind_cpu_input("embeddings", embeddings)
+    binding.bind_cpu_input("last_positions", np.array([total - 1], np.int32))
+    binding.bind_cpu_input("total_tokens", np.array(total, np.int32))
+    for number, layer in enumerate(memory.layers):
+        for part, array in (("key", layer.keys), ("value", layer.values)):
+            place = ("cpu", 0, np.float32, array.shape, array.ctypes.data)
+            binding.bind_input(f"past.{number}.{part}", *place)
+            binding.bind_output(f"present.{number}.{part}", *place)
+    return binding
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:

@@ -21,6 +21,25 @@ class LayerStates:
     values: Floats = field(repr=False)
 
 
+@dataclass(eq=False)
+class Memory:
+    """The keys and values of one sequence, with room for more tokens. Not thread-safe.
+
+    The arrays of `layers` are [1, kv_heads, capacity, width] and contiguous; their first
+    `tokens` tokens are known.
+    """
+
+    layers: tuple[LayerStates, ...]
+    tokens: int = 0
+
+    def between(self, first: int, last: int) -> list[LayerStates]:
+        """Return views of the tokens from `first` to before `last`, one for each layer."""
+        return [
+            LayerStates(layer.keys[:, :, first:last], layer.values[:, :, first:last])
+            for layer in self.layers
+        ]
+
+
 class Session(Protocol):
     """A graph loaded by a runtime. Not thread-safe."""
 
@@ -43,6 +62,13 @@ class Session(Protocol):
         these tokens. `cancel` ends the pass within one operation of the graph, as Ctrl-C does.
 
         Raises CancelledError, OutOfMemoryError, and LibraryError if the runtime fails.
+        """
+
+    def extend(self, embeddings: Floats, memory: Memory) -> None:
+        """Evaluate the next tokens of one sequence causally.
+
+        `embeddings` is float32 [1, tokens, width]. The tokens' keys and values are written
+        behind those in `memory`, which must have room for them. Raises as `run`.
         """
 
     def close(self) -> None:
