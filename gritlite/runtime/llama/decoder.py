@@ -38,6 +38,7 @@ class LlamaDecoder:
         )
         self._weights = weights
         self._context = Context(weights, options)
+        self._rotates_next = False  # the next pass rotates the keys of states that were moved
 
     def evaluate(
         self,
@@ -61,6 +62,7 @@ class LlamaDecoder:
         )
         with nullcontext() if attention == "causal" else self._context.bidirectional():
             self._context.decode(batch)
+        self._rotates_next = False
         if padding:
             self.truncate(start + len(tokens))
 
@@ -80,11 +82,17 @@ class LlamaDecoder:
         self._context.restore(_SCRATCH, data)
         if start != rotated_for:
             self._context.shift(_SCRATCH, start - rotated_for)
+            self._rotates_next = True
         self._context.join(_SCRATCH, 0)
 
     def state(self) -> KeyValues:
         """Return a copy of the keys and values of the whole sequence."""
-        return read_sequence(self._context.save(0), self._weights.head_dims)
+        found = read_sequence(self._context.save(0), self._weights.head_dims)
+        if not self._rotates_next or found.tokens == self.capacity:
+            return found
+        self.evaluate([0], found.tokens, np.zeros(1, np.bool_))
+        self.truncate(found.tokens)
+        return self.state()
 
     def logits(self, count: int) -> Logits:
         """Return the last call's logits, float32 [count, n_vocab]; the next overwrites them."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,24 @@ from tests.graph.test_smoothing import some_maxima
 from tests.graph.write_graph import write_graph
 from tests.tiny import CASES
 
-CLOSE = {"rtol": 1e-3, "atol": 5e-3}  # keys and values are float16
+CLOSE = {"rtol": 2e-3, "atol": 5e-3}  # keys and values are float16
 OPTIONS = GenerateOptions(max_tokens=8)
 CONTEXT = 1024
 RANDOM = np.random.default_rng(0)
 IDS = RANDOM.integers(3, 400, CONTEXT).tolist()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The tokens of an answer, and the logits of each, float32 [tokens, vocabulary]."""
+
+    logits: np.ndarray
+    tokens: list[int]
+
+
+def cosines(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    return (ours * theirs).sum(axis=1) / lengths
 
 
 @contextmanager
@@ -42,18 +56,23 @@ def reading(model: GritLM, folder: Path, factors=None, **options) -> Iterator[Gr
         engine.close()
 
 
-def answer(model: GritLM, ids: list[int], document=None) -> tuple[np.ndarray, list[int]]:
-    """The logits of the first token, and the tokens of the prompt and the answer."""
+def answer(model: GritLM, ids: list[int], document=None, *, said=()) -> Reading:
+    """Answer greedily; where something was `said`, repeat it."""
     found = Answer(model._generator, ids, OPTIONS, document=document)
-    model._generator.next_token(found._sequence)
-    logits = model._generator._cache.logits(1)[0].copy()
-    list(found)
-    return logits, found.tokens
+    generator, sequence, rows = model._generator, found._sequence, []
+    for number in range(OPTIONS.max_tokens):
+        token = generator.next_token(sequence)
+        rows.append(generator._cache.logits(1)[0].copy())
+        sequence.tokens.append(said[number] if said else token)
+    generator.release(sequence)
+    return Reading(np.stack(rows), sequence.tokens[len(ids) :])
 
 
-def same(ours, theirs) -> bool:
-    np.testing.assert_allclose(ours[0], theirs[0], **CLOSE)
-    return ours[1] == theirs[1]
+def check_same(model: GritLM, ids: list[int], theirs: Reading, document=None) -> None:
+    """Check the logits along an answer; so a greedy one departs only where two are as likely."""
+    ours = answer(model, ids, document, said=theirs.tokens)
+    np.testing.assert_allclose(ours.logits, theirs.logits, rtol=1e-3, atol=0.05)
+    assert cosines(ours.logits, theirs.logits).min() > 0.9999
 
 
 @pytest.fixture
@@ -77,8 +96,8 @@ def test_answers_and_logits(tiny_file, tmp_path, counted, case):
         alone = [answer(model, ids) for ids in prompts]
         model.clear_cache()
         with reading(model, tmp_path):
-            handed = [answer(model, ids) for ids in prompts]
-    assert all(same(*pair) for pair in zip(handed, alone, strict=True))
+            for ids, theirs in zip(prompts, alone, strict=True):
+                check_same(model, ids, theirs)
     assert counted == [256, 256, 87, 256, 67]  # 100 more tokens are too few
 
 
@@ -90,7 +109,7 @@ def test_up_to_the_context_length(tiny_file, tmp_path, counted, case):
         alone = answer(model, ids)
         model.clear_cache()
         with reading(model, tmp_path):
-            assert same(answer(model, ids), alone)
+            check_same(model, ids, alone)
     assert sum(counted) == len(ids) - 1
     assert max(counted) == PART_TOKENS
 
@@ -119,7 +138,7 @@ def test_behind_documents(tiny_file, tmp_path, counted, recompute):
             model.clear_cache()
             counted.clear()
             with reading(model, tmp_path):
-                assert same(answer(model, IDS[:400], document), alone)
+                check_same(model, IDS[:400], alone, document)
             assert counted == [256, 143]
             model.clear_cache()
 
@@ -139,8 +158,8 @@ def test_smoothed_values_are_undone(tiny_file, tmp_path):
         alone = [answer(model, ids) for ids in prompts]
         model.clear_cache()
         with reading(model, tmp_path, factors, maxima=maxima):
-            handed = [answer(model, ids) for ids in prompts]
-    assert all(same(*pair) for pair in zip(handed, alone, strict=True))
+            for ids, theirs in zip(prompts, alone, strict=True):
+                check_same(model, ids, theirs)
 
 
 def test_a_question_after_the_graph_is_closed(tiny_path, tmp_path):
