@@ -106,7 +106,7 @@ ARROWS = {
     "calibrate": {"runtime", "quant", "modelfile", *FLOOR},
     "pull": {"convert", *FLOOR},
     "convert": {"graph", "quant", "modelfile", *FLOOR},
-    "runtime": {"graph", "modelfile", *FLOOR},
+    "runtime": {"graph", "quant", "modelfile", *FLOOR},
     "graph": {"quant", "modelfile", *FLOOR},
     "quant": {"modelfile", *FLOOR},
     "modelfile": {"errors", "prompt", "system"},
