@@ -10,11 +10,13 @@ for int8 with a scale for each channel, and `MatMulNBits` for blocks of 32.
     past.N.key, past.N.value   float32 [batch, kv_heads, earlier tokens, head_width]
     hidden           float32 [batch, tokens, width]
     present.N.key, present.N.value   as past, with the new tokens
+
+The form float16 is for GPUs: it computes in float16 between float32 inputs and outputs.
 """
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +35,14 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError("onnx", "onnx", "writing a model as an ONNX graph") from error
 
-Form = Literal["int8", "blocks", "float32"]
+Form = Literal["int8", "blocks", "float32", "float16"]
 
 OPSET = 23  # the first with RMSNormalization
 IR_VERSION = 10
 CONTRIB = "com.microsoft"
 ALIGNMENT = 4096  # of a tensor in the file of weights, so that it can be mapped
 _INLINE = 1024  # bytes of a tensor that stands in the graph itself
+_FLOAT32 = np.dtype(np.float32)
 _TINY = 1e-12  # instead of the largest number of a token that is all zeros
 _INT8_ACCURACY = 4  # MatMulNBits' accuracy_level: inputs are rounded to int8 blocks too
 
@@ -62,26 +65,27 @@ class OnnxWriter:
     ) -> None:
         self._network, self._form, self._limit = network, form, limit
         self._weights, self._location = weights, location
+        self._type = np.dtype(np.float16) if form == "float16" else _FLOAT32
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[TensorProto] = []
         self._values = 0
         cosines, sines = network.rotary.tables()
-        self._tables = [self._constant(cosines, "cosines"), self._constant(sines, "sines")]
+        self._tables = [self._numbers(each) for each in (cosines, sines)]
 
     def embeddings(self) -> str:
         """See GraphWriter."""
-        return "embeddings"
+        return self._cast("embeddings", self._type)
 
     def rms_norm(self, x: str, weight: Floats, epsilon: float) -> str:
         """See GraphWriter."""
-        scale = self._constant(weight)
+        scale = self._numbers(weight)
         return self._node("RMSNormalization", x, scale, axis=-1, epsilon=epsilon)
 
     def linear(self, x: str, matrix: Matrix) -> str:
         """See GraphWriter."""
         product = self._product(x, matrix)
         bias = matrix.bias()
-        return product if bias is None else self._node("Add", product, self._constant(bias))
+        return product if bias is None else self._node("Add", product, self._numbers(bias))
 
     def _product(self, x: str, matrix: Matrix) -> str:
         blocks = matrix.blocks() if self._form == "blocks" else None
@@ -89,10 +93,7 @@ class OnnxWriter:
             return self._blocks_product(x, matrix, blocks)
         if self._form == "int8":
             return self._int8_product(x, matrix)
-        return self._float_product(x, matrix)
-
-    def _float_product(self, x: str, matrix: Matrix) -> str:
-        return self._node("MatMul", x, self._constant(matrix.floats().T))
+        return self._node("MatMul", x, self._numbers(matrix.floats().T))
 
     def _blocks_product(self, x: str, matrix: Matrix, blocks: Blocks) -> str:
         rows, columns = matrix.shape
@@ -130,17 +131,17 @@ class OnnxWriter:
         parts = (*query.parts, *key.parts, *value.parts)
         joined = Matrix(query.tensors, parts, per_token=query.per_token)
         projections = self.linear(x, joined)
+        names = [f"{layer}.{part}" for part in ("key", "value")]
+        past = [self._cast(f"past.{name}", self._type) for name in names]
+        lengths = ("last_positions", "total_tokens")
+        present = [f"present.{name}" for name in names]
+        computed = present if self._type == _FLOAT32 else [self._name() for _ in present]
         attended = self._name()
         self._nodes.append(
             helper.make_node(
                 "GroupQueryAttention",
-                [
-                    *(projections, "", ""),
-                    *(f"past.{layer}.{part}" for part in ("key", "value")),
-                    *("last_positions", "total_tokens"),
-                    *self._tables,
-                ],
-                [attended, *(f"present.{layer}.{part}" for part in ("key", "value"))],
+                [projections, "", "", *past, *lengths, *self._tables],
+                [attended, *computed],
                 domain=CONTRIB,
                 num_heads=self._network.heads,
                 kv_num_heads=self._network.kv_heads,
@@ -149,6 +150,9 @@ class OnnxWriter:
                 rotary_interleaved=int(self._network.rotary.is_interleaved),
             )
         )
+        if computed is not present:
+            for states, name in zip(computed, present, strict=True):
+                self._output(states, name)
         return attended
 
     def feed_forward(self, x: str, network: FeedForward) -> str:
@@ -169,16 +173,19 @@ class OnnxWriter:
             weights = self._node(
                 "Unsqueeze", self._node("GatherND", share, places), self._whole([1])
             )
-            weighted = self._node("Mul", output, weights)
+            weighted = self._node("Mul", self._cast(output, _FLOAT32), weights)
             total = self._node("ScatterND", total, places, weighted, reduction="add")
+        total = self._cast(total, self._type)
         return self._node("Reshape", total, self._node("Shape", x))
 
     def _shares(self, tokens: str, router: Matrix, used: int) -> str:
         """Return the weight of each expert for each token, [tokens, experts].
 
-        The router is never rounded: it is small, and another choice of experts changes much.
+        They are float32 in every form, and the router is never rounded: it is small, and
+        another choice of experts changes much.
         """
-        logits = self._float_product(tokens, router)
+        whole = self._cast(tokens, _FLOAT32)
+        logits = self._node("MatMul", whole, self._constant(router.floats().T))
         best, chosen = self._name(), self._name()
         ranking = helper.make_node("TopK", [logits, self._whole([used])], [best, chosen], axis=-1)
         self._nodes.append(ranking)
@@ -194,7 +201,7 @@ class OnnxWriter:
 
     def finish(self, hidden: str) -> None:
         """See GraphWriter."""
-        self._nodes.append(helper.make_node("Identity", [hidden], ["hidden"]))
+        self._output(hidden, "hidden")
 
     def save(self, path: Path, attention: Attention) -> None:
         """Write the graph for one direction of attention, without weights. Raises OSError."""
@@ -228,6 +235,20 @@ class OnnxWriter:
 
     def _whole(self, values: int | list[int]) -> str:
         return self._constant(np.array(values, np.int64))
+
+    def _cast(self, x: str, type: np.dtype[Any]) -> str:
+        """Convert from or to float32, unless the form computes in it."""
+        if self._type == _FLOAT32:
+            return x
+        return self._node("Cast", x, to=helper.np_dtype_to_tensor_dtype(type))
+
+    def _output(self, x: str, name: str) -> None:
+        """Name an output of the graph, which is float32."""
+        self._nodes.append(helper.make_node("Cast", [x], [name], to=TensorProto.FLOAT))
+
+    def _numbers(self, values: Floats) -> str:
+        """Add an initializer of the type that the form computes in."""
+        return self._constant(values.astype(self._type, copy=False))
 
     def _name(self) -> str:
         self._values += 1

@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    "name", ["build", "parity", "answers", "states", "default", "layers", "speed", "memory"]
+    "name",
+    ["build", "parity", "answers", "states", "default", "layers", "speed", "memory", "graph"],
 )
 def test_a_rehearsal_passes_nothing(run_part, name):
     lines = run_part(name)

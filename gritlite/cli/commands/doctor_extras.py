@@ -10,8 +10,8 @@ EXTRAS: Mapping[str, Sequence[str]] = {
     "eval": ("mteb>=2.26", "scikit-learn>=1.4", "scipy>=1.11"),
     "gptq": ("gptqmodel>=7.6", "optimum>=2", "torch>=2.8", "transformers>=5"),
     "hub": ("huggingface_hub>=1.0",),
-    "onnx": ("onnx>=1.18", "onnxruntime>=1.23"),
-    "onnx-gpu": ("onnx>=1.18", "onnxruntime-gpu>=1.23"),
+    "onnx": ("onnx>=1.18", "onnxruntime>=1.30"),
+    "onnx-gpu": ("onnx>=1.18", "onnxruntime-gpu>=1.30"),
     "openvino": ("openvino>=2026.1",),
     "parquet": ("pyarrow>=15",),
     "rag": (

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gritlite.errors import (
     ClosedError,
+    DeviceError,
     GritLiteError,
     LibraryError,
     MissingExtraError,
@@ -38,14 +39,28 @@ T = TypeVar("T")
 
 GRAPHS: Mapping[Attention, str] = {"bidirectional": "embed.onnx", "causal": "prefill.onnx"}
 _USUAL_TOKENS = 1024  # of a pass; the memory of a larger one is given back behind it
+_CUDA = "CUDAExecutionProvider"
+_ALL_OPTIMIZATION = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 _NO_OPTIMIZATION = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # the files are optimized
 
 
 class OnnxSession:
-    """Runs the graphs in a folder. Not thread-safe."""
+    """Runs the graphs in a folder. Not thread-safe.
 
-    def __init__(self, folder: Path, network: Network, *, threads: int) -> None:
+    With `on_gpu` they are graphs of the form float16, as written, and run by CUDA; `extend`
+    is for the processor. Raises DeviceError if the package cannot reach a GPU.
+    """
+
+    def __init__(
+        self, folder: Path, network: Network, *, threads: int, on_gpu: bool = False
+    ) -> None:
         self._folder, self._network, self._threads = folder, network, threads
+        self._on_gpu = on_gpu
+        if on_gpu and _CUDA not in onnxruntime.get_available_providers():
+            raise DeviceError(
+                "this package of ONNX Runtime runs on no GPU: uninstall onnxruntime, and run  "
+                'pip install "gritlite[onnx-gpu]"'
+            )
         self._sessions: dict[Attention, onnxruntime.InferenceSession] = {}
         self._closed = False
         self._thread = ThreadPoolExecutor(1, "onnxruntime")
@@ -125,9 +140,15 @@ class OnnxSession:
             raise ClosedError
         if attention not in self._sessions:
             path = self._folder / GRAPHS[attention]
-            self._sessions[attention] = onnxruntime.InferenceSession(
-                path, session_options(self._threads), providers=["CPUExecutionProvider"]
-            )
+            options = session_options(self._threads)
+            providers = ["CPUExecutionProvider"]
+            if self._on_gpu:
+                options.graph_optimization_level = _ALL_OPTIMIZATION
+                providers.insert(0, _CUDA)
+            session = onnxruntime.InferenceSession(path, options, providers=providers)
+            if session.get_providers()[0] != providers[0]:  # it falls back without an error
+                raise DeviceError("ONNX Runtime cannot use the GPU: are CUDA and cuDNN installed?")
+            self._sessions[attention] = session
         return self._sessions[attention]
 
     def close(self) -> None:

@@ -46,4 +46,5 @@ PARTS = (
     Part("speed", 120),
     Part("memory", 40),
     Part("gptq", 90),
+    Part("graph", 60),
 )

@@ -41,6 +41,7 @@ _TITLES = {
     "speed": "Speed, tokens a second",
     "memory": "Memory by mode, MiB",
     "gptq": "GPTQ",
+    "graph": "The float16 graph in ONNX Runtime",
 }
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gritlite.convert import convert
+from gritlite.errors import DeviceError
 from gritlite.graph.embeddings import TokenEmbeddings
 from gritlite.graph.onnx_writer import Form
 from gritlite.modelfile.header import read_header
@@ -133,6 +134,26 @@ def test_blocks_of_quantized_files(tmp_path, type):
     hidden, _ = run_graph(tmp_path / "model.gguf", tmp_path, "bidirectional", "blocks")
     expected, _ = run_llama(tmp_path / "model.gguf", "bidirectional")
     assert cosines(hidden, expected).min() > 0.999
+
+
+@pytest.mark.parametrize("attention", MODES)
+@pytest.mark.parametrize("case", ["mistral", "llama-biases", "mixtral", "qwen2-yarn"])
+def test_float16(tiny_file: Callable[..., Path], tmp_path, case, attention):
+    """The form for GPUs, as the processor computes it."""
+    file = tiny_file(case)
+    hidden, states = run_graph(file, tmp_path, attention, "float16")
+    expected, expected_states = run_llama(file, attention)
+    found = cosines(hidden, expected)
+    # float16 may change the choice of an expert
+    assert np.quantile(found, 0.1) > 0.99999
+    for ours, theirs in zip(states, expected_states, strict=True):
+        np.testing.assert_allclose(ours.keys[0].astype(np.float32), theirs.keys[0], atol=0.02)
+
+
+def test_a_gpu_that_is_not_there(tiny_file: Callable[..., Path], tmp_path):
+    network = write_graph(tiny_file("mistral"), tmp_path, "float16")
+    with pytest.raises(DeviceError, match="onnx-gpu"):
+        OnnxSession(tmp_path, network, threads=1, on_gpu=True)
 
 
 @pytest.mark.parametrize("form", ["int8", "float32"])
