@@ -23,7 +23,6 @@ from gritlite.calibrate.auto_types import (
     sensitivity_meter,
 )
 from gritlite.calibrate.calibration import Calibrator
-from gritlite.calibrate.default_texts import COMPARISON_TEXTS, DEFAULT_TEXTS
 from gritlite.convert import convert
 from gritlite.errors import GritLiteError
 from gritlite.eval.encoder import Encoder, GritEncoder
@@ -36,6 +35,7 @@ from gritlite.eval.retrieval import Retrieval
 from gritlite.eval.sts import STS
 from gritlite.eval.task import Task
 from gritlite.quant.imatrix import write_imatrix
+from gritlite.runtime.sample_texts import COMPARISON_TEXTS, DEFAULT_TEXTS
 
 WEIGHED = ("q6_k", "q5_k_m", "q4_k_m", "q4_0", "iq4_xs", "q3_k_m", "q2_k")
 CALIBRATIONS = {"causal": 0.0, "dual": 0.5}  # the weight of embedding

@@ -9,7 +9,6 @@ it. A JSON Lines file holds rows of three kinds:
     {"messages": [{"role", "content"}, ...]}  to generate, in the model's chat format
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from gritlite.prompt import EmbedFormat
 from gritlite.runtime.chunks import Tokenizing, whole_chunks
 from gritlite.runtime.llama import MAX_SEQUENCES
 from gritlite.runtime.packing import pack
+from gritlite.runtime.sample_texts import paragraphs
 from gritlite.runtime.template import Message, check_messages
 from gritlite.system.textfiles import JSON_LINES, parse_json, read_lines, read_text
 
@@ -99,7 +99,7 @@ def read_texts(files: Sequence[Path]) -> CalibrationText:
             stream = "\n\n".join(row["text"] for row in rows if row.keys() == {"text"})
         else:
             stream = read_text(path)
-            rows = [{"text": paragraph} for paragraph in _paragraphs(stream)]
+            rows = [{"text": paragraph} for paragraph in paragraphs(stream)]
         if not rows:
             raise FormatError(f"{path} has no text to calibrate on")
         documents += [
@@ -159,11 +159,6 @@ def generate_passes(model: TokenSource, texts: CalibrationText) -> list[Pass]:
 def _packed(sequences: Sequence[Tokens], size: int, *, causal: bool) -> list[Pass]:
     packs = pack([len(tokens) for tokens in sequences], size, MAX_SEQUENCES)
     return [Pass(tuple(sequences[i] for i in indices), causal) for indices in packs]
-
-
-def _paragraphs(text: str) -> list[str]:
-    parts = (part.strip() for part in re.split(r"\n\s*\n", text))
-    return [part for part in parts if part]
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:

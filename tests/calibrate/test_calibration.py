@@ -8,13 +8,13 @@ import pytest
 
 from gritlite.calibrate.activation_sums import ActivationSums, mix_modes, to_activations
 from gritlite.calibrate.calibration import Calibration, Calibrator
-from gritlite.calibrate.default_texts import DEFAULT_TEXTS
 from gritlite.calibrate.texts import embed_passes, generate_passes, read_texts
 from gritlite.convert import convert
 from gritlite.errors import FormatError, InputError, UsageError
 from gritlite.quant.imatrix import read_imatrix, write_imatrix
 from gritlite.runtime.llama import MatrixInput
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.sample_texts import DEFAULT_TEXTS
 from tests.sample_gguf import CONTEXT, write_model
 
 PASS = CONTEXT  # tokens: the tiny model was trained for no more

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gritlite.calibrate.default_texts import COMPARISON_TEXTS, DEFAULT_TEXTS
 from gritlite.calibrate.measures import (
     cosines,
     divergence,
@@ -23,6 +22,7 @@ from gritlite.eval.fidelity.html_report import write_html
 from gritlite.eval.fidelity.results import MEASURES, Comparison, requirements, write_json
 from gritlite.modelfile.description import describe
 from gritlite.runtime.model import GritLM
+from gritlite.runtime.sample_texts import COMPARISON_TEXTS, DEFAULT_TEXTS
 from gritlite.runtime.scorer import Scorer
 from tests.sample_gguf import SPM, write_model
 from tests.tiny import make_checkpoint

@@ -57,9 +57,9 @@ def command(
     output.
     """
     from gritlite.calibrate.calibration import Calibrator
-    from gritlite.calibrate.default_texts import DEFAULT_TEXTS
     from gritlite.cli.shared.interrupts import stop_between_steps
     from gritlite.quant.imatrix import write_imatrix
+    from gritlite.runtime.sample_texts import DEFAULT_TEXTS
     from gritlite.system.files import check_output
 
     check_output(output, force=force)

@@ -99,11 +99,11 @@ def _compare(
     options: Mapping[str, Any],
 ) -> "Comparison":
     """Compare the files, with a progress bar for each."""
-    from gritlite.calibrate.default_texts import COMPARISON_TEXTS
     from gritlite.cli.shared.progress import progress_bar
     from gritlite.eval.fidelity.comparison import compare
     from gritlite.modelfile.check import check_model
     from gritlite.modelfile.header import read_header
+    from gritlite.runtime.sample_texts import COMPARISON_TEXTS
 
     paths = [locate_or_pull(name) for name in (reference, *candidates)]
     for path in paths:  # a bad file is reported before hours of work

@@ -100,9 +100,9 @@ def _convert_to_gptq(
     source: str, output: Path, files: tuple[Path, ...], bits: int, group_size: int, force: bool
 ) -> None:
     """Quantize with GPTQ under a progress bar, and print what was written."""
-    from gritlite.calibrate.default_texts import DEFAULT_TEXTS
     from gritlite.cli.shared.progress import progress_callback
     from gritlite.gptq.conversion import convert_to_gptq
+    from gritlite.runtime.sample_texts import DEFAULT_TEXTS
 
     located = locate_or_pull(source)
     with progress_callback("solving", unit="layer") as on_progress:

@@ -92,9 +92,9 @@ def _choose_types(
         measure_sensitivities,
         sensitivity_meter,
     )
-    from gritlite.calibrate.default_texts import DEFAULT_TEXTS
     from gritlite.cli.shared.progress import progress_callback, waiting
     from gritlite.runtime.model import GritLM
+    from gritlite.runtime.sample_texts import DEFAULT_TEXTS
     from gritlite.system.files import check_output
 
     check_output(output, force=options["force"])
