@@ -25,6 +25,7 @@ COMMANDS = {
     "search": "Show the passages of a store that match a query.",
     "ask": "Answer a question from the passages of a store.",
     "store": "Inspect and maintain a store.",
+    "cache": "List and remove the graphs made for faster engines.",
     "train": "Train an adapter for both tasks from a recipe.",
     "eval": "Evaluate a model on local test sets.",
     "completion": "Set up a shell to complete gritlite's commands by Tab.",

@@ -213,7 +213,9 @@ def _sizes(path: Path, names: Mapping[str, int]) -> dict[str, int]:
 
 def _entry(path: Path) -> Entry:
     record = _record(path) or {}
-    size = sum(file.stat().st_size for file in _children(path))
+    size = 0
+    with contextlib.suppress(OSError):  # another process removes it
+        size = sum(file.stat().st_size for file in _children(path))
     model, form = record.get("model"), path.name.partition("-")[2]
     graph = None
     with contextlib.suppress(KeyError, TypeError, GritLiteError):

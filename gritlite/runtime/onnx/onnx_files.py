@@ -9,18 +9,21 @@ keeping a copy of its own (`session.save_external_prepacked_constant_initializer
 onnxruntime_session_options_config_keys.h). The module does not know caches or models.
 """
 
+import threading
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import onnx
 import onnxruntime
 
-from gritlite.errors import LibraryError
+from gritlite.errors import GritLiteError, LibraryError
 from gritlite.graph.layers import write_layers
 from gritlite.graph.network import Network
 from gritlite.graph.onnx_writer import Form, OnnxWriter, direct
 from gritlite.graph.tensors import Tensors
 from gritlite.runtime.onnx.onnx_session import GRAPHS
+from gritlite.runtime.onnx.stopping import awaited
 from gritlite.system import processor
 
 WEIGHTS = "weights.bin"
@@ -28,7 +31,7 @@ _RAW, _RAW_WEIGHTS, _OPTIMIZED = "raw.onnx", "raw.bin", "optimized.onnx"
 _INLINE = "1024"  # bytes of a tensor that stands in the graph itself
 # these take sums of two products of 8 bits in 32 bits; before them, in 16 bits that saturate
 _WIDE_SUMS = {"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"}
-_FULL, _REDUCED = 127, 63  # two products with a byte: 2 * 255 * 63 < 2^15
+FULL, REDUCED = 127, 64  # two products with a byte: 2 * 255 * 64 < 2^15
 
 
 def write_files(
@@ -40,10 +43,11 @@ def write_files(
     threads: int,
     per_token: Collection[str],
     written: Callable[[int], None],
+    cancel: threading.Event | None = None,
 ) -> None:
     """Write a graph's files into a folder; `written` is called with the layers done.
 
-    Raises LibraryError, OSError, and what `written` raises.
+    Raises CancelledError, LibraryError, OSError, and what `written` raises.
     """
     raw, raw_weights = folder / _RAW, folder / _RAW_WEIGHTS
     with raw_weights.open("xb") as file:
@@ -51,7 +55,7 @@ def write_files(
         for layers in write_layers(network, tensors, writer, per_token=per_token):
             written(layers)
         writer.save(raw, "causal")
-    _optimize(raw, folder / _OPTIMIZED, threads)
+    _optimize(raw, folder / _OPTIMIZED, threads, cancel)
     raw.unlink()
     raw_weights.unlink()
     _write_directions(folder)
@@ -64,11 +68,11 @@ def int8_limit() -> int:
     saturate (vpmaddubsw).
     """
     if not processor.is_x86() or _WIDE_SUMS.intersection(processor.kernel_flags()):
-        return _FULL
-    return _REDUCED
+        return FULL
+    return REDUCED
 
 
-def _optimize(source: Path, target: Path, threads: int) -> None:
+def _optimize(source: Path, target: Path, threads: int, cancel: threading.Event | None) -> None:
     """Let ONNX Runtime fuse operators and pack weights, and save the result."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -78,10 +82,20 @@ def _optimize(source: Path, target: Path, threads: int) -> None:
     options.add_session_config_entry(f"{prefix}file_name", WEIGHTS)
     options.add_session_config_entry(f"{prefix}min_size_in_bytes", _INLINE)
     options.add_session_config_entry("session.save_external_prepacked_constant_initializers", "1")
-    try:
-        onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own errors share no other base
-        raise LibraryError(f"ONNX Runtime cannot load the graph it was given: {error}") from error
+
+    def stop() -> None:
+        options.set_load_cancellation_flag(True)
+
+    providers = ["CPUExecutionProvider"]
+    with ThreadPoolExecutor(1, "onnxruntime") as thread:  # see onnx_session
+        loading = thread.submit(onnxruntime.InferenceSession, source, options, providers=providers)
+        try:
+            awaited(loading, stop, cancel)
+        except GritLiteError:
+            raise
+        except Exception as error:  # ONNX Runtime's own errors share no other base
+            problem = f"ONNX Runtime cannot load the graph it was given: {error}"
+            raise LibraryError(problem) from error
 
 
 def _write_directions(folder: Path) -> None:

@@ -43,7 +43,7 @@ def prepare(
     """Write the graph of a file into the cache; return the one that is there if it fits.
 
     With `maxima` the inputs of matrices are smoothed, which only int8 gains from. `threads`
-    pack the weights; `cancel` ends the work between two layers.
+    pack the weights; `cancel` ends the work.
 
     Raises CancelledError, MissingExtraError, ArchitectureError for layers that no graph is
     written for, FileError for a file that changes meanwhile or a full disk,
@@ -72,7 +72,9 @@ def prepare(
                 smoothed = SmoothedTensors(tensors, network, factors)
                 _keep_value_factors(folder, network, factors)
             with _write_errors(file, folder):
-                _write_files(folder, network, smoothed, form, threads, per_token, steps.written)
+                _write_files(
+                    folder, network, smoothed, form, threads, per_token, steps.written, cancel
+                )
                 steps.packed()
                 identity.check_unchanged()
                 graph_cache.complete(folder, file.path, fingerprint, form, per_token)
@@ -92,6 +94,7 @@ def _write_files(
     threads: int,
     per_token: tuple[str, ...],
     written: Callable[[int], None],
+    cancel: threading.Event | None,
 ) -> None:
     """Write the files that the form's runtime reads."""
     if form.runtime == "onnx":
@@ -106,6 +109,7 @@ def _write_files(
             threads=threads,
             per_token=per_token,
             written=written,
+            cancel=cancel,
         )
         return
     raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Waits for a pass that runs in another thread, and ends it early.
+"""Waits for a pass or another call of a runtime in another thread, and ends it early.
 
 A runtime computes outside Python, where neither Ctrl-C nor an event is seen. The module does
 not know runtimes.
@@ -31,5 +31,5 @@ def awaited(running: Future[T], stop: Callable[[], None], cancel: threading.Even
             stop()
             wait([running], _INTERVAL)
     if cancel is not None and cancel.is_set() and running.exception() is not None:
-        raise CancelledError("the embedding job was cancelled")
+        raise CancelledError("the work was cancelled")
     return running.result()
