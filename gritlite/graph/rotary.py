@@ -88,6 +88,11 @@ def _kept(keys: "_Keys", width: int, base: float, context: int) -> NDArray[np.fl
     return kept
 
 
+def halves(width: int) -> NDArray[np.intp]:
+    """Return where in an interleaved head each number of a head in halves stands, [width]."""
+    return np.concatenate([np.arange(0, width, 2), np.arange(1, width, 2)])
+
+
 class _Keys:
     """Typed access to the metadata keys of one architecture."""
 

@@ -32,4 +32,6 @@ def _session(graph: GraphFolder, network: Network, threads: int) -> Session:
         from gritlite.runtime.onnx.onnx_session import OnnxSession
 
         return OnnxSession(graph.path, network, threads=threads)
-    raise NotImplementedError
+    from gritlite.runtime.onnx.openvino_session import OpenVinoSession
+
+    return OpenVinoSession(graph.path, network, graph.form.numbers, threads=threads)

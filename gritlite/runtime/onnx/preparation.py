@@ -112,7 +112,17 @@ def _write_files(
             cancel=cancel,
         )
         return
-    raise NotImplementedError
+    packages.load("openvino", "openvino")
+    from gritlite.runtime.onnx import openvino_files
+
+    openvino_files.write_files(
+        folder,
+        network,
+        tensors,
+        form.numbers,  # type: ignore[arg-type] # Form knows no others for OpenVINO
+        threads=threads,
+        written=written,
+    )
 
 
 class _Steps:
