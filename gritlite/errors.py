@@ -22,6 +22,7 @@
     └── ClosedError              the model is closed
 
     UserWarning
+    ├── EngineWarning            a graph is not used, or differs from llama.cpp
     └── TruncationWarning        an input was cut, and the call continued
 
 A message says what is wrong, where, and what to do. It names no option of the command
@@ -146,6 +147,10 @@ class ClosedError(GritLiteError):
 
     def __init__(self) -> None:
         super().__init__("the model is closed: load it again")
+
+
+class EngineWarning(UserWarning):
+    """A model's graph is not used, or is used although its vectors differ from llama.cpp's."""
 
 
 class TruncationWarning(UserWarning):

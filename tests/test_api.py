@@ -79,6 +79,7 @@ IN_WORDS = {
         "DocumentError",
         "ArchitectureError",
         "TokenizerError",
+        "EngineWarning",
     ),
     *(
         "NotFiniteError",

@@ -61,7 +61,7 @@ class ModelIdentity:
         """
         if not self._fingerprint:
             self.check_unchanged()
-            self._fingerprint = self._known() or self._read(progress)
+            self._fingerprint = self.known() or self._read(progress)
         return self._fingerprint
 
     def _read(self, progress: ProgressCallback) -> str:
@@ -83,7 +83,8 @@ class ModelIdentity:
                 f"{self._file.path} was changed or moved after it was loaded: load it again"
             )
 
-    def _known(self) -> str | None:
+    def known(self) -> str | None:
+        """The fingerprint, if the cache has that of the file as it is; the file is not read."""
         kept = cache.read_record(*self._record())
         if not isinstance(kept, dict) or self._loaded is None:
             return None  # none is kept, or it is damaged

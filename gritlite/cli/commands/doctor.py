@@ -21,7 +21,9 @@ def command(model: str | None, as_json: bool) -> None:
     llama.cpp is tried in a child process, so a build that crashes here does no harm.
     With MODEL, a path or the name of a pulled model, the report also shows which uses
     of the model fit in memory, and a model with parts that gritlite cannot check is
-    tried in a child process too. Exits with 1 if llama.cpp cannot run.
+    tried in a child process too. Where engines have been compared on this machine, it shows
+    which one embeds with the model, or else with the default model. Exits with 1 if
+    llama.cpp cannot run.
     """
     from gritlite.cli.commands.doctor_diagnostics import diagnose
     from gritlite.errors import LibraryError
@@ -55,6 +57,7 @@ def _rows(found: "Diagnostics") -> list[tuple[str, str]]:
     rows.append(("cache", str(found.cache_folder)))
     rows += [(f"model {name}", str(path)) for name, path in found.pulled_models.items()]
     rows += [(f"extra {extra}", describe(extra, found.extras[extra])) for extra in found.extras]
+    rows += _engine_rows(found)
     words = {True: "fits", False: "does not fit", None: "available memory unknown"}
     rows += [(fit.use, f"{size(fit.need.total)}: {words[fit.fits]}") for fit in found.fits]
     if found.fits:
@@ -62,6 +65,15 @@ def _rows(found: "Diagnostics") -> list[tuple[str, str]]:
     if found.trial is not None:
         rows.append(("model probe", str(found.trial)))
     return rows
+
+
+def _engine_rows(found: "Diagnostics") -> list[tuple[str, str]]:
+    from gritlite.cli.shared.verdicts import engine_rows
+
+    rows = [
+        (f"runtime {name}", version or "not installed") for name, version in found.runtimes.items()
+    ]
+    return rows + engine_rows(found.engines)
 
 
 def _machine_rows(machine: "Machine") -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 llama.cpp is loaded into this process only after it has run in a child process.
 """
 
+import contextlib
 import os
 import platform
 from collections.abc import Mapping
@@ -15,13 +16,16 @@ from gritlite.cli.commands.doctor_extras import (
     installed_version,
     optional_packages,
 )
-from gritlite.errors import LibraryError
-from gritlite.modelfile.header import GGUFFile
+from gritlite.cli.shared.verdicts import EngineFacts, engine_facts
+from gritlite.errors import GritLiteError, LibraryError
+from gritlite.modelfile.header import GGUFFile, read_header
 from gritlite.modelfile.hyperparameters import read_hyperparameters
 from gritlite.modelfile.memory import PASS_TOKENS, MemoryNeed, embed_memory, generate_memory
 from gritlite.modelfile.unchecked import unchecked_parts
 from gritlite.runtime import probe
 from gritlite.runtime.model_probe import ModelVerdict, try_model
+from gritlite.runtime.onnx.forms import NUMBERS
+from gritlite.runtime.onnx.packages import installed_version as installed_version_of
 from gritlite.system import cache
 from gritlite.system.locate import pulled_models
 from gritlite.system.machine import available_memory
@@ -30,6 +34,7 @@ from gritlite.system.threads import default_threads
 if TYPE_CHECKING:
     from gritlite.runtime.llama import Gpu
 
+DEFAULT = "default"
 _CHAT_TOKENS = 4096
 # instruction sets that llama.cpp's kernels use, by their names in /proc/cpuinfo
 _INSTRUCTION_SETS = (
@@ -101,7 +106,9 @@ class Fit:
 class Diagnostics:
     """The whole report. `trial` is None unless the model holds what cannot be checked.
 
-    `extras` are the optional packages by extra.
+    `extras` are the optional packages by extra, and `runtimes` the versions of those that
+    evaluate graphs (None: not installed). `engines` is what is known of the engines for the
+    model, or for the default model if none is given.
     """
 
     machine: Machine
@@ -110,6 +117,8 @@ class Diagnostics:
     pulled_models: Mapping[str, Path]
     extras: Mapping[str, tuple[OptionalPackage, ...]]
     fits: tuple[Fit, ...]
+    runtimes: Mapping[str, str | None]
+    engines: tuple[EngineFacts, ...]
     trial: ModelVerdict | None = None
 
 
@@ -124,8 +133,19 @@ def diagnose(model: GGUFFile | None) -> Diagnostics:
         pulled_models=pulled_models(),
         extras=optional_packages(),
         fits=_fits(model, machine.memory_available) if model is not None else (),
+        runtimes={runtime: installed_version_of(runtime) for runtime in NUMBERS},
+        engines=_engines(model),
         trial=_trial(model, library) if model is not None else None,
     )
+
+
+def _engines(model: GGUFFile | None) -> tuple[EngineFacts, ...]:
+    """What is known of the engines for a model, or for the default one if it is pulled."""
+    default = pulled_models().get(DEFAULT)
+    if model is None and default is not None:
+        with contextlib.suppress(GritLiteError):  # the report goes on without a damaged file
+            model = read_header(default)
+    return () if model is None else engine_facts(model)
 
 
 def _trial(model: GGUFFile, library: Library) -> ModelVerdict | None:

@@ -10,6 +10,7 @@ from gritlite.cli.shared.options import complete_model
 from gritlite.cli.shared.tables import MEMORY_NOTE, aligned, size
 
 if TYPE_CHECKING:
+    from gritlite.cli.shared.verdicts import EngineFacts
     from gritlite.modelfile.description import ModelDescription, TokenizerDescription
     from gritlite.modelfile.header import GGUFFile
     from gritlite.modelfile.memory import MemoryNeed
@@ -24,8 +25,10 @@ def command(file: str, as_json: bool, check: bool) -> None:
     """Show what a GGUF model contains and how much memory it needs.
 
     FILE is a path, or the name of a pulled model. For a model whose parts do not fit
-    together, the output ends with an error.
+    together, the output ends with an error. Where engines have been compared on this machine,
+    it shows which one embeds, and how the others did.
     """
+    from gritlite.cli.shared.verdicts import engine_facts, engine_rows
     from gritlite.modelfile.check import check_model
     from gritlite.modelfile.description import describe
     from gritlite.modelfile.header import read_header
@@ -37,10 +40,12 @@ def command(file: str, as_json: bool, check: bool) -> None:
     facts = describe(header)
     unchecked = unchecked_parts(header)
     verdict = known_verdict(header) if unchecked else None
+    engines = engine_facts(header)
     if as_json:
-        click.echo(_as_json(facts, unchecked, verdict))
+        click.echo(_as_json(facts, unchecked, verdict, engines))
     else:
-        click.echo(aligned([*_rows(facts), *_trial_rows(unchecked, verdict)]))
+        rows = [*_rows(facts), *_trial_rows(unchecked, verdict), *engine_rows(engines)]
+        click.echo(aligned(rows))
     check_model(header)
     if verdict is not None:
         check_verdict(header, verdict)
@@ -66,12 +71,20 @@ def _check_weights(header: "GGUFFile") -> None:
 
 
 def _as_json(
-    facts: "ModelDescription", unchecked: Sequence[str], verdict: "ModelVerdict | None"
+    facts: "ModelDescription",
+    unchecked: Sequence[str],
+    verdict: "ModelVerdict | None",
+    engines: "Sequence[EngineFacts]",
 ) -> str:
     from dataclasses import asdict
 
     trial = None if verdict is None else asdict(verdict)
-    content = {**asdict(facts), "unchecked": unchecked, "trial": trial}
+    content = {
+        **asdict(facts),
+        "unchecked": unchecked,
+        "trial": trial,
+        "engines": [asdict(each) for each in engines],
+    }
     return json.dumps(content, indent=2, default=str)
 
 

@@ -153,10 +153,15 @@ def _keep_value_factors(folder: Path, network: Network, factors: Factors) -> Non
     np.save(folder / FACTORS, np.stack(rows).reshape(shape))
 
 
+def weight_bytes(file: GGUFFile, form: Form) -> int:
+    """Return the bytes of a graph's weights in memory, which are mapped from the cache."""
+    weights = sum(each.elements for each in file.tensors if each.name.startswith("blk."))
+    return int(weights * _WEIGHT_BYTES[form.numbers])
+
+
 def _check_room(file: GGUFFile, form: Form) -> None:
     """Raise FileError or OutOfMemoryError if the graph would not fit."""
-    weights = sum(each.elements for each in file.tensors if each.name.startswith("blk."))
-    written = int(weights * _WEIGHT_BYTES[form.numbers])
+    written = weight_bytes(file, form)
     need = int(written * _COPIES)
     folder = cache.folder(graph_cache.FOLDER)
     free = shutil.disk_usage(folder).free

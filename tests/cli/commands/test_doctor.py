@@ -17,7 +17,13 @@ from gritlite.modelfile.header import read_header
 from gritlite.modelfile.memory import embed_memory, generate_memory
 from gritlite.runtime import probe
 from gritlite.runtime.llama.devices import Gpu
-from gritlite.runtime.probe import Verdict, run_probe
+from gritlite.runtime.model_identity import ModelIdentity
+from gritlite.runtime.onnx import packages, verdict
+from gritlite.runtime.onnx.check import Measures
+from gritlite.runtime.onnx.forms import Form
+from gritlite.runtime.onnx.verdict import FormVerdict, Setting, Verdict
+from gritlite.runtime.probe import run_probe
+from tests.runtime.onnx.fake_bench import keep_fingerprint
 from tests.sample_gguf import BPE, write_model
 
 
@@ -66,7 +72,7 @@ def test_a_crash_with_repacked_weights_is_reported_with_its_cure(child):
     assert result.exception is None
     assert "only without the fastest kernels (killed by SIGSEGV)" in result.stdout
     assert probe.REBUILD in result.stdout
-    assert probe._load(probe.fingerprint()) == Verdict(False, "killed by SIGSEGV")
+    assert probe._load(probe.fingerprint()) == probe.Verdict(False, "killed by SIGSEGV")
 
 
 def test_a_build_that_cannot_run_is_a_failure_after_the_report(child):
@@ -105,6 +111,29 @@ def test_a_model_that_cannot_be_checked_is_tried(child, tmp_path):
     result = doctor(write_model(tmp_path / "other.gguf", BPE, arch="granitehybrid"))
     assert (result.exit_code, result.exception) == (0, None)
     assert "llama.cpp does not crash with it" in result.stdout
+
+
+def test_runtimes_and_the_verdict_about_a_model_or_the_default_one(child, tmp_path, monkeypatch):
+    path = write_model(tmp_path / "m.gguf", BPE)
+    file = read_header(path)
+    found = FormVerdict(Form("onnx", "int8"), "1", 0, Measures(40, 0.999, 0.998, 4.5, 3))
+    verdict.keep(ModelIdentity(file).fingerprint(), Verdict(Setting(2, "auto"), (found,)))
+    keep_fingerprint(file)
+    monkeypatch.setattr(packages, "_version", {"onnx": "1.20", "onnxruntime": "1.25"}.get)
+    without = doctor().stdout
+    assert "runtime onnx      1.25" in without
+    assert "runtime openvino  not installed" in without
+    assert "engine, " not in without
+    of_model = next(line for line in doctor(path).stdout.splitlines() if "engine, " in line)
+    assert of_model.split("  ")[0] == "engine, 2 threads"
+    assert of_model.endswith("  onnx-int8; exact: llama")
+    monkeypatch.setattr(doctor_diagnostics, "pulled_models", lambda: {"default": path})
+    report = json.loads(doctor("--json").stdout)
+    assert report["runtimes"] == {"onnx": "1.25", "openvino": None}
+    assert report["engines"][0]["fast"] == "onnx-int8"
+    assert "engine, 2 threads" in doctor().stdout
+    path.write_bytes(b"damaged")
+    assert json.loads(doctor("--json").stdout)["engines"] == []
 
 
 def test_pulled_models_are_listed(child, tmp_path):
