@@ -115,6 +115,13 @@ def remove(entry: Entry) -> None:
         raise FileError(f"cannot remove {entry.path}: {error.strerror}") from error
 
 
+def remove_superseded(graph: GraphFolder) -> None:
+    """Remove the graphs of this form of what the same file was before. Raises FileError."""
+    for entry in entries():
+        if (entry.model, entry.form) == (graph.model, graph.form.name) and entry.path != graph.path:
+            remove(entry)
+
+
 def verify(graph: GraphFolder) -> list[str]:
     """Return the names of the files whose content is not what was written; reads them whole."""
     record = _record(graph.path) or {}

@@ -28,7 +28,10 @@ from gritlite.system.progress import ProgressCallback, no_progress
 _PASS_TOKENS = 512
 _READ = 3  # one in so many sample texts is read: more change nothing
 _READ_AGAIN = 2  # one in so many passes is read again, for the tokens' maxima
-_MASSIVE = 2.0  # times the median token's largest smoothed input
+# a tensor gets a scale for each token where the largest smoothed input of a token is this many
+# times the median one; for SmolLM2-135M (69 of 210 tensors) the mean cosine of 20 paragraphs is
+# 0.9983 in 4% more time, and 0.9957 with none, 0.9976 above 8 times, 0.9984 with all, in 13% more
+_MASSIVE = 2.0
 
 Watch = Callable[[MatrixInput], None]
 Pass = tuple[Attention, list[Tokens]]
@@ -39,8 +42,8 @@ class InputMaxima:
     """What was measured of the inputs of a model's layer matrices.
 
     `columns` has the largest magnitude of each input column by the tensor's name without
-    ".weight": float32 [k], or [experts, k] for a stack. `massive` names the tensors whose
-    smoothed inputs have a few tokens with far larger numbers than the others.
+    ".weight": float32 [k], or [experts, k] for a stack. `massive` names the tensors with
+    tokens whose smoothed inputs are far larger than the others'.
     """
 
     columns: Mapping[str, Floats] = field(repr=False)

@@ -83,6 +83,7 @@ def prepare(
     prepared = graph_cache.find(fingerprint, form)
     if prepared is None:
         raise FileError(f"the graph of {file.path} was removed as soon as it was written")
+    graph_cache.remove_superseded(prepared)
     return prepared
 
 

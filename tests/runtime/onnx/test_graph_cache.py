@@ -88,6 +88,16 @@ def test_an_edited_model(tiny_path, tmp_path, graph):
     assert found(tiny_path) == graph
 
 
+def test_the_graph_of_what_a_file_was_is_removed(tiny_path, tiny_file, tmp_path, graph):
+    path = Path(shutil.copy(tiny_path, tmp_path / "model.gguf"))
+    graph_cache.remove(graph_cache.entries()[0])
+    before, blocks = prepared(path), prepared(path, BLOCKS)
+    shutil.copy(tiny_file("qwen2"), path)
+    after = prepared(path)
+    assert not before.path.exists()
+    assert {entry.path for entry in graph_cache.entries()} == {blocks.path, after.path}
+
+
 def test_forms_stand_beside_each_other(tiny_path, graph):
     other = prepared(tiny_path, BLOCKS)
     assert other.path != graph.path

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.saturation import largest_error
 from gritlite.graph.rounding import round_channels
 from gritlite.runtime.onnx import onnx_files
 from gritlite.system import processor
@@ -40,6 +41,11 @@ def test_random_matrices_at_the_reduced_limit():
     for weights in round_channels(rows, limit=onnx_files.REDUCED).values:
         inputs = random.choice([0, 254, 255], 256).astype(np.uint8)
         assert saturating(inputs, weights) == exact(inputs, weights)
+
+
+@pytest.mark.parametrize("limit", [onnx_files.REDUCED, onnx_files.int8_limit()])
+def test_products_on_this_processor_are_exact(limit):
+    assert largest_error(limit) < 1e-6
 
 
 @pytest.mark.parametrize(
