@@ -156,15 +156,27 @@ def test_a_gpu_that_is_not_there(tiny_file: Callable[..., Path], tmp_path):
         OnnxSession(tmp_path, network, threads=1, on_gpu=True)
 
 
-@pytest.mark.parametrize("form", ["int8", "float32"])
-def test_experts_without_tokens(tiny_file: Callable[..., Path], tmp_path, form):
+@pytest.mark.parametrize(
+    ("form", "type", "per_token"),
+    [
+        ("float32", "f32", ()),
+        ("int8", "f32", ()),
+        ("int8", "f32", ("blk.0.ffn_down_exps", "blk.1.ffn_gate_exps")),
+        ("blocks", "q8_0", ()),
+        ("blocks", "q4_0", ()),
+        ("float16", "f32", ()),
+    ],
+)
+def test_experts_without_tokens(tmp_path, form, type, per_token):
     """A single token goes to two of four experts."""
-    file = tiny_file("mixtral")
-    session = OnnxSession(tmp_path, write_graph(file, tmp_path, form), threads=1)
-    table = TokenEmbeddings(read_header(file))
+    make_checkpoint(tmp_path / "checkpoint", "mixtral")
+    file = tmp_path / "model.gguf"
+    convert(tmp_path / "checkpoint", file, type)
+    network = write_graph(file, tmp_path, form, per_token=per_token)
+    session = OnnxSession(tmp_path, network, threads=1)
     engine = LlamaEngine(file, threads=1, gpu_layers=0)
     theirs = engine.open_pass(CAPACITY, "causal")
-    ours = GraphPass(session, table, CAPACITY, "causal", None)
+    ours = GraphPass(session, TokenEmbeddings(read_header(file)), CAPACITY, "causal", None)
     one = [np.array([99], np.int32)]
     hidden, expected = ours.run(one, [0])[0], theirs.run(one, [0])[0]
     theirs.close()
