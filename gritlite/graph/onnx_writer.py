@@ -244,7 +244,11 @@ class OnnxWriter:
 
     def _output(self, x: str, name: str) -> None:
         """Name an output of the graph, which is float32."""
-        self._nodes.append(helper.make_node("Cast", [x], [name], to=TensorProto.FLOAT))
+        if self._type == _FLOAT32:  # ONNX Runtime drops this node, but would cast
+            node = helper.make_node("Identity", [x], [name])
+        else:
+            node = helper.make_node("Cast", [x], [name], to=TensorProto.FLOAT)
+        self._nodes.append(node)
 
     def _numbers(self, values: Floats) -> str:
         """Add an initializer of the type that the form computes in."""
