@@ -104,8 +104,8 @@ class OnnxWriter:
         return self._node(
             "MatMulNBits",
             x,
-            self._constant(stored),
-            self._constant(blocks.scales.astype(np.float32)),
+            self.constant(stored),
+            self.constant(blocks.scales.astype(np.float32)),
             domain=CONTRIB,
             N=rows,
             K=columns,
@@ -116,12 +116,12 @@ class OnnxWriter:
 
     def _int8_product(self, x: str, matrix: Matrix) -> str:
         rounded = matrix.channels(limit=self._limit)
-        weights = self._constant(rounded.values.T), self._constant(rounded.scales)
+        weights = self.constant(rounded.values.T), self.constant(rounded.scales)
         if not matrix.per_token:
             return self._node("DynamicQuantizeMatMul", x, *weights, domain=CONTRIB)
         # each token is divided by its largest number, so that one scale suits them all
         largest = self._node("ReduceMax", self._node("Abs", x), self._whole([-1]), keepdims=1)
-        largest = self._node("Max", largest, self._constant(np.array(_TINY, np.float32)))
+        largest = self._node("Max", largest, self.constant(np.array(_TINY, np.float32)))
         scaled = self._node("Div", x, largest)
         product = self._node("DynamicQuantizeMatMul", scaled, *weights, domain=CONTRIB)
         return self._node("Mul", product, largest)
@@ -185,7 +185,7 @@ class OnnxWriter:
         another choice of experts changes much.
         """
         whole = self._cast(tokens, _FLOAT32)
-        logits = self._node("MatMul", whole, self._constant(router.floats().T))
+        logits = self._node("MatMul", whole, self.constant(router.floats().T))
         best, chosen = self._name(), self._name()
         ranking = helper.make_node("TopK", [logits, self._whole([used])], [best, chosen], axis=-1)
         self._nodes.append(ranking)
@@ -234,7 +234,7 @@ class OnnxWriter:
         return output
 
     def _whole(self, values: int | list[int]) -> str:
-        return self._constant(np.array(values, np.int64))
+        return self.constant(np.array(values, np.int64))
 
     def _cast(self, x: str, type: np.dtype[Any]) -> str:
         """Convert from or to float32, unless the form computes in it."""
@@ -252,13 +252,13 @@ class OnnxWriter:
 
     def _numbers(self, values: Floats) -> str:
         """Add an initializer of the type that the form computes in."""
-        return self._constant(values.astype(self._type, copy=False))
+        return self.constant(values.astype(self._type, copy=False))
 
     def _name(self) -> str:
         self._values += 1
         return f"v{self._values}"
 
-    def _constant(self, values: NDArray[np.generic], name: str | None = None) -> str:
+    def constant(self, values: NDArray[np.generic], name: str | None = None) -> str:
         """Add an initializer; large ones are appended to the file of weights."""
         values = np.asarray(values, order="C")
         tensor = TensorProto(

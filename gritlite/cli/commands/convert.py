@@ -1,10 +1,11 @@
-"""`gritlite convert`: a checkpoint or a GGUF file as a GGUF file, or as GPTQ weights."""
+"""`gritlite convert`: a checkpoint or a GGUF file as a GGUF file, GPTQ weights or an ONNX graph."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gritlite.cli.commands.convert_onnx import PRECISIONS, convert_to_onnx
 from gritlite.cli.shared.choice import Choice
 from gritlite.cli.shared.conversion import (
     abbreviated,
@@ -45,10 +46,10 @@ from gritlite.system.wording import counted
 @click.option(
     "--format",
     "form",
-    type=Choice(["gguf", "gptq"]),
+    type=Choice(["gguf", "gptq", "onnx"]),
     default="gguf",
     show_default=True,
-    help="What to write: a GGUF file, or a folder of GPTQ weights.",
+    help="What to write: a GGUF file, a folder of GPTQ weights, or one of an ONNX graph.",
 )
 @click.option(
     "--bits",
@@ -60,6 +61,11 @@ from gritlite.system.wording import counted
     type=Choice(["32", "64", "128"]),
     help="With gptq: number of columns that share a scale; 32 by default.",
 )
+@click.option(
+    "--precision",
+    type=Choice(PRECISIONS),
+    help="With onnx: the numbers of the file, int8 for speed, or float32; exact by default.",
+)
 @texts_option("With gptq: text to calibrate with, as in `gritlite calibrate`.")
 def command(
     source: str,
@@ -68,6 +74,7 @@ def command(
     form: str,
     bits: str | None,
     group_size: str | None,
+    precision: str | None,
     files: tuple[Path, ...],
     **options: Any,
 ) -> None:
@@ -81,19 +88,42 @@ def command(
     With --format gptq the output is a folder for transformers, calibrated in both
     modes. From 4-bit weights, `gritlite convert FOLDER -o FILE` makes a GGUF file with
     the same numbers.
+
+    With --format onnx it is a folder for ONNX Runtime and optimum: token ids in, hidden
+    states out.
     """
+    only: dict[str, dict[str, Any]] = {
+        "gptq": {"--bits": bits, "--group-size": group_size, "--texts": files},
+        "onnx": {"--precision": precision},
+        "gguf": _gguf_only(target, options, form),
+    }
+    for other, given in only.items():
+        refused = [name for name, value in given.items() if value]
+        if other != form and refused:
+            raise UsageError(f"{refused[0]} is for --format {other}")
     if form == "gptq":
-        gguf_only = {"type": target, **options, "force": None}
-        refused = [name for name, value in gguf_only.items() if value]
-        if refused:
-            raise UsageError(f"--{refused[0].replace('_', '-')} is for --format gguf")
         _convert_to_gptq(
             source, output, files, int(bits or 4), int(group_size or 32), options["force"]
         )
-        return
-    if bits or group_size or files:
-        raise UsageError("--bits, --group-size and --texts are for --format gptq")
-    run_conversion(source, output, target, **options)
+    elif form == "onnx":
+        convert_to_onnx(
+            source,
+            output,
+            precision or "exact",  # type: ignore[arg-type] # one of PRECISIONS
+            threads=options["threads"],
+            force=options["force"],
+        )
+    else:
+        run_conversion(source, output, target, **options)
+
+
+def _gguf_only(target: str | None, options: dict[str, Any], form: str) -> dict[str, Any]:
+    """The options that the other formats refuse, by name."""
+    allowed = {"force", "threads"} if form == "onnx" else {"force"}
+    given = {"type": target, **options}
+    return {
+        f"--{name.replace('_', '-')}": value for name, value in given.items() if name not in allowed
+    }
 
 
 def _convert_to_gptq(

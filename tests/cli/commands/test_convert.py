@@ -213,8 +213,8 @@ def wait_until_writing(pid, folder):
         (["--format", "gptq", "--type", "q4_0"], "--type is for --format gguf"),
         (["--format", "gptq", "--adapter", "somewhere"], "--adapter is for --format gguf"),
         (["--format", "gptq", "--imatrix", "x.gguf"], "--imatrix is for --format gguf"),
-        (["--type", "q4_0", "--bits", "4"], "--bits, --group-size and --texts are for --format"),
-        (["--type", "q4_0", "--texts", "a.txt"], "--bits, --group-size and --texts are for"),
+        (["--type", "q4_0", "--bits", "4"], "--bits is for --format gptq"),
+        (["--type", "q4_0", "--texts", "a.txt"], "--texts is for --format gptq"),
     ],
 )
 def test_options_of_the_other_format_are_refused(arguments, message, checkpoint, tmp_path):
