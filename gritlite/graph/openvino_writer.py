@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino import opset15 as ops
 
 from gritlite.graph.matrix import Matrix
 from gritlite.graph.network import Network
+from gritlite.graph.openvino_package import ops, ov
 from gritlite.graph.rotary import halves
 from gritlite.graph.tensors import Floats
 from gritlite.graph.writer import FeedForward

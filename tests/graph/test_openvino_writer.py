@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 import pytest
 
 from gritlite.convert import convert
 from gritlite.graph.layers import write_layers
 from gritlite.graph.network import Network, read_network
+from gritlite.graph.openvino_package import ov
 from gritlite.graph.openvino_writer import Form, OpenVinoWriter
 from gritlite.graph.rotary import halves
 from gritlite.graph.tensors import open_tensors

@@ -32,7 +32,7 @@ from gritlite.runtime.onnx.session import Floats, LayerStates, Memory
 from gritlite.runtime.onnx.stopping import awaited
 
 try:
-    import openvino as ov
+    from gritlite.graph.openvino_package import ov
 except ModuleNotFoundError as error:
     raise MissingExtraError("openvino", "openvino", "the engine openvino") from error
 

@@ -113,7 +113,6 @@ def _write_files(
             cancel=cancel,
         )
         return
-    packages.load("openvino", "openvino")
     from gritlite.runtime.onnx import openvino_files
 
     openvino_files.write_files(
