@@ -27,7 +27,9 @@ Precision = Literal["exact", "fast"]
 FOLDER = "engines"
 # of cosines to llama.cpp's vectors of the same file
 FAST_MEAN, FAST_LEAST = 0.998, 0.99
-EXACT_MEAN, EXACT_LEAST = 0.9994, 0.998
+# llama.cpp rounds inputs too: of a Q8_0 file of SmolLM2-135M its vectors and those of exact forms
+# agree to 0.9996, least 0.9988, and both to those of float32 as well
+EXACT_MEAN, EXACT_LEAST = 0.999, 0.997
 _GAIN = 1.1  # less over many texts is not worth a second copy of the weights
 _QUERY_GAIN = 0.9  # a short text alone may take so little longer, which is noise
 
