@@ -67,9 +67,9 @@ class Matrix:
             ]
         )
 
-    def channels(self, *, limit: int = 127) -> Channels:
+    def channels(self, *, pair_limit: int | None = None) -> Channels:
         """Return the matrix rounded to int8, with a scale for each row."""
-        return round_channels(self.floats(), limit=limit)
+        return round_channels(self.floats(), pair_limit=pair_limit)
 
     def blocks(self) -> Blocks | None:
         """Return the matrix in blocks of 32, for the form that loses nothing.

@@ -50,8 +50,8 @@ _INT8_ACCURACY = 4  # MatMulNBits' accuracy_level: inputs are rounded to int8 bl
 class OnnxWriter:
     """A `GraphWriter` of ONNX nodes.
 
-    `weights` is the open file of weights, which the graph names `location`. `limit` is the
-    largest number of an int8 matrix (see `round_channels`).
+    `weights` is the open file of weights, which the graph names `location`. `pair_limit`
+    is for int8 matrices (see `round_channels`).
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class OnnxWriter:
         weights: BinaryIO,
         location: str,
         *,
-        limit: int = 127,
+        pair_limit: int | None = None,
     ) -> None:
-        self._network, self._form, self._limit = network, form, limit
+        self._network, self._form, self._pair_limit = network, form, pair_limit
         self._weights, self._location = weights, location
         self._type = np.dtype(np.float16) if form == "float16" else _FLOAT32
         self._nodes: list[onnx.NodeProto] = []
@@ -115,7 +115,7 @@ class OnnxWriter:
         )
 
     def _int8_product(self, x: str, matrix: Matrix) -> str:
-        rounded = matrix.channels(limit=self._limit)
+        rounded = matrix.channels(pair_limit=self._pair_limit)
         weights = self.constant(rounded.values.T), self.constant(rounded.scales)
         if not matrix.per_token:
             return self._node("DynamicQuantizeMatMul", x, *weights, domain=CONTRIB)

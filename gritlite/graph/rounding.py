@@ -6,6 +6,7 @@ scale and 32 numbers. The module does not know layers or runtimes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from gguf.constants import GGMLQuantizationType
@@ -15,6 +16,7 @@ from gritlite.graph.tensors import Floats
 from gritlite.quant.rows import quantize_rows
 
 BLOCK = 32
+_LARGEST = 127  # of an int8 number of either sign
 # the types whose own numbers are blocks
 BLOCK_BITS = {GGMLQuantizationType.Q8_0: 8, GGMLQuantizationType.Q4_0: 4}
 
@@ -39,12 +41,31 @@ class Blocks:
     bits: int
 
 
-def round_channels(rows: Floats, *, limit: int = 127) -> Channels:
-    """Round each row of [n, k] to whole numbers of at most `limit`, by its largest number."""
-    largest = np.abs(rows).max(axis=1, initial=0.0)
-    scales = np.where(largest > 0, largest, 1.0).astype(np.float32) / np.float32(limit)
-    values = np.rint(rows / scales[:, None])
-    return Channels(np.clip(values, -limit, limit).astype(np.int8), scales)
+def round_channels(rows: Floats, *, pair_limit: int | None = None) -> Channels:
+    """Round each row of [n, k] to whole numbers of at most 127, by its largest number.
+
+    With `pair_limit` the columns 2i and 2i + 1 of a row have no larger sum if they are of one
+    sign: processors without VNNI add the products of such pairs in 16 bits.
+    """
+    largest = np.abs(rows).max(axis=1, initial=0.0) / np.float32(_LARGEST)
+    if pair_limit is not None:
+        sums = [_pair_sums(sign * rows).max(axis=1, initial=0.0) for sign in (1, -1)]
+        largest = np.maximum(largest, np.maximum(*sums) / np.float32(pair_limit))
+    scales = np.where(largest > 0, largest, 1.0).astype(np.float32)
+    values = np.clip(np.rint(rows / scales[:, None]), -_LARGEST, _LARGEST).astype(np.int8)
+    if pair_limit is not None:  # both may have been rounded up
+        for sign in (1, -1):
+            over = _pair_sums(sign * values.astype(np.int16)) > pair_limit
+            values[:, ::2][over] -= np.int8(sign)
+    return Channels(values, scales)
+
+
+def _pair_sums(rows: NDArray[Any]) -> NDArray[Any]:
+    """Return the sum of the positive numbers of each pair of columns, [n, pairs]."""
+    positive = np.maximum(rows, 0)
+    sums: NDArray[Any] = positive[:, ::2].copy()
+    sums[:, : rows.shape[1] // 2] += positive[:, 1::2]
+    return sums
 
 
 def round_blocks(rows: Floats, threads: int = 1) -> Blocks:

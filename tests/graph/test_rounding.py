@@ -36,12 +36,29 @@ def test_rows_of_two_types():
     np.testing.assert_array_equal(floats(joined), expected)
 
 
-@pytest.mark.parametrize("limit", [127, 63])
-def test_channels(limit):
+def test_channels():
     rows = np.random.default_rng(0).normal(size=(7, 40)).astype(np.float32)
     rows[3] = 0
-    channels = round_channels(rows, limit=limit)
-    assert np.abs(channels.values).max() == limit
+    channels = round_channels(rows)
+    assert (np.abs(channels.values).max(axis=1) == [127, 127, 127, 0, 127, 127, 127]).all()
     restored = channels.values * channels.scales[:, None]
     assert (np.abs(restored - rows).max(axis=1) <= channels.scales * 0.501).all()
-    assert (restored[3] == 0).all()
+
+
+@pytest.mark.parametrize("columns", [40, 41])
+def test_channels_with_a_limit_of_pairs(columns):
+    rows = np.random.default_rng(1).normal(size=(50, columns)).astype(np.float32)
+    rows[3] = 0
+    rows[4, :2] = 50, -50  # of two signs: they never add up
+    rows[5, :2] = 50, 50
+    channels = round_channels(rows, pair_limit=128)
+    values = np.pad(channels.values.astype(int), ((0, 0), (0, columns % 2)))
+    for sign in (1, -1):
+        pairs = np.maximum(sign * values, 0).reshape(50, -1, 2).sum(axis=2)
+        assert pairs.max() <= 128
+    assert channels.values[4, :2].tolist() == [127, -127]
+    assert channels.values[5, :2].tolist() == [64, 64]
+    restored = channels.values * channels.scales[:, None]
+    errors = np.abs(restored - rows) / channels.scales[:, None]
+    assert errors.max() <= 1.5  # a pair that was rounded up to 129 is one less
+    assert (errors > 0.501).mean() < 0.01

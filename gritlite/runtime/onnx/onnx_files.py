@@ -29,9 +29,9 @@ from gritlite.system import processor
 WEIGHTS = "weights.bin"
 _RAW, _RAW_WEIGHTS, _OPTIMIZED = "raw.onnx", "raw.bin", "optimized.onnx"
 _INLINE = "1024"  # bytes of a tensor that stands in the graph itself
-# these take sums of two products of 8 bits in 32 bits; before them, in 16 bits that saturate
+# these add products of 8 bits in 32 bits; without them, x86 adds pairs in 16 bits that saturate
 _WIDE_SUMS = {"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"}
-FULL, REDUCED = 127, 64  # two products with a byte: 2 * 255 * 64 < 2^15
+PAIR_LIMIT = 128  # of two weights of one sign, whose inputs are bytes: 255 * 128 < 2^15
 
 
 def write_files(
@@ -51,7 +51,7 @@ def write_files(
     """
     raw, raw_weights = folder / _RAW, folder / _RAW_WEIGHTS
     with raw_weights.open("xb") as file:
-        writer = OnnxWriter(network, numbers, file, _RAW_WEIGHTS, limit=int8_limit())
+        writer = OnnxWriter(network, numbers, file, _RAW_WEIGHTS, pair_limit=pair_limit())
         for layers in write_layers(network, tensors, writer, per_token=per_token):
             written(layers)
         writer.save(raw, "causal")
@@ -61,15 +61,15 @@ def write_files(
     _write_directions(folder)
 
 
-def int8_limit() -> int:
-    """Return the largest number of an int8 matrix whose products this processor sums exactly.
+def pair_limit() -> int | None:
+    """Return the limit of `round_channels` with which this processor sums products exactly.
 
-    Inputs are unsigned bytes. Before VNNI, x86 adds pairs of products in 16 bits that
-    saturate (vpmaddubsw).
+    Inputs are unsigned bytes. Without VNNI, x86 adds the products of neighbours in 16 bits
+    (vpmaddubsw).
     """
     if not processor.is_x86() or _WIDE_SUMS.intersection(processor.kernel_flags()):
-        return FULL
-    return REDUCED
+        return None
+    return PAIR_LIMIT
 
 
 def _optimize(source: Path, target: Path, threads: int, cancel: threading.Event | None) -> None:
