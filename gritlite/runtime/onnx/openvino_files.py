@@ -36,15 +36,25 @@ def write_files(
     """
     with tempfile.TemporaryDirectory(dir=folder) as name:
         source = Path(name, _SOURCE)
-        with tempfile.TemporaryFile(dir=name) as scratch:
-            writer = OpenVinoWriter(network, numbers, scratch)
-            for layers in write_layers(network, tensors, writer):
-                written(layers)
-            writer.save(source)
+        _write_source(source, network, tensors, numbers, written)
         compiled = compile_graph(source, numbers, threads=threads)
         with (folder / GRAPH).open("xb") as file:
             compiled.export_model(_Stream(file))
         del compiled  # it maps the source
+
+
+def _write_source(
+    path: Path,
+    network: Network,
+    tensors: Tensors,
+    numbers: Form,
+    written: Callable[[int], None],
+) -> None:
+    with tempfile.TemporaryFile(dir=path.parent) as scratch:
+        writer = OpenVinoWriter(network, numbers, scratch)
+        for layers in write_layers(network, tensors, writer):
+            written(layers)
+        writer.save(path)
 
 
 class _Stream(io.BytesIO):

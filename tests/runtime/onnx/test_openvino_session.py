@@ -14,15 +14,18 @@ from gritlite.convert import convert
 from gritlite.errors import CancelledError, ClosedError, LibraryError
 from gritlite.graph.embeddings import TokenEmbeddings
 from gritlite.graph.network import Network, read_network
-from gritlite.graph.openvino_writer import Form
+from gritlite.graph.openvino_writer import Form as Numbers
 from gritlite.graph.tensors import open_tensors
 from gritlite.modelfile.header import read_header
 from gritlite.prompt import Attention
 from gritlite.runtime.llama.engine import LlamaEngine
 from gritlite.runtime.onnx.embedding_pass import GraphPass, padded
+from gritlite.runtime.onnx.forms import Form
+from gritlite.runtime.onnx.opening import open_graph
 from gritlite.runtime.onnx.openvino_files import write_files
 from gritlite.runtime.onnx.openvino_session import GRAPH, OpenVinoSession
 from gritlite.runtime.onnx.session import LayerStates, Memory
+from tests.runtime.onnx.preparing import found, prepared
 from tests.runtime.onnx.test_same_as_llama import (
     CAPACITY,
     CLOSE,
@@ -37,7 +40,7 @@ from tests.tiny import CASES, make_checkpoint
 LONG = (400, 1000)  # sequences and tokens: seconds of work
 
 
-def write_graph(file: Path, folder: Path, form: Form = "float32") -> Network:
+def write_graph(file: Path, folder: Path, form: Numbers = "float32") -> Network:
     folder.mkdir(exist_ok=True)
     with open_tensors(read_header(file)) as tensors:
         network = read_network(tensors)
@@ -45,7 +48,7 @@ def write_graph(file: Path, folder: Path, form: Form = "float32") -> Network:
     return network
 
 
-def run_graph(file: Path, folder: Path, attention: Attention, form: Form = "float32"):
+def run_graph(file: Path, folder: Path, attention: Attention, form: Numbers = "float32"):
     """The hidden states, and the keys and values, of SEQUENCES."""
     session = OpenVinoSession(folder, write_graph(file, folder, form), form, threads=1)
     try:
@@ -98,13 +101,13 @@ def test_a_sequence_in_three_chunks(tiny_file: Callable[..., Path], tmp_path, ca
     file = tiny_file(case)
     session = OpenVinoSession(tmp_path, write_graph(file, tmp_path), "float32", threads=1)
     table = TokenEmbeddings(read_header(file))
-    ids, past, found = SEQUENCES[3], [], []
+    ids, past, outputs = SEQUENCES[3], [], []
     for chunk in (ids[:11], ids[11:12], ids[12:]):
         lengths = np.array([len(chunk)], np.int32)
         hidden, states = session.run(
             padded(table, [chunk]), lengths, "causal", past=past, return_states=True
         )
-        found.append(hidden[0])
+        outputs.append(hidden[0])
         past = [joined(*each) for each in zip(past, states, strict=True)] if past else states
     session.close()
     engine = LlamaEngine(file, threads=1, gpu_layers=0)
@@ -112,7 +115,7 @@ def test_a_sequence_in_three_chunks(tiny_file: Callable[..., Path], tmp_path, ca
     expected, (kept,) = opened.run([ids], [0], return_states=True)
     opened.close()
     engine.close()
-    np.testing.assert_allclose(np.concatenate(found), expected, **CLOSE)
+    np.testing.assert_allclose(np.concatenate(outputs), expected, **CLOSE)
     for layer, keys, values in zip(past, kept.keys, kept.values, strict=True):
         np.testing.assert_allclose(layer.keys[0].transpose(1, 0, 2), keys, **CLOSE)
         np.testing.assert_allclose(layer.values[0].transpose(1, 0, 2), values, **CLOSE)
@@ -252,3 +255,16 @@ def test_a_damaged_graph(tiny_file: Callable[..., Path], tmp_path):
     (tmp_path / GRAPH).write_bytes(b"no graph")
     with pytest.raises(LibraryError, match="OpenVINO failed"):
         OpenVinoSession(tmp_path, network, "float32", threads=1)
+
+
+@pytest.mark.parametrize("numbers", ["blocks", "float32"])
+def test_a_graph_in_the_cache(tiny_file: Callable[..., Path], cache_folder, numbers):
+    file, form = tiny_file("llama-biases"), Form("openvino", numbers)
+    graph = prepared(file, form)
+    assert list(graph.sizes) == [GRAPH]
+    assert found(file, form) == graph
+    engine = open_graph(graph, read_header(file), threads=1)
+    ours, _ = run(engine.open_pass(CAPACITY, "bidirectional"))
+    engine.close()
+    expected, _ = run_llama(file, "bidirectional")
+    assert cosines(ours, expected).min() > 0.999
