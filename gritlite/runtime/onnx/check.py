@@ -28,8 +28,8 @@ CHECK_VERSION = 1  # raise it whenever the texts, the measures or their bounds c
 _TEXTS = Path(__file__).parents[1] / "data" / "check.txt"
 _BETWEEN = "\n---\n"
 _GROUPS = 5  # each has texts of all kinds, and the first the shortest
-_CHECK_SECONDS = 6.0  # of llama.cpp, for the texts whose vectors are compared
-_ROUND_SECONDS = 0.8  # of llama.cpp, for the texts that both engines embed in turn
+_CHECK_SECONDS = 5.0  # of llama.cpp, for the texts whose vectors are compared
+_ROUND_SECONDS = 0.5  # of llama.cpp, for the texts that both engines embed in turn
 _ROUNDS = 3
 _QUERY_ROUNDS = 7
 _LEAST_TEXTS = 4
@@ -113,6 +113,7 @@ class Comparison:
 
     def measure(self, llama: SampleEmbedder, candidate: SampleEmbedder) -> Measures:
         """Compare an engine. Raises what its passes raise, NotFiniteError among them."""
+        llama.embed(self._query)  # it may have been loaded anew
         found = cosines(self._vectors, candidate.embed(self._texts))
         return Measures(
             texts=len(self._texts),
@@ -126,8 +127,6 @@ class Comparison:
         self, llama: SampleEmbedder, candidate: SampleEmbedder, texts: Sequence[str], rounds: int
     ) -> float:
         """Return llama.cpp's seconds to the candidate's, medians of rounds in which both run."""
-        for each in (llama, candidate):
-            each.embed(texts)
         pairs = [
             (self._seconds(llama, texts), self._seconds(candidate, texts)) for _ in range(rounds)
         ]
