@@ -14,7 +14,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from gritlite.runtime.onnx.onnx_files import PAIR_LIMIT, pair_limit
+from gritlite.graph.rounding import PAIR_LIMIT
+from gritlite.runtime.onnx.onnx_files import pair_limit
 
 _LARGEST = 127
 _TOKENS, _INPUTS, _OUTPUTS = 16, 576, 64

@@ -22,7 +22,7 @@ from gritlite.convert.onnx_inputs import SCALES, TABLE, take_token_ids
 from gritlite.graph.layers import write_layers
 from gritlite.graph.network import Network, read_network
 from gritlite.graph.onnx_writer import Form, OnnxWriter
-from gritlite.graph.rounding import BLOCK_BITS, stored_blocks
+from gritlite.graph.rounding import BLOCK_BITS, PAIR_LIMIT, stored_blocks
 from gritlite.graph.smoothing import SmoothedTensors, smoothing_factors
 from gritlite.graph.tensors import Floats, Tensors, open_tensors
 from gritlite.modelfile.header import GGUFFile
@@ -91,7 +91,13 @@ def export_onnx(
         else:
             smoothed = tensors
         with (folder / WEIGHTS).open("wb") as weights:
-            writer = OnnxWriter(network, _FORMS[precision], weights, WEIGHTS)
+            writer = OnnxWriter(
+                network,
+                _FORMS[precision],
+                weights,
+                WEIGHTS,
+                pair_limit=PAIR_LIMIT,  # the folder is for any processor
+            )
             for done in write_layers(network, smoothed, writer, per_token=per_token):
                 on_progress(done, network.layers)
             _write_embeddings(writer, tensors, precision)

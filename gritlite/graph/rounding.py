@@ -17,6 +17,7 @@ from gritlite.quant.rows import quantize_rows
 
 BLOCK = 32
 _LARGEST = 127  # of an int8 number of either sign
+PAIR_LIMIT = 128  # of two numbers of one sign, multiplied by bytes: 255 * 128 < 2^15
 # the types whose own numbers are blocks
 BLOCK_BITS = {GGMLQuantizationType.Q8_0: 8, GGMLQuantizationType.Q4_0: 4}
 
@@ -45,7 +46,8 @@ def round_channels(rows: Floats, *, pair_limit: int | None = None) -> Channels:
     """Round each row of [n, k] to whole numbers of at most 127, by its largest number.
 
     With `pair_limit` the columns 2i and 2i + 1 of a row have no larger sum if they are of one
-    sign: processors without VNNI add the products of such pairs in 16 bits.
+    sign: x86 without VNNI adds the products of such pairs in 16 bits, which saturate above
+    PAIR_LIMIT.
     """
     largest = np.abs(rows).max(axis=1, initial=0.0) / np.float32(_LARGEST)
     if pair_limit is not None:

@@ -21,6 +21,7 @@ from gritlite.errors import GritLiteError, LibraryError
 from gritlite.graph.layers import write_layers
 from gritlite.graph.network import Network
 from gritlite.graph.onnx_writer import Form, OnnxWriter, direct
+from gritlite.graph.rounding import PAIR_LIMIT
 from gritlite.graph.tensors import Tensors
 from gritlite.runtime.onnx.onnx_session import GRAPHS
 from gritlite.runtime.onnx.stopping import awaited
@@ -31,7 +32,6 @@ _RAW, _RAW_WEIGHTS, _OPTIMIZED = "raw.onnx", "raw.bin", "optimized.onnx"
 _INLINE = "1024"  # bytes of a tensor that stands in the graph itself
 # these add products of 8 bits in 32 bits; without them, x86 adds pairs in 16 bits that saturate
 _WIDE_SUMS = {"avx512_vnni", "avx_vnni", "avx_vnni_int8", "amx_int8"}
-PAIR_LIMIT = 128  # of two weights of one sign, whose inputs are bytes: 255 * 128 < 2^15
 
 
 def write_files(

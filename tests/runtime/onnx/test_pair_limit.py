@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.saturation import extreme_weights, largest_error
-from gritlite.graph.rounding import round_channels
+from gritlite.graph.rounding import PAIR_LIMIT, round_channels
 from gritlite.runtime.onnx import onnx_files
-from gritlite.runtime.onnx.onnx_files import PAIR_LIMIT
 from gritlite.system import processor
 
 
