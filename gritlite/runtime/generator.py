@@ -25,9 +25,7 @@ from gritlite.runtime.state import State
 from gritlite.system.machine import check_free_memory
 
 PREFILL_TOKENS = 512  # per call while a prompt is evaluated; cancelling waits for one call
-# new tokens from which on handing a state over is faster than llama.cpp alone; with tokens before
-# them, whose state is handed over too, at least this share of all
-_MIN_PREFILL_TOKENS, _MIN_PREFILL_SHARE = 128, 0.125
+_MIN_PREFILL_TOKENS = 128  # from which on handing a state over is faster than llama.cpp alone
 _IDLE_SECONDS = 0.25  # another answer may take the cache of one that is not read for this long
 # saving a conversation copies its whole cache: it must save this many tokens, and this share
 _MIN_SAVED_TOKENS, _MIN_SAVED_SHARE = 32, 0.1
@@ -221,10 +219,8 @@ class Generator:
 
         It stops when cancelled, and when memory runs out: the decoder needs less.
         """
-        total, done = cache.size + len(tokens), 0
-        least = max(_MIN_PREFILL_TOKENS, _MIN_PREFILL_SHARE * total)
-        engine = self._prefill_engine
-        if engine is None or len(tokens) < least or total > engine.prefill_limit:
+        total, done, engine = cache.size + len(tokens), 0, self._prefill_engine
+        if engine is None or len(tokens) < _MIN_PREFILL_TOKENS or total > engine.prefill_limit:
             return done
         with contextlib.ExitStack() as stack, contextlib.suppress(OutOfMemoryError):
             with self._scheduler.turn("generate"):

@@ -68,15 +68,6 @@ def test_a_conversation_goes_on_from_what_the_decoder_holds():
     assert (prefills.parts[0], prefills.evaluated) == ((held, 16), 150)
 
 
-def test_few_tokens_after_many_are_not_worth_their_state():
-    prefills = FakePrefillEngine()
-    generator, many = generator_of(prefills), [*LONG, *LONG, *LONG]
-    say(generator, many)
-    prefills.parts.clear()
-    say(generator, [*many[:890], *LONG[:127]])
-    assert not prefills.parts
-
-
 def test_an_edited_prompt_keeps_its_beginning():
     prefills = FakePrefillEngine()
     generator, edited = generator_of(prefills), [*LONG[:100], 9, *LONG[101:]]

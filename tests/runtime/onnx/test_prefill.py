@@ -17,10 +17,13 @@ from gritlite.modelfile.header import read_header
 from gritlite.runtime.answer import Answer
 from gritlite.runtime.onnx.engine import GraphEngine
 from gritlite.runtime.onnx.onnx_session import OnnxSession
+from gritlite.runtime.onnx.openvino_session import OpenVinoSession
 from gritlite.runtime.onnx.prefill import PART_TOKENS
+from gritlite.runtime.onnx.session import Session
 from gritlite.runtime.options import GenerateOptions
 from tests.graph.test_smoothing import some_maxima
 from tests.graph.write_graph import write_graph
+from tests.runtime.onnx.test_openvino_session import write_graph as write_openvino_graph
 from tests.tiny import CASES
 
 CLOSE = {"rtol": 2e-3, "atol": 5e-3}  # keys and values are float16
@@ -43,10 +46,21 @@ def cosines(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return (ours * theirs).sum(axis=1) / lengths
 
 
+def open_onnx(file: Path, folder: Path, **options) -> Session:
+    return OnnxSession(folder, write_graph(file, folder, **options), threads=1)
+
+
+def open_openvino(file: Path, folder: Path) -> Session:
+    network = write_openvino_graph(file, folder)
+    return OpenVinoSession(folder, network, "float32", threads=1)
+
+
 @contextmanager
-def reading(model: GritLM, folder: Path, factors=None, **options) -> Iterator[GraphEngine]:
+def reading(
+    model: GritLM, folder: Path, factors=None, opened=open_onnx, **options
+) -> Iterator[GraphEngine]:
     """Let a graph read the model's prompts, within the block."""
-    session = OnnxSession(folder, write_graph(model.path, folder, **options), threads=1)
+    session = opened(model.path, folder, **options)
     engine = GraphEngine(model.file, model.engine.vocabulary, session, factors)
     model._generator._prefill_engine = engine
     try:
@@ -99,6 +113,17 @@ def test_answers_and_logits(tiny_file, tmp_path, counted, case):
             for ids, theirs in zip(prompts, alone, strict=True):
                 check_same(model, ids, theirs)
     assert counted == [256, 256, 87, 256, 67]  # 100 more tokens are too few
+
+
+@pytest.mark.parametrize("case", ["mistral", "llama-biases", "qwen2-yarn"])
+def test_by_openvino(tiny_file, tmp_path, case):
+    prompts = (IDS[:400], [*IDS[:300], *IDS[500:]])
+    with GritLM(tiny_file(case), threads=1) as model:
+        alone = [answer(model, ids) for ids in prompts]
+        model.clear_cache()
+        with reading(model, tmp_path, opened=open_openvino):
+            for ids, theirs in zip(prompts, alone, strict=True):
+                check_same(model, ids, theirs)
 
 
 @pytest.mark.parametrize("case", ["mistral", "mixtral"])
