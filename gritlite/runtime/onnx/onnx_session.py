@@ -39,6 +39,9 @@ T = TypeVar("T")
 
 GRAPHS: Mapping[Attention, str] = {"bidirectional": "embed.onnx", "causal": "prefill.onnx"}
 _USUAL_TOKENS = 1024  # of a pass; the memory of a larger one is given back behind it
+# attention computes the products of each token with all up to the end of its part, so that
+# small parts are faster, down to where matrices are no longer used well
+_PART_TOKENS = 256
 _CUDA = "CUDAExecutionProvider"
 _ALL_OPTIMIZATION = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 _NO_OPTIMIZATION = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # the files are optimized
@@ -50,6 +53,8 @@ class OnnxSession:
     With `on_gpu` they are graphs of the form float16, as written, and run by CUDA; `extend`
     is for the processor. Raises DeviceError if the package cannot reach a GPU.
     """
+
+    part_tokens = _PART_TOKENS
 
     def __init__(
         self, folder: Path, network: Network, *, threads: int, on_gpu: bool = False

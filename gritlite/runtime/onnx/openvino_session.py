@@ -37,6 +37,7 @@ except ModuleNotFoundError as error:
     raise MissingExtraError("openvino", "openvino", "the engine openvino") from error
 
 GRAPH = "graph.blob"
+_PART_TOKENS = 512  # earlier keys and values are copied for each part
 _UNSEEN = np.float32(-1e30)  # added to the score of a token that is not attended to
 
 T = TypeVar("T")
@@ -47,6 +48,8 @@ class OpenVinoSession:
 
     Raises FileError, LibraryError if OpenVINO cannot load the graph, and OutOfMemoryError.
     """
+
+    part_tokens = _PART_TOKENS
 
     def __init__(self, folder: Path, network: Network, numbers: Numbers, *, threads: int) -> None:
         self._network = network

@@ -16,10 +16,6 @@ from gritlite.runtime.onnx.embedding_pass import key_values
 from gritlite.runtime.onnx.session import Floats, LayerStates, Memory, Session
 from gritlite.system.machine import check_free_memory
 
-# attention computes the products of each token with all up to the end of its part, so that
-# small parts are faster, down to where matrices are no longer used well
-PART_TOKENS = 256
-
 
 class GraphPrefill:
     """Evaluates a sequence of up to `tokens` tokens. Not thread-safe.
@@ -27,8 +23,6 @@ class GraphPrefill:
     It begins with the state `before`, if there is one. `factors` are those of `GraphPass`.
     Raises OutOfMemoryError.
     """
-
-    part_tokens = PART_TOKENS
 
     def __init__(
         self,
@@ -39,6 +33,7 @@ class GraphPrefill:
         tokens: int,
         factors: Sequence[Floats] | None,
     ) -> None:
+        self.part_tokens = session.part_tokens
         self._session, self._table, self._factors = session, table, factors
         self._memory = _allocate(sizes, tokens)
         if before is not None:

@@ -41,7 +41,12 @@ class Memory:
 
 
 class Session(Protocol):
-    """A graph loaded by a runtime. Not thread-safe."""
+    """A graph loaded by a runtime. Not thread-safe.
+
+    `part_tokens` is the number of tokens in one call of `extend` that is fastest.
+    """
+
+    part_tokens: int
 
     def run(
         self,

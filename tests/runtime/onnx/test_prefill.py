@@ -18,7 +18,6 @@ from gritlite.runtime.answer import Answer
 from gritlite.runtime.onnx.engine import GraphEngine
 from gritlite.runtime.onnx.onnx_session import OnnxSession
 from gritlite.runtime.onnx.openvino_session import OpenVinoSession
-from gritlite.runtime.onnx.prefill import PART_TOKENS
 from gritlite.runtime.onnx.session import Session
 from gritlite.runtime.options import GenerateOptions
 from tests.graph.test_smoothing import some_maxima
@@ -136,7 +135,7 @@ def test_up_to_the_context_length(tiny_file, tmp_path, counted, case):
         with reading(model, tmp_path):
             check_same(model, ids, alone)
     assert sum(counted) == len(ids) - 1
-    assert max(counted) == PART_TOKENS
+    assert max(counted) == OnnxSession.part_tokens
 
 
 def test_states_of_prefixes(tiny_file, tmp_path, counted):
