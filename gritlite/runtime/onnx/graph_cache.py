@@ -93,9 +93,7 @@ def find(fingerprint: str, form: Form) -> GraphFolder | None:
 
 def entries() -> list[Entry]:
     """Return all folders of graphs, those that do not fit included, by model and form."""
-    root = cache.root() / FOLDER
-    paths = [path for path in _children(root) if path.is_dir() and not path.name.startswith(".")]
-    found = [_entry(path) for path in sorted(paths)]
+    found = [_entry(path) for path in _folders()]
     return sorted(found, key=lambda entry: (str(entry.model or ""), entry.form))
 
 
@@ -104,22 +102,16 @@ def remove(entry: Entry) -> None:
 
     Raises FileError.
     """
-    hidden = entry.path.with_name(f".{entry.path.name}.removed.part")
-    try:
-        shutil.rmtree(hidden, ignore_errors=True)
-        entry.path.rename(hidden)  # in one step, so that no half of it is taken for a graph
-        shutil.rmtree(hidden)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise FileError(f"cannot remove {entry.path}: {error.strerror}") from error
+    _remove(entry.path)
 
 
 def remove_superseded(graph: GraphFolder) -> None:
     """Remove the graphs of this form of what the same file was before. Raises FileError."""
-    for entry in entries():
-        if (entry.model, entry.form) == (graph.model, graph.form.name) and entry.path != graph.path:
-            remove(entry)
+    for path in _folders():
+        record = _record(path) or {}
+        is_same = record.get("model") == str(graph.model) and _form(path) == graph.form.name
+        if is_same and path != graph.path:
+            _remove(path)
 
 
 def verify(graph: GraphFolder) -> list[str]:
@@ -218,17 +210,39 @@ def _sizes(path: Path, names: Mapping[str, int]) -> dict[str, int]:
         return {}
 
 
+def _folders() -> list[Path]:
+    """The folders of graphs, sorted, but for those being written or removed."""
+    found = _children(cache.root() / FOLDER)
+    return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
+
+
+def _form(path: Path) -> str:
+    return path.name.partition("-")[2]
+
+
+def _remove(path: Path) -> None:
+    hidden = path.with_name(f".{path.name}.removed.part")
+    try:
+        shutil.rmtree(hidden, ignore_errors=True)
+        path.rename(hidden)  # in one step, so that no half of it is taken for a graph
+        shutil.rmtree(hidden)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise FileError(f"cannot remove {path}: {error.strerror}") from error
+
+
 def _entry(path: Path) -> Entry:
     record = _record(path) or {}
     size = 0
     with contextlib.suppress(OSError):  # another process removes it
         size = sum(file.stat().st_size for file in _children(path))
-    model, form = record.get("model"), path.name.partition("-")[2]
+    model = record.get("model")
     graph = None
     with contextlib.suppress(KeyError, TypeError, GritLiteError):
         made = record["made"]
         graph = find(made["fingerprint"], Form(**made["form"]))
-    return Entry(path, size, Path(model) if isinstance(model, str) else None, form, graph)
+    return Entry(path, size, Path(model) if isinstance(model, str) else None, _form(path), graph)
 
 
 def _children(path: Path) -> list[Path]:
