@@ -8,7 +8,8 @@ from types import ModuleType
 from gritlite.errors import MissingExtraError
 from gritlite.runtime.onnx.forms import Runtime
 
-_RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
+# the modules that have each runtime's version; ours imports OpenVINO without its telemetry
+_MODULES = {"onnx": "onnxruntime", "openvino": "gritlite.graph.openvino_package"}
 # the distributions that an extra installs, of each of which one will do
 _DISTRIBUTIONS: Mapping[Runtime, Sequence[tuple[str, ...]]] = {
     "onnx": (("onnxruntime", "onnxruntime-gpu"), ("onnx",)),
@@ -18,7 +19,8 @@ _DISTRIBUTIONS: Mapping[Runtime, Sequence[tuple[str, ...]]] = {
 
 def version(runtime: Runtime) -> str:
     """Return the version of a runtime's package. Raises MissingExtraError without it."""
-    return str(load(_RUNTIMES[runtime], runtime).__version__)
+    module = load(_MODULES[runtime], runtime)
+    return str(module.ov.__version__ if runtime == "openvino" else module.__version__)
 
 
 def installed_version(runtime: Runtime) -> str | None:
@@ -45,8 +47,9 @@ def _version(distribution: str) -> str | None:
 
 
 def load(name: str, runtime: Runtime) -> ModuleType:
-    """Import a package that a runtime needs. Raises MissingExtraError if it is not installed."""
+    """Import a module that a runtime needs. Raises MissingExtraError if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingExtraError(name, runtime, f"the engine {runtime}") from error
+        package = runtime if runtime == "openvino" else name
+        raise MissingExtraError(package, runtime, f"the engine {runtime}") from error

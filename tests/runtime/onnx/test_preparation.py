@@ -216,13 +216,23 @@ def test_layers_that_no_graph_is_written_for(tmp_path):
 @pytest.mark.parametrize("form", FORMS)
 def test_without_the_runtime(tiny_path, monkeypatch, form):
     graph = prepared(tiny_path)
-    for name in ("onnxruntime", "openvino"):
+    for name in ("onnxruntime", "gritlite.graph.openvino_package"):
         monkeypatch.setitem(sys.modules, name, None)
     message = rf'pip install "gritlite\[{form.runtime}\]"'
     with pytest.raises(MissingExtraError, match=message):
         prepared(tiny_path, form)
     with pytest.raises(MissingExtraError, match=r'"gritlite\[onnx\]"'):
         open_graph(graph, read_header(tiny_path), threads=1)
+
+
+def test_a_version_sends_no_telemetry():
+    code = (
+        "import sys\n"
+        "from gritlite.runtime.onnx import packages\n"
+        "packages.version('openvino')\n"
+        "sys.exit('openvino_telemetry' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_graph_that_the_runtime_rejects(tiny_path, monkeypatch):
