@@ -1,7 +1,7 @@
 """How often the encoding of a text is detected, by gritlite and by charset-normalizer.
 
 The texts are messages of programs in 20 languages, from the catalogues that a Debian system
-holds (/usr/share/locale): run `python benchmarks/encodings.py` there. A detection is right
+holds (/usr/share/locale): run `python benchmarks/text_encodings.py` there. A detection is right
 if it gives the text; "refused" is no detection.
 """
 
