@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gritlite.prompt import instruction
     from gritlite.rag.store import Store
     from gritlite.runtime.answer import Answer
+    from gritlite.runtime.engine_choice import prepare_engine
     from gritlite.runtime.instruments import Observer, WeightEditor
     from gritlite.runtime.model import GritLM
     from gritlite.runtime.options import ChatOptions, GenerateOptions, SamplingOptions
@@ -82,6 +83,7 @@ __all__ = [
     "WeightEditor",
     "__version__",
     "instruction",
+    "prepare_engine",
 ]
 
 _HOMES = {
@@ -98,6 +100,7 @@ _HOMES = {
     "Store": "gritlite.rag.store",
     "WeightEditor": "gritlite.runtime.instruments",
     "instruction": "gritlite.prompt",
+    "prepare_engine": "gritlite.runtime.engine_choice",
 }
 
 

@@ -1,13 +1,16 @@
 """Models for all tests: tiny random ones made here, and the real small one that is pulled."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gritlite import FileError, GritLM
 from gritlite.convert import convert
+from gritlite.modelfile.header import GGUFFile
 from gritlite.system.locate import locate
 from tests.tiny import make_checkpoint
 
@@ -16,6 +19,9 @@ from tests.tiny import make_checkpoint
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# no graph in the user's cache is used, and none is prepared, unless a test asks for it
+os.environ["GRITLITE_ENGINE"] = "llama"
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +52,35 @@ def tiny_model(tiny_path: Path) -> Iterator[GritLM]:
     """`tiny_path` loaded, on one thread."""
     with GritLM(tiny_path, threads=1) as model:
         yield model
+
+
+@pytest.fixture(scope="session")
+def graph_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the graphs of tests, each of which is made once."""
+    return tmp_path_factory.mktemp("graphs")
+
+
+@pytest.fixture
+def exact_graph(monkeypatch: pytest.MonkeyPatch, graph_cache_folder: Path) -> None:
+    """What embeds with any model is a float32 graph in ONNX Runtime, without a check."""
+    from gritlite.runtime import engine_choice
+    from gritlite.runtime.onnx.forms import Form
+    from gritlite.runtime.onnx.preparation import prepare
+
+    def prepared(file: GGUFFile, options: Any, *_: object) -> object:
+        return prepare(file, Form("onnx", "float32"), threads=options.threads)
+
+    monkeypatch.setenv("GRITLITE_CACHE", str(graph_cache_folder))
+    monkeypatch.setenv("GRITLITE_ENGINE", "onnx")
+    monkeypatch.setattr(engine_choice, "_prepared", prepared)
+
+
+@pytest.fixture(params=["llama", "onnx"])
+def both_engines(request: pytest.FixtureRequest) -> str:
+    """Run a test with each engine; return its name."""
+    if request.param == "onnx":
+        request.getfixturevalue("exact_graph")
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

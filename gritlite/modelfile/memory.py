@@ -42,6 +42,14 @@ class MemoryNeed:
         """Bytes needed in addition to the weights."""
         return self.kv_cache + self.compute + self.outputs
 
+    def on_host(self, *, on_device: bool) -> int:
+        """Bytes of main memory needed in addition to the weights.
+
+        A model that is `on_device` has its keys, values and buffers there, and the device checks
+        its own memory.
+        """
+        return self.outputs if on_device else self.without_weights
+
     @property
     def total(self) -> int:
         """Bytes in total."""
@@ -83,6 +91,21 @@ def generate_memory(
         _F32 * tokens * numbers,
         _F32 * model.vocabulary,
     )
+
+
+def graph_pass_bytes(file: GGUFFile, tokens: int) -> int:
+    """Estimate the memory of the graph engine's pass over a text of `tokens` tokens.
+
+    Several texts padded to as many tokens need less. It covers float32 keys and values of
+    all layers, the activations of one, and attention scores, which ONNX Runtime 1.32 computes
+    whole where attention is bidirectional. Its allocator may hold them twice: of 18 measured
+    peaks (widths 512 to 1,024, 512 to 4,096 tokens) this is 1.0 to 1.9 times. Raises what
+    `read_hyperparameters` raises.
+    """
+    model = read_hyperparameters(file)
+    states = sum(model.kv_heads) * (model.key_width + model.value_width)
+    layer = 4 * max(model.feed_forward) * max(model.experts_used, 1) + 8 * model.width
+    return _F32 * tokens * (states + layer + 2 * max(model.heads) * tokens)
 
 
 def kv_bytes_per_token(file: GGUFFile) -> int:

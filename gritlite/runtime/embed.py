@@ -247,12 +247,14 @@ class Embedder:
         if self._pass is None or self._pass.capacity < tokens:
             self._free_pass()
             size = max(self._pass_tokens, tokens)
+            remedy = "use the engine llama"
             if not self._engine.pads:
                 size = grown_size(self._pass_tokens, tokens, self.max_tokens)
+                remedy = "close other programs"
             check_free_memory(
                 self._memory_need(size),
                 f"a pass of {tokens:,} tokens",
-                "cut long texts, embed them in chunks, or close other programs",
+                f"cut long texts, embed them in chunks, or {remedy}",
             )
             self._pass = self._engine.open_pass(size, self._format.attention)
         return self._pass

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gritlite.errors import ClosedError, UsageError
 from gritlite.modelfile.header import GGUFFile
-from gritlite.modelfile.memory import MemoryNeed, embed_memory
+from gritlite.modelfile.memory import embed_memory, graph_pass_bytes
 from gritlite.prompt import EmbedFormat, sliding_window
 from gritlite.runtime.embed import Embedder, EmbedOptions, TooLong, Vectors
 from gritlite.runtime.encoding import OfficialEncoding
-from gritlite.runtime.engine import Engine, KeyValues
+from gritlite.runtime.engine import EmbeddingEngine, KeyValues
 from gritlite.runtime.model_identity import ModelIdentity
 from gritlite.runtime.scheduler import Scheduler
 from gritlite.runtime.state import DocumentState, State, joined
@@ -21,19 +21,19 @@ MAX_PASS_TOKENS = 8192  # an embedding pass holds a logit buffer of vocabulary x
 class EmbeddingModel(OfficialEncoding):
     """Embeds texts with an engine over a GGUF file. Thread-safe.
 
-    `pass_tokens` is the size of a packed embedding pass.
+    `embedding_engine` is the engine. `pass_tokens` is the size of a packed embedding pass.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        engine: EmbeddingEngine,
         file: GGUFFile,
         embed_format: EmbedFormat,
         scheduler: Scheduler,
         *,
         pass_tokens: int,
     ) -> None:
-        self.engine = engine
+        self.embedding_engine = engine
         self.file = file
         self.scheduler = scheduler
         self.format = embed_format
@@ -49,7 +49,7 @@ class EmbeddingModel(OfficialEncoding):
             scheduler,
             pass_tokens=pass_tokens,
             max_tokens=min(self.longest_context, MAX_PASS_TOKENS),
-            memory_need=lambda tokens: self._host_bytes(embed_memory(file, tokens)),
+            memory_need=self._pass_bytes,
         )
         self._closed = False
 
@@ -59,12 +59,15 @@ class EmbeddingModel(OfficialEncoding):
 
         No engine computes a sliding window: beyond it the results would be wrong.
         """
-        return min(self.engine.trained_context, self.sliding_window or self.engine.trained_context)
+        trained = self.embedding_engine.trained_context
+        return min(trained, self.sliding_window or trained)
 
-    def _host_bytes(self, need: MemoryNeed) -> int:
-        """Return the bytes of main memory in a need, besides the weights."""
-        # a device checks its own memory for keys, values and buffers
-        return need.outputs if self.engine.on_device else need.without_weights
+    def _pass_bytes(self, tokens: int) -> int:
+        """Return the bytes of main memory that a pass needs besides the weights."""
+        if self.embedding_engine.pads:
+            return graph_pass_bytes(self.file, tokens)
+        need = embed_memory(self.file, tokens)
+        return need.on_host(on_device=self.embedding_engine.on_device)
 
     @property
     def fingerprint(self) -> str:
@@ -78,7 +81,7 @@ class EmbeddingModel(OfficialEncoding):
     @property
     def dimension(self) -> int:
         """The length of a vector."""
-        return self.engine.dimension
+        return self.embedding_engine.dimension
 
     @property
     def max_length(self) -> int:
@@ -88,7 +91,7 @@ class EmbeddingModel(OfficialEncoding):
     @property
     def bos(self) -> int | None:
         """The token that begins every input, None if the file has none."""
-        vocabulary = self.engine.vocabulary
+        vocabulary = self.embedding_engine.vocabulary
         return vocabulary.bos if vocabulary.adds_bos else None
 
     def tokenize(self, text: str, *, continues: bool = False) -> list[int]:

@@ -1,37 +1,39 @@
 """`GritLM`: one loaded file that embeds and generates.
 
-An embedding pass and a decoder share one copy of the weights (see docs/switching.md), so
-embedding during a chat does not affect the chat's state.
+An embedding pass and a decoder of llama.cpp share one copy of the weights (see
+docs/switching.md), so embedding during a chat does not affect the chat's state. Where a graph
+embeds (see docs/embedding.md), llama.cpp's weights are loaded when they are first needed.
 """
 
 import threading
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal, Protocol, Self, Unpack, overload
+from typing import Literal, Self, Unpack, overload
 from uuid import uuid4
 
 from gritlite.errors import EmptyTextError, TruncationWarning, UsageError
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.header import read_header
 from gritlite.modelfile.hyperparameters import embeds_only
-from gritlite.modelfile.memory import PASS_TOKENS, generate_memory, kv_bytes_per_token
+from gritlite.modelfile.memory import PASS_TOKENS
 from gritlite.prompt import (
     BEHIND_TEXT,
     CACHED_QUESTION,
     EmbedFormat,
     can_generate,
-    end_tokens,
     is_trained_to_embed,
     sliding_window,
 )
-from gritlite.runtime import model_probe, probe
 from gritlite.runtime.answer import Answer
 from gritlite.runtime.chat import Chat
 from gritlite.runtime.embedding_model import EmbeddingModel
+from gritlite.runtime.engine_choice import EngineOptions, Engines, Precision, open_graph
 from gritlite.runtime.generator import Generator
-from gritlite.runtime.llama import GpuLayers, LlamaEngine
+from gritlite.runtime.llama import GpuLayers, LlamaEngine, no_output_matrix
+from gritlite.runtime.loading import load_llama, make_generator
+from gritlite.runtime.on_demand import Closable, OnDemand
 from gritlite.runtime.options import ChatOptions, generate_options
 from gritlite.runtime.scheduler import Scheduler
 from gritlite.runtime.state import DocumentState, State
@@ -45,13 +47,6 @@ CONVERSATION_BYTES = 256 << 20
 _ANY_WORD = "a"
 # llama.cpp keeps counts of tokens in 32 bits and rounds them up to 256; threads: GGML_MAX_N_THREADS
 _LIMITS = {"context_length": 2**31 - 256, "threads": 512, "pass_tokens": 2**31 - 256}
-
-
-class Closable(Protocol):
-    """An object that is closed together with a model."""
-
-    def close(self) -> None:
-        """Free the memory."""
 
 
 class GritLM(EmbeddingModel):
@@ -68,9 +63,18 @@ class GritLM(EmbeddingModel):
     (default 256 MiB; 0 saves none). An `editable` model has a private copy of its weights,
     for `gritlite.runtime.instruments.WeightEditor`.
 
+    `engine` says what embeds. "llama" is llama.cpp. "onnx" and "openvino" run a graph of the
+    file, an extra each; they prepare it when the file is first used so. "auto" is what the
+    environment variable GRITLITE_ENGINE says, otherwise a graph that was prepared before
+    (see `prepare_engine`) and passed its check here, or llama.cpp. `precision` is that of the
+    graph: "exact" computes with the file's numbers, "fast" with rounded ones; None means
+    "fast" if it has passed its check. llama.cpp generates, whatever embeds; with a graph its
+    weights are loaded when they are first needed, and an exact graph reads long prompts.
+
     Raises FileError, FormatError, ArchitectureError or TokenizerError for a file
     that cannot be used, DeviceError for GPU layers without a GPU, LibraryError
-    when llama.cpp cannot run on this processor, and OutOfMemoryError.
+    when llama.cpp cannot run on this processor, MissingExtraError for an engine that is not
+    installed, and OutOfMemoryError; those of llama.cpp's weights when they are loaded.
     """
 
     def __init__(
@@ -83,6 +87,8 @@ class GritLM(EmbeddingModel):
         pass_tokens: int = PASS_TOKENS,
         conversation_bytes: int = CONVERSATION_BYTES,
         editable: bool = False,
+        engine: Engines = "auto",
+        precision: Precision | None = None,
     ) -> None:
         _check_counts(context_length=context_length, threads=threads, pass_tokens=pass_tokens)
         if conversation_bytes < 0:
@@ -99,26 +105,31 @@ class GritLM(EmbeddingModel):
                 "this model attends to; beyond it answers would be wrong"
             )
         self.threads = threads or default_threads()
-        repack = probe.ensure_safe().repack
-        model_probe.ensure_runs(file, gpu_layers=gpu_layers, repack=repack)
-        self.engine: LlamaEngine = LlamaEngine(
-            self.path,
-            threads=self.threads,
-            gpu_layers=gpu_layers,
-            repack=repack,
-            editable=editable,
-            end_tokens=end_tokens(file.metadata),
-            generates=can_generate(file.metadata),
+        options = EngineOptions(engine, precision, self.threads, gpu_layers)
+        if editable and options.runtime is not None:
+            raise UsageError(f"weights are edited in llama.cpp: use the engine llama, not {engine}")
+        self._llama = OnDemand(partial(load_llama, file, self.threads, gpu_layers, editable))
+        graph = None if editable else open_graph(file, options)
+        self._graph = graph
+        super().__init__(
+            self._llama.get() if graph is None else graph.engine,
+            file,
+            embed_format,
+            Scheduler(),
+            pass_tokens=pass_tokens,
         )
-        super().__init__(self.engine, file, embed_format, Scheduler(), pass_tokens=pass_tokens)
         self.context_length = context_length or min(self.longest_context, DEFAULT_CONTEXT)
-        self._generator = Generator(
-            self.engine,
-            self.scheduler,
-            context_length=self.context_length,
-            conversation_bytes=conversation_bytes,
-            token_bytes=kv_bytes_per_token(file),
-            context_bytes=self._host_bytes(generate_memory(file, self.context_length)),
+        self._generators = OnDemand(
+            partial(
+                make_generator,
+                self._llama,
+                self.scheduler,
+                file,
+                context_length=self.context_length,
+                conversation_bytes=conversation_bytes,
+                # rounded numbers would change answers
+                prefill_engine=graph.engine if graph and graph.form.is_exact else None,
+            )
         )
         self._attached: set[Closable] = set()
         self._chat_lock = threading.Lock()
@@ -129,9 +140,33 @@ class GritLM(EmbeddingModel):
         return is_trained_to_embed(self.file.metadata)
 
     @property
+    def engine(self) -> LlamaEngine:
+        """llama.cpp's engine; its weights are loaded if they are not. Raises as `GritLM`."""
+        if self._llama.made is None:
+            self._check_open()
+        return self._llama.get()
+
+    @property
+    def embeds_with(self) -> str:
+        """What embeds: "llama", or the form of a graph, such as "onnx-int8"."""
+        return self._graph.form.name if self._graph else "llama"
+
+    @property
+    def graph_bytes(self) -> int:
+        """The bytes of the graph that embeds, a second copy of weights if both tasks are used."""
+        return self._graph.bytes if self._graph else 0
+
+    @property
+    def _generator(self) -> Generator:
+        if self._generators.made is None:
+            self._check_open()
+        return self._generators.get()
+
+    @property
     def evaluated(self) -> int:
         """The tokens evaluated for answers and prefixes since the model was loaded."""
-        return self._generator.evaluated
+        generator = self._generators.made
+        return 0 if generator is None else generator.evaluated
 
     def prompt_tokens(self, prompt: str) -> list[int]:
         """Return the token ids that `generate` evaluates for a raw prompt, with BOS if any."""
@@ -282,7 +317,8 @@ class GritLM(EmbeddingModel):
     def check_generates(self) -> None:
         """Raise UsageError or ArchitectureError for a file that only embeds."""
         self._check_open()
-        self.engine.check_generates()
+        if not can_generate(self.file.metadata):
+            raise no_output_matrix(self.path)
         if self._embeds_only:
             raise UsageError(
                 f"{self.path} was written for embedding only: convert it again for both tasks, or "
@@ -309,7 +345,8 @@ class GritLM(EmbeddingModel):
     def clear_cache(self) -> None:
         """Drop all cached tokens, so that the next answer evaluates everything."""
         self._check_open()
-        self._generator.clear()
+        if self._generators.made is not None:
+            self._generators.made.clear()
 
     def weights_changed(self) -> None:
         """Clear the cache and change the fingerprint, as earlier states are no longer valid."""
@@ -331,10 +368,12 @@ class GritLM(EmbeddingModel):
         if self.scheduler.is_forked:  # the memory belongs to the process that loaded the model
             return
         super().close()
-        self._generator.close()
+        self._generators.close()
         for instrument in tuple(self._attached):
             instrument.close()
-        self.engine.close()
+        self._llama.close()
+        if self._graph is not None:
+            self._graph.engine.close()
 
     def __enter__(self) -> Self:
         return self

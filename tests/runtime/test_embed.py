@@ -21,11 +21,12 @@ from gritlite.errors import (
     TruncationWarning,
     UsageError,
 )
-from gritlite.modelfile.memory import PASS_TOKENS, embed_memory
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
 from gritlite.system import machine
 from tests.some_texts import some_texts
 from tests.tiny_tokenizers import SENTENCES
+
+pytestmark = pytest.mark.usefixtures("both_engines")
 
 QUERY = instruction("Find it")
 
@@ -368,14 +369,3 @@ def test_a_pass_that_does_not_fit_in_memory_is_refused(tiny_model: GritLM, monke
         tiny_model.encode("hello")
     monkeypatch.setattr(machine, "available_memory", lambda: None)  # a system that does not tell
     assert tiny_model.encode("hello").shape == (tiny_model.dimension,)
-
-
-def test_a_model_on_the_gpu_needs_room_for_its_outputs_only(
-    tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    need = embed_memory(tiny_model.file, PASS_TOKENS)
-    monkeypatch.setattr(machine, "available_memory", lambda: need.outputs)
-    with pytest.raises(OutOfMemoryError):
-        tiny_model.encode("text")
-    monkeypatch.setattr(tiny_model.engine, "on_device", True)
-    assert len(tiny_model.encode("text")) == tiny_model.dimension

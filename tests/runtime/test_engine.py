@@ -1,4 +1,7 @@
-"""The engine contract: the same tests for llama.cpp and for the fake engine."""
+"""The engine contract: the same tests for llama.cpp, for the fake engine, and for graphs.
+
+Graphs only embed.
+"""
 
 import ast
 from collections.abc import Iterator, Sequence
@@ -9,9 +12,13 @@ import pytest
 
 import gritlite
 from gritlite.errors import ClosedError
+from gritlite.modelfile.header import read_header
 from gritlite.prompt import Attention
-from gritlite.runtime.engine import Decoder, Engine, KeyValues
+from gritlite.runtime.engine import Decoder, EmbeddingEngine, Engine, KeyValues
 from gritlite.runtime.llama import LlamaEngine
+from gritlite.runtime.onnx.forms import Form
+from gritlite.runtime.onnx.opening import open_graph
+from gritlite.runtime.onnx.preparation import prepare
 from gritlite.runtime.options import SamplingOptions
 from tests.runtime.fake_engine import FakeEngine
 
@@ -30,6 +37,20 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     made.close()
 
 
+@pytest.fixture(params=["fake", "llama", "onnx"])
+def embedder(request: pytest.FixtureRequest) -> Iterator[EmbeddingEngine]:
+    made: EmbeddingEngine = FakeEngine()
+    if request.param == "llama":
+        made = LlamaEngine(request.getfixturevalue("tiny_path"), threads=1)
+    elif request.param == "onnx":
+        request.getfixturevalue("exact_graph")  # its cache
+        file = read_header(request.getfixturevalue("tiny_path"))
+        graph = prepare(file, Form("onnx", "float32"), threads=1)
+        made = open_graph(graph, file, threads=1)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def decoder(engine: Engine) -> Iterator[Decoder]:
     opened = engine.open_decoder(256, 128)
@@ -37,7 +58,7 @@ def decoder(engine: Engine) -> Iterator[Decoder]:
     opened.close()
 
 
-def ids_of(engine: Engine, text: str) -> list[int]:
+def ids_of(engine: EmbeddingEngine, text: str) -> list[int]:
     return engine.vocabulary.tokenize(text, parse_control=False).tolist()
 
 
@@ -51,9 +72,9 @@ def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
     assert np.abs(found - wanted).max() <= CLOSE * np.abs(wanted).max()
 
 
-def test_pieces_concatenate_to_the_text(engine: Engine) -> None:
-    vocabulary = engine.vocabulary
-    assert b"".join(map(vocabulary.piece, ids_of(engine, TEXT))).decode() == TEXT
+def test_pieces_concatenate_to_the_text(embedder: EmbeddingEngine) -> None:
+    vocabulary = embedder.vocabulary
+    assert b"".join(map(vocabulary.piece, ids_of(embedder, TEXT))).decode() == TEXT
     assert len(vocabulary.control) == vocabulary.size
     control = int(np.flatnonzero(vocabulary.control)[0])
     assert vocabulary.piece(control) == b""
@@ -61,13 +82,15 @@ def test_pieces_concatenate_to_the_text(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_packed_sequences_do_not_attend_to_each_other(engine: Engine, attention: Attention) -> None:
-    opened = engine.open_pass(256, attention)
-    texts = [np.array(ids_of(engine, text), np.int32) for text in (TEXT, OTHER, TEXT)]
+def test_packed_sequences_do_not_attend_to_each_other(
+    embedder: EmbeddingEngine, attention: Attention
+) -> None:
+    opened = embedder.open_pass(256, attention)
+    texts = [np.array(ids_of(embedder, text), np.int32) for text in (TEXT, OTHER, TEXT)]
     starts = [0, 3, 5]
     packed, states = opened.run(texts, starts, return_states=True)
     assert packed.dtype == np.float32
-    assert packed.shape[1] == engine.dimension
+    assert packed.shape[1] == embedder.dimension
     assert [state.tokens for state in states] == [len(ids) for ids in texts]
     row = 0
     for ids, start in zip(texts, starts, strict=True):
@@ -81,9 +104,11 @@ def test_packed_sequences_do_not_attend_to_each_other(engine: Engine, attention:
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_bidirectional_tokens_attend_to_later_ones(engine: Engine, attention: Attention) -> None:
-    opened = engine.open_pass(64, attention)
-    ids = np.array(ids_of(engine, OTHER), np.int32)
+def test_bidirectional_tokens_attend_to_later_ones(
+    embedder: EmbeddingEngine, attention: Attention
+) -> None:
+    opened = embedder.open_pass(64, attention)
+    ids = np.array(ids_of(embedder, OTHER), np.int32)
     changed = ids.copy()
     changed[-1] = ids[0]
     (one, _), (two, _) = opened.run([ids], [0]), opened.run([changed], [0])

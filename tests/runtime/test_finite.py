@@ -34,6 +34,7 @@ def damaged(tiny_path: Path, tmp_path: Path) -> Callable[..., Path]:
     return damage
 
 
+@pytest.mark.usefixtures("both_engines")
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_every_use_is_refused(damaged: Callable[..., Path], value: str) -> None:
     path = damaged("output_norm.weight", np.float32(value).tobytes())
@@ -51,6 +52,7 @@ def test_every_use_is_refused(damaged: Callable[..., Path], value: str) -> None:
                 use()
 
 
+@pytest.mark.usefixtures("both_engines")
 def test_states_are_refused(damaged: Callable[..., Path]) -> None:
     with GritLM(damaged("blk.0.attn_norm.weight"), threads=1) as model:
         for make in (model.document_state, model.prefix_state):
@@ -77,6 +79,7 @@ def test_the_text_is_numbered_among_all(
         list(tiny_model.encode_stream(texts))
 
 
+@pytest.mark.usefixtures("both_engines")
 def test_nothing_is_indexed(damaged: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("The inn was founded by Ada Brown.")
     with (
@@ -90,6 +93,7 @@ def test_nothing_is_indexed(damaged: Callable[..., Path], tmp_path: Path) -> Non
         assert store.search("inn", mode="words") == []
 
 
+@pytest.mark.usefixtures("both_engines")
 def test_the_line_is_named(damaged: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("one\n\ntwo\n")
     model = str(damaged("output_norm.weight"))

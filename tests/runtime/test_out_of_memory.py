@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
+from gritlite import GritLM, OutOfMemoryError
+from gritlite.modelfile.memory import PASS_TOKENS, embed_memory, graph_pass_bytes
+from gritlite.system import machine
 
 CHILD = """
 import resource, sys
@@ -31,6 +33,7 @@ except OutOfMemoryError as error:
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
 @pytest.mark.parametrize(
     ("what", "problem", "cure"),
     [
@@ -46,3 +49,27 @@ def test_the_error_says_so_and_what_to_do(tiny_file, what, problem, cure):
     assert problem in done.stdout
     assert "allocate" in done.stdout  # llama.cpp's own reason
     assert done.stdout.rstrip().endswith(cure)
+
+
+def test_a_model_on_the_gpu_needs_room_for_its_outputs_only(
+    tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need = embed_memory(tiny_model.file, PASS_TOKENS)
+    monkeypatch.setattr(machine, "available_memory", lambda: need.outputs)
+    with pytest.raises(OutOfMemoryError):
+        tiny_model.encode("text")
+    monkeypatch.setattr(tiny_model.engine, "on_device", True)
+    assert len(tiny_model.encode("text")) == tiny_model.dimension
+
+
+def test_a_graph_needs_room_for_the_scores_of_a_long_text(
+    exact_graph, tiny_model: GritLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = len(tiny_model.embed_tokens("word " * 240)[0])
+    assert tokens > 2 * PASS_TOKENS // 3
+    need = graph_pass_bytes(tiny_model.file, max(tokens, PASS_TOKENS))
+    monkeypatch.setattr(machine, "available_memory", lambda: need - 1)
+    with pytest.raises(OutOfMemoryError, match="use the engine llama"):
+        tiny_model.encode("word " * 240, max_length=None)
+    monkeypatch.setattr(machine, "available_memory", lambda: need)
+    tiny_model.encode("word " * 240, max_length=None)

@@ -9,8 +9,10 @@ import click
 
 from gritlite.cli.shared.advice import context_advice
 from gritlite.cli.shared.choice import Choice
+from gritlite.cli.shared.engines import engine_options
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import (
+    RUNNING,
     context_option,
     load_model,
     model_options,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 @click.argument("question")
 @store_option
 @model_options
+@engine_options()
 @search_options(
     count=3, min_score=" By default what was measured for the default model, otherwise 0."
 )
@@ -69,9 +72,6 @@ def command(
     question: str,
     store_path: Path,
     model: str,
-    threads: int | None,
-    gpu_layers: int | str,
-    verbose: bool,
     count: int,
     mode: str,
     rerank: int,
@@ -81,7 +81,7 @@ def command(
     recompute: int | None,
     context_length: int | None,
     as_json: bool,
-    **sampling: Any,
+    **choices: Any,
 ) -> None:
     """Answer a question from the passages of a store.
 
@@ -91,16 +91,10 @@ def command(
     from gritlite.cli.shared.answers import print_answer, print_cut_notice
     from gritlite.cli.shared.opening import opened_store
 
-    given = {name: value for name, value in sampling.items() if value is not None}
+    running = {name: choices.pop(name) for name in RUNNING}
+    given = {name: value for name, value in choices.items() if value is not None}
     with (
-        load_model(
-            model,
-            verbose=verbose,
-            threads=threads,
-            gpu_layers=gpu_layers,
-            generates=True,
-            context_length=context_length,
-        ) as loaded,
+        load_model(model, generates=True, context_length=context_length, **running) as loaded,
         context_advice(loaded),
         opened_store(store_path, loaded, for_answers=True) as store,
         store.ask(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gritlite.cli.shared.engines import engine_options
 from gritlite.cli.shared.options import context_option, load_model, model_options
 from gritlite.cli.shared.pulling import locate_or_pull
 from gritlite.errors import FormatError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @model_options
+@engine_options()
 @context_option
 @click.option(
     "--store",
@@ -64,6 +66,8 @@ def command(
     threads: int | None,
     gpu_layers: int | str,
     verbose: bool,
+    engine: str,
+    precision: str | None,
     context_length: int | None,
     store_path: Path | None,
     min_score: float | None,
@@ -91,6 +95,8 @@ def command(
         verbose=verbose,
         threads=threads,
         gpu_layers=gpu_layers,
+        engine="llama" if engine == "auto" and store_path is None else engine,
+        precision=precision,
         context_length=context_length,
         generates=True,
     )

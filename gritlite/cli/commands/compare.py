@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gritlite.cli.shared.engines import engine_options
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import (
     complete_model,
@@ -48,6 +49,7 @@ _PATH = click.Path(path_type=Path)
 )
 @force_option("Replace outputs that exist.")
 @running_options
+@engine_options("llama")
 def command(
     reference: str,
     candidates: tuple[str, ...],

@@ -11,6 +11,7 @@ import click
 
 from gritlite.cli.shared.advice import advice
 from gritlite.cli.shared.choice import Choice
+from gritlite.cli.shared.engines import engine_options
 from gritlite.cli.shared.notices import print_if_untrained, print_notice
 from gritlite.cli.shared.options import force_option, load_model, model_options
 from gritlite.errors import EmptyTextError, InputTooLongError, UsageError
@@ -34,6 +35,7 @@ class _Options(TypedDict):
 @click.command()
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path())
 @model_options
+@engine_options()
 @click.option("--instruction", default="", metavar="WORDS", help="What the texts are embedded for.")
 @click.option(
     "--split",
@@ -100,7 +102,7 @@ def command(
     texts = Texts(files or (STANDARD_INPUT,), field, split=split, skip_empty=skip_empty)
     if pass_tokens is not None:
         model_choice["pass_tokens"] = pass_tokens
-    with load_model(**model_choice) as model:
+    with load_model(prepares=True, **model_choice) as model:
         print_if_untrained(model_choice["model"], model)
         options: _Options = {
             "instruction": model.format.with_instruction(instruction),

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from gritlite.cli.commands.eval_rag import command as rag
 from gritlite.cli.shared.choice import Choice
+from gritlite.cli.shared.engines import engine_options
 from gritlite.cli.shared.options import force_option, load_model, model_options
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def _parse_instructions(
 
 @click.group(invoke_without_command=True)
 @model_options
+@engine_options()
 @_test_set("--sts", "FILE", "Tab-separated pairs with scores, like the STS Benchmark: Spearman.")
 @_test_set(
     "--retrieval", "PATH", "SQuAD JSON, or a folder of BEIR or Cranfield: nDCG@10 and recall."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gritlite.cli.shared.choice import Choice
+from gritlite.cli.shared.engines import engine_options
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import (
     ALL_TOKENS,
@@ -33,6 +34,7 @@ _STATE_TYPES = ("f16", "q8_0", "q4_0")
 @click.command()
 @click.argument("questions", type=click.Path(path_type=Path))
 @model_options
+@engine_options()
 @click.option(
     "--cache",
     "layouts",

@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gritlite.cli.shared.advice import advice
 from gritlite.cli.shared.choice import Choice
+from gritlite.cli.shared.engines import engine_options
 from gritlite.cli.shared.notices import print_if_untrained, print_notice
 from gritlite.cli.shared.options import load_model, model_options, parse_size
 from gritlite.cli.shared.store_options import store_option
@@ -31,6 +32,7 @@ _VECTOR_FORMATS = ("float32", "int8", "binary")
 )
 @store_option
 @model_options
+@engine_options()
 @click.option(
     "--vectors",
     type=Choice(_VECTOR_FORMATS),
@@ -72,15 +74,13 @@ def command(
     paths: tuple[Path, ...],
     store_path: Path,
     model: str,
-    threads: int | None,
-    gpu_layers: int | str,
-    verbose: bool,
     vectors: str | None,
     chunk_tokens: int | None,
     states: str | None,
     states_budget: int | None,
     main_text: bool,
     encoding: str,
+    **running: Any,
 ) -> None:
     """Read documents into a store that can be searched.
 
@@ -98,7 +98,7 @@ def command(
     if not store_path.exists():
         check_documents(list_documents(paths))
     with (
-        load_model(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
+        load_model(model, prepares=True, **running) as loaded,
         store_to_fill(
             store_path,
             loaded,

@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from gritlite.cli.shared.engines import engine_options
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import load_model, model_options
 from gritlite.cli.shared.passages import reference, to_json
@@ -20,27 +21,26 @@ if TYPE_CHECKING:
 @click.argument("query")
 @store_option
 @model_options
+@engine_options()
 @search_options(count=5)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each passage.")
 def command(
     query: str,
     store_path: Path,
     model: str,
-    threads: int | None,
-    gpu_layers: int | str,
-    verbose: bool,
     count: int,
     mode: str,
     rerank: int,
     min_score: float | None,
     instruction: str,
     as_json: bool,
+    **running: Any,
 ) -> None:
     """Show the passages of a store that match a query."""
     from gritlite.cli.shared.opening import opened_store
 
     with (
-        load_model(model, verbose=verbose, threads=threads, gpu_layers=gpu_layers) as loaded,
+        load_model(model, **running) as loaded,
         opened_store(store_path, loaded, for_answers=False) as store,
     ):
         passages = store.search(

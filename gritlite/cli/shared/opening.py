@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gritlite.cli.shared.engines import tell_second_copy
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.progress import identify
 from gritlite.system.wording import counted
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 def opened_store(path: Path, model: "GritLM", *, for_answers: bool) -> Iterator["Store"]:
     """Open a store that exists, and tell on standard error what its user should know.
 
-    `for_answers` tells that states cannot be kept, too.
+    `for_answers` tells that states cannot be kept, too, and what a second copy of the weights
+    takes.
     """
     from gritlite.rag.store import Store
 
+    if for_answers:
+        tell_second_copy(model)
     identify(model)
     with Store.open(path, model, create=False) as store:
         for line in remarks(store, for_answers=for_answers):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gritlite.runtime.model import GritLM
 
 ALL_TOKENS = sys.maxsize
+# the parameters of `running_options` and `engine_options`, which `load_model` takes
+RUNNING = ("threads", "gpu_layers", "verbose", "engine", "precision")
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _LARGEST = 2.0**62  # bytes
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -97,18 +99,27 @@ def complete_model(
     return [CompletionItem(incomplete, type="file"), *map(CompletionItem, names)]
 
 
-def load_model(model: str, *, verbose: bool, generates: bool = False, **options: Any) -> "GritLM":
+def load_model(
+    model: str,
+    *,
+    verbose: bool,
+    generates: bool = False,
+    prepares: bool = False,
+    **options: Any,
+) -> "GritLM":
     """Load a model, with llama.cpp's log on standard error if `verbose`.
 
     A missing one is fetched if it may be (`locate_or_pull`). With `generates` it must not be
-    one that only embeds.
+    one that only embeds. With `prepares` the engines are compared when a file is first used.
     """
+    from gritlite.cli.shared.engines import prepare
     from gritlite.cli.shared.progress import waiting
     from gritlite.runtime.llama import set_verbose
     from gritlite.runtime.model import GritLM
 
-    locate_or_pull(model)
+    path = locate_or_pull(model)
     set_verbose(verbose)
+    prepare(path, options, is_first_use=prepares, hidden=verbose)
     with waiting("loading", hidden=verbose):
         loaded = GritLM(model, **options)
     print_origin(loaded.path)

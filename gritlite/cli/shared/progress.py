@@ -6,7 +6,7 @@ look hung.
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _OF_TOTAL = (
 )
 _COUNT = "{desc}: {n_fmt}{unit} [{elapsed}, {rate_noinv_fmt}{postfix}]"
 _CLOCK = "{desc}: {elapsed}"
+_SHARE = "{l_bar}{bar}| [{elapsed}<{remaining}]"
 
 
 @contextmanager
@@ -94,6 +95,21 @@ def progress_callback(description: str, *, unit: str) -> Iterator[Callable[[int,
 
         def advance(done: int, total: int) -> None:
             advance_to(bar, done, total)
+
+        yield advance
+
+
+@contextmanager
+def share_bar(description: str, *, hidden: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A progress callback that draws a bar without units, once it is called."""
+    with ExitStack() as stack:
+        bars: list[Any] = []
+
+        def advance(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(progress_bar(description, unit="", hidden=hidden)))
+            advance_to(bars[0], done, total)
+            bars[0].bar_format = _SHARE
 
         yield advance
 

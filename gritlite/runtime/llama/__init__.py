@@ -7,7 +7,7 @@ positions and buffers, but not prompts or chats.
 
 from gritlite.runtime.llama.context import MAX_SEQUENCES, Batch, Context, ContextOptions
 from gritlite.runtime.llama.devices import Gpu
-from gritlite.runtime.llama.engine import LlamaEngine
+from gritlite.runtime.llama.engine import LlamaEngine, no_output_matrix
 from gritlite.runtime.llama.graph import MatrixInput
 from gritlite.runtime.llama.hidden_states import HiddenStates, Watch
 from gritlite.runtime.llama.library import Capabilities, capabilities, set_verbose
@@ -31,5 +31,6 @@ __all__ = [
     "Watch",
     "Weights",
     "capabilities",
+    "no_output_matrix",
     "set_verbose",
 ]

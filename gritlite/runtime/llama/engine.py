@@ -58,10 +58,7 @@ class LlamaEngine:
     def check_generates(self) -> None:
         """Raise ArchitectureError for a file that only embeds."""
         if not self.generates:
-            raise ArchitectureError(
-                f"{self.path} only embeds: its checkpoint has no output matrix to generate with; "
-                "use another model"
-            )
+            raise no_output_matrix(self.path)
 
     def open_decoder(
         self, capacity: int, batch_tokens: int, *, all_logits: bool = False
@@ -83,3 +80,11 @@ class LlamaEngine:
     def close(self) -> None:
         """Free the weights once all passes, decoders and samplers are closed."""
         self.weights.close()
+
+
+def no_output_matrix(path: Path) -> ArchitectureError:
+    """Return the error for a file that only embeds."""
+    return ArchitectureError(
+        f"{path} only embeds: its checkpoint has no output matrix to generate with; use another "
+        "model"
+    )

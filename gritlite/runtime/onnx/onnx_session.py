@@ -8,7 +8,10 @@ configuration behind in their thread than ggml's, which is loaded once a thread 
 after: llama.cpp's quantized products would be wrong in a thread that ran both.
 """
 
+import ctypes
+import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,6 +48,19 @@ _PART_TOKENS = 256
 _CUDA = "CUDAExecutionProvider"
 _ALL_OPTIMIZATION = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 _NO_OPTIMIZATION = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # the files are optimized
+
+
+_loaded: "weakref.WeakSet[onnxruntime.InferenceSession]" = weakref.WeakSet()
+
+
+def _keep_loaded() -> None:
+    """Never free the sessions in a forked process: that would wait for threads it has not got."""
+    for session in _loaded:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_loaded)
 
 
 class OnnxSession:
@@ -154,6 +170,7 @@ class OnnxSession:
             if session.get_providers()[0] != providers[0]:  # it falls back without an error
                 raise DeviceError("ONNX Runtime cannot use the GPU: are CUDA and cuDNN installed?")
             self._sessions[attention] = session
+            _loaded.add(session)
         return self._sessions[attention]
 
     def close(self) -> None:
