@@ -15,12 +15,18 @@ from gritlite import (
     CancelledError,
     ClosedError,
     DeviceError,
+    EngineWarning,
     GritLM,
+    MissingExtraError,
     UsageError,
 )
+from gritlite.runtime import engine_choice
 from gritlite.runtime.instruments import Observer
 from gritlite.runtime.llama import MatrixInput
+from gritlite.runtime.model_identity import ModelIdentity
+from gritlite.runtime.onnx import choice
 from gritlite.runtime.onnx.engine import GraphEngine
+from gritlite.runtime.onnx.forms import Form
 from tests.some_texts import some_texts
 from tests.tiny_tokenizers import SENTENCES
 
@@ -173,6 +179,39 @@ def test_edited_weights_need_llama_cpp(monkeypatch, exact_graph, tiny_path: Path
     monkeypatch.setenv("GRITLITE_ENGINE", "auto")
     with GritLM(tiny_path, threads=1, editable=True) as model:
         assert model.embeds_with == "llama"
+
+
+def test_auto_takes_a_prepared_graph_that_passed(
+    exact_graph, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with GritLM(tiny_path, threads=1) as model:  # prepares it
+        fingerprint = model.fingerprint
+    monkeypatch.setenv("GRITLITE_ENGINE", "auto")
+    monkeypatch.setattr(ModelIdentity, "known", lambda _: fingerprint)
+    found = choice.Choice(Form("onnx", "float32"))
+    monkeypatch.setattr(choice, "known_choice", lambda *_, **__: found)
+    with GritLM(tiny_path, threads=1) as model:
+        assert model.embeds_with == "onnx-float32"
+    monkeypatch.setattr(choice, "known_choice", lambda *_, **__: choice.Choice(None))
+    with GritLM(tiny_path, threads=1) as model:
+        assert model.embeds_with == "llama"
+
+
+def test_auto_without_its_runtime_is_llama_cpp(
+    exact_graph, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object, **__: object) -> None:
+        raise MissingExtraError("onnxruntime", "onnx", "the engine onnx")
+
+    monkeypatch.setattr(choice, "known_choice", missing)
+    monkeypatch.setattr(engine_choice, "_prepared", missing)
+    with pytest.raises(MissingExtraError):
+        GritLM(tiny_path, threads=1, engine="onnx")
+    monkeypatch.setenv("GRITLITE_ENGINE", "auto")
+    with pytest.warns(EngineWarning, match=r"embedded by llama\.cpp, as its graph cannot be used"):
+        model = GritLM(tiny_path, threads=1)
+    assert model.embeds_with == "llama"
+    model.close()
 
 
 def test_names_that_do_not_exist(tiny_path: Path, monkeypatch) -> None:
