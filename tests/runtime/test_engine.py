@@ -37,15 +37,15 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     made.close()
 
 
-@pytest.fixture(params=["fake", "llama", "onnx"])
+@pytest.fixture(params=["fake", "llama", "onnx", "openvino"])
 def embedder(request: pytest.FixtureRequest) -> Iterator[EmbeddingEngine]:
     made: EmbeddingEngine = FakeEngine()
     if request.param == "llama":
         made = LlamaEngine(request.getfixturevalue("tiny_path"), threads=1)
-    elif request.param == "onnx":
+    elif request.param != "fake":
         request.getfixturevalue("exact_graph")  # its cache
         file = read_header(request.getfixturevalue("tiny_path"))
-        graph = prepare(file, Form("onnx", "float32"), threads=1)
+        graph = prepare(file, Form(request.param, "float32"), threads=1)
         made = open_graph(graph, file, threads=1)
     yield made
     made.close()
