@@ -1,6 +1,6 @@
 """The tables of docs/speed.md's section "Engines", one after another.
 
-    python benchmarks/engines.py FOLDER --prepare
+    python benchmarks/engines.py FOLDER --prepare [--under COMMAND]
     python benchmarks/engines.py FOLDER --texts xquad.en.json [--under COMMAND]
         [--part small --part large --part start]
 
@@ -11,6 +11,7 @@ processor. Where torch and gritlm are installed, the official package takes part
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gritlite.convert import convert
+from gritlite.system import cache
 from gritlite.system.locate import locate
 
 HERE = Path(__file__).parent
@@ -38,7 +40,7 @@ def main() -> None:
     begun = time.perf_counter()
     folder = options.folder
     if options.prepare:
-        prepare(folder)
+        prepare(folder, [options.under] if options.under else None)
         return
     if options.texts is None:
         parser.error("--texts is missing")
@@ -85,13 +87,16 @@ def has_torch() -> bool:
 def show(script: str, *arguments: str, under: list[str] | None = None) -> None:
     """Run a benchmark in a process of its own, and print its table."""
     line = [*(under or []), sys.executable, str(HERE / script), *arguments]
+    environment = dict(os.environ)
     if under:
         print(f"\nUnder {under[0]}:")
+        # OpenVINO's compiled graphs are for the processor as it looked
+        environment[cache.VARIABLE] = str(cache.root() / "under")
     print(flush=True)
-    subprocess.run(line, check=True)
+    subprocess.run(line, check=True, env=environment)
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, under: list[str] | None) -> None:
     """Make the files that are not there, and each engine's graphs."""
     folder.mkdir(parents=True, exist_ok=True)
     default = locate("default")
@@ -104,6 +109,8 @@ def prepare(folder: Path) -> None:
     show("shapes.py", str(folder))
     for model in (default, folder / "shapes.q8_0.gguf"):
         show("engine_start.py", str(model), *GRAPHS, "--rounds", "1")
+        if under:
+            show("engine_start.py", str(model), *GRAPHS, "--rounds", "1", under=under)
 
 
 def write_checkpoint(file: Path, folder: Path) -> None:
