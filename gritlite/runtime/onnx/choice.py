@@ -57,7 +57,7 @@ def choose(
     fastest that has passed its check. A `runtime` None means "auto": any that is installed, or
     llama.cpp where no form passes, none is faster, or memory is short. With a runtime given
     the choice is one of its forms, also if the check fails, of which the note then tells; and
-    with "fast", the fastest.
+    with "fast", the one with rounded numbers if the runtime has one.
 
     Measuring takes about half a minute for a model of 135M parameters on two cores;
     `progress` counts thousandths. `bench` replaces the engines in tests.
@@ -182,7 +182,8 @@ def _explicit(found: Verdict, precision: Precision | None, runtime: Runtime) -> 
     forms = found.of(precision, runtime)
     measured = [each for each in forms if each.measures is not None]
     agreeing = [each for each in measured if not each.disagreement]
-    pool = (measured if precision == "fast" else agreeing) or [max(forms, key=_nearness)]
+    rounded = [each for each in measured if precision == "fast" and not each.form.is_exact]
+    pool = rounded or agreeing or [max(forms, key=_nearness)]
     best = max(pool, key=lambda each: each.speed)
     wrong = best.disagreement or best.failure
     note = f"{best.form.name} did not pass its check on this machine: {wrong}" if wrong else ""

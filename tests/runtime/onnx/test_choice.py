@@ -289,6 +289,14 @@ def test_a_runtime_by_name_is_taken_though_it_is_slow_and_its_graph_stays(chosen
     assert bench.kept == ["onnx-float32"]
 
 
+def test_fast_by_name_is_the_rounded_form_though_it_was_measured_slower(chosen):
+    found, _ = chosen(runtime="onnx", precision="fast", onnx_int8=SLOW, onnx_float32=GOOD)
+    assert found == Choice(INT8)
+    assert chosen(runtime="onnx")[0] == Choice(BLOCKS)
+    found, _ = chosen(runtime="openvino", precision="fast", openvino_float32=GOOD)
+    assert found == Choice(OPENVINO)
+
+
 def test_a_runtime_by_name_whose_check_could_not_run(chosen):
     wrong = {"error": LibraryError("no kernel")}
     found, _ = chosen(runtime="onnx", onnx_int8=wrong, onnx_float32=wrong)
