@@ -11,7 +11,7 @@ smoothing needs to know of the inputs of matrices is an argument.
 
 import json
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from gritlite.graph.layers import write_layers
 from gritlite.graph.network import Network, read_network
 from gritlite.graph.onnx_writer import Form, OnnxWriter
 from gritlite.graph.rounding import BLOCK_BITS, PAIR_LIMIT, stored_blocks
-from gritlite.graph.smoothing import SmoothedTensors, smoothing_factors
+from gritlite.graph.smoothing import SmoothedTensors
 from gritlite.graph.tensors import Floats, Tensors, open_tensors
 from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.hyperparameters import read_hyperparameters
@@ -65,7 +65,6 @@ def export_onnx(
     precision: Precision,
     *,
     maxima: Mapping[str, Floats] | None = None,
-    per_token: Collection[str] = (),
     checkpoint: Path | None = None,
     force: bool = False,
     on_progress: ProgressCallback = no_progress,
@@ -74,8 +73,7 @@ def export_onnx(
 
     "exact" computes with the numbers of the file, "fast" with int8 matrices and inputs, and
     "float32" with floats only. For "fast", `maxima` are the largest inputs of each matrix (see
-    `smoothing_factors`) and `per_token` the matrices whose inputs are scaled for each token
-    (see `write_layers`). `checkpoint` is the folder whose tokenizer and config.json are copied.
+    `smoothing_factors`). `checkpoint` is the folder whose tokenizer and config.json are copied.
     An existing `output` is replaced only with `force`. `on_progress` receives the layers done
     and in all.
 
@@ -85,11 +83,7 @@ def export_onnx(
     check_output_folder(output, force=force)
     with open_tensors(file) as tensors, atomic_folder(output, force=force) as folder:
         network = _within_window(read_network(tensors), file)
-        if maxima:
-            factors = smoothing_factors(network, tensors, maxima)
-            smoothed: Tensors = SmoothedTensors(tensors, network, factors)
-        else:
-            smoothed = tensors
+        source = SmoothedTensors(tensors, network, maxima) if maxima else tensors
         with (folder / WEIGHTS).open("wb") as weights:
             writer = OnnxWriter(
                 network,
@@ -98,7 +92,7 @@ def export_onnx(
                 WEIGHTS,
                 pair_limit=PAIR_LIMIT,  # the folder is for any processor
             )
-            for done in write_layers(network, smoothed, writer, per_token=per_token):
+            for done in write_layers(network, source, writer):
                 on_progress(done, network.layers)
             _write_embeddings(writer, tensors, precision)
         _write_graph(writer, folder / GRAPH, file, network, precision)

@@ -4,7 +4,7 @@ Source: llama.cpp's src/models/llama.cpp (`llm_build_llama`) and qwen2.cpp, with
 matrix. The module does not know runtimes or number formats.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import TypeVar
 
 from gritlite.graph.matrix import Matrix
@@ -15,21 +15,15 @@ from gritlite.graph.writer import FeedForward, GraphWriter
 T = TypeVar("T")
 
 
-def write_layers(
-    network: Network,
-    tensors: Tensors,
-    writer: GraphWriter[T],
-    *,
-    per_token: Collection[str] = (),
-) -> Iterator[int]:
-    """Write the graph of a model; yield the number of layers written so far after each.
+_BEHIND_NORMS = ("attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up")
 
-    `per_token` names the tensors, without ".weight", whose inputs are scaled for each token
-    (see `Matrix`).
-    """
 
-    def matrix(*parts: str, expert: int | None = None) -> Matrix:
-        return Matrix(tensors, parts, expert, any(part in per_token for part in parts))
+def write_layers(network: Network, tensors: Tensors, writer: GraphWriter[T]) -> Iterator[int]:
+    """Write the graph of a model; yield the number of layers written so far after each."""
+
+    def matrix(name: str, expert: int | None = None) -> Matrix:
+        is_behind_norm = name.split(".")[-1].startswith(_BEHIND_NORMS)
+        return Matrix(tensors, (name,), expert, per_token=not is_behind_norm)
 
     def norm(x: T, name: str) -> T:
         return writer.rms_norm(x, tensors.floats(f"{name}.weight"), network.epsilon)

@@ -28,8 +28,8 @@ class Matrix:
     """The rows of one or more tensors, [n, k], which a layer multiplies its input by.
 
     `parts` are the tensors' names without ".weight"; `expert` selects a matrix of a stack.
-    With `per_token` the input of the product is scaled for each token where it is rounded,
-    since a few tokens have far larger numbers than the others.
+    With `per_token` the input of the product is scaled for each token where it is rounded:
+    no norm has made the sizes of tokens alike.
     """
 
     tensors: Tensors = field(repr=False)
@@ -49,6 +49,13 @@ class Matrix:
         shapes = [self.tensors.shape(f"{part}.weight") for part in self.parts]
         return sum(shape[-2] for shape in shapes), shapes[0][-1]
 
+    @property
+    def outliers(self) -> int:
+        """How many of the first columns meet far larger inputs than the others."""
+        is_down = all(".ffn_down" in part for part in self.parts)
+        outliers = self.tensors.outliers if is_down else 0
+        return outliers if 2 * outliers <= self.shape[1] else 0
+
     def floats(self) -> Floats:
         """Return the matrix, float32 [n, k]."""
         read = [self.tensors.floats(f"{part}.weight", self.expert) for part in self.parts]
@@ -67,9 +74,9 @@ class Matrix:
             ]
         )
 
-    def channels(self, *, pair_limit: int | None = None) -> Channels:
-        """Return the matrix rounded to int8, with a scale for each row."""
-        return round_channels(self.floats(), pair_limit=pair_limit)
+    def channels(self, columns: slice = slice(None), *, pair_limit: int | None = None) -> Channels:
+        """Return columns of the matrix rounded to int8, with a scale for each row."""
+        return round_channels(self.floats()[:, columns], pair_limit=pair_limit)
 
     def blocks(self) -> Blocks | None:
         """Return the matrix in blocks of 32, for the form that loses nothing.

@@ -115,7 +115,20 @@ class OnnxWriter:
         )
 
     def _int8_product(self, x: str, matrix: Matrix) -> str:
-        rounded = matrix.channels(pair_limit=self._pair_limit)
+        outliers = matrix.outliers
+        if not outliers:
+            return self._rounded_product(x, matrix, slice(None))
+        large, small = self._name(), self._name()
+        sizes = self._whole([outliers, matrix.shape[1] - outliers])
+        self._nodes.append(helper.make_node("Split", [x, sizes], [large, small], axis=-1))
+        products = (
+            self._rounded_product(large, matrix, slice(None, outliers)),
+            self._rounded_product(small, matrix, slice(outliers, None)),
+        )
+        return self._node("Add", *products)
+
+    def _rounded_product(self, x: str, matrix: Matrix, columns: slice) -> str:
+        rounded = matrix.channels(columns, pair_limit=self._pair_limit)
         weights = self.constant(rounded.values.T), self.constant(rounded.scales)
         if not matrix.per_token:
             return self._node("DynamicQuantizeMatMul", x, *weights, domain=CONTRIB)

@@ -31,10 +31,12 @@ def open_tensors(file: GGUFFile) -> Iterator["Tensors"]:
 class Tensors:
     """The tensors of one file, by name. Matrices are read one at a time.
 
-    `keeps_numbers` says whether `floats` are the numbers that the file stores.
+    `keeps_numbers` says whether `floats` are the numbers that the file stores. The first
+    `outliers` columns of ffn_down meet far larger inputs than the others; 0 if none are known.
     """
 
     keeps_numbers = True
+    outliers = 0
 
     def __init__(self, file: GGUFFile, opened: FileIO) -> None:
         self.file, self.opened = file, opened

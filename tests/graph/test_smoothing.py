@@ -8,7 +8,7 @@ import pytest
 
 from gritlite.graph.embeddings import TokenEmbeddings
 from gritlite.graph.network import read_network
-from gritlite.graph.smoothing import SmoothedTensors, smoothing_factors
+from gritlite.graph.smoothing import SmoothedTensors
 from gritlite.graph.tensors import open_tensors
 from gritlite.modelfile.header import read_header
 from gritlite.runtime.onnx.embedding_pass import GraphPass
@@ -50,7 +50,7 @@ def test_one_expert_is_a_slice_of_its_stack(tiny_file: Callable[..., Path], case
     with open_tensors(file) as tensors:
         network = read_network(tensors)
         maxima = some_maxima(tiny_file(case))
-        smoothed = SmoothedTensors(tensors, network, smoothing_factors(network, tensors, maxima))
+        smoothed = SmoothedTensors(tensors, network, maxima)
         changed = 0
         for info in file.tensors:
             whole = smoothed.floats(info.name)

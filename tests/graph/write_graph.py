@@ -1,12 +1,12 @@
 """Writes graphs for tests as the engine's folders hold them, but not optimized."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from gritlite.graph.layers import write_layers
 from gritlite.graph.network import Network, read_network
 from gritlite.graph.onnx_writer import Form, OnnxWriter
-from gritlite.graph.smoothing import SmoothedTensors, smoothing_factors
+from gritlite.graph.smoothing import SmoothedTensors
 from gritlite.graph.tensors import Floats, open_tensors
 from gritlite.modelfile.header import read_header
 from gritlite.runtime.onnx.onnx_session import GRAPHS
@@ -17,7 +17,6 @@ def write_graph(
     folder: Path,
     form: Form = "float32",
     *,
-    per_token: Collection[str] = (),
     maxima: Mapping[str, Floats] | None = None,
 ) -> Network:
     """Write both graphs of a GGUF file, smoothed by the maxima of its matrices' inputs."""
@@ -25,10 +24,9 @@ def write_graph(
     with open_tensors(read_header(file)) as tensors, (folder / "weights.bin").open("wb") as weights:
         network = read_network(tensors)
         if maxima is not None:
-            factors = smoothing_factors(network, tensors, maxima)
-            tensors = SmoothedTensors(tensors, network, factors)
+            tensors = SmoothedTensors(tensors, network, maxima)
         writer = OnnxWriter(network, form, weights, "weights.bin")
-        for _ in write_layers(network, tensors, writer, per_token=per_token):
+        for _ in write_layers(network, tensors, writer):
             pass
         for attention, name in GRAPHS.items():
             writer.save(folder / name, attention)

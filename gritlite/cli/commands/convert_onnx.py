@@ -1,5 +1,6 @@
 """`gritlite convert --format onnx`: a model's layers as a folder for ONNX Runtime and optimum."""
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from gritlite.cli.shared.pulling import locate_or_pull
 
 if TYPE_CHECKING:
     from gritlite.convert.onnx_export import Precision
+    from gritlite.graph.tensors import Floats
     from gritlite.modelfile.header import GGUFFile
-    from gritlite.runtime.onnx.input_maxima import InputMaxima
 
 PRECISIONS = ("exact", "fast", "float32")
 
@@ -34,14 +35,13 @@ def convert_to_onnx(
         with conversion_bar() as on_conversion:
             copy = as_gguf(located, output, threads=threads, on_progress=on_conversion)
             file = read_header(stack.enter_context(copy))
-        inputs = _measure(file, threads) if precision == "fast" else None
+        maxima = _measure(file, threads) if precision == "fast" else None
         with progress_callback("writing", unit="layer") as on_progress:
             report = export_onnx(
                 file,
                 output,
                 precision,
-                maxima=inputs.columns if inputs else None,
-                per_token=inputs.massive if inputs else (),
+                maxima=maxima,
                 checkpoint=located if located.is_dir() else None,
                 force=force,
                 on_progress=on_progress,
@@ -54,7 +54,7 @@ def convert_to_onnx(
     click.echo(f"{report.output}: {report.bytes / 2**20:.1f} MiB, {precision}")
 
 
-def _measure(file: "GGUFFile", threads: int | None) -> "InputMaxima":
+def _measure(file: "GGUFFile", threads: int | None) -> Mapping[str, "Floats"]:
     """Measure the inputs of all matrices on gritlite's own texts, with a bar."""
     from gritlite.cli.shared.progress import progress_callback
     from gritlite.runtime.onnx.input_maxima import measure_inputs

@@ -29,7 +29,7 @@ from gritlite.system.files import atomic_folder, sha256
 
 FOLDER, RECORD, FACTORS = "graphs", "graph.json", "value_factors.npy"
 RECORD_VERSION = 1
-GRAPH_VERSION = 1  # raise it whenever a graph is written differently than before
+GRAPH_VERSION = 2  # raise it whenever a graph is written differently than before
 _DIGITS = 16  # of the fingerprint in a folder's name
 
 
@@ -37,15 +37,14 @@ _DIGITS = 16  # of the fingerprint in a folder's name
 class GraphFolder:
     """A graph that is whole and fits this machine.
 
-    `model` is the path of the GGUF file when the graph was made, `per_token` the tensors
-    whose inputs have a scale for each token, and `sizes` the bytes of each file.
+    `model` is the path of the GGUF file when the graph was made, and `sizes` the bytes of
+    each file.
     """
 
     path: Path
     form: Form
     model: Path
     fingerprint: str
-    per_token: tuple[str, ...]
     sizes: Mapping[str, int]
 
     @property
@@ -147,9 +146,7 @@ def new_folder(fingerprint: str, form: Form) -> Iterator[Path]:
         yield folder
 
 
-def complete(
-    folder: Path, model: Path, fingerprint: str, form: Form, per_token: tuple[str, ...]
-) -> None:
+def complete(folder: Path, model: Path, fingerprint: str, form: Form) -> None:
     """Write the record of a folder that has all files. Raises OSError."""
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)}
@@ -159,7 +156,6 @@ def complete(
         "version": RECORD_VERSION,
         "made": _made(fingerprint, form),
         "model": str(model.absolute()),
-        "per_token": sorted(per_token),
         "files": files,
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1), "utf-8")
@@ -196,7 +192,6 @@ def _graph(path: Path, form: Form, record: Mapping[str, Any]) -> GraphFolder | N
             form=form,
             model=Path(record["model"]),
             fingerprint=record["made"]["fingerprint"],
-            per_token=tuple(map(str, record["per_token"])),
             sizes={str(name): int(file["bytes"]) for name, file in record["files"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError):

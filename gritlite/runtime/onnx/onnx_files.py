@@ -10,7 +10,7 @@ onnxruntime_session_options_config_keys.h). The module does not know caches or m
 """
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -41,7 +41,6 @@ def write_files(
     numbers: Form,
     *,
     threads: int,
-    per_token: Collection[str],
     written: Callable[[int], None],
     cancel: threading.Event | None = None,
 ) -> None:
@@ -52,7 +51,7 @@ def write_files(
     raw, raw_weights = folder / _RAW, folder / _RAW_WEIGHTS
     with raw_weights.open("xb") as file:
         writer = OnnxWriter(network, numbers, file, _RAW_WEIGHTS, pair_limit=pair_limit())
-        for layers in write_layers(network, tensors, writer, per_token=per_token):
+        for layers in write_layers(network, tensors, writer):
             written(layers)
         writer.save(raw, "causal")
     _optimize(raw, folder / _OPTIMIZED, threads, cancel)

@@ -6,21 +6,20 @@ The module does not know how a runtime's files look.
 import contextlib
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from gritlite.errors import CancelledError, FileError
 from gritlite.graph.network import Network, read_network
-from gritlite.graph.smoothing import Factors, SmoothedTensors, smoothing_factors
+from gritlite.graph.smoothing import Factors, SmoothedTensors
 from gritlite.graph.tensors import Floats, Tensors, open_tensors
 from gritlite.modelfile.header import GGUFFile
 from gritlite.runtime.model_identity import ModelIdentity
 from gritlite.runtime.onnx import graph_cache, packages
 from gritlite.runtime.onnx.forms import Form
 from gritlite.runtime.onnx.graph_cache import FACTORS, GraphFolder
-from gritlite.runtime.onnx.input_maxima import InputMaxima
 from gritlite.system import cache
 from gritlite.system.machine import check_free_memory
 from gritlite.system.progress import ProgressCallback, no_progress
@@ -36,14 +35,14 @@ def prepare(
     form: Form,
     *,
     threads: int,
-    maxima: InputMaxima | None = None,
+    maxima: Mapping[str, Floats] | None = None,
     progress: ProgressCallback = no_progress,
     cancel: threading.Event | None = None,
 ) -> GraphFolder:
     """Write the graph of a file into the cache; return the one that is there if it fits.
 
-    With `maxima` the inputs of matrices are smoothed, which only int8 gains from. `threads`
-    pack the weights; `cancel` ends the work.
+    With `maxima` (see `measure_inputs`) the inputs of matrices are smoothed, which only int8
+    gains from. `threads` pack the weights; `cancel` ends the work.
 
     Raises CancelledError, MissingExtraError, ArchitectureError for layers that no graph is
     written for, FileError for a file that changes meanwhile or a full disk,
@@ -64,20 +63,16 @@ def prepare(
         with open_tensors(file) as tensors, graph_cache.new_folder(fingerprint, form) as folder:
             network = read_network(tensors)
             _check_room(file, form)
-            per_token = () if maxima is None else tuple(maxima.massive)
             steps = _Steps(network.layers, progress, check)
-            smoothed = tensors
+            source = tensors
             if maxima is not None:
-                factors = smoothing_factors(network, tensors, maxima.columns)
-                smoothed = SmoothedTensors(tensors, network, factors)
-                _keep_value_factors(folder, network, factors)
+                source = SmoothedTensors(tensors, network, maxima)
+                _keep_value_factors(folder, network, source.factors)
             with _write_errors(file, folder):
-                _write_files(
-                    folder, network, smoothed, form, threads, per_token, steps.written, cancel
-                )
+                _write_files(folder, network, source, form, threads, steps.written, cancel)
                 steps.packed()
                 identity.check_unchanged()
-                graph_cache.complete(folder, file.path, fingerprint, form, per_token)
+                graph_cache.complete(folder, file.path, fingerprint, form)
             check()
             steps.finished()
     prepared = graph_cache.find(fingerprint, form)
@@ -93,7 +88,6 @@ def _write_files(
     tensors: Tensors,
     form: Form,
     threads: int,
-    per_token: tuple[str, ...],
     written: Callable[[int], None],
     cancel: threading.Event | None,
 ) -> None:
@@ -108,7 +102,6 @@ def _write_files(
             tensors,
             form.numbers,  # type: ignore[arg-type] # Form knows no others for ONNX Runtime
             threads=threads,
-            per_token=per_token,
             written=written,
             cancel=cancel,
         )

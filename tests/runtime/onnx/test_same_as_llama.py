@@ -10,11 +10,13 @@ from gritlite.convert import convert
 from gritlite.errors import DeviceError
 from gritlite.graph.embeddings import TokenEmbeddings
 from gritlite.graph.onnx_writer import Form
+from gritlite.graph.smoothing import SmoothedTensors
 from gritlite.modelfile.header import read_header
 from gritlite.prompt import Attention
 from gritlite.runtime.engine import EmbeddingPass, KeyValues
 from gritlite.runtime.llama.engine import LlamaEngine
 from gritlite.runtime.onnx.embedding_pass import GraphPass, padded
+from gritlite.runtime.onnx.input_maxima import measure_inputs
 from gritlite.runtime.onnx.onnx_session import OnnxSession
 from tests.graph.write_graph import write_graph
 from tests.tiny import CASES, make_checkpoint
@@ -113,13 +115,16 @@ def test_a_sequence_in_two_chunks(tiny_file: Callable[..., Path], tmp_path, case
 
 
 @pytest.mark.parametrize("attention", MODES)
-@pytest.mark.parametrize(
-    "per_token", [(), ("blk.0.ffn_down", "blk.0.ffn_down_exps", "blk.1.attn_q")]
-)
+@pytest.mark.parametrize("outliers", [None, 16])
 @pytest.mark.parametrize("case", ["llama-biases", "mixtral"])
-def test_int8(tiny_file: Callable[..., Path], tmp_path, case, per_token, attention):
+def test_int8(tiny_file: Callable[..., Path], tmp_path, monkeypatch, case, outliers, attention):
+    """As it is, and smoothed with the largest inputs of ffn_down rounded by themselves."""
     file = tiny_file(case)
-    hidden, _ = run_graph(file, tmp_path, attention, "int8", per_token=per_token)
+    maxima = None
+    if outliers is not None:
+        monkeypatch.setattr(SmoothedTensors, "outliers", outliers)
+        maxima = measure_inputs(read_header(file), threads=1)
+    hidden, _ = run_graph(file, tmp_path, attention, "int8", maxima=maxima)
     expected, _ = run_llama(file, attention)
     found = cosines(hidden, expected)
     # rounding changes the choice of experts of a few tokens
@@ -157,22 +162,21 @@ def test_a_gpu_that_is_not_there(tiny_file: Callable[..., Path], tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("form", "type", "per_token"),
+    ("form", "type"),
     [
-        ("float32", "f32", ()),
-        ("int8", "f32", ()),
-        ("int8", "f32", ("blk.0.ffn_down_exps", "blk.1.ffn_gate_exps")),
-        ("blocks", "q8_0", ()),
-        ("blocks", "q4_0", ()),
-        ("float16", "f32", ()),
+        ("float32", "f32"),
+        ("int8", "f32"),
+        ("blocks", "q8_0"),
+        ("blocks", "q4_0"),
+        ("float16", "f32"),
     ],
 )
-def test_experts_without_tokens(tmp_path, form, type, per_token):
+def test_experts_without_tokens(tmp_path, form, type):
     """A single token goes to two of four experts."""
     make_checkpoint(tmp_path / "checkpoint", "mixtral")
     file = tmp_path / "model.gguf"
     convert(tmp_path / "checkpoint", file, type)
-    network = write_graph(file, tmp_path, form, per_token=per_token)
+    network = write_graph(file, tmp_path, form)
     session = OnnxSession(tmp_path, network, threads=1)
     engine = LlamaEngine(file, threads=1, gpu_layers=0)
     theirs = engine.open_pass(CAPACITY, "causal")
