@@ -22,8 +22,14 @@ def write_layers(network: Network, tensors: Tensors, writer: GraphWriter[T]) -> 
     """Write the graph of a model; yield the number of layers written so far after each."""
 
     def matrix(name: str, expert: int | None = None) -> Matrix:
-        is_behind_norm = name.split(".")[-1].startswith(_BEHIND_NORMS)
-        return Matrix(tensors, (name,), expert, per_token=not is_behind_norm)
+        _, layer, part = name.split(".")
+        return Matrix(
+            tensors,
+            (name,),
+            expert,
+            per_token=not part.startswith(_BEHIND_NORMS),
+            precise=layer == "0",  # all other layers carry its errors on
+        )
 
     def norm(x: T, name: str) -> T:
         return writer.rms_norm(x, tensors.floats(f"{name}.weight"), network.epsilon)

@@ -29,13 +29,14 @@ class Matrix:
 
     `parts` are the tensors' names without ".weight"; `expert` selects a matrix of a stack.
     With `per_token` the input of the product is scaled for each token where it is rounded:
-    no norm has made the sizes of tokens alike.
+    no norm has made the sizes of tokens alike. A `precise` matrix is not rounded to int8.
     """
 
     tensors: Tensors = field(repr=False)
     parts: tuple[str, ...]
     expert: int | None = None
     per_token: bool = False
+    precise: bool = False
 
     @property
     def name(self) -> str:

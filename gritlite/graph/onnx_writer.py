@@ -15,6 +15,7 @@ The form float16 is for GPUs: it computes in float16 between float32 inputs and 
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -91,7 +92,7 @@ class OnnxWriter:
         blocks = matrix.blocks() if self._form == "blocks" else None
         if blocks is not None:
             return self._blocks_product(x, matrix, blocks)
-        if self._form == "int8":
+        if self._form == "int8" and not matrix.precise:
             return self._int8_product(x, matrix)
         return self._node("MatMul", x, self._numbers(matrix.floats().T))
 
@@ -142,7 +143,7 @@ class OnnxWriter:
     def attention(self, x: str, layer: int, query: Matrix, key: Matrix, value: Matrix) -> str:
         """See GraphWriter."""
         parts = (*query.parts, *key.parts, *value.parts)
-        joined = Matrix(query.tensors, parts, per_token=query.per_token)
+        joined = replace(query, parts=parts)
         projections = self.linear(x, joined)
         names = [f"{layer}.{part}" for part in ("key", "value")]
         past = [self._cast(f"past.{name}", self._type) for name in names]

@@ -24,8 +24,8 @@ from gritlite.system import cache
 from gritlite.system.machine import check_free_memory
 from gritlite.system.progress import ProgressCallback, no_progress
 
-# bytes of a weight in each form, a scale's share included
-_WEIGHT_BYTES = {"int8": 1.01, "blocks": 1.125, "bfloat16": 2.0, "float32": 4.0}
+# bytes of a weight in each form, a scale's share included, and the first layer's floats
+_WEIGHT_BYTES = {"int8": 1.2, "blocks": 1.125, "bfloat16": 2.0, "float32": 4.0}
 _COPIES = 3.4  # on the disk while the graph is written: as written, optimized, and packed
 _PACKED = 1.3  # in memory while the runtime packs weights, to those written
 
