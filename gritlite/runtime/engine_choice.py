@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from gritlite.errors import EngineWarning, GritLiteError, UsageError
+from gritlite.errors import EngineWarning, GritLiteError, LibraryError, UsageError
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.header import GGUFFile, read_header
 from gritlite.modelfile.unchecked import unchecked_parts
@@ -90,8 +90,7 @@ def open_graph(file: GGUFFile, options: EngineOptions) -> OpenedGraph | None:
     if options.wanted == "llama":
         return None
     if options.wanted != "auto":
-        graph = _prepared(file, options, no_progress, None)
-        return None if graph is None else _opened(graph, file, options)
+        return _opened_by_name(file, options)
     try:
         graph = _known(file, options)
         return None if graph is None else _opened(graph, file, options)
@@ -184,11 +183,27 @@ def _known(file: GGUFFile, options: EngineOptions) -> "GraphFolder | None":
     return graph_cache.find(fingerprint, found.form)
 
 
+def _opened_by_name(file: GGUFFile, options: EngineOptions) -> OpenedGraph | None:
+    graph = _prepared(file, options, no_progress, None)
+    if graph is None:
+        return None
+    try:
+        return _opened(graph, file, options)
+    except LibraryError:  # it was packed for a processor that this one differs from
+        graph = _prepared(file, options, no_progress, None)
+        return None if graph is None else _opened(graph, file, options)
+
+
 def _opened(graph: "GraphFolder", file: GGUFFile, options: EngineOptions) -> OpenedGraph:
+    from gritlite.runtime.onnx import graph_cache
     from gritlite.runtime.onnx.opening import open_graph
 
     if unchecked_parts(file):  # its vocabulary might end the process
         repack = probe.ensure_safe().repack
         model_probe.ensure_runs(file, gpu_layers=options.gpu_layers, repack=repack)
-    engine = open_graph(graph, file, threads=options.threads)
+    try:
+        engine = open_graph(graph, file, threads=options.threads)
+    except LibraryError:
+        graph_cache.remove(graph)  # the runtime refuses it, so it is made again
+        raise
     return OpenedGraph(engine, graph.form, graph.bytes)

@@ -24,9 +24,10 @@ from gritlite.runtime import engine_choice
 from gritlite.runtime.instruments import Observer
 from gritlite.runtime.llama import MatrixInput
 from gritlite.runtime.model_identity import ModelIdentity
-from gritlite.runtime.onnx import choice
+from gritlite.runtime.onnx import choice, graph_cache
 from gritlite.runtime.onnx.engine import GraphEngine
 from gritlite.runtime.onnx.forms import Form
+from gritlite.runtime.onnx.preparation import prepare
 from tests.some_texts import some_texts
 from tests.tiny_tokenizers import SENTENCES
 
@@ -230,6 +231,7 @@ from gritlite import GritLM, UsageError
 from gritlite.runtime import engine_choice
 from gritlite.runtime.onnx.forms import Form
 from gritlite.runtime.onnx.preparation import prepare
+from gritlite.runtime.onnx.preparation import prepare
 
 form = Form("onnx", "float32")
 engine_choice._prepared = lambda file, options, *_: prepare(file, form, threads=2)
@@ -262,3 +264,20 @@ def test_a_forked_process(exact_graph, tiny_path: Path) -> None:
         [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=60
     )
     assert done.stdout.splitlines() == ["refused"] * 3 + ["True", "0 True"], done.stderr
+
+
+def test_a_graph_that_the_runtime_refuses_is_made_again(tiny_path, cache_folder, monkeypatch):
+    """As OpenVINO refuses one that was packed for another processor."""
+    form = Form("openvino", "float32")
+    monkeypatch.setattr(
+        engine_choice,
+        "_prepared",
+        lambda file, options, *_: prepare(file, form, threads=options.threads),
+    )
+    with GritLM(tiny_path, engine="openvino") as model:
+        before = model.encode(["one text"])
+        graph = graph_cache.find(model.fingerprint, form)
+    for name, size in graph.sizes.items():
+        (graph.path / name).write_bytes(b"?" * size)
+    with GritLM(tiny_path, engine="openvino") as model:
+        np.testing.assert_array_equal(model.encode(["one text"]), before)

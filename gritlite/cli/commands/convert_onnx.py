@@ -11,8 +11,10 @@ from gritlite.cli.shared.notices import print_notice, print_origin
 from gritlite.cli.shared.pulling import locate_or_pull
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from gritlite.convert.onnx_export import Precision
-    from gritlite.graph.tensors import Floats
     from gritlite.modelfile.header import GGUFFile
 
 PRECISIONS = ("exact", "fast", "float32")
@@ -54,7 +56,7 @@ def convert_to_onnx(
     click.echo(f"{report.output}: {report.bytes / 2**20:.1f} MiB, {precision}")
 
 
-def _measure(file: "GGUFFile", threads: int | None) -> Mapping[str, "Floats"]:
+def _measure(file: "GGUFFile", threads: int | None) -> Mapping[str, "NDArray[np.float32]"]:
     """Measure the inputs of all matrices on gritlite's own texts, with a bar."""
     from gritlite.cli.shared.progress import progress_callback
     from gritlite.runtime.onnx.input_maxima import measure_inputs

@@ -21,12 +21,14 @@ from gritlite.modelfile.memory import PASS_TOKENS, embed_memory
 from gritlite.prompt import EmbedFormat
 from gritlite.runtime.embed import Embedder, EmbedOptions, Vectors
 from gritlite.runtime.engine import EmbeddingEngine
+from gritlite.runtime.sample_texts import COMPARISON_TEXTS, paragraphs
 from gritlite.runtime.scheduler import Scheduler
 from gritlite.runtime.tokens import Tokenizer
 
-CHECK_VERSION = 1  # raise it whenever the texts, the measures or their bounds change
+CHECK_VERSION = 2  # raise it whenever the texts, the measures or their bounds change
 _TEXTS = Path(__file__).parents[1] / "data" / "check.txt"
 _BETWEEN = "\n---\n"
+_JOINED = 4  # short paragraphs to one text
 _GROUPS = 5  # each has texts of all kinds, and the first the shortest
 _CHECK_SECONDS = 5.0  # of llama.cpp, for the texts whose vectors are compared
 _ROUND_SECONDS = 0.5  # of llama.cpp, for the texts that both engines embed in turn
@@ -158,7 +160,10 @@ def sample_texts() -> tuple[str, ...]:
 
     Written for gritlite. In whatever number the first ones are taken, they are of many kinds.
     """
-    return tuple(_spread(_TEXTS.read_text("utf-8").removesuffix("\n").split(_BETWEEN)))
+    short = paragraphs(COMPARISON_TEXTS[0].read_text("utf-8"))
+    long = [" ".join(short[i : i + _JOINED]) for i in range(0, len(short), _JOINED)]
+    lines = _TEXTS.read_text("utf-8").removesuffix("\n").split(_BETWEEN)
+    return tuple(_spread([*lines, *long]))
 
 
 def _spread(texts: Sequence[str]) -> Iterator[str]:

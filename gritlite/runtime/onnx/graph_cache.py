@@ -96,7 +96,7 @@ def entries() -> list[Entry]:
     return sorted(found, key=lambda entry: (str(entry.model or ""), entry.form))
 
 
-def remove(entry: Entry) -> None:
+def remove(entry: Entry | GraphFolder) -> None:
     """Remove a folder of graphs; a process that has it loaded keeps its memory.
 
     Raises FileError.

@@ -28,7 +28,7 @@ SETTING = Setting(2, "auto")
 INT8, BLOCKS = Form("onnx", "int8"), Form("onnx", "float32")
 OPENVINO = Form("openvino", "float32")
 GOOD = {"angle": 0.001, "speed": 4000}
-ROUGH = {"angle": 0.055, "speed": 5000}  # fast enough, and not exact
+ROUGH = {"angle": 0.07, "speed": 5000}  # fast enough, and not exact
 WRONG = {"angle": 0.3, "speed": 5000}
 SLOW = {"speed": 900}
 
@@ -87,7 +87,7 @@ def test_exact_where_fast_fails_with_a_note_that_comes_once(chosen):
     assert found.form == BLOCKS
     assert "embedded by onnx-float32" in found.note
     assert "onnx-int8: the mean cosine to llama.cpp's vectors is 0.9" in found.note
-    assert "under 0.998" in found.note
+    assert "under 0.9975" in found.note
     assert bench.kept == ["onnx-float32"]
     assert chosen()[0] == Choice(BLOCKS)
 

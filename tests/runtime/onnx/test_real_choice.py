@@ -39,5 +39,7 @@ def test_the_default_model(monkeypatch, tmp_path):
     monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path))
     choose(file, Setting(2, 0), runtime="onnx")
     int8, blocks = verdict.known(ModelIdentity(file).fingerprint(), Setting(2, 0)).forms
-    assert int8.disagreement == ""
+    # how many texts are compared depends on the machine's speed
+    assert int8.measures.mean_cosine > 0.997
+    assert int8.measures.least_cosine > 0.985
     assert blocks.disagreement == ""
