@@ -117,7 +117,7 @@ def prepare_engine(
 
     The arguments are those of `GritLM`. With "auto" the engines that are installed are compared
     with llama.cpp, and the fastest that passed its check will embed. The first time this takes
-    half a minute for a model of 135M parameters on two cores, and longer for larger ones; what
+    a minute for a model of 135M parameters on two cores, and longer for larger ones; what
     was found, and the graph, stay in the cache. `progress` counts thousandths.
 
     Raises CancelledError, the errors of `GritLM` about files, and with the name of a runtime

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from gritlite.runtime.model import GritLM
 
 
+_LONG = 100_000  # bytes of text from which on the comparison of engines pays
+
+
 class _Options(TypedDict):
     instruction: str
     max_length: int | None
@@ -102,7 +105,8 @@ def command(
     texts = Texts(files or (STANDARD_INPUT,), field, split=split, skip_empty=skip_empty)
     if pass_tokens is not None:
         model_choice["pass_tokens"] = pass_tokens
-    with load_model(prepares=True, **model_choice) as model:
+    is_long = (texts.bytes_total or 0) >= _LONG
+    with load_model(prepares=is_long, **model_choice) as model:
         print_if_untrained(model_choice["model"], model)
         options: _Options = {
             "instruction": model.format.with_instruction(instruction),

@@ -59,7 +59,7 @@ def choose(
     the choice is one of its forms, also if the check fails, of which the note then tells; and
     with "fast", the one with rounded numbers if the runtime has one.
 
-    Measuring takes about half a minute for a model of 135M parameters on two cores;
+    Measuring takes about a minute for a model of 135M parameters on two cores;
     `progress` counts thousandths. `bench` replaces the engines in tests.
 
     Raises CancelledError, and FileError for a file that cannot be read; with a runtime also

@@ -43,7 +43,10 @@ def run_embed(path: Path, *options: str):
     return CliRunner().invoke(embed, [str(texts), "-m", str(path), *options])
 
 
-def test_the_first_use_by_embed_compares_engines(asked, tiny_path: Path) -> None:
+def test_the_first_long_input_of_embed_compares_engines(asked, tiny_path, monkeypatch) -> None:
+    assert run_embed(tiny_path).exit_code == 0
+    assert asked == []
+    monkeypatch.setattr("gritlite.cli.commands.embed._LONG", 10)
     done = run_embed(tiny_path, "--threads", "2")
     assert done.exit_code == 0
     assert asked == [{"engine": "auto", "precision": None, "threads": 2, "gpu_layers": "auto"}]
