@@ -66,7 +66,7 @@ def test_inspect_as_json(path):
 def test_where_a_graph_is_kept(path, monkeypatch):
     keep(path, INT8)
     folder = cache.folder("graphs", "x")
-    kept = graph_cache.GraphFolder(folder, INT8.form, path, "", (), {"a": 2**20})
+    kept = graph_cache.GraphFolder(folder, INT8.form, path, "", {"a": 2**20})
     monkeypatch.setattr(graph_cache, "find", lambda *_: kept)
     assert f"1.0 MiB in {folder}" in shown(path)
     (found,) = json.loads(shown(path, "--json"))["engines"]
