@@ -1,7 +1,5 @@
 """OpenVINO's hidden states, keys and values are those of llama.cpp's own passes."""
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -224,14 +222,6 @@ def test_a_cancelled_pass_ends_and_the_next_is_as_ever(session: OpenVinoSession)
         session.run(*inputs(*LONG), "bidirectional", cancel=cancel)
     found, _ = session.run(*inputs(2, 50), "bidirectional", cancel=threading.Event())
     np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="sends a signal")
-def test_ctrl_c_ends_a_pass(session: OpenVinoSession) -> None:
-    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        session.run(*inputs(*LONG), "bidirectional")
-    session.run(*inputs(1, 8), "bidirectional")
 
 
 def test_no_thread_spins_between_passes(session: OpenVinoSession) -> None:
