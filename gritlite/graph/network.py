@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gritlite.errors import ArchitectureError
 from gritlite.graph.rotary import Rotary, read_rotary
-from gritlite.graph.tensors import Tensors
+from gritlite.graph.tensors import Tensors, open_tensors
 from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.hyperparameters import Hyperparameters, read_hyperparameters
 
@@ -45,6 +45,12 @@ class Network:
     def kv_width(self) -> int:
         """The length of a token's keys, of all heads together."""
         return self.kv_heads * self.head_width
+
+
+def network_of(file: GGUFFile) -> Network:
+    """Read the description of the layers of a closed file. Raises FileError too."""
+    with open_tensors(file) as tensors:
+        return read_network(tensors)
 
 
 def read_network(tensors: Tensors) -> Network:

@@ -9,11 +9,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gguf.constants import GGMLQuantizationType
-
 from gritlite.errors import ArchitectureError, CancelledError, FileError
-from gritlite.graph.network import read_network
-from gritlite.graph.tensors import open_tensors
+from gritlite.graph.matrix import FLOAT_TYPES
+from gritlite.graph.network import network_of
 from gritlite.modelfile.header import GGUFFile
 from gritlite.runtime.model_identity import ModelIdentity
 from gritlite.runtime.onnx import packages, verdict
@@ -26,7 +24,6 @@ from gritlite.system import cache, locks, processor
 from gritlite.system.machine import available_memory
 from gritlite.system.progress import ProgressCallback, no_progress
 
-_FLOATS = {GGMLQuantizationType.F32, GGMLQuantizationType.F16, GGMLQuantizationType.BF16}
 _BFLOAT16 = {"avx512_bf16", "amx_bf16"}  # flags of processors that multiply such numbers
 
 
@@ -104,7 +101,7 @@ def known_choice(file: GGUFFile, setting: Setting, *, precision: Precision | Non
 def candidates(file: GGUFFile) -> tuple[Form, ...]:
     """Return the forms that may suit a file and this processor, whether installed or not."""
     types = {each.type for each in file.tensors if len(each.shape) > 1 and _is_layer(each.name)}
-    exact: Numbers = "float32" if types <= _FLOATS else "blocks"
+    exact: Numbers = "float32" if types <= FLOAT_TYPES else "blocks"
     forms = [Form("onnx", "int8"), Form("onnx", exact), Form("openvino", exact)]
     if _BFLOAT16.intersection(processor.kernel_flags()):
         forms.append(Form("openvino", "bfloat16"))
@@ -135,8 +132,7 @@ def _installed(
 def _is_known(file: GGUFFile, runtime: Runtime | None) -> bool:
     """Return whether graphs are written for the file's layers; if not, raise for a runtime."""
     try:
-        with open_tensors(file) as tensors:
-            read_network(tensors)
+        network_of(file)
     except ArchitectureError:
         if runtime is not None:
             raise

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from gritlite.errors import CancelledError, FormatError, UsageError
-from gritlite.graph.network import read_network
-from gritlite.graph.tensors import Floats, open_tensors
+from gritlite.graph.network import network_of
+from gritlite.graph.tensors import Floats
 from gritlite.modelfile.header import GGUFFile
 from gritlite.prompt import Attention, EmbedFormat, end_tokens
 from gritlite.runtime import probe
@@ -46,8 +46,7 @@ def measure_inputs(
     Raises CancelledError, the errors of loading a file, and ArchitectureError for layers that
     no graph is written for.
     """
-    with open_tensors(file) as tensors:
-        read_network(tensors)
+    network_of(file)
     engine = LlamaEngine(
         file.path,
         threads=threads,

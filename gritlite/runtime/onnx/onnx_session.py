@@ -85,8 +85,6 @@ class OnnxSession:
         self._sessions: dict[Attention, onnxruntime.InferenceSession] = {}
         self._closed = False
         self._thread = ThreadPoolExecutor(1, "onnxruntime")
-        shape = (1, network.kv_heads, 0, network.head_width)
-        self._nothing = LayerStates(np.empty(shape, np.float32), np.empty(shape, np.float32))
 
     def run(
         self,
@@ -106,14 +104,15 @@ class OnnxSession:
             "last_positions": (lengths + (earlier - 1)).astype(np.int32),
             "total_tokens": np.array(earlier + tokens, np.int32),
         }
-        empty = LayerStates(*(np.repeat(a, batch, 0) for a in (self._nothing.keys,) * 2))
-        for number in range(self._network.layers):
-            before = past[number] if past else empty
+        network = self._network
+        nothing = np.empty((batch, network.kv_heads, 0, network.head_width), np.float32)
+        for number in range(network.layers):
+            before = past[number] if past else LayerStates(nothing, nothing)
             inputs[f"past.{number}.key"] = before.keys
             inputs[f"past.{number}.value"] = before.values
         names = ["hidden"]
         if return_states:
-            layers = range(self._network.layers)
+            layers = range(network.layers)
             names += [f"present.{n}.{part}" for n in layers for part in ("key", "value")]
         options = onnxruntime.RunOptions()
         if batch * tokens > _USUAL_TOKENS:

@@ -1,7 +1,6 @@
 """Opens the graph engine over a graph in the cache."""
 
-from gritlite.graph.network import Network, read_network
-from gritlite.graph.tensors import open_tensors
+from gritlite.graph.network import Network, network_of
 from gritlite.modelfile.header import GGUFFile
 from gritlite.prompt import end_tokens
 from gritlite.runtime.llama import LlamaVocabulary, Weights
@@ -18,8 +17,7 @@ def open_graph(graph: GraphFolder, file: GGUFFile, *, threads: int) -> GraphEngi
     FormatError for a vocabulary that llama.cpp rejects, and LibraryError.
     """
     packages.version(graph.form.runtime)
-    with open_tensors(file) as tensors:
-        network = read_network(tensors)
+    network = network_of(file)
     vocabulary = LlamaVocabulary(
         Weights(file.path, gpu_layers=0, vocab_only=True), end_tokens(file.metadata)
     )

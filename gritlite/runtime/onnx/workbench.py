@@ -105,7 +105,5 @@ class FileWorkbench:
     def discard(self, form: Form) -> None:
         """See Workbench."""
         if form in self._made:
-            for entry in graph_cache.entries():
-                if entry.graph is not None and entry.graph.path == self._graphs[form].path:
-                    graph_cache.remove(entry)
+            graph_cache.remove(self._graphs[form])
             self._made.remove(form)
