@@ -1,4 +1,4 @@
-"""Padded batches of token ids with their attention masks.
+"""Batches of token ids with their attention masks, padded or packed.
 
 One rule serves every objective: a token attends to those before it, and the
 first `both_ways` tokens of a sequence attend to each other in both directions:
@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# of a packed group, padding included: its scores stay in a processor's cache
+GROUP_TOKENS = 512
+
 
 @dataclass(frozen=True)
 class Padded:
@@ -19,6 +22,82 @@ class Padded:
     ids: Tensor
     positions: Tensor
     mask: Tensor
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sequences of similar length that lie one after another in a pack, for attention.
+
+    `start` and `tokens` say where; padded to `length` each, they take `places` of their
+    tokens, and the real ones are at `real`. `bias` is float32 [sequences, 1, length,
+    length], minus infinity where a token does not attend; None where all attend to all.
+    """
+
+    start: int
+    tokens: int
+    sequences: int
+    length: int
+    places: Tensor
+    real: Tensor
+    bias: Tensor | None
+
+    def padded(self, rows: Tensor) -> Tensor:
+        """The group's rows of a pack's [tokens, ...], padded with copies of its first."""
+        part = rows[self.start : self.start + self.tokens]
+        return part if len(self.places) == self.tokens else part[self.places]
+
+    def zero_padded(self, rows: Tensor) -> Tensor:
+        """The group's rows padded with zeros, as the gradient of padding is."""
+        part = rows[self.start : self.start + self.tokens]
+        if len(self.places) == self.tokens:
+            return part
+        padded = part.new_zeros(len(self.places), *part.shape[1:])
+        padded[self.real] = part
+        return padded
+
+    def packed(self, padded: Tensor) -> Tensor:
+        """The rows without the padding."""
+        return padded if len(self.places) == self.tokens else padded[self.real]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Sequences one after another: `ids` and `positions` int64 [tokens], groups for attention."""
+
+    ids: Tensor
+    positions: Tensor
+    groups: tuple[Group, ...]
+
+
+def pack(sequences: Sequence[Sequence[int]], both_ways: Sequence[int]) -> Packed:
+    """Pack sequences, which are sorted by length, in their order."""
+    positions = torch.cat([torch.arange(len(ids)) for ids in sequences])
+    groups: list[Group] = []
+    start = 0
+    for places in by_length([len(ids) for ids in sequences], GROUP_TOKENS):
+        group = _group([sequences[i] for i in places], [both_ways[i] for i in places], start)
+        groups.append(group)
+        start += group.tokens
+    ids = torch.tensor([token for sequence in sequences for token in sequence])
+    return Packed(ids, positions, tuple(groups))
+
+
+def _group(sequences: Sequence[Sequence[int]], both_ways: Sequence[int], start: int) -> Group:
+    padded = pad(sequences, both_ways, torch.device("cpu"))
+    lengths = torch.tensor([len(ids) for ids in sequences])
+    tokens, length = int(lengths.sum()), padded.ids.shape[1]
+    inside = (padded.positions < lengths[:, None]).flatten()
+    places = torch.where(inside, inside.cumsum(0) - 1, 0)
+    bias = torch.where(padded.mask, 0.0, float("-inf"))
+    return Group(
+        start,
+        tokens,
+        len(sequences),
+        length,
+        places,
+        inside.nonzero()[:, 0],
+        None if padded.mask.all() else bias,
+    )
 
 
 def pad(
@@ -51,4 +130,20 @@ def by_length(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
             groups[-1].append(place)
         else:
             groups.append([place])
+    return groups
+
+
+def by_total(lengths: Sequence[int], most_tokens: int) -> list[list[int]]:
+    """Group sequences for packing, at most `most_tokens` tokens each.
+
+    Returns their indices, shortest first. A longer sequence gets a group of its own.
+    """
+    groups: list[list[int]] = []
+    total = most_tokens
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if total + lengths[place] > most_tokens:
+            groups.append([])
+            total = 0
+        groups[-1].append(place)
+        total += lengths[place]
     return groups

@@ -3,7 +3,6 @@
 import torch
 
 from gritlite.train.model import AdaptedModel
-from gritlite.train.recipe import Memory
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
 
 SHARE = 0.5  # of the free memory; the rest is for the optimizer, odd lengths and fragmentation
@@ -13,10 +12,10 @@ _TEXTS, _TOKENS = 8, 256  # that are measured
 def graph_tokens(model: AdaptedModel) -> int:
     """Return how many tokens' graph fits into free memory, for `memory.graph_tokens`.
 
-    On a processor this is the recipe's default. No gradients are left behind.
+    On a processor this is the model's own. No gradients are left behind.
     """
     if model.device.type != "cuda":
-        return Memory().graph_tokens
+        return model.graph_tokens
     free, _ = torch.cuda.mem_get_info(model.device)
     return fitting(free, max(_embedding(model), _generating(model)), _TEXTS * _TOKENS)
 

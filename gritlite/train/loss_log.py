@@ -12,13 +12,17 @@ from gritlite.system.files import atomic_write
 
 @dataclass(frozen=True)
 class Step:
-    """One step: `losses` by objective, number of `tokens`, and duration in `seconds`."""
+    """One step: `losses` by objective, number of `tokens`, and duration in `seconds`.
+
+    `computed` says how: the device, the precision, and whether sequences were packed.
+    """
 
     step: int
     losses: Mapping[str, float]
     learning_rate: float
     tokens: int
     seconds: float
+    computed: str = ""
 
     def to_json(self) -> str:
         """Return the step as one line of JSON."""

@@ -1,7 +1,8 @@
 """The model in training: a frozen base with low-rank adapters, in both modes.
 
-transformers runs the base, PEFT the adapters. Forward passes are split into groups of
-sequences of similar length, so that little is computed for padding.
+PEFT holds the adapters. On a processor our own pass computes a Llama, on packed sequences;
+transformers runs everything else, in groups of similar length, so that little is computed for
+padding.
 """
 
 import warnings
@@ -12,13 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from gritlite.train.attention import by_length, pad
+from gritlite.train.attention import by_length, by_total, pack, pad
+from gritlite.train.head import cross_entropy
+from gritlite.train.llama import PackedLlama, is_known
 from gritlite.train.recipe import Adapter
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
 
 # tokens of one forward pass, padding included; a GPU waits for its next kernel in short ones
 PASS_TOKENS = 2048
 GPU_PASS_TOKENS = 16_384
+# tokens of one graph, where a recipe sets no limit; one of a 135M model takes 2.1 MB, packed 0.7
+GRAPH_TOKENS = 4096
+PACKED_GRAPH_TOKENS = 8192
 
 
 def best_device() -> torch.device:
@@ -33,10 +39,16 @@ def computes_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def precision(device: torch.device) -> torch.dtype:
+    """Return what products are computed in: bfloat16 where the device has it, else float32."""
+    return torch.bfloat16 if computes_bfloat16(device) else torch.float32
+
+
 class AdaptedModel:
     """A base with adapters on the linear layers of its blocks.
 
     `bidirectional` False embeds with causal attention, the `cccc` of the paper.
+    `graph_tokens` is how many tokens' graph should be held at once.
     """
 
     def __init__(
@@ -53,7 +65,7 @@ class AdaptedModel:
         self.device = device
         self._bidirectional = bidirectional
         self._pass_tokens = PASS_TOKENS if device.type == "cpu" else GPU_PASS_TOKENS
-        self._dtype = torch.bfloat16 if computes_bfloat16(device) else torch.float32
+        self._dtype = precision(device)
         config = LoraConfig(
             r=adapter.rank,
             lora_alpha=adapter.alpha,
@@ -68,25 +80,35 @@ class AdaptedModel:
                 base.gradient_checkpointing_enable({"use_reentrant": False})
                 base.enable_input_require_grads()
             self.peft = get_peft_model(base, config)
-        self._body = base.model
-        self._head = base.lm_head
+        self._base = base
+        self.graph_tokens = GRAPH_TOKENS
+        self._packed: PackedLlama | None = None
+        if device.type == "cpu" and not gradient_checkpointing and is_known(base):
+            self.graph_tokens = PACKED_GRAPH_TOKENS
+            self._packed = PackedLlama(base.model, self._dtype)
+            self._head = base.lm_head.weight.detach().to(self._dtype)
 
     @property
     def parameters(self) -> dict[str, torch.nn.Parameter]:
         """The adapters' parameters by name; nothing else is trained."""
         return {name: p for name, p in self.peft.named_parameters() if p.requires_grad}
 
+    @property
+    def description(self) -> str:
+        """The device, the precision, and whether sequences are packed: for the log of a run."""
+        name = str(self._dtype).removeprefix("torch.")
+        return f"{self.device.type}, {name}, {'padded' if self._packed is None else 'packed'}"
+
     def vectors(self, texts: Sequence[EmbedTokens]) -> Tensor:
         """Return mean-pooled vectors of unit length, float32 [n, d]."""
         pooled: list[Tensor] = []
         order: list[int] = []
-        for places in by_length([len(text.ids) for text in texts], self._pass_tokens):
+        for places in self._passes([len(text.ids) for text in texts]):
             group = [texts[place] for place in places]
             both_ways = [len(text.ids) if self._bidirectional else 0 for text in group]
             hidden = self._hidden([text.ids for text in group], both_ways)
             pooled += [
-                row[text.start : len(text.ids)].mean(dim=0)
-                for row, text in zip(hidden, group, strict=True)
+                row[text.start :].mean(dim=0) for row, text in zip(hidden, group, strict=True)
             ]
             order += places
         stacked = functional.normalize(torch.stack(pooled), dim=1)
@@ -95,28 +117,50 @@ class AdaptedModel:
     def token_losses(self, samples: Sequence[GenerateTokens]) -> list[Tensor]:
         """Return each sample's cross-entropy, in nats, of every token to be learned."""
         losses: dict[int, Tensor] = {}
-        for places in by_length([len(sample.ids) for sample in samples], self._pass_tokens):
+        for places in self._passes([len(sample.ids) for sample in samples]):
             group = [samples[place] for place in places]
             hidden = self._hidden([s.ids for s in group], [s.document for s in group])
-            for place, row, sample in zip(places, hidden, group, strict=True):
-                learned = torch.tensor(sample.loss).nonzero()[:, 0]
-                targets = torch.tensor(sample.ids)[learned].to(self.device)
-                with self._precision():
-                    logits = self._head(row[(learned - 1).to(self.device)])
-                losses[place] = functional.cross_entropy(logits.float(), targets, reduction="none")
+            learned = [torch.tensor(sample.loss).nonzero()[:, 0] for sample in group]
+            before = [
+                row[(chosen - 1).to(self.device)]
+                for row, chosen in zip(hidden, learned, strict=True)
+            ]
+            targets = torch.cat(
+                [torch.tensor(s.ids)[chosen] for s, chosen in zip(group, learned, strict=True)]
+            )
+            found = self._losses(torch.cat(before), targets.to(self.device))
+            losses |= zip(places, found.split([len(chosen) for chosen in learned]), strict=True)
         return [losses[place] for place in range(len(samples))]
 
-    def _hidden(self, ids: Sequence[Sequence[int]], both_ways: Sequence[int]) -> Tensor:
-        """Final hidden states, float32 [n, l, d]."""
+    def _passes(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Which sequences a forward pass takes together."""
+        if self._packed is not None:
+            return by_total(lengths, self._pass_tokens)
+        return by_length(lengths, self._pass_tokens)
+
+    def _hidden(self, ids: Sequence[Sequence[int]], both_ways: Sequence[int]) -> list[Tensor]:
+        """Final hidden states of each sequence, float32 [l, d]; sequences are sorted by length."""
+        lengths = [len(sequence) for sequence in ids]
+        if self._packed is not None:
+            return list(self._packed(pack(ids, both_ways)).split(lengths))
         padded = pad(ids, both_ways, self.device)
         with self._precision():
-            output = self._body(
+            output = self._base.model(
                 padded.ids,
                 attention_mask=padded.mask,
                 position_ids=padded.positions,
                 use_cache=False,
             )
-        return output.last_hidden_state.float()
+        hidden = output.last_hidden_state.float()
+        return [row[:length] for row, length in zip(hidden, lengths, strict=True)]
+
+    def _losses(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """The cross-entropy of targets [n] after hidden states [n, d]."""
+        if self._packed is not None:
+            return cross_entropy(hidden, self._head, targets)
+        with self._precision():
+            logits = self._base.lm_head(hidden)
+        return functional.cross_entropy(logits.float(), targets, reduction="none")
 
     def _precision(self) -> Any:
         is_half = self._dtype is torch.bfloat16

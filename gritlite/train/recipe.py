@@ -80,10 +80,10 @@ class Memory:
     """Memory limits.
 
     An embedding batch of more than `graph_tokens` tokens goes through gradient
-    caching, a part at a time.
+    caching, a part at a time. Left out, it is the model's own (AdaptedModel).
     """
 
-    graph_tokens: int = 4096
+    graph_tokens: int | None = None
     gradient_checkpointing: bool = False
 
 
@@ -209,8 +209,9 @@ def _check(recipe: Recipe) -> None:
         "adapter.rank": recipe.adapter.rank,
         "schedule.learning_rate": recipe.schedule.learning_rate,
         "embed.temperature": recipe.embed.temperature,
-        "memory.graph_tokens": recipe.memory.graph_tokens,
     }
+    if recipe.memory.graph_tokens is not None:
+        positive["memory.graph_tokens"] = recipe.memory.graph_tokens
     for source in recipe.source:
         positive |= {
             f"batch of {source.file}": source.batch,

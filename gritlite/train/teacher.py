@@ -21,9 +21,14 @@ PASS_TEXTS = 32
 
 
 class Teacher:
-    """A frozen sentence encoder. Raises FileError or ArchitectureError if it cannot be loaded."""
+    """A frozen sentence encoder, whose products are in the precision `dtype`.
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    Raises FileError or ArchitectureError if it cannot be loaded.
+    """
+
+    def __init__(
+        self, folder: Path, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
         from transformers import AutoModel, AutoTokenizer
 
         if not (folder / "config.json").is_file():
@@ -32,6 +37,7 @@ class Teacher:
             self._tokenizer = AutoTokenizer.from_pretrained(folder)
             self._model = AutoModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
         self._device = device
+        self._dtype = dtype
 
     def vectors(self, texts: Sequence[str]) -> Tensor:
         """Return vectors of unit length, float32 [n, d]."""
@@ -47,7 +53,9 @@ class Teacher:
         batch = self._tokenizer(
             texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
         ).to(self._device)
-        hidden = self._model(**batch).last_hidden_state
+        is_half = self._dtype is torch.bfloat16
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=is_half):
+            hidden = self._model(**batch).last_hidden_state.float()
         content = batch["attention_mask"][:, :, None].to(hidden.dtype)
         return functional.normalize((hidden * content).sum(dim=1) / content.sum(dim=1), dim=1)
 

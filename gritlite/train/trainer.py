@@ -20,7 +20,7 @@ from gritlite.train import checkpoint, gradcache, objectives
 from gritlite.train.batches import sample_batches
 from gritlite.train.examples import Taught, TokenizedPair
 from gritlite.train.loss_log import Step
-from gritlite.train.model import AdaptedModel, best_device
+from gritlite.train.model import AdaptedModel, best_device, precision
 from gritlite.train.recipe import Recipe, Schedule, Source
 from gritlite.train.sources import read_sources
 from gritlite.train.teacher import Teacher, unit_vectors
@@ -46,7 +46,9 @@ class Trainer:
         files = [folder / source.file for source in recipe.source]
         self._run = checkpoint.fingerprint(recipe, files)
         self._teacher = (
-            Teacher(folder / recipe.embed.teacher, device) if recipe.embed.teacher else None
+            Teacher(folder / recipe.embed.teacher, device, precision(device))
+            if recipe.embed.teacher
+            else None
         )
         self.model = AdaptedModel(
             model,
@@ -62,6 +64,11 @@ class Trainer:
             weight_decay=schedule.weight_decay,
         )
         self.steps: list[Step] = []
+
+    @property
+    def graph_tokens(self) -> int:
+        """How many tokens' graph is held at once."""
+        return self.recipe.memory.graph_tokens or self.model.graph_tokens
 
     def resume(self, path: Path) -> None:
         """Resume from a checkpoint. Raises FormatError if it belongs to another run."""
@@ -132,7 +139,8 @@ class Trainer:
             raise FormatError(
                 f"the loss is no longer a number at step {number + 1}: lower the learning rate"
             )
-        return Step(number + 1, losses, rate, tokens, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return Step(number + 1, losses, rate, tokens, seconds, self.model.description)
 
     def _embed(self, source: Source, pairs: Sequence[TokenizedPair]) -> dict[str, float]:
         """Add the gradient of a source's embedding objectives; returns each one's loss."""
@@ -145,9 +153,7 @@ class Trainer:
             parts.update({name: loss.item() for name, loss in losses.items()})
             return self.recipe.embed.weight * torch.stack(list(losses.values())).sum()
 
-        gradcache.backward(
-            self.model.vectors, batch.texts, loss_of, self.recipe.memory.graph_tokens
-        )
+        gradcache.backward(self.model.vectors, batch.texts, loss_of, self.graph_tokens)
         return parts
 
     def _taught(self, taught: Sequence[Taught]) -> Tensor:
@@ -182,7 +188,7 @@ class Trainer:
             samples,
             reduce,
             self.recipe.generate.weight,
-            self.recipe.memory.graph_tokens,
+            self.graph_tokens,
         )
         return {source.objectives[0]: loss}
 

@@ -21,6 +21,7 @@ from gritlite import FileError, GritLM, OutOfMemoryError, UsageError
 from gritlite.convert import convert
 from gritlite.train import gradcache
 from gritlite.train.card import fitting, graph_tokens
+from gritlite.train.model import PACKED_GRAPH_TOKENS
 from gritlite.train.recipe import Recipe
 from gritlite.train.trainer import Trainer
 from tests.oracle.test_train import recipe_file
@@ -262,4 +263,4 @@ def test_a_batch_is_sized_to_the_memory_that_is_free(recipe: Path) -> None:
     assert fitting(free=8_000_000, used=1_000, tokens=10) == 40_000
     read = Recipe.read(recipe)
     trainer = Trainer(read, recipe.parent / read.base, recipe.parent)
-    assert graph_tokens(trainer.model) == 4096  # a processor's, the recipe's default
+    assert graph_tokens(trainer.model) == PACKED_GRAPH_TOKENS

@@ -149,12 +149,12 @@ def probed(trainer: "Trainer") -> list[float]:
         try:
             return [step.seconds for step in islice(trainer.run(), PROBE_STEPS)]
         except torch.OutOfMemoryError as error:
-            memory = trainer.recipe.memory
-            if memory.graph_tokens < 2 * LEAST_TOKENS:
+            if trainer.graph_tokens < 2 * LEAST_TOKENS:
                 raise OutOfMemoryError(f"the memory does not hold a step: {error}") from error
-            halved = dataclasses.replace(memory, graph_tokens=memory.graph_tokens // 2)
-            trainer.recipe = dataclasses.replace(trainer.recipe, memory=halved)
-            print(f"out of memory: {halved.graph_tokens:,} tokens at once", file=sys.stderr)
+            halved = trainer.graph_tokens // 2
+            memory = dataclasses.replace(trainer.recipe.memory, graph_tokens=halved)
+            trainer.recipe = dataclasses.replace(trainer.recipe, memory=memory)
+            print(f"out of memory: {halved:,} tokens at once", file=sys.stderr)
 
 
 class Figures:
@@ -189,7 +189,7 @@ class Figures:
             "seconds": round(seconds, 2),
             "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
             "load_seconds": round(self._load_seconds, 2),
-            "graph_tokens": trainer.recipe.memory.graph_tokens,
+            "graph_tokens": trainer.graph_tokens,
             "losses": summarized([step.losses for step in steps]),
         }
 

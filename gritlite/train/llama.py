@@ -1,0 +1,254 @@
+"""Forward and backward of a Llama with adapters, for processors.
+
+transformers' modules compute the same; here less is spent between the matrix products.
+Sequences lie packed one after another, without padding. Query, key and value are one
+product, and so are gate and up, with their adapters. Products are in the precision of
+the weights; the residual stream, norms, rotary embedding and softmax in float32. Every
+`Function` below has its derivative written out, so that what is kept for it is known.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional
+
+from gritlite.train.attention import Group, Packed
+
+
+class PackedLlama:
+    """The body of a transformers Llama that PEFT gave adapters, without its output head.
+
+    Its frozen matrices are converted to `dtype` and joined; the modules keep views of
+    them, so that nothing is held twice.
+    """
+
+    def __init__(self, body: Any, dtype: torch.dtype) -> None:
+        config = body.config
+        width = (
+            getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        )
+        self._heads = Heads(config.num_attention_heads, config.num_key_value_heads, width)
+        self._embedding = body.embed_tokens
+        self._rotary = body.rotary_emb
+        self._layers = [_Layer(layer, dtype) for layer in body.layers]
+        self._norm = body.norm
+
+    def __call__(self, packed: Packed) -> Tensor:
+        """Final hidden states, float32 [tokens, d]."""
+        x = self._embedding(packed.ids)
+        cos, sin = self._rotary(x[None], packed.positions[None])
+        for layer in self._layers:
+            x = layer(x, packed.groups, self._heads, cos[0], sin[0])
+        normed: Tensor = _Norm.apply(x, self._norm.weight, self._norm.variance_epsilon, x.dtype)
+        return normed
+
+
+def is_known(base: Any) -> bool:
+    """Whether PackedLlama computes what this transformers model does."""
+    config = base.config
+    return bool(
+        config.model_type == "llama"
+        and config.hidden_act == "silu"
+        and not config.attention_bias
+        and not config.mlp_bias
+        # these depend on the longest sequence of a pass, and ours are others
+        and base.model.rotary_emb.rope_type not in ("dynamic", "longrope")
+    )
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Numbers of query heads and of key and value heads, and the width of each."""
+
+    queries: int
+    keys: int
+    width: int
+
+
+class _Layer:
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        self._dtype = dtype
+        self._norms = layer.input_layernorm, layer.post_attention_layernorm
+        self._qkv = _Joined([attention.q_proj, attention.k_proj, attention.v_proj], dtype)
+        self._output = _Joined([attention.o_proj], dtype)
+        self._gate_up = _Joined([mlp.gate_proj, mlp.up_proj], dtype)
+        self._down = _Joined([mlp.down_proj], dtype)
+
+    def __call__(
+        self, x: Tensor, groups: Sequence[Group], heads: Heads, cos: Tensor, sin: Tensor
+    ) -> Tensor:
+        before, behind = self._norms
+        qkv = self._qkv(_Norm.apply(x, before.weight, before.variance_epsilon, self._dtype))
+        x = x + self._output(_Attention.apply(qkv, cos, sin, heads, groups))
+        normed = _Norm.apply(x, behind.weight, behind.variance_epsilon, self._dtype)
+        return x + self._down(_Gated.apply(self._gate_up(normed)))
+
+
+class _Joined:
+    """Linear layers of one input, whose outputs lie side by side, with their adapters."""
+
+    def __init__(self, layers: Sequence[Any], dtype: torch.dtype) -> None:
+        self._layers = layers
+        weights = [layer.base_layer.weight for layer in layers]
+        self._weight = torch.cat([weight.detach().to(dtype) for weight in weights])
+        parts = self._weight.split([len(weight) for weight in weights])
+        for layer, part in zip(layers, parts, strict=True):
+            layer.base_layer.weight = torch.nn.Parameter(part, requires_grad=False)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        down = torch.cat([layer.lora_A["default"].weight for layer in self._layers])
+        up = torch.block_diag(
+            *(layer.lora_B["default"].weight * layer.scaling["default"] for layer in self._layers)
+        )
+        product: Tensor = _Adapted.apply(x, self._weight, down.to(x.dtype), up.to(x.dtype))
+        return product
+
+
+class _Adapted(Function):  # type: ignore[misc]
+    """`x` [t, k] times a frozen `weight` [n, k], plus `x` through `down` [r, k] and `up` [n, r]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        narrow = x @ down.T
+        ctx.save_for_backward(x, narrow, weight, down, up)
+        return (x @ weight.T).addmm_(narrow, up.T)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, narrow, weight, down, up = ctx.saved_tensors
+        (dy,) = gradients
+        dnarrow = dy @ up
+        dx = (dy @ weight).addmm_(dnarrow, down) if ctx.needs_input_grad[0] else None
+        return dx, None, dnarrow.T @ x, dy.T @ narrow
+
+
+class _Norm(Function):  # type: ignore[misc]
+    """RMS norm of `x` float32 [t, d], as `dtype`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float, dtype: torch.dtype) -> Tensor:
+        squares = torch.linalg.vector_norm(x, dim=1, keepdim=True).square_()
+        scale = (squares / x.shape[1] + epsilon).rsqrt_()
+        ctx.save_for_backward(x, weight, scale)
+        return (x * scale).mul_(weight).to(dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, scale = ctx.saved_tensors
+        dy = gradients[0] * weight
+        along = (dy * x).mean(dim=1, keepdim=True) * scale**3
+        return dy.mul_(scale).addcmul_(x, along, value=-1), None, None, None
+
+
+class _Gated(Function):  # type: ignore[misc]
+    """`silu(gate) * up` of [t, gate and up]."""
+
+    @staticmethod
+    def forward(ctx: Any, both: Tensor) -> Tensor:
+        ctx.save_for_backward(both)
+        gate, up = both.chunk(2, dim=1)
+        return functional.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (both,) = ctx.saved_tensors
+        (dy,) = gradients
+        gate, up = both.chunk(2, dim=1)
+        dboth = torch.empty_like(both)
+        dgate, dup = dboth.chunk(2, dim=1)
+        torch.mul(functional.silu(gate), dy, out=dup)
+        dgate.copy_(torch.ops.aten.silu_backward(dy * up, gate))
+        return dboth
+
+
+class _Attention(Function):  # type: ignore[misc]
+    """Grouped attention of `qkv` [t, heads of queries, keys, values], with rotary embedding.
+
+    Explicit products, and a softmax in float32: on processors the backward pass of
+    torch's fused attention has a fifteenth of their speed. Queries that share a key
+    head are rows of one product with it.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, qkv: Tensor, cos: Tensor, sin: Tensor, heads: Heads, groups: Sequence[Group]
+    ) -> Tensor:
+        split = qkv.view(len(qkv), -1, heads.width)
+        rotated = _rotate(split[:, : -heads.keys].float(), cos, sin)
+        rotated[:, : heads.queries] *= heads.width**-0.5
+        rotated = torch.cat([rotated.to(qkv.dtype), split[:, -heads.keys :]], dim=1)
+        kept: list[Tensor] = []
+        outputs: list[Tensor] = []
+        for group in groups:
+            q, k, v = _by_head(group, rotated, heads)
+            scores = torch.bmm(q, k.mT).float()
+            scores = scores.view(group.sequences, -1, group.length, group.length)
+            if group.bias is not None:
+                scores += group.bias
+            shares = torch.softmax(scores, dim=-1).to(qkv.dtype).view(*q.shape[:2], -1)
+            outputs.append(_to_rows(group, torch.bmm(shares, v), heads.queries))
+            kept += (q, k, v, shares)
+        ctx.save_for_backward(cos, sin, *kept)
+        ctx.heads, ctx.groups = heads, groups
+        return torch.cat(outputs).flatten(1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        cos, sin, *kept = ctx.saved_tensors
+        heads = ctx.heads
+        dy = gradients[0].view(len(cos), -1, heads.width)
+        rows: list[Tensor] = []
+        for number, group in enumerate(ctx.groups):
+            q, k, v, shares = kept[4 * number : 4 * number + 4]
+            do = _head_rows(group, group.zero_padded(dy), heads.keys)
+            dshares = torch.bmm(do, v.mT).float()
+            dscores = torch.ops.aten._softmax_backward_data(
+                dshares, shares.float(), -1, torch.float32
+            ).to(q.dtype)
+            parts = (
+                (torch.bmm(dscores, k), heads.queries),
+                (torch.bmm(dscores.mT, q), heads.keys),
+                (torch.bmm(shares.mT, do), heads.keys),
+            )
+            rows.append(torch.cat([_to_rows(group, *part) for part in parts], dim=1))
+        dqkv = torch.cat(rows)
+        drotated = dqkv[:, : -heads.keys].float()
+        drotated[:, : heads.queries] *= heads.width**-0.5
+        dqkv[:, : -heads.keys] = _rotate(drotated, cos, -sin)
+        return dqkv.flatten(1), None, None, None, None
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding of `x` [t, heads, width] by angles [t, width]; -sin turns back."""
+    half = x.shape[-1] // 2
+    first, second = x[..., :half], x[..., half:]
+    rotated = x * cos[:, None]
+    rotated[..., :half].addcmul_(second, sin[:, None, :half], value=-1)
+    rotated[..., half:].addcmul_(first, sin[:, None, half:])
+    return rotated
+
+
+def _by_head(group: Group, rotated: Tensor, heads: Heads) -> Iterator[Tensor]:
+    """A group's queries, keys and values, [sequences * key heads, rows, width] each."""
+    padded = group.padded(rotated)
+    for part in padded.split([heads.queries, heads.keys, heads.keys], dim=1):
+        yield _head_rows(group, part, heads.keys)
+
+
+def _head_rows(group: Group, padded: Tensor, keys: int) -> Tensor:
+    """Rows of a key head: [sequences * length, heads, width] to [sequences * keys, rows, width]."""
+    width = padded.shape[-1]
+    rows = padded.view(group.sequences, group.length, keys, -1, width).permute(0, 2, 3, 1, 4)
+    return rows.reshape(group.sequences * keys, -1, width)
+
+
+def _to_rows(group: Group, by_head: Tensor, heads: int) -> Tensor:
+    """Back from `_head_rows`, without the padding: [tokens, heads, width]."""
+    width = by_head.shape[-1]
+    rows = by_head.view(group.sequences, heads, group.length, width).transpose(1, 2)
+    return group.packed(rows.reshape(-1, heads, width))

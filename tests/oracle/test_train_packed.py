@@ -1,0 +1,240 @@
+"""The trainer's own pass over packed sequences: its losses and gradients are transformers' own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from gritlite.convert.pretrained import load_model
+from gritlite.train import head
+from gritlite.train.attention import by_total, pack
+from gritlite.train.model import AdaptedModel, computes_bfloat16
+from gritlite.train.recipe import Adapter
+from gritlite.train.teacher import Teacher
+from gritlite.train.tokens import EmbedTokens, GenerateTokens
+from tests.oracle.test_gpu_train import make_teacher
+from tests.oracle.test_train import recipe_file, trained
+from tests.some_texts import some_texts
+from tests.tiny import make_checkpoint
+
+pytestmark = pytest.mark.torch
+CPU = torch.device("cpu")
+LENGTHS = (3, 40, 9, 17, 10, 3, 61, 11, 300)  # some alone in a group, some padded, some alike
+KNOWN = ("llama-tied", "llama-head-dim", "llama-linear", "llama-llama3", "llama-yarn")
+DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+UNKNOWN: dict[str, dict[str, Any]] = {
+    "llama-biases": {},
+    "llama-tied": {"rope_parameters": DYNAMIC},
+    "qwen2": {},
+    "mistral": {},
+}
+
+Gradients = dict[str, Tensor]
+Losses = Callable[[AdaptedModel], Tensor]
+
+
+def made(base: Path, monkeypatch: pytest.MonkeyPatch, *, bfloat16: bool, own: bool) -> AdaptedModel:
+    """A model with adapters that matter, computed by our own pass or by transformers."""
+    with monkeypatch.context() as patched:
+        patched.setattr("gritlite.train.model.computes_bfloat16", lambda _: bfloat16)
+        if not own:
+            patched.setattr("gritlite.train.model.is_known", lambda _: False)
+        model = AdaptedModel(load_model(base), Adapter(rank=4, alpha=12), device=CPU)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters.values():
+            parameter.copy_(torch.randn_like(parameter) * 0.05)
+    return model
+
+
+def sequences() -> list[tuple[int, ...]]:
+    drawn = torch.Generator().manual_seed(2)
+    return [tuple(torch.randint(3, 200, (n,), generator=drawn).tolist()) for n in LENGTHS]
+
+
+def embedding(model: AdaptedModel) -> Tensor:
+    vectors = model.vectors([EmbedTokens(ids, 2) for ids in sequences()])
+    return (vectors @ vectors.T - torch.eye(len(LENGTHS))).square().sum()
+
+
+def generative(model: AdaptedModel) -> Tensor:
+    samples = [GenerateTokens(ids, _learned(len(ids))) for ids in sequences()]
+    return torch.stack([losses.mean() for losses in model.token_losses(samples)]).sum()
+
+
+def cached(model: AdaptedModel) -> Tensor:
+    samples = [GenerateTokens(s, _learned(len(s)), len(s) // 2) for s in sequences()]
+    return torch.cat(model.token_losses(samples)).mean()
+
+
+def _learned(length: int) -> tuple[bool, ...]:
+    return (False, *[place % 3 > 0 for place in range(length - 1)])
+
+
+def computed(model: AdaptedModel, losses: Losses) -> tuple[Tensor, Gradients]:
+    loss = losses(model)
+    loss.backward()
+    gradients = {name: p.grad for name, p in model.parameters.items() if p.grad is not None}
+    assert gradients.keys() == model.parameters.keys()
+    return loss.detach(), gradients
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    """The relative error, of the whole tensor."""
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("losses", [embedding, generative, cached])
+@pytest.mark.parametrize("case", KNOWN)
+def test_in_float32_loss_and_gradients_are_transformers_own(
+    case: str, losses: Losses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make_checkpoint(tmp_path / "base", case)
+    ours = made(base, monkeypatch, bfloat16=False, own=True)
+    assert ours.description == "cpu, float32, packed"
+    loss, gradients = computed(ours, losses)
+    plain = made(base, monkeypatch, bfloat16=False, own=False)
+    assert plain.description == "cpu, float32, padded"
+    expected, plains = computed(plain, losses)
+    assert error(loss, expected) < 1e-5
+    for name, gradient in gradients.items():
+        assert error(gradient, plains[name]) < 1e-5, name
+
+
+@pytest.mark.parametrize("losses", [embedding, generative, cached])
+def test_bfloat16_rounds_no_more_than_transformers_under_autocast(
+    losses: Losses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make_checkpoint(tmp_path / "base", "llama-tied", hidden=128, feed_forward=256, layers=4)
+    exact, expected = computed(made(base, monkeypatch, bfloat16=False, own=False), losses)
+    errors = {}
+    for own in (True, False):
+        loss, gradients = computed(made(base, monkeypatch, bfloat16=True, own=own), losses)
+        assert error(loss, exact) < 2**-8
+        joined = torch.cat([gradient.flatten() for gradient in gradients.values()])
+        errors[own] = error(joined, torch.cat([expected[name].flatten() for name in gradients]))
+    assert 0 < errors[True] < 1.25 * errors[False]
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_other_architectures_go_through_transformers(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make_checkpoint(tmp_path / "base", case, **UNKNOWN[case])
+    model = made(base, monkeypatch, bfloat16=False, own=True)
+    assert model.description == "cpu, float32, padded"
+    computed(model, embedding)
+
+
+def test_weights_are_held_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = make_checkpoint(tmp_path / "base", "llama-tied")
+    ours = made(base, monkeypatch, bfloat16=True, own=True)
+    attention = ours.peft.base_model.model.model.layers[0].self_attn
+    q, k = (layer.base_layer.weight for layer in (attention.q_proj, attention.k_proj))
+    assert q.dtype == torch.bfloat16
+    assert q.untyped_storage().data_ptr() == k.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize(("own", "most"), [(True, 8192), (False, 4096)])
+def test_a_packed_graph_holds_more_tokens_unless_the_recipe_limits_it(
+    own: bool, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gritlite.train.model.is_known", lambda _: own)
+    base = make_checkpoint(tmp_path / "base", "llama-tied")
+    (base / "chat_template.jinja").unlink()
+    recipe = recipe_file(tmp_path, base, 2)
+    assert trained(recipe, 1).graph_tokens == most
+    recipe.write_text(recipe.read_text() + "[memory]\ngraph_tokens = 100\n")
+    assert trained(recipe, 1).graph_tokens == 100
+
+
+def test_the_head_in_pieces_is_the_cross_entropy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head, "PIECE", 4)
+    torch.manual_seed(3)
+    weight, targets, weights = torch.randn(30, 8), torch.randint(0, 30, (10,)), torch.rand(10)
+
+    def slopes(losses: Callable[[Tensor], Tensor]) -> tuple[Tensor, Any]:
+        torch.manual_seed(4)
+        hidden = torch.randn(10, 8, requires_grad=True)
+        found = losses(hidden)
+        (found * weights).sum().backward()
+        return found.detach(), hidden.grad
+
+    ours = slopes(lambda hidden: head.cross_entropy(hidden, weight, targets))
+    plain = slopes(lambda h: functional.cross_entropy(h @ weight.T, targets, reduction="none"))
+    torch.testing.assert_close(ours, plain)
+
+
+def test_a_pack_holds_no_padding_and_groups_little() -> None:
+    ordered = sorted(sequences(), key=len)
+    packed = pack(ordered, [0] * len(ordered))
+    assert packed.ids.tolist() == [token for ids in ordered for token in ids]
+    assert packed.positions.tolist() == [place for ids in ordered for place in range(len(ids))]
+    assert sum(group.tokens for group in packed.groups) == sum(LENGTHS)
+    assert sum(group.sequences * group.length for group in packed.groups) < 1.25 * sum(LENGTHS)
+
+
+def test_passes_hold_everything_once_and_are_full() -> None:
+    passes = by_total(LENGTHS, 100)
+    assert sorted(place for each in passes for place in each) == list(range(len(LENGTHS)))
+    totals = [sum(LENGTHS[place] for place in each) for each in passes]
+    assert totals == [93, 61, 300]
+
+
+def bfloat16_recipe(folder: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> Path:
+    """A recipe for a processor with products in bfloat16."""
+    monkeypatch.setattr("gritlite.train.model.computes_bfloat16", lambda _: True)
+    base = make_checkpoint(folder / "base", "llama-tied")
+    (base / "chat_template.jinja").unlink()
+    return recipe_file(folder, base, steps)
+
+
+def test_in_bfloat16_too_a_resumed_run_ends_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = bfloat16_recipe(tmp_path, monkeypatch, 6)
+    straight = trained(recipe, 6)
+    trained(recipe, 3).save(tmp_path / "checkpoint.pt")
+    second = trained(recipe, 6, tmp_path / "checkpoint.pt")
+    for name, parameter in straight.model.parameters.items():
+        assert torch.equal(parameter, second.model.parameters[name]), name
+    assert {step.computed for step in second.steps} == {"cpu, bfloat16, packed"}
+
+
+def test_precision_is_what_the_processor_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for avx512, amx in ((True, False), (False, True), (False, False)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda found=avx512: found)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda found=amx: found)
+        assert computes_bfloat16(CPU) == (avx512 or amx)
+
+
+def test_a_teacher_in_bfloat16_has_the_same_similarities_but_for_rounding(tmp_path: Path) -> None:
+    make_teacher(tmp_path / "teacher")
+    words = [text for text in some_texts(24) if text.strip()]
+    exact = Teacher(tmp_path / "teacher", CPU).vectors(words)
+    rounded = Teacher(tmp_path / "teacher", CPU, torch.bfloat16).vectors(words)
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, exact)
+    assert (rounded @ rounded.T - exact @ exact.T).abs().max() < 0.01
+
+
+def test_a_run_has_its_teacher_in_the_precision_of_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = bfloat16_recipe(tmp_path, monkeypatch, 2)
+    recipe.write_text(recipe.read_text() + '[embed]\nteacher = "teacher"\n')
+    make_teacher(tmp_path / "teacher")
+    given: list[torch.dtype] = []
+
+    class Noting(Teacher):
+        def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+            given.append(dtype)
+            super().__init__(folder, device, dtype)
+
+    monkeypatch.setattr("gritlite.train.trainer.Teacher", Noting)
+    trained(recipe, 1)
+    assert given == [torch.bfloat16]
