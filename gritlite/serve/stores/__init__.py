@@ -1,0 +1,1 @@
+"""Searches in stores, and answers from their passages."""
