@@ -4,9 +4,10 @@
     python benchmarks/vector_search.py --vectors VECTORS.npy
 
 The first fills a store of each vector format with synthetic texts and clustered random vectors,
-and searches it by vectors, by words and by both, in turns; times exclude the embedding of the
-query. The second searches for the ten nearest neighbours of 200 of the file's vectors (float32
-[n, d]), and counts how many of the exact ten each format finds.
+and searches it by vectors, by words and by both, in turns, among all documents and among those
+with some metadata; times exclude the embedding of the query. The second searches for the ten
+nearest neighbours of 200 of the file's vectors (float32 [n, d]), and counts how many of the exact
+ten each format finds.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +27,24 @@ from numpy.typing import NDArray
 from gritlite.rag.chunking import Chunk
 from gritlite.rag.chunks import insert_chunks, insert_vectors
 from gritlite.rag.database import Database
+from gritlite.rag.metadata import write_metadata
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.search import Mode, Searcher
 from gritlite.rag.sources import complete_sources
 from gritlite.rag.vectors import Matrix, VectorType, packed
+from gritlite.rag.where import read_where
 from gritlite.runtime.embed import Vectors
 
 DIMENSION = 576  # of the default model
 FORMS: tuple[VectorType, ...] = ("float32", "int8", "binary")
 MODES: tuple[Mode, ...] = ("vectors", "words", "hybrid")
+FILTERS = {
+    "all": read_where(None),
+    "1 of 100": read_where({"part": 0}),
+    "99 of 100": read_where({"part": {"$ne": 0}}),
+}
 WORDS = 40  # of a chunk
+CHUNKS = 10  # of a document
 VOCABULARY = 20_000
 ROUNDS = 15
 QUERIES = 200
@@ -72,32 +82,39 @@ def measure_times(chunks: int) -> None:
             print(
                 f"{vector_type}: file {path.stat().st_size >> 20} MiB, first search {spent:.2f} s"
             )
-        times: dict[tuple[VectorType, Mode], list[float]] = {}
+        times: dict[tuple[VectorType, Mode, str], list[float]] = {}
         for _ in range(ROUNDS):
             query = " ".join(f"w{word}" for word in zipf(rng, 8))
             vector = unit(rng.normal(size=DIMENSION))
             for vector_type in FORMS:
-                for mode in MODES:
+                for mode, documents in product(MODES, FILTERS):
                     start = time.perf_counter()
-                    searchers[vector_type].search(query, vector, 5, mode)
-                    times.setdefault((vector_type, mode), []).append(time.perf_counter() - start)
-        for (vector_type, mode), each in times.items():
-            print(f"{vector_type:8} {mode:8} {statistics.median(each) * 1e3:6.1f} ms")
+                    searchers[vector_type].search(query, vector, 5, mode, FILTERS[documents])
+                    spent = time.perf_counter() - start
+                    times.setdefault((vector_type, mode, documents), []).append(spent)
+        for (vector_type, mode, documents), each in times.items():
+            median = statistics.median(each) * 1e3
+            print(f"{vector_type:8} {mode:8} {documents:10} {median:6.1f} ms")
 
 
 def fill(database: Database, vector_type: VectorType, chunks: int) -> None:
-    """Put a source with so many chunks into a store's file."""
+    """Put documents with so many chunks into a store's file."""
     rng = np.random.default_rng(1)
+    documents = range(1, (chunks - 1) // CHUNKS + 2)
     with database.transaction():
-        database.execute(
-            "insert into source (id, path, digest, size, mtime_ns, read_ns)"
-            " values (1, 'a', x'00', 0, 0, 0)"
-        )
+        for document in documents:
+            database.execute(
+                "insert into source (id, path, digest, size, mtime_ns, read_ns)"
+                " values (?, ?, ?, 0, 0, 0)",
+                (document, f"{document}.txt", b"%d" % document),
+            )
+            write_metadata(database, document, {"part": document % 100})
         for number, vector in enumerate(clustered(rng, chunks), 1):
             text = " ".join(f"w{word}" for word in zipf(rng, WORDS))
-            insert_chunks(database, 1, [Chunk(text, "", "", "")], [40])
+            document = (number - 1) // CHUNKS + 1
+            insert_chunks(database, document, [Chunk(text, "", "", "")], [40])
             insert_vectors(database, [number], vector[np.newaxis], vector_type)
-        complete_sources(database, [1])
+        complete_sources(database, documents)
 
 
 def zipf(rng: np.random.Generator, count: int) -> Iterator[int]:

@@ -10,23 +10,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gritlite.rag.answer import StoreAnswer, Timings
     from gritlite.rag.condition import Condition
+    from gritlite.rag.contents import Update
     from gritlite.rag.embedding import Pending
-    from gritlite.rag.maintenance import (
-        Info,
-        StoredDocument,
-        documents,
-        info,
-        prune,
-        remove,
-        verify,
-    )
+    from gritlite.rag.listing import Removal, StoredDocument
+    from gritlite.rag.maintenance import Info, documents, info, prune, remove, verify
     from gritlite.rag.planning import Plan
     from gritlite.rag.roots import Root
     from gritlite.rag.scanning import Changes
     from gritlite.rag.search import Passage
     from gritlite.rag.settings import Settings
     from gritlite.rag.state_files import StateUsage
-    from gritlite.rag.store import Store, Update
+    from gritlite.rag.store import Store
+    from gritlite.rag.texts import TextUpdate
 
 __all__ = [
     "Changes",
@@ -35,12 +30,14 @@ __all__ = [
     "Passage",
     "Pending",
     "Plan",
+    "Removal",
     "Root",
     "Settings",
     "StateUsage",
     "Store",
     "StoreAnswer",
     "StoredDocument",
+    "TextUpdate",
     "Timings",
     "Update",
     "documents",
@@ -57,14 +54,16 @@ _HOMES = {
     "Passage": "search",
     "Pending": "embedding",
     "Plan": "planning",
+    "Removal": "listing",
     "Root": "roots",
     "Settings": "settings",
     "StateUsage": "state_files",
     "Store": "store",
     "StoreAnswer": "answer",
-    "StoredDocument": "maintenance",
+    "StoredDocument": "listing",
+    "TextUpdate": "texts",
     "Timings": "answer",
-    "Update": "store",
+    "Update": "contents",
     "documents": "maintenance",
     "info": "maintenance",
     "prune": "maintenance",

@@ -7,7 +7,10 @@ from typing import Self
 
 from gritlite.rag.layouts import Layout
 from gritlite.rag.search import Passage
-from gritlite.runtime.answer import Answer, FinishReason
+from gritlite.runtime.any_model import AnyAnswer
+from gritlite.runtime.log_probabilities import TokenLogProbability
+from gritlite.runtime.pieces import FinishReason
+from gritlite.system.wording import counted
 
 NO_ANSWER = "The documents do not tell."
 
@@ -32,9 +35,11 @@ class NoAnswer(Iterator[str]):
     def __init__(self) -> None:
         self.text = ""
         self.generated: list[int] = []
+        self.logprobs: list[TokenLogProbability] = []
         self.finish_reason: FinishReason | None = None
         self.cancelled = False
-        self.dropped = self.prompt_tokens = self.context_tokens = self.new_tokens = 0
+        self.dropped = self.prompt_tokens = self.cached_tokens = 0
+        self.context_tokens = self.new_tokens = 0
 
     def __next__(self) -> str:
         if self.finish_reason is not None:
@@ -61,7 +66,7 @@ class StoreAnswer(Iterator[str]):
 
     def __init__(
         self,
-        answer: Answer | NoAnswer,
+        answer: AnyAnswer | NoAnswer,
         passages: list[Passage],
         layout: Layout,
         *,
@@ -91,9 +96,19 @@ class StoreAnswer(Iterator[str]):
         return self.answer.generated
 
     @property
+    def logprobs(self) -> list[TokenLogProbability]:
+        """Their log-probabilities, if `top_logprobs` asked for them."""
+        return self.answer.logprobs
+
+    @property
     def prompt_tokens(self) -> int:
         """The number of tokens in the prompt, without those of a state before it."""
         return self.answer.prompt_tokens
+
+    @property
+    def cached_tokens(self) -> int:
+        """How many of the prompt's tokens needed no evaluation; 0 before the first token."""
+        return self.answer.cached_tokens
 
     @property
     def context_tokens(self) -> int:
@@ -136,6 +151,12 @@ class StoreAnswer(Iterator[str]):
         for _ in self:
             pass
         return self.text
+
+    def __repr__(self) -> str:
+        ended = self.finish_reason or "not ended"
+        return (
+            f"<StoreAnswer from {counted(len(self.passages), 'passage')}, {ended}: {self.text!r}>"
+        )
 
     def _record(self, **seconds: float) -> None:
         self.timings = Timings(**{**vars(self.timings), **seconds})

@@ -20,9 +20,8 @@ from gritlite.rag.retrieval import Query, Retriever, of_the_query
 from gritlite.rag.search import Passage
 from gritlite.rag.state_source import StateSource
 from gritlite.rag.states import States
-from gritlite.runtime.answer import Answer
+from gritlite.runtime.any_model import AnyAnswer, AnyModel
 from gritlite.runtime.embed import Vectors
-from gritlite.runtime.model import GritLM
 from gritlite.runtime.options import ChatOptions
 from gritlite.runtime.state import DocumentState
 from gritlite.runtime.template import Message
@@ -62,7 +61,7 @@ class Pipeline:
 
     def __init__(
         self,
-        model: GritLM,
+        model: AnyModel,
         retriever: Retriever,
         states: States | None,
         cost_model: CostModel,
@@ -80,13 +79,13 @@ class Pipeline:
         vector, query_state = self._embed(question.query)
         found = self._retriever.find(question.query, vector)
         searched = time.perf_counter() - started
-        if found.best_score is None and question.query.mode != "words":
+        if found.best_score is None and question.query.finds_all:
             return None  # the store has no documents
         in_order = found.passages[::-1]  # models heed most what they read last: the best passage
         layout = self._layout(question, in_order)
         cached, read = _split(question, layout, in_order)
         states = StateSource(self._model, self._states, self._cost_model, self._lock, cached)
-        answer: Answer | NoAnswer = NoAnswer()
+        answer: AnyAnswer | NoAnswer = NoAnswer()
         if in_order:
             prompt = self._prompt(question, layout, cached, read, states, query_state)
             answer = self._begin(question, prompt, options)
@@ -148,7 +147,7 @@ class Pipeline:
         )
         return layouts.prompt(layout, parts)
 
-    def _begin(self, question: Question, prompt: Prompt, options: ChatOptions) -> Answer:
+    def _begin(self, question: Question, prompt: Prompt, options: ChatOptions) -> AnyAnswer:
         """Begin to generate, with the options' defaults that suit questions."""
         chosen: ChatOptions = {**ANSWER_DEFAULTS, **options}
         return self._model.chat(

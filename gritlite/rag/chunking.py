@@ -40,7 +40,7 @@ def cut(document: Document, count_tokens: Callable[[str], int], budget: int) -> 
     from semantic_text_splitter import TextSplitter
 
     for heading, blocks in _sections(document):
-        prefix = heading + "\n"
+        prefix = f"{heading}\n" if heading else ""
         if count_tokens(prefix) > budget // _HEADING_SHARE:
             prefix = ""
         splitter = TextSplitter.from_callback(count_tokens, budget - count_tokens(prefix))
@@ -84,7 +84,7 @@ def _path(title: str, headings: Sequence[Block]) -> str:
     """The title and headings in one line; a first heading that is the title appears once."""
     names = [" ".join(heading.text.split()) for heading in headings]
     title = " ".join(title.split())
-    return " > ".join(names if names[:1] == [title] else [title, *names])
+    return " > ".join(names if not title or names[:1] == [title] else [title, *names])
 
 
 def _joined(blocks: Sequence[Block]) -> tuple[list[int], str]:

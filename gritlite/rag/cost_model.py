@@ -21,14 +21,19 @@ _DISCOUNT = 0.9
 
 
 class CostModel:
-    """The measured costs of one store. Not thread-safe."""
+    """The measured costs of one store. Not thread-safe.
 
-    def __init__(self, database: Database) -> None:
+    Without `measures` nothing is known, so that states are taken wherever they are kept: beside
+    other work the times of the same question are never the same, nor would its answers be.
+    """
+
+    def __init__(self, database: Database, *, measures: bool = True) -> None:
         self._database = database
+        self._measures = measures
 
     def record(self, work: Work, tokens: int, seconds: float) -> None:
         """Update the cost with a measurement."""
-        if tokens < _MIN_TOKENS:
+        if tokens < _MIN_TOKENS or not self._measures:
             return
         known = self._seconds_per_token(work)
         cost = seconds / tokens
@@ -48,6 +53,8 @@ class CostModel:
         return None if cost is None else cost * tokens
 
     def _seconds_per_token(self, work: Work) -> float | None:
+        if not self._measures:
+            return None
         row = self._database.row("select value from setting where name = ?", (_key(work),))
         try:
             cost = float(row[0]) if row else math.nan

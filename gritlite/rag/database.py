@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gritlite.errors import FileError, FormatError
+from gritlite.errors import ClosedError, FileError, FormatError
 from gritlite.rag import schema
 from gritlite.rag.connection import Opened, connect, connect_to_read, has_log, stamp
 from gritlite.rag.interruption import Interruption
@@ -67,6 +67,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.read_only = False
+        self._is_closed = False
         with self._translated_errors():
             self._use(connect(path))
         try:
@@ -253,7 +254,8 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection. What uses it afterwards raises ClosedError."""
+        self._is_closed = True
         self._connection.close()
 
     @contextlib.contextmanager
@@ -275,6 +277,8 @@ class Database:
 
     def _problem(self, error: sqlite3.Error) -> Exception:
         code = _code(error)
+        if self._is_closed:
+            return ClosedError(f"the store {self.path} is closed: open it again")
         if code == sqlite3.SQLITE_FULL:
             return FileError(
                 f"the disk is full while writing {self.path}: free some space and try again; "

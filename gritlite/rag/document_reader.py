@@ -5,16 +5,18 @@ import json
 import os
 import subprocess
 import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from gritlite.errors import DocumentError, FileError
+from gritlite.errors import CancelledError, DocumentError, FileError
 from gritlite.rag.document import Block, Document, ReadingOptions
 from gritlite.system import processes
 from gritlite.system.reading import open_regular, read_stream
 
 _TIMEOUT = 120.0  # seconds for one document
+_INTERVAL = 0.05  # seconds between two looks at the clock and `cancel`
 _MAX_BYTES = 256 << 20  # of one file
 _ATTEMPTS = 3
 _MAX_TITLE = 255  # characters, as in a file name
@@ -61,10 +63,14 @@ def snapshot(path: Path) -> Snapshot:
 
 
 class DocumentReader:
-    """Reads documents one after another. A context manager that ends the child process."""
+    """Reads documents one after another. A context manager that ends the child process.
 
-    def __init__(self, timeout: float = _TIMEOUT) -> None:
+    Once `cancel` is set, `read` raises CancelledError, and ends the child for it.
+    """
+
+    def __init__(self, timeout: float = _TIMEOUT, *, cancel: threading.Event | None = None) -> None:
         self._timeout = timeout
+        self._cancel = cancel
         self._child: subprocess.Popen[bytes] | None = None
 
     def read(self, data: bytes, path: Path, options: ReadingOptions = _DEFAULT_OPTIONS) -> Document:
@@ -87,14 +93,19 @@ class DocumentReader:
         child = self._running()
         assert child.stdin is not None
         assert child.stdout is not None
-        timed_out = threading.Event()
+        ended, timed_out = threading.Event(), threading.Event()
 
-        def kill() -> None:
-            timed_out.set()
-            child.kill()
+        def watch() -> None:
+            end = time.monotonic() + self._timeout
+            while not ended.wait(max(min(_INTERVAL, end - time.monotonic()), 0)):
+                if time.monotonic() >= end:
+                    timed_out.set()
+                if timed_out.is_set() or self._is_cancelled():
+                    child.kill()
+                    return
 
-        timer = threading.Timer(self._timeout, kill)
-        timer.start()
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
         try:
             request = {"suffix": suffix, "size": len(data), **asdict(options)}
             child.stdin.write(json.dumps(request).encode() + b"\n" + data)
@@ -103,22 +114,26 @@ class DocumentReader:
         except BrokenPipeError:
             line = b""
         finally:
-            timer.cancel()
+            ended.set()
+            watcher.join()
         if line.endswith(b"\n"):
             return dict(json.loads(line))
         self.close()
+        if self._is_cancelled():
+            raise CancelledError("reading documents was cancelled")
         if timed_out.is_set():
             return {"error": f"took more than {self._timeout:.0f} s to read: it may be damaged"}
         return {"error": "crashed the library that reads it: it may be damaged"}
 
+    def _is_cancelled(self) -> bool:
+        return self._cancel is not None and self._cancel.is_set()
+
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._child is None:
-            self._child = subprocess.Popen(
+            self._child = processes.start(
                 processes.module_command("gritlite.rag.reader_child"),
-                env=processes.child_environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
             )
         return self._child
 

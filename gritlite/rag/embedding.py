@@ -5,6 +5,7 @@ document deletes its old rows. A process may be killed at any moment: the next r
 embeds what is left.
 """
 
+import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from gritlite.rag.paths import StorePaths
 from gritlite.rag.sources import complete_sources, read_source
 from gritlite.rag.states import States
 from gritlite.rag.vectors import VectorType
+from gritlite.runtime.any_model import AnyModel
 from gritlite.runtime.located_errors import located_errors
-from gritlite.runtime.model import GritLM
 from gritlite.runtime.state import DocumentState
 from gritlite.system.progress import ProgressCallback
 
@@ -71,23 +72,25 @@ def _pending_chunks(database: Database) -> Iterator[ChunkRow]:
 
 
 def place_of(database: Database, paths: StorePaths, chunk: ChunkRow) -> str:
-    """Where a chunk is from: its file, and its place there if that is known."""
-    path = paths.path(read_source(database, chunk.source).path)
-    return f"{path}, {chunk.place}" if chunk.place else str(path)
+    """Where a chunk is from: its document, and its place there if that is known."""
+    document = read_source(database, chunk.source).document(paths)
+    return f"{document}, {chunk.place}" if chunk.place else document
 
 
 def embed_pending(
     database: Database,
     paths: StorePaths,
-    model: GritLM,
+    model: AnyModel,
     vector_type: VectorType,
     states: States | None,
     progress: ProgressCallback,
+    cancel: threading.Event | None,
 ) -> None:
     """Embed what is pending; a document's chunks are searched once all are embedded.
 
     States are kept from the same passes while their budget lasts; those of earlier runs
-    make room for them, the least recently used first. `progress` counts tokens.
+    make room for them, the least recently used first. `progress` counts tokens. Raises
+    CancelledError within one pass of `cancel` being set; what was written stays.
     """
     total, done = count_pending(database).tokens, 0
     progress(done, total)
@@ -110,7 +113,8 @@ def embed_pending(
 
     keep_states = keep if writer else None
     with located_errors(lambda index: place_of(database, paths, in_flight[index - first])):
-        for vectors in model.encode_stream(texts(), keep=keep_states, progress=embedded):
+        stream = model.encode_stream(texts(), cancel=cancel, keep=keep_states, progress=embedded)
+        for vectors in stream:
             chunks = [in_flight.popleft() for _ in vectors]
             first += len(chunks)
             with database.transaction():

@@ -6,15 +6,17 @@ copy, which lasts as long as the connection.
 """
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from gritlite.rag import schema
+from gritlite.rag.checksums import row_checksum
 from gritlite.rag.chunks import COLUMNS, seal_chunk, seal_vector
 from gritlite.rag.database import Database
 from gritlite.rag.settings import Settings
 from gritlite.rag.sources import seal
 from gritlite.rag.write_lock import write_lock
 
+_COLUMNS_3 = "id, path, digest, size, mtime_ns, read_ns, complete, reader, encoding"
 _PATIENCE = 30.0  # seconds to wait for another process that migrates, or adds documents
 
 
@@ -80,8 +82,36 @@ def _add_checksums(database: Database) -> None:
         if not isinstance(data, bytes) or not isinstance(bits, bytes | None):
             raise database.damaged(f"the vector of chunk {chunk} is missing or was changed")
         seal_vector(database, chunk, data, bits)
-    for (source,) in database.rows("select id from source"):
-        seal(database, source)
+    for row in database.rows(f"select {_COLUMNS_3} from source"):
+        chunks = database.rows("select id from chunk where source = ? order by id", (row[0],))
+        database.execute(
+            "insert into source_checksum values (?, ?, ?)",
+            (row[0], row_checksum(row), row_checksum([chunk for (chunk,) in chunks])),
+        )
 
 
-_MIGRATIONS: dict[int, Callable[[Database], None]] = {1: _fold_texts, 2: _add_checksums}
+def _add_metadata(database: Database) -> None:
+    """From format 3, whose documents had neither titles nor metadata.
+
+    The first heading of a document's chunks begins with its title, in front of " > ". A row
+    that was changed is not taken as right: it keeps a checksum that does not fit.
+    """
+    database.change_tables(schema.add_metadata_tables)
+    rows = database.rows(
+        f"select {_COLUMNS_3}, source_checksum.row, (select heading from chunk"
+        " where chunk.source = source.id order by chunk.id limit 1)"
+        " from source left join source_checksum on source = source.id"
+    )
+    for *values, checksum, heading in list(rows):
+        if checksum != row_checksum(values):
+            continue
+        title = str(heading or "").partition(" > ")[0] or PurePosixPath(values[1]).stem
+        database.execute("update source set title = ? where id = ?", (title, values[0]))
+        seal(database, values[0])
+
+
+_MIGRATIONS: dict[int, Callable[[Database], None]] = {
+    1: _fold_texts,
+    2: _add_checksums,
+    3: _add_metadata,
+}

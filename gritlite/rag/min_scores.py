@@ -7,7 +7,7 @@ inherit its.
 """
 
 from gritlite.rag.search import Mode
-from gritlite.runtime.model import GritLM
+from gritlite.runtime.any_model import AnyModel
 from gritlite.system.catalog import CATALOG
 
 _MEASURED: dict[tuple[str, Mode], float] = {
@@ -15,6 +15,6 @@ _MEASURED: dict[tuple[str, Mode], float] = {
 }
 
 
-def measured_min_score(model: GritLM, mode: Mode) -> float:
+def measured_min_score(model: AnyModel, mode: Mode) -> float:
     """The least score of a passage that an answer may come from; 0, all of them, if not known."""
     return _MEASURED.get((model.path.name, mode), 0.0)

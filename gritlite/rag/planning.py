@@ -9,7 +9,7 @@ from gritlite.rag.chunks import ChunkRow
 from gritlite.rag.embedding import Pending
 from gritlite.rag.settings import Settings
 from gritlite.rag.state_quantization import SHARE_OF_F16
-from gritlite.runtime.model import GritLM
+from gritlite.runtime.any_model import AnyModel
 
 SAMPLE_TOKENS = 512  # whose embedding is timed
 
@@ -24,7 +24,7 @@ class Plan:
 
 
 def estimate(
-    model: GritLM, settings: Settings, pending: Pending, sample: Sequence[ChunkRow]
+    model: AnyModel, settings: Settings, pending: Pending, sample: Sequence[ChunkRow]
 ) -> Plan:
     """Time the embedding of a sample of the pending chunks; without one the work takes no time."""
     if not sample:
@@ -38,7 +38,7 @@ def estimate(
     return Plan(pending, seconds_per_token * pending.tokens, state_bytes)
 
 
-def _state_bytes(model: GritLM, settings: Settings, pending: Pending) -> int:
+def _state_bytes(model: AnyModel, settings: Settings, pending: Pending) -> int:
     """The bytes of the states that will be kept, without the heads of their files."""
     if settings.states == "none":
         return 0

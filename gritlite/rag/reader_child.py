@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from gritlite.rag.document import ReadingOptions
 from gritlite.rag.formats import parse
+from gritlite.system.processes import end_with_parent
 from gritlite.system.wording import printable
 
 _MAX_MEMORY = 2 << 30
@@ -27,6 +28,7 @@ _MAX_TEXT = 64 << 20  # characters of one document
 
 def main() -> None:
     """Answer requests until standard input ends."""
+    end_with_parent()
     _limit_memory()
     sys.setrecursionlimit(_MAX_DEPTH)
     responses = os.fdopen(os.dup(1), "wb")

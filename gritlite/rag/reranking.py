@@ -9,19 +9,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gritlite.rag.search import Passage
-from gritlite.runtime.model import GritLM
-from gritlite.runtime.scorer import Scorer
+from gritlite.runtime.any_model import AnyModel, open_scorer
 
 _PROMPT = "Passage: {passage}. Please write a question based on this passage."
 
 
-def reranked(model: GritLM, query: str, passages: Sequence[Passage]) -> list[Passage]:
+def reranked(model: AnyModel, query: str, passages: Sequence[Passage]) -> list[Passage]:
     """The passages with their new scores, best first. The model reads every passage whole.
 
     Raises InputTooLongError for a passage that does not fit the context with the query.
     """
     scored = []
-    with Scorer(model) as scorer:
+    with open_scorer(model) as scorer:
         for passage in passages:
             content = _PROMPT.replace("{passage}", passage.embedded)
             likelihoods = scorer.score_answer([{"role": "user", "content": content}], query)

@@ -75,3 +75,10 @@ def root_finder(database: Database, paths: StorePaths) -> Callable[[str], Path]:
         return paths.path(name) if name in names else of_folder(name.rpartition("/")[0])
 
     return find
+
+
+def name_below(path: Path, root: Path) -> str:
+    """A document's path from its root on, without the folders above: "notes/inn.md"."""
+    if path == root:
+        return path.name
+    return Path(root.name, path.relative_to(root)).as_posix()

@@ -4,23 +4,33 @@ Each document is one transaction. A process may be killed at any moment: the dat
 alone says what the next scan has to do.
 """
 
+import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gritlite.errors import DocumentError
+from gritlite.errors import CancelledError, DocumentError
 from gritlite.rag.chunking import Chunk, cut
-from gritlite.rag.chunks import chunk_rows, insert_chunks
+from gritlite.rag.chunks import chunk_rows
 from gritlite.rag.database import Database
 from gritlite.rag.document import Document, ReadingOptions
 from gritlite.rag.document_reader import DocumentReader, Snapshot, snapshot
 from gritlite.rag.folder import Listing
 from gritlite.rag.formats import READER, TEXT_FORMATS
+from gritlite.rag.metadata import Metadata
 from gritlite.rag.paths import StorePaths
 from gritlite.rag.roots import forget_roots
-from gritlite.rag.sources import SourceRow, complete_sources, find_source, seal, stored_paths
-from gritlite.runtime.model import GritLM
+from gritlite.rag.sources import (
+    NewSource,
+    SourceRow,
+    find_source,
+    insert_source,
+    seal,
+    set_metadata,
+    stored_paths,
+)
+from gritlite.runtime.any_model import AnyModel
 from gritlite.system.progress import ProgressCallback
 
 
@@ -28,14 +38,16 @@ from gritlite.system.progress import ProgressCallback
 class Changes:
     """How many documents a scan found added, changed, unchanged and removed.
 
-    `resumed` of those added and changed were read by an earlier run, which ended before they
-    were embedded. `empty` names documents without text, and `warnings` says which parts were
-    not read and what was guessed; both are among `added` and `changed`. `failed` says which
+    Of `metadata_changed` only the metadata changed: they are not among `unchanged`. `resumed`
+    of those added and changed were read by an earlier run, which ended before they were
+    embedded. `empty` names documents without text, and `warnings` says which parts were not
+    read and what was guessed; both are among `added` and `changed`. `failed` says which
     documents could not be read and why; the store keeps what it has of these.
     """
 
     added: int = 0
     changed: int = 0
+    metadata_changed: int = 0
     unchanged: int = 0
     removed: int = 0
     resumed: int = 0
@@ -48,6 +60,7 @@ class Changes:
 class _Counts:
     added: int = 0
     changed: int = 0
+    metadata_changed: int = 0
     unchanged: int = 0
     resumed: int = 0
     empty: list[Path] = field(default_factory=list)
@@ -58,6 +71,7 @@ class _Counts:
         return Changes(
             self.added,
             self.changed,
+            self.metadata_changed,
             self.unchanged,
             removed,
             self.resumed,
@@ -70,22 +84,27 @@ class _Counts:
 class Scanner:
     """One scan. Nobody else may write to the database meanwhile.
 
-    Chunks have about `chunk_tokens` tokens at most.
+    Chunks have about `chunk_tokens` tokens at most. Documents get `metadata`, or keep what
+    they have where it is None. Raises CancelledError soon after `cancel` is set.
     """
 
     def __init__(
         self,
         database: Database,
         paths: StorePaths,
-        model: GritLM,
+        model: AnyModel,
         chunk_tokens: int,
         options: ReadingOptions,
+        metadata: Metadata | None,
+        cancel: threading.Event | None,
     ) -> None:
         self._database = database
         self._paths = paths
         self._model = model
         self._chunk_tokens = chunk_tokens
         self._options = options
+        self._metadata = metadata
+        self._cancel = cancel
         self._counts = _Counts()
 
     def scan(
@@ -96,8 +115,9 @@ class Scanner:
         These are the `removed`, and those that are missing from the listed folders.
         """
         total = len(listing.files)
-        with DocumentReader() as reader:
+        with DocumentReader(cancel=self._cancel) as reader:
             for number, path in enumerate(listing.files):
+                self._check_cancelled()
                 progress(number, total)
                 try:
                     self._update(path, reader)
@@ -114,23 +134,33 @@ class Scanner:
         newest = pending or complete
         encoding = self._encoding(path, newest)
         if newest is not None and newest.was_read(encoding) and newest.is_current(path):
-            self._count_known(newest, complete)
+            with self._database.transaction():
+                is_relabelled = set_metadata(self._database, newest, self._metadata)
+            self._count_known(newest, complete, is_relabelled)
             return
         read_ns = time.time_ns()
         file = snapshot(path)
         for known in (pending, complete):
             if known is not None and known.digest == file.digest and known.was_read(encoding):
                 outdated = pending if known is complete else None
-                self._confirm(known, outdated, file, read_ns, encoding)
-                self._count_known(known, complete)
+                is_relabelled = self._confirm(known, outdated, file, read_ns, encoding)
+                self._count_known(known, complete, is_relabelled)
                 return
         document = reader.read(file.data, path, replace(self._options, encoding=encoding))
         chunks = list(cut(document, self._count_tokens, self._chunk_tokens))
         if newest is not None and newest.digest == file.digest and self._holds(newest, chunks):
-            self._confirm(newest, None, file, read_ns, encoding)
-            self._count_known(newest, complete)
+            is_relabelled = self._confirm(newest, None, file, read_ns, encoding)
+            self._count_known(newest, complete, is_relabelled)
             return
-        self._insert(name, pending, file, read_ns, encoding, chunks)
+        self._check_cancelled()
+        kept = {} if newest is None else newest.metadata
+        new = NewSource(
+            *(name, file.digest, len(file.data), file.mtime_ns, read_ns, encoding),
+            title=document.title,
+            metadata=kept if self._metadata is None else self._metadata,
+        )
+        tokens = [self._count_tokens(chunk.embedded) for chunk in chunks]
+        insert_source(self._database, new, chunks, tokens)
         self._count(path, document, chunks, is_new=newest is None)
 
     def _encoding(self, path: Path, known: SourceRow | None) -> str:
@@ -152,11 +182,19 @@ class Scanner:
             raise DocumentError(f"the name of {path} is not UTF-8: rename the file") from error
         return name
 
+    def _check_cancelled(self) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise CancelledError("reading documents was cancelled")
+
     def _count_tokens(self, text: str) -> int:
+        self._check_cancelled()  # a long document is cut by many calls
         return len(self._model.tokenize(text))
 
-    def _count_known(self, row: SourceRow, complete: SourceRow | None) -> None:
-        """Count a document whose newest version is in the store already."""
+    def _count_known(self, row: SourceRow, complete: SourceRow | None, is_relabelled: bool) -> None:
+        """Count a document whose newest version is in the store, perhaps with new metadata."""
+        if row is complete and is_relabelled:
+            self._counts.metadata_changed += 1
+            return
         if row is complete:
             self._counts.unchanged += 1
             return
@@ -182,8 +220,11 @@ class Scanner:
         file: Snapshot,
         read_ns: int,
         encoding: str,
-    ) -> None:
-        """Record how a file was read whose bytes, or at least chunks, are those of `known`."""
+    ) -> bool:
+        """Record how a file was read whose bytes, or at least chunks, are those of `known`.
+
+        Returns whether its metadata changed.
+        """
         with self._database.transaction():
             self._delete(outdated)
             self._database.execute(
@@ -192,30 +233,7 @@ class Scanner:
                 (file.mtime_ns, read_ns, READER, encoding, known.id),
             )
             seal(self._database, known.id)
-
-    def _insert(
-        self,
-        name: str,
-        outdated: SourceRow | None,
-        file: Snapshot,
-        read_ns: int,
-        encoding: str,
-        chunks: list[Chunk],
-    ) -> None:
-        """Insert an incomplete source with its chunks; the complete one is searched meanwhile."""
-        tokens = [self._count_tokens(chunk.embedded) for chunk in chunks]
-        with self._database.transaction():
-            self._delete(outdated)
-            source = self._database.execute(
-                "insert into source (path, digest, size, mtime_ns, read_ns, reader, encoding)"
-                " values (?, ?, ?, ?, ?, ?, ?)",
-                (name, file.digest, len(file.data), file.mtime_ns, read_ns, READER, encoding),
-            ).lastrowid
-            assert source is not None
-            insert_chunks(self._database, source, chunks, tokens)
-            seal(self._database, source)
-            if not chunks:
-                complete_sources(self._database, [source])
+            return set_metadata(self._database, known, self._metadata)
 
     def _delete(self, source: SourceRow | None) -> None:
         if source is not None:

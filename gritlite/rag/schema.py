@@ -5,7 +5,8 @@
     source           a document as it was read, by which version of the reader, and in which
                      encoding if one was asked for; `complete` once every chunk has its vector.
                      While a changed document is embedded, its old row stays and is the one
-                     searched.
+                     searched. A text that is no file has its id behind "./" as its path
+    metadata         what the caller knows of a source: names, and values as `metadata` has them
     chunk            its chunks, in reading order by id; `folded_heading` and `folded_text` are
                      those of `folding`, null where the full-text index takes the originals
     searched         what the full-text index reads: the chunks of complete sources
@@ -13,12 +14,13 @@
     vector           a chunk's vector in the store's type (see `vectors`), and its bits
     state            the key-value states of chunks on disk (see `state_files`), their last use
     generation       a number that changes whenever the searched chunks do
-    source_checksum  of a source's row, and of the ids of its chunks
+    source_checksum  of a source's row with its metadata, and of the ids of its chunks
     chunk_checksum   of a chunk's row, its vector and its bits
 
 Format 1 had no folded texts: its full-text index splits Indian and Thai words at their vowels,
 and takes a clause of Chinese or Japanese for one word. Format 2 had no checksums and no roots,
-and did not know how a document was read.
+and did not know how a document was read. Format 3 had neither titles nor metadata, and no texts
+that are no files.
 """
 
 import functools
@@ -28,7 +30,7 @@ from collections.abc import Iterator
 
 from gritlite.rag.folding import folded
 
-FORMAT = 3  # raised when an older version could misread what is written
+FORMAT = 4  # raised when an older version could misread what is written
 APPLICATION = 0x67726974  # "grit": distinguishes a store from other SQLite files
 
 Objects = frozenset[tuple[str, str, str]]  # the type, name and SQL of tables and the like
@@ -46,6 +48,7 @@ create table source (
     complete integer not null default 0,
     reader integer not null default 0,
     encoding text not null default '',
+    title text not null default '',
     unique (path, complete)
 );
 
@@ -135,9 +138,22 @@ create table chunk_checksum (
 """
 
 
+_TITLE = "alter table source add column title text not null default '';"
+
+_METADATA = """
+create table metadata (
+    source integer not null references source (id) on delete cascade,
+    name text not null,
+    value not null,
+    primary key (source, name)
+) without rowid;
+create index metadata_value on metadata (name, value);
+"""
+
+
 def create(connection: sqlite3.Connection) -> None:
     """Create everything in an empty file, within the caller's transaction."""
-    _run(connection, _TABLES + _CHECKSUMS + _FULL_TEXT)
+    _run(connection, _TABLES + _METADATA + _CHECKSUMS + _FULL_TEXT)
     connection.execute(f"pragma application_id = {APPLICATION}")
     connection.execute(f"pragma user_version = {FORMAT}")
 
@@ -159,6 +175,11 @@ def fold_texts(connection: sqlite3.Connection) -> None:
 def add_checksum_tables(connection: sqlite3.Connection) -> None:
     """Add to format 2 the columns and tables of format 3, which are empty yet."""
     _run(connection, _READER + _CHECKSUMS)
+
+
+def add_metadata_tables(connection: sqlite3.Connection) -> None:
+    """Add to format 3 the column and the table of format 4, which are empty yet."""
+    _run(connection, f"{_TITLE}\n{_METADATA}")
 
 
 def objects(connection: sqlite3.Connection) -> Objects:

@@ -11,41 +11,57 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gritlite.rag.chunks import load_matrix, read_chunk, read_vectors
 from gritlite.rag.database import Database
+from gritlite.rag.metadata import Value
 from gritlite.rag.paths import StorePaths
+from gritlite.rag.references import located
 from gritlite.rag.sources import copies, read_source
 from gritlite.rag.vectors import Matrix, Ranked, VectorType
+from gritlite.rag.where import Clause
 from gritlite.rag.word_ranking import word_scores
 from gritlite.runtime.embed import Vectors
 
 Mode = Literal["hybrid", "vectors", "words"]
+Chunks = NDArray[np.int64]  # ids, which ascend
 
 WORDS_WEIGHT = 0.5  # of the share of words, in a search by both
 _MIN_DEPTH = 50  # chunks of each ranking that is combined
 _MAX_PARAMETERS = 10_000  # of one statement; SQLite allows 32,766
+_SHOWN = 60  # characters of a text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Passage:
     """A chunk that a search found.
 
-    `chunk` is its id, `source` the path of its document, `place` where in the file it
-    begins ("line 12"; may be empty), `heading` the path of its headings, and `embedded` its
-    heading and text, as they were embedded. `score` depends on how was searched: the cosine with
-    the query ("vectors"), how much of the query's words the passage covers (0 to 1, "words"),
-    or the mean of both ("hybrid"). After re-ranking it is a mean log-probability. The file of
-    a passage that is `gone` does not exist now.
+    `chunk` is its id, `document` the id of its document (`StoredDocument.id`), `source` the
+    path of that where it is a file, `title` and `metadata` the document's, `place` where in it
+    the passage begins ("line 12"; may be empty), `heading` the path of its headings, and
+    `embedded` its heading and text, as they were embedded. `score` depends on how was searched:
+    the cosine with the query ("vectors"), how much of the query's words the passage covers (0 to
+    1, "words"), or the mean of both ("hybrid"). After re-ranking it is a mean log-probability.
+    The file of a passage that is `gone` does not exist now.
     """
 
     chunk: int
-    source: Path
+    document: str
+    source: Path | None
+    title: str
+    metadata: dict[str, Value]
     heading: str
     place: str
     text: str
     embedded: str
     score: float
     gone: bool = False
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= _SHOWN else f"{self.text[: _SHOWN - 1]}…"
+        return f"<Passage {located(self.document, self.place)}, score {self.score:.3f}: {text!r}>"
 
 
 class Searcher:
@@ -61,33 +77,57 @@ class Searcher:
         self._matrix: Matrix | None = None
         self._generation = -1
 
-    def search(self, query: str, vector: Vectors | None, count: int, mode: Mode) -> list[Passage]:
+    def search(
+        self,
+        query: str,
+        vector: Vectors | None,
+        count: int,
+        mode: Mode,
+        where: Clause | None = None,
+    ) -> list[Passage]:
         """The `count` best passages; `vector` [d] is the query's, None for mode "words".
 
-        A passage of a file that is gone is left out where the same file is at another place.
+        Only documents for which `where` holds are ranked. A passage of a file that is gone is
+        left out where the same file is at another place.
         """
         depth = count
         with self._database.snapshot():
+            wanted = None if where is None else chunks_where(self._database, where)
             while True:
-                ranked = self._ranked(query, vector, depth, mode)
+                ranked = self._ranked(query, vector, depth, mode, wanted)
                 passages = [self._passage(chunk, score) for chunk, score in ranked]
                 found = [passage for passage in passages if passage is not None]
                 if len(found) >= count or len(ranked) < depth:
                     return found[:count]
                 depth *= 2
 
-    def _ranked(self, query: str, vector: Vectors | None, count: int, mode: Mode) -> Ranked:
+    def _ranked(
+        self,
+        query: str,
+        vector: Vectors | None,
+        count: int,
+        mode: Mode,
+        wanted: Chunks | None,
+    ) -> Ranked:
+        """The best of the `wanted` chunks, or of all where that is None."""
         words = {} if mode == "vectors" else word_scores(self._database, query)
+        if wanted is not None:
+            found = np.intersect1d(np.fromiter(words, np.int64, len(words)), wanted)
+            words = {chunk: words[chunk] for chunk in found.tolist()}
         if vector is None or mode == "words":
             return best(words, count)
+        matrix = self._current_matrix()
+        if wanted is not None:
+            matrix = matrix.only(wanted)
         if mode == "vectors":
-            return self._current_matrix().nearest(vector, count, self._vectors)
-        return self._by_both(vector, words, count)
+            return matrix.nearest(vector, count, self._vectors)
+        return self._by_both(matrix, vector, words, count)
 
-    def _by_both(self, vector: Vectors, words: dict[int, float], count: int) -> Ranked:
+    def _by_both(
+        self, matrix: Matrix, vector: Vectors, words: dict[int, float], count: int
+    ) -> Ranked:
         """Combine the cosines and the words of the chunks that lead either ranking."""
         depth = max(count, _MIN_DEPTH)
-        matrix = self._current_matrix()
         cosines = dict(matrix.nearest(vector, depth, self._vectors))
         others = [chunk for chunk, _ in best(words, depth) if chunk not in cosines]
         cosines.update(matrix.cosines(vector, others, self._vectors))
@@ -114,12 +154,33 @@ class Searcher:
         source = read_source(self._database, found.source)
         if not source.complete:
             raise self._database.damaged(f"chunk {chunk} is found before it is complete")
-        path = self._paths.path(source.path)
-        gone = not path.exists()
+        file = source.file(self._paths)
+        gone = file is not None and not file.exists()
         if gone and any(self._paths.path(copy).exists() for copy in copies(self._database, source)):
             return None
-        texts = (found.heading, found.place, found.text, found.embedded)
-        return Passage(chunk, path, *texts, score, gone)
+        return Passage(
+            chunk=chunk,
+            document=source.document(self._paths),
+            source=file,
+            title=source.title,
+            metadata=source.metadata,
+            heading=found.heading,
+            place=found.place,
+            text=found.text,
+            embedded=found.embedded,
+            score=score,
+            gone=gone,
+        )
+
+
+def chunks_where(database: Database, where: Clause) -> Chunks:
+    """The searched chunks of the documents for which a condition holds."""
+    rows = database.rows(
+        "select id from chunk where source in"
+        f" (select id from source where complete and {where.sql})",
+        where.parameters,
+    )
+    return np.sort(np.array([chunk for (chunk,) in rows], np.int64))
 
 
 def combined(cosines: dict[int, float], words: dict[int, float]) -> dict[int, float]:

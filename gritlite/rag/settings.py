@@ -13,7 +13,7 @@ from gritlite.rag.database import Database
 from gritlite.rag.state_codec import shape_of
 from gritlite.rag.state_quantization import StateType
 from gritlite.rag.vectors import VectorType, check_vector_type
-from gritlite.runtime.model import GritLM
+from gritlite.runtime.any_model import AnyModel
 
 StateTypeOrNone = StateType | Literal["none"]
 
@@ -96,7 +96,7 @@ class Settings:
                     self.save(database)
         return self.load(database)
 
-    def knows(self, model: GritLM) -> bool:
+    def knows(self, model: AnyModel) -> bool:
         """Whether a store with these settings was made with this model.
 
         A store of an earlier version knows it by samples of its bytes, and cannot tell more.
@@ -105,7 +105,7 @@ class Settings:
             return self.fingerprint == model.identity.sampled()
         return self.fingerprint == model.fingerprint
 
-    def with_fingerprint(self, model: GritLM, database: Database) -> "Settings":
+    def with_fingerprint(self, model: AnyModel, database: Database) -> "Settings":
         """These, with a fingerprint of all bytes of the model; saved where that can be written."""
         if not is_sampled(self.fingerprint):
             return self
@@ -156,7 +156,7 @@ class RequestedSettings:
     states_budget: int | None = None
     main_text: bool | None = None
 
-    def check(self, model: GritLM, *, is_new: bool) -> None:
+    def check(self, model: AnyModel, *, is_new: bool) -> None:
         """Raise UsageError for settings that no store, or no new store, can have."""
         if self.vectors is not None:
             check_vector_type(self.vectors)
@@ -179,7 +179,7 @@ class RequestedSettings:
         if is_new and self.states_budget is not None and self.states in (None, "none"):
             raise UsageError("states_budget is set, but no states are kept: choose their type")
 
-    def for_new_store(self, model: GritLM) -> Settings:
+    def for_new_store(self, model: AnyModel) -> Settings:
         """The settings of a new store."""
         return Settings(
             model=str(model.path),
@@ -191,7 +191,7 @@ class RequestedSettings:
             main_text=bool(self.main_text),
         )
 
-    def check_against(self, settings: Settings, model: GritLM, path: Path) -> None:
+    def check_against(self, settings: Settings, model: AnyModel, path: Path) -> None:
         """Raise UsageError where a store has another model or other settings."""
         if not settings.knows(model):
             raise UsageError(

@@ -27,8 +27,8 @@ from gritlite.errors import FormatError
 from gritlite.modelfile.hyperparameters import read_hyperparameters
 from gritlite.prompt import Attention
 from gritlite.rag.state_quantization import StateType, is_finite, pack, packed_bytes, unpack
+from gritlite.runtime.any_model import AnyModel
 from gritlite.runtime.engine import KeyValues
-from gritlite.runtime.model import GritLM
 from gritlite.runtime.state import DocumentState
 
 _MAGIC = b"GRITKV"
@@ -67,7 +67,7 @@ class StateShape:
         return [*keys, *(heads * self.value_width for heads in self.kv_heads)]
 
 
-def shape_of(model: GritLM) -> StateShape:
+def shape_of(model: AnyModel) -> StateShape:
     """The shape of a model's states."""
     sizes = read_hyperparameters(model.file)
     return StateShape(sizes.kv_heads, sizes.key_width, sizes.value_width)

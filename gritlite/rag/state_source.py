@@ -8,7 +8,7 @@ from gritlite.rag.cost_model import CostModel
 from gritlite.rag.layouts import StateKind
 from gritlite.rag.search import Passage
 from gritlite.rag.states import States
-from gritlite.runtime.model import GritLM
+from gritlite.runtime.any_model import AnyModel
 from gritlite.runtime.state import DocumentState
 
 
@@ -21,7 +21,7 @@ class StateSource:
 
     def __init__(
         self,
-        model: GritLM,
+        model: AnyModel,
         states: States | None,
         cost_model: CostModel,
         lock: AbstractContextManager[object],

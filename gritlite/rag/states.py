@@ -12,8 +12,8 @@ from gritlite.rag.layouts import StateKind
 from gritlite.rag.state_codec import Expected, Identity, decode, encode, shape_of
 from gritlite.rag.state_files import StateFiles
 from gritlite.rag.state_quantization import StateType
+from gritlite.runtime.any_model import AnyModel
 from gritlite.runtime.llama import capabilities
-from gritlite.runtime.model import GritLM
 from gritlite.runtime.state import DocumentState
 
 
@@ -27,7 +27,7 @@ class States:
     def __init__(
         self,
         files: StateFiles,
-        model: GritLM,
+        model: AnyModel,
         state_type: StateType,
         budget: float,
         *,

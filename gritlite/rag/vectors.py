@@ -79,6 +79,12 @@ class Matrix:
             return self._exact(self.codes.view(np.int8), _int8(query), count)
         return self._rescored(query, count, fetch)
 
+    def only(self, chunks: NDArray[np.int64]) -> "Matrix":
+        """The vectors of some of the chunks, whose ids ascend."""
+        if len(chunks) == len(self.ids):
+            return self
+        return Matrix(self.vector_type, chunks, self.codes[np.searchsorted(self.ids, chunks)])
+
     def _exact(self, vectors: NDArray[np.generic], query: NDArray[np.generic], n: int) -> Ranked:
         rows, distances = _search(vectors, query, n, "cos")
         return [

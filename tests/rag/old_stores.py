@@ -1,6 +1,11 @@
-"""Stores as earlier versions of gritlite wrote them."""
+"""Stores as earlier versions of gritlite wrote them.
+
+`format_3.grit.gz` was written at commit 0333b48, the last of format 3: `Store.add` of
+`documents.notes` beside it, with the model of the fixture `tiny_path`, then `vacuum`.
+"""
 
 import contextlib
+import gzip
 import json
 import sqlite3
 import struct
@@ -8,9 +13,14 @@ from pathlib import Path
 
 import xxhash
 
+from gritlite import GritLM
+from gritlite.rag.checksums import row_checksum
+
 _HEAD = struct.Struct("<6sHI")  # of a state's file
 
 FORMAT_2 = """
+drop table metadata;
+alter table source drop column title;
 drop table root;
 drop table source_checksum;
 drop table chunk_checksum;
@@ -20,6 +30,22 @@ delete from setting where name in ('checksum', 'main_text');
 pragma user_version = 2;
 pragma wal_checkpoint(truncate);
 """
+
+
+def write_format_3(path: Path, model: GritLM) -> None:
+    """Write a store of format 3, and let it know its model: rounding differs by processor."""
+    path.write_bytes(gzip.decompress(Path(__file__).with_name("format_3.grit.gz").read_bytes()))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        settings = dict(connection.execute("select * from setting"))
+        settings["fingerprint"] = model.fingerprint
+        values = [
+            *("model", "fingerprint", "vectors", "chunk_tokens", "states", "states_budget"),
+            *("main_text", "sampled_fingerprint"),
+        ]
+        types = {"chunk_tokens": int, "states_budget": int, "main_text": "True".__eq__}
+        pairs = [(name, types.get(name, str)(settings[name])) for name in values]
+        settings["checksum"] = row_checksum(pairs).hex()
+        connection.executemany("insert or replace into setting values (?, ?)", settings.items())
 
 
 def to_format_2(path: Path) -> None:

@@ -87,6 +87,14 @@ def test_auto_keeps_states_and_measures_until_it_knows(tmp_path, tiny_model):
         assert asked(store).layout == "document-then-query"
 
 
+def test_without_measurements_auto_takes_states_where_they_are_kept(tmp_path, tiny_model):
+    with Store.open(tmp_path / "a.grit", tiny_model, states="q8_0", measures=False) as store:
+        store.add(notes(tmp_path / "notes"))
+        for work, seconds in (("load", 1e6), ("read", 1e-6)):
+            store._cost_model.record(work, 1000, seconds)
+        assert [asked(store).layout for _ in range(2)] == ["exact", "exact"]
+
+
 def test_auto_reads_behind_a_chats_past(tmp_path, tiny_model):
     with Store.open(tmp_path / "a.grit", tiny_model, states="q8_0") as store:
         store.add(notes(tmp_path / "notes"))

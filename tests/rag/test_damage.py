@@ -21,7 +21,7 @@ HEAD = struct.Struct("<6sHI")
 def store(tmp_path, tiny_model):
     """A closed store of three documents with states."""
     with Store.open(tmp_path / "a.grit", tiny_model, vectors="binary", states="q8_0") as opened:
-        opened.add(notes(tmp_path / "notes"))
+        opened.add(notes(tmp_path / "notes"), metadata={"author": "Smith", "draft": True})
     return opened
 
 
@@ -47,6 +47,13 @@ EDITS = [
     ("update source set digest = x'00' where id = 1", "vectors", "was changed"),
     ("update source set mtime_ns = mtime_ns + 1 where id = 1", "vectors", "was changed"),
     ("update source set complete = 0 where id = 1", None, "was changed"),
+    ("update source set title = 'Boats' where id = 1", "vectors", "was changed"),
+    ("update metadata set value = 'Jones'", "vectors", "was changed"),
+    ("update metadata set value = 1 where value = x'01'", "vectors", "was changed"),
+    ("update metadata set value = x'0102'", "vectors", "was changed"),
+    ("update metadata set name = 'x' where name = 'author'", "vectors", "was changed"),
+    ("delete from metadata where name = 'author'", "vectors", "was changed"),
+    ("insert into metadata values (1, 'new', 'x')", "vectors", "was changed"),
     ("update vector set vector = zeroblob(64) where chunk = 1", "vectors", "vector of chunk 1"),
     ("update vector set vector = x'01' where chunk = 1", "vectors", "vector of chunk 1"),
     ("update vector set vector = 5", "vectors", "vector of chunk"),

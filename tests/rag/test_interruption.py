@@ -1,8 +1,6 @@
 """Signals end a long query of SQLite, and waiting for another process, with their own exception."""
 
-import os
 import signal
-import threading
 import time
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from gritlite.errors import FileError
 from gritlite.rag import database
 from gritlite.rag.database import Database
+from tests.sent_signals import signal_in
 
 ENDLESS = "with recursive n (x) as (select 1 union all select x + 1 from n) select count(*) from n"
 
@@ -37,19 +36,13 @@ def terminate():
     signal.signal(signal.SIGTERM, before)
 
 
-def soon(number):
-    """Send a signal to this process in a moment."""
-    threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
-
-
 @pytest.mark.usefixtures("terminate")
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, TerminatedError)]
 )
 def test_a_query_ends(opened, number, error):
     for _ in range(2):  # the connection can be used, and interrupted, again
-        soon(number)
-        with pytest.raises(error):
+        with pytest.raises(error), signal_in(0.5, number):
             opened.number(ENDLESS)
         assert opened.number("select 1") == 1
 
@@ -58,18 +51,17 @@ def test_a_handler_that_raises_nothing_does_no_harm(opened):
     arrived = []
     before = signal.signal(signal.SIGTERM, lambda *_: arrived.append(1))
     try:
-        soon(signal.SIGTERM)
         limited = ENDLESS.replace("from n)", "from n where x < 1000000)")
-        while not arrived:
-            assert opened.number(limited) == 1_000_000
+        with signal_in(0.5, signal.SIGTERM):
+            while not arrived:
+                assert opened.number(limited) == 1_000_000
     finally:
         signal.signal(signal.SIGTERM, before)
     assert arrived == [1]
 
 
 def test_the_rows_of_a_query_end(opened):
-    soon(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), signal_in(0.5):
         for _ in opened.rows(ENDLESS.replace("count(*)", "x")):
             pass
 
@@ -77,9 +69,8 @@ def test_the_rows_of_a_query_end(opened):
 def test_waiting_for_another_process_ends(opened, tmp_path):
     other = Database(tmp_path / "a.grit")
     with other.transaction():
-        soon(signal.SIGINT)
         start = time.monotonic()
-        with pytest.raises(KeyboardInterrupt), opened.transaction():
+        with pytest.raises(KeyboardInterrupt), signal_in(0.5), opened.transaction():
             pass
         assert time.monotonic() - start < database._TIMEOUT / 2
     other.close()

@@ -11,7 +11,7 @@ from gritlite.rag import maintenance, migrations
 from gritlite.rag.store import Store
 from gritlite.rag.write_lock import write_lock
 from tests.rag.documents import notes
-from tests.rag.old_stores import know_model_by_sample, to_format_2
+from tests.rag.old_stores import know_model_by_sample, to_format_2, write_format_3
 
 
 @pytest.fixture
@@ -89,3 +89,53 @@ def test_a_damaged_one_is_refused_or_found(path, tiny_model, statement, problem)
     connection.close()
     with pytest.raises(FormatError, match=problem), Store.open(path, tiny_model) as store:
         store.search("ferry")
+
+
+@pytest.fixture
+def format_3(tmp_path, tiny_model):
+    """A store that was written by the last version before metadata, beside its documents."""
+    notes(tmp_path / "notes")
+    write_format_3(tmp_path / "old.grit", tiny_model)
+    return tmp_path / "old.grit"
+
+
+def test_one_without_metadata_is_searched_and_gets_some(format_3, tiny_model, tmp_path):
+    assert [document.title for document in maintenance.documents(format_3)] == [
+        *("boats", "The inn", "Cats"),
+    ]
+    with Store.open(format_3, tiny_model) as store:
+        found = store.search("ferry", 9, mode="vectors")
+        cosines = tiny_model.encode([each.embedded for each in found]) @ tiny_model.encode("ferry")
+        assert [each.score for each in found] == pytest.approx(cosines.tolist(), abs=1e-3)
+        assert len(found) == 4
+        assert [each.metadata for each in found] == [{}] * 4
+        assert store.search("ferry", 9, where={"author": {"$ne": "Smith"}})
+        assert not store.search("ferry", 9, where={"author": "Smith"})
+        assert store.add(tmp_path / "notes").changes.unchanged == 3  # nothing is embedded again
+        store.add_texts(["Smith wrote this."], ids=["a"], metadata={"author": "Smith"})
+        store.add(tmp_path / "notes" / "inn.md", metadata={"author": "Smith"})
+        documents = {each.document for each in store.search("ferry", 9, where={"author": "Smith"})}
+        assert documents == {"a", str(tmp_path / "notes" / "inn.md")}
+    assert maintenance.verify(format_3) == []
+
+
+def test_one_without_metadata_that_is_read_only(format_3, tiny_model):
+    format_3.parent.chmod(0o500)
+    try:
+        with Store.open(format_3, tiny_model) as store:
+            assert store.search("ferry", 1)[0].title
+    finally:
+        format_3.parent.chmod(0o700)
+
+
+def test_a_document_that_was_damaged_before_stays_so(format_3, tiny_model):
+    """Bringing a store up to date does not make a wrong row right."""
+    with sqlite3.connect(format_3) as connection:
+        connection.execute("update source set path = 'other.md' where path like '%inn.md'")
+    connection.close()
+    with Store.open(format_3, tiny_model) as store:
+        with pytest.raises(FormatError, match=r"'other\.md' was changed"):
+            store.search("inn", mode="words")
+        assert store.search("ferry", 1, mode="words")
+    (problem,) = maintenance.verify(format_3)
+    assert "'other.md' was changed" in problem

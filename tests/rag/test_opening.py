@@ -74,7 +74,7 @@ def test_a_newer_format_is_refused(store, tiny_model):
     with sqlite3.connect(store.path) as connection:
         connection.execute("pragma user_version = 99")
     connection.close()
-    with pytest.raises(FormatError, match="format 99, but this gritlite reads up to 3: update"):
+    with pytest.raises(FormatError, match="format 99, but this gritlite reads up to 4: update"):
         Store.open(store.path, tiny_model)
 
 

@@ -28,6 +28,8 @@ alter table chunk drop column folded_heading;
 alter table chunk drop column folded_text;
 alter table source drop column reader;
 alter table source drop column encoding;
+alter table source drop column title;
+drop table metadata;
 create virtual table words using fts5 (
     heading, text, content = 'chunk', content_rowid = 'id', tokenize = 'unicode61'
 );

@@ -103,7 +103,7 @@ def command(
     from gritlite.eval.questions import answerable, read_questions
     from gritlite.eval.report import EvaluationReport, model_file, versions, write_report
     from gritlite.eval.task import spread
-    from gritlite.runtime.model import DEFAULT_CONTEXT
+    from gritlite.runtime.generating_model import DEFAULT_CONTEXT
     from gritlite.system.files import check_output
 
     if output is not None:

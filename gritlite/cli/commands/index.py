@@ -9,6 +9,7 @@ import click
 from gritlite.cli.shared.advice import advice
 from gritlite.cli.shared.choice import Choice
 from gritlite.cli.shared.engines import engine_options
+from gritlite.cli.shared.metadata_options import metadata_option
 from gritlite.cli.shared.notices import print_if_untrained, print_notice
 from gritlite.cli.shared.options import load_model, model_options, parse_size
 from gritlite.cli.shared.store_options import store_option
@@ -17,10 +18,12 @@ from gritlite.errors import FileError, UsageError
 from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
+    from gritlite.rag.contents import Update
     from gritlite.rag.folder import Listing
+    from gritlite.rag.metadata import Value
     from gritlite.rag.planning import Plan
     from gritlite.rag.scanning import Changes
-    from gritlite.rag.store import Store, Update
+    from gritlite.rag.store import Store
 
 _REMOVE = "remove it from the store"  # in the errors that this advice is for
 _VECTOR_FORMATS = ("float32", "int8", "binary")
@@ -70,6 +73,7 @@ _VECTOR_FORMATS = ("float32", "int8", "binary")
     help="Encoding of text files that are not Unicode and do not declare one, such as cp1252; "
     "detected by default.",
 )
+@metadata_option
 def command(
     paths: tuple[Path, ...],
     store_path: Path,
@@ -80,6 +84,7 @@ def command(
     states_budget: int | None,
     main_text: bool,
     encoding: str,
+    metadata: dict[str, "Value"] | None,
     **running: Any,
 ) -> None:
     """Read documents into a store that can be searched.
@@ -114,7 +119,7 @@ def command(
             progress_callback("reading", unit="file") as progress,
             advice(FileError, f"`gritlite store remove {store_path} PATH`", about=_REMOVE),
         ):
-            update = store.scan(*paths, encoding=encoding, progress=progress)
+            update = store.scan(*paths, encoding=encoding, metadata=metadata, progress=progress)
         for problem in problems(update):
             print_notice(problem)
         if update.changes.resumed:
@@ -147,11 +152,10 @@ def check_documents(listing: "Listing") -> None:
 
 def resumption(changes: "Changes") -> str:
     """What an interrupted run left to do, in one line."""
-    total = changes.added + changes.changed + changes.unchanged
-    already = "was" if changes.unchanged == 1 else "were"
-    return (
-        f"resumed: {changes.unchanged:,} of {counted(total, 'document')} {already} already indexed"
-    )
+    indexed = changes.metadata_changed + changes.unchanged
+    total = counted(changes.added + changes.changed + indexed, "document")
+    already = "was" if indexed == 1 else "were"
+    return f"resumed: {indexed:,} of {total} {already} already indexed"
 
 
 def problems(update: "Update") -> list[str]:
@@ -190,6 +194,7 @@ def summary(changes: "Changes") -> str:
     counts = {
         "added": changes.added,
         "changed": changes.changed,
+        "with changed metadata": changes.metadata_changed,
         "unchanged": changes.unchanged,
         "removed": changes.removed,
         "not read": len(changes.failed),

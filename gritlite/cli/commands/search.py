@@ -33,6 +33,7 @@ def command(
     rerank: int,
     min_score: float | None,
     instruction: str,
+    where: dict[str, Any] | None,
     as_json: bool,
     **running: Any,
 ) -> None:
@@ -50,6 +51,7 @@ def command(
             rerank=rerank,
             instruction=instruction,
             min_score=min_score or 0.0,
+            where=where,
         )
     if not passages:
         enough = f" with a score of {min_score:g} or more" if min_score else ""

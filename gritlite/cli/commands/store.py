@@ -1,21 +1,24 @@
 """`gritlite store`: what a store contains, whether it is intact, and removing what is too much."""
 
+import json
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from gritlite.cli.shared.metadata_options import where_option
 from gritlite.cli.shared.notices import print_notice
 from gritlite.cli.shared.options import parse_size
 from gritlite.cli.shared.tables import aligned, columns, size
 from gritlite.system.wording import counted, printable
 
 if TYPE_CHECKING:
-    from gritlite.rag.maintenance import Info, StoredDocument
+    from gritlite.rag.listing import StoredDocument
+    from gritlite.rag.maintenance import Info
 
 _store = click.argument("store", metavar="STORE", type=click.Path(path_type=Path))
 
@@ -36,36 +39,41 @@ def info(store: Path) -> None:
 
 @command.command("list")
 @_store
-def list_documents(store: Path) -> None:
+@where_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON line for each document.")
+def list_documents(store: Path, where: dict[str, Any] | None, as_json: bool) -> None:
     """List the documents of a store under the folders that were indexed.
 
-    Shows size and time of each file when it was read, and its number of chunks.
+    Shows size and time of each file when it was read, and its number of chunks. Texts that are
+    no files follow, by their ids.
     """
     from gritlite.rag import maintenance
 
-    documents = maintenance.documents(store)
-    if not documents:
+    documents = maintenance.documents(store, where)
+    if not documents and where is None:
         print_notice(f"{store} has no documents: index some with `gritlite index`")
+    if as_json:
+        for document in documents:
+            click.echo(json.dumps(to_json(document), ensure_ascii=False))
+        return
     for root, group in groupby(documents, key=lambda document: document.root):
         click.echo("\n".join(listing(root, list(group))))
 
 
 @command.command()
 @_store
-@click.argument(
-    "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
-def remove(store: Path, paths: tuple[Path, ...]) -> None:
-    """Remove documents from a store; PATH is a document, or a folder of documents.
+@click.argument("documents", metavar="DOCUMENT...", nargs=-1, required=True)
+def remove(store: Path, documents: tuple[str, ...]) -> None:
+    """Remove documents from a store: files, all of a folder, or texts by their ids.
 
     The files themselves are not touched, and need not exist. A folder that still exists is
     read again when it is indexed again.
     """
     from gritlite.rag import maintenance
 
-    for removed in maintenance.remove(store, paths):
-        documents = counted(removed.documents, "document")
-        click.echo(f"{store}: {documents} removed: {printable(str(removed.path))}")
+    for removed in maintenance.remove(store, documents):
+        count = counted(removed.documents, "document")
+        click.echo(f"{store}: {count} removed: {printable(removed.target)}")
 
 
 @command.command()
@@ -102,14 +110,30 @@ def prune(store: Path, most: int | None) -> None:
     click.echo(f"{store}: {counted(removed, 'state')} removed")
 
 
-def listing(root: Path, documents: "Sequence[StoredDocument]") -> list[str]:
-    """A root and its documents, as lines of a table."""
+def to_json(document: "StoredDocument") -> dict[str, Any]:
+    """A document as a JSON object; times are ISO 8601, null where there is no such date."""
+    return {
+        "id": document.id,
+        "title": document.title,
+        "metadata": document.metadata,
+        "is_file": document.path is not None,
+        "bytes": document.bytes,
+        "modified": _iso(document.modified_ns),
+        "read": _iso(document.read_ns),
+        "chunks": document.chunks,
+        "complete": document.complete,
+        "gone": document.gone,
+    }
+
+
+def listing(root: Path | None, documents: "Sequence[StoredDocument]") -> list[str]:
+    """A root and its documents, or the texts that have none, as lines of a table."""
     count = counted(len(documents), "document")
     total = _kibibytes(sum(document.bytes for document in documents))
-    gone = "; it does not exist now" if not root.exists() else ""
+    gone = "; it does not exist now" if root is not None and not root.exists() else ""
     cells = [
         (
-            f"  {document.path.relative_to(root) if document.path != root else root.name}",
+            f"  {_name(document)}",
             _kibibytes(document.bytes),
             _time(document.modified_ns),
             counted(document.chunks, "chunk"),
@@ -117,8 +141,17 @@ def listing(root: Path, documents: "Sequence[StoredDocument]") -> list[str]:
         )
         for document in documents
     ]
-    head = printable(f"{root}: {count}, {total}{gone}")
+    head = printable(f"{root or 'texts that are no files'}: {count}, {total}{gone}")
     return [head, *columns(cells).splitlines()]
+
+
+def _name(document: "StoredDocument") -> str:
+    """The id of a text, or a file's path below its root."""
+    if document.path is None or document.root is None:
+        return document.id
+    if document.path == document.root:
+        return document.root.name
+    return str(document.path.relative_to(document.root))
 
 
 def _kibibytes(count: int) -> str:
@@ -126,10 +159,20 @@ def _kibibytes(count: int) -> str:
 
 
 def _time(nanoseconds: int) -> str:
+    moment = _moment(nanoseconds)
+    return "?" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _iso(nanoseconds: int) -> str | None:
+    moment = _moment(nanoseconds)
+    return None if moment is None else moment.isoformat()
+
+
+def _moment(nanoseconds: int) -> datetime | None:
     try:
-        return f"{datetime.fromtimestamp(nanoseconds / 1e9):%Y-%m-%d %H:%M}"
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
     except (ValueError, OverflowError, OSError):  # before the year 1, on some file systems
-        return "?"
+        return None
 
 
 def _remark(document: "StoredDocument") -> str:

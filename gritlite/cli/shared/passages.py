@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gritlite.system.wording import printable
+from gritlite.rag import references
 
 if TYPE_CHECKING:
     from gritlite.rag.search import Passage
@@ -19,21 +19,19 @@ def reference(passage: "Passage") -> str:
 
     A file below the working folder has a relative path. On a terminal the place is a link to
     the file (OSC 8); its line or page is the fragment, as kitty, iTerm2 and browsers take it.
+    A text that is no file has its id.
     """
+    source = passage.source
+    if source is None:
+        return references.reference(references.located(passage.document, passage.place), passage)
     kind, _, number = passage.place.partition(" ")
     here = Path.cwd()
-    source = passage.source
     file = str(source.relative_to(here) if source.is_relative_to(here) else source)
-    fragment = ""
-    if kind == "line":
-        file, fragment = f"{file}:{number}", f"#{number}"
-    elif passage.place:
-        file, fragment = f"{file}, {passage.place}", f"#page={number}" if kind == "page" else ""
-    location = printable(file)
+    location = references.located(file, passage.place)
     if _shows_links():
+        fragment = {"line": f"#{number}", "page": f"#page={number}"}.get(kind, "")
         location = f"\x1b]8;;{source.absolute().as_uri()}{fragment}\x1b\\{location}\x1b]8;;\x1b\\"
-    gone = "  [the file is gone]" if passage.gone else ""
-    return f"{location}  ({printable(passage.heading)}){gone}"
+    return references.reference(location, passage)
 
 
 def _shows_links() -> bool:
@@ -44,13 +42,15 @@ def reference_list(passages: Sequence["Passage"]) -> str:
     """The passages that an answer is from, numbered, after an empty line; empty without any."""
     if not passages:
         return ""
-    return "\n".join(["", *(f"[{n}] {reference(each)}" for n, each in enumerate(passages, 1))])
+    return "\n" + references.numbered([reference(each) for each in passages])
 
 
 def to_json(passage: "Passage") -> dict[str, Any]:
     """A passage as a JSON object."""
     return {
-        "source": str(passage.source),
+        "source": passage.document,
+        "title": passage.title,
+        "metadata": passage.metadata,
         "place": passage.place,
         "heading": passage.heading,
         "text": passage.text,

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gritlite.cli.shared.choice import Choice
+from gritlite.cli.shared.metadata_options import where_option
 from gritlite.cli.shared.options import combined
 
 store_option: Callable[[Any], Any] = click.option(
@@ -58,4 +59,5 @@ def search_options(count: int, min_score: str = "") -> Callable[[Any], Any]:
             metavar="WORDS",
             help="What the question is embedded for.",
         ),
+        where_option,
     )
