@@ -17,9 +17,10 @@
     ├── MissingExtraError        an optional dependency is not installed
     ├── DeviceError              a GPU is required that the build or the machine lacks
     ├── LibraryError             llama.cpp or a library behind an extra cannot be loaded, or fails
+    ├── ModelProcessError        the process of an isolated model ended before its answer
     ├── DownloadError            a download failed, or its checksum is wrong
     ├── CancelledError           the caller cancelled the job
-    └── ClosedError              the model is closed
+    └── ClosedError              the model or the store is closed
 
     UserWarning
     ├── EngineWarning            a graph is not used, or differs from llama.cpp
@@ -39,7 +40,13 @@ class GritLiteError(Exception):
 
 
 class UsageError(GritLiteError):
-    """An invalid argument."""
+    """An invalid argument. `argument` is its name, where the error is about one of a call's."""
+
+    argument: str | None = None
+
+    def __init__(self, message: str, argument: str | None = None) -> None:
+        super().__init__(message)
+        self.argument = argument
 
 
 class RequantizationError(UsageError):
@@ -130,6 +137,12 @@ class LibraryError(GritLiteError):
     exit_code = 1
 
 
+class ModelProcessError(GritLiteError):
+    """The process of an isolated model ended before its answer; the next call starts another."""
+
+    exit_code = 1
+
+
 class DownloadError(GritLiteError):
     """A download failed, or its checksum is wrong."""
 
@@ -143,10 +156,10 @@ class CancelledError(GritLiteError):
 
 
 class ClosedError(GritLiteError):
-    """The model is closed."""
+    """The model or the store is closed."""
 
-    def __init__(self) -> None:
-        super().__init__("the model is closed: load it again")
+    def __init__(self, problem: str = "the model is closed: load it again") -> None:
+        super().__init__(problem)
 
 
 class EngineWarning(UserWarning):

@@ -22,6 +22,8 @@ ATTENTION_KEY = "grit.embed.attention"
 # whether the mean counts the prompt's tokens and BOS too, as llama.cpp's own pooling does
 INCLUDE_PROMPT_KEY = "grit.embed.include_prompt"
 INSTRUCTION_FIELD = "{instruction}"
+# what queries are embedded for where another program has no place for an instruction
+QUERY_INSTRUCTION = "Given a question, retrieve the passage that answers it"
 
 # true where the model was trained to embed; a file without it may hold one that only generates
 TRAINED_KEY = "grit.embed.trained"

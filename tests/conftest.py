@@ -20,8 +20,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# tests that use ONNX Runtime by itself tell nobody either
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # no graph in the user's cache is used, and none is prepared, unless a test asks for it
 os.environ["GRITLITE_ENGINE"] = "llama"
+
+
+def _usual_handlers() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers() -> Iterator[None]:
+    """Undo what a command that ran in this process did: Ctrl-C would end a later test."""
+    _usual_handlers()
+    yield
+    _usual_handlers()
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +78,7 @@ def graph_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def exact_graph(monkeypatch: pytest.MonkeyPatch, graph_cache_folder: Path) -> None:
-    """What embeds with any model is a float32 graph in ONNX Runtime, without a check."""
+    """What embeds and reads prompts of any model is a float32 graph, without a check."""
     from gritlite.runtime import engine_choice
     from gritlite.runtime.onnx.forms import Form
     from gritlite.runtime.onnx.preparation import prepare
@@ -73,6 +89,7 @@ def exact_graph(monkeypatch: pytest.MonkeyPatch, graph_cache_folder: Path) -> No
     monkeypatch.setenv("GRITLITE_CACHE", str(graph_cache_folder))
     monkeypatch.setenv("GRITLITE_ENGINE", "onnx")
     monkeypatch.setattr(engine_choice, "_prepared", prepared)
+    monkeypatch.setattr(engine_choice, "_reads_prompts", lambda *_: True)
 
 
 @pytest.fixture(params=["llama", "onnx"])

@@ -87,6 +87,7 @@ IN_WORDS = {
         "MissingExtraError",
         "DeviceError",
         "LibraryError",
+        "ModelProcessError",
         "DownloadError",
     ),
 }

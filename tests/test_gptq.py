@@ -16,6 +16,7 @@ from gritlite.errors import (
 )
 from gritlite.gptq import conversion
 from gritlite.gptq.conversion import convert_to_gptq
+from gritlite.system import processes
 from tests.sample_gguf import rewrite
 from tests.tiny import make_checkpoint, write_tensors
 
@@ -94,7 +95,7 @@ def test_a_failure_gives_its_last_words_and_leaves_nothing(
     before = sorted(path.name for path in tmp_path.iterdir())
     monkeypatch.setattr(conversion, "_passes", lambda *_: [])
     child = ["-c", "import sys; print(1, 2); sys.exit('torch: no room\\n\\nout of memory\\n')"]
-    monkeypatch.setattr(conversion, "CHILD", (sys.executable, *child))
+    monkeypatch.setattr(processes, "module_command", lambda _: (sys.executable, *child))
     seen: list[tuple[int, int]] = []
     with pytest.raises(LibraryError, match=r"^GPTQModel failed: out of memory$"):
         convert_to_gptq(

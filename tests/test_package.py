@@ -93,12 +93,15 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
 FLOOR = {"errors", "prompt", "system", "version"}
 ARROWS = {
     "__main__": {"cli"},
-    "__init__": {"errors", "prompt", "rag", "runtime", "version"},
+    "__init__": {"errors", "prompt", "pull", "rag", "runtime", "system", "version"},
     "cli": {
-        *("eval", "train", "gptq", "rag", "calibrate", "pull", "convert"),
+        *("serve", "eval", "train", "gptq", "rag", "calibrate", "pull", "convert"),
         *("runtime", "quant", "modelfile"),
         *FLOOR,
     },
+    "serve": {"rag", "runtime", "modelfile", *FLOOR},
+    "freezing": {"system"},
+    "integrations": {"runtime", *FLOOR},
     "eval": {"rag", "calibrate", "runtime", "modelfile", *FLOOR},
     "train": {"convert", "runtime", *FLOOR},
     "gptq": {"calibrate", "convert", "runtime", "quant", "modelfile", *FLOOR},
@@ -158,13 +161,32 @@ def test_files_and_functions_are_short():
                 assert lines <= MOST_FUNCTION_LINES, (path, node.name, lines)
 
 
-# what only an extra brings: modules that need them are imported by tests/oracle and tests/gptq
-FROM_EXTRAS = {"torch", "mteb"}
+@pytest.mark.parametrize("package", ["onnxruntime", "openvino"])
+def test_a_package_with_telemetry_is_imported_in_one_module(package):
+    """Which imports it without."""
+    found = [
+        path.name
+        for path in PACKAGE.rglob("*.py")
+        if any(
+            line.lstrip().startswith((f"import {package}", f"from {package}"))
+            for line in path.read_text(encoding="utf-8").splitlines()
+        )
+    ]
+    assert found == [f"{package}_package.py"]
+
+
+# what only an extra brings: modules that need them are imported by tests/oracle, tests/gptq and
+# tests/clients
+FROM_EXTRAS = {"chromadb", "langchain_core", "llama_index", "mteb", "torch"}
+
+
+# run by PyInstaller and by the apps that it makes
+NO_MODULES = ("__main__.py", "hook-", "pyi_rth_")
 
 
 def test_every_module_can_be_imported():
     for path in PACKAGE.rglob("*.py"):
-        if path.name != "__main__.py":
+        if not path.name.startswith(NO_MODULES):
             parts = path.relative_to(ROOT).with_suffix("").parts
             try:
                 importlib.import_module(".".join(parts).removesuffix(".__init__"))

@@ -33,6 +33,8 @@ def clone(tmp_path_factory):
         shutil.copy(ROOT / name, folder)
     for name in ("examples", "gritlite", "requirements"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    packages = Path("tests/clients/node")  # of npm, which the Makefile installs by their lists
+    shutil.copytree(ROOT / packages, folder / packages, ignore=shutil.ignore_patterns("node_*"))
     return folder
 
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from gritlite.calibrate.texts import Pass
 from gritlite.convert.pretrained import load_model, load_tokenizer
 from gritlite.gptq.batches import model_inputs
-from gritlite.system.cleanup import exit_with_parent
+from gritlite.system.processes import end_with_parent
 
 # the scale of each group minimizes the error to this power; 2.4 is the GPTQ authors' choice
 _ERROR_NORM = 2.4
@@ -32,7 +32,7 @@ _MIN_TOKEN_SHARE = 0.005  # a matrix that sees fewer tokens (a rare expert) is o
 
 def main() -> None:
     """Run the job named on the command line."""
-    exit_with_parent()
+    end_with_parent()
     with os.fdopen(os.dup(1), "w", buffering=1) as reports:
         os.dup2(2, 1)  # GPTQModel writes its log there, the first line as it is imported
         if (os.cpu_count() or 1) <= 2:  # it would give itself one worker there, and miss a second

@@ -38,7 +38,7 @@ _FLOATS = {
     GGMLQuantizationType.F16: "float16",
     GGMLQuantizationType.BF16: "bfloat16",
 }
-CHILD = processes.module_command("gritlite.gptq.child")
+_CHILD = "gritlite.gptq.child"
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,9 @@ def _run(job: dict[str, Any], scratch: Path, on_progress: ProgressCallback) -> N
     (scratch / "job.json").write_text(json.dumps(job), "utf-8")
     with (
         (scratch / "log").open("w+b") as log,
-        subprocess.Popen(
-            [*CHILD, "job.json"],
+        processes.start(
+            [*processes.module_command(_CHILD), "job.json"],
             cwd=scratch,
-            env=processes.child_environment(),
-            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
         ) as child,

@@ -1,8 +1,9 @@
 """Writes a graph as an ONNX file, with the weights in a file beside it.
 
-Besides ONNX's own operators it has three of ONNX Runtime (docs/ContribOperators.md):
+Besides ONNX's own operators it has four of ONNX Runtime (docs/ContribOperators.md):
 `GroupQueryAttention`, which rotates and attends in either direction, `DynamicQuantizeMatMul`
-for int8 with a scale for each channel, and `MatMulNBits` for blocks of 32.
+and `MatMulIntegerToFloat` for int8 with a scale for each channel, and `MatMulNBits` for blocks
+of 32.
 
     embeddings       float32 [batch, tokens, width], padded behind each sequence
     last_positions   int32 [batch], the position of each sequence's last token
@@ -11,7 +12,8 @@ for int8 with a scale for each channel, and `MatMulNBits` for blocks of 32.
     hidden           float32 [batch, tokens, width]
     present.N.key, present.N.value   as past, with the new tokens
 
-The form float16 is for GPUs: it computes in float16 between float32 inputs and outputs.
+The form float16 is for GPUs: it computes in float16, and keys and values, earlier and new, are
+float16 too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -92,7 +94,7 @@ class OnnxWriter:
         blocks = matrix.blocks() if self._form == "blocks" else None
         if blocks is not None:
             return self._blocks_product(x, matrix, blocks)
-        if self._form == "int8" and not matrix.precise:
+        if self._form == "int8":
             return self._int8_product(x, matrix)
         return self._node("MatMul", x, self._numbers(matrix.floats().T))
 
@@ -131,14 +133,26 @@ class OnnxWriter:
     def _rounded_product(self, x: str, matrix: Matrix, columns: slice) -> str:
         rounded = matrix.channels(columns, pair_limit=self._pair_limit)
         weights = self.constant(rounded.values.T), self.constant(rounded.scales)
+        multiplied = self._precise_multiplied if matrix.precise else self._multiplied
         if not matrix.per_token:
-            return self._node("DynamicQuantizeMatMul", x, *weights, domain=CONTRIB)
+            return multiplied(x, *weights)
         # each token is divided by its largest number, so that one scale suits them all
         largest = self._node("ReduceMax", self._node("Abs", x), self._whole([-1]), keepdims=1)
         largest = self._node("Max", largest, self.constant(np.array(_TINY, np.float32)))
-        scaled = self._node("Div", x, largest)
-        product = self._node("DynamicQuantizeMatMul", scaled, *weights, domain=CONTRIB)
-        return self._node("Mul", product, largest)
+        return self._node("Mul", multiplied(self._node("Div", x, largest), *weights), largest)
+
+    def _multiplied(self, x: str, weights: str, scales: str) -> str:
+        return self._node("DynamicQuantizeMatMul", x, weights, scales, domain=CONTRIB)
+
+    def _precise_multiplied(self, x: str, weights: str, scales: str) -> str:
+        """Round inputs to 8 bits, and what is left of them to 8 bits more."""
+        rounded, step, zero = self._name(), self._name(), self._name()
+        self._nodes.append(helper.make_node("DynamicQuantizeLinear", [x], [rounded, step, zero]))
+        product = self._node(
+            "MatMulIntegerToFloat", rounded, weights, step, scales, zero, domain=CONTRIB
+        )
+        rest = self._node("Sub", x, self._node("DequantizeLinear", rounded, step, zero))
+        return self._node("Add", product, self._multiplied(rest, weights, scales))
 
     def attention(self, x: str, layer: int, query: Matrix, key: Matrix, value: Matrix) -> str:
         """See GraphWriter."""
@@ -146,16 +160,14 @@ class OnnxWriter:
         joined = replace(query, parts=parts)
         projections = self.linear(x, joined)
         names = [f"{layer}.{part}" for part in ("key", "value")]
-        past = [self._cast(f"past.{name}", self._type) for name in names]
+        past, present = ([f"{when}.{name}" for name in names] for when in ("past", "present"))
         lengths = ("last_positions", "total_tokens")
-        present = [f"present.{name}" for name in names]
-        computed = present if self._type == _FLOAT32 else [self._name() for _ in present]
         attended = self._name()
         self._nodes.append(
             helper.make_node(
                 "GroupQueryAttention",
                 [projections, "", "", *past, *lengths, *self._tables],
-                [attended, *computed],
+                [attended, *present],
                 domain=CONTRIB,
                 num_heads=self._network.heads,
                 kv_num_heads=self._network.kv_heads,
@@ -164,9 +176,6 @@ class OnnxWriter:
                 rotary_interleaved=int(self._network.rotary.is_interleaved),
             )
         )
-        if computed is not present:
-            for states, name in zip(computed, present, strict=True):
-                self._output(states, name)
         return attended
 
     def feed_forward(self, x: str, network: FeedForward) -> str:
@@ -215,7 +224,11 @@ class OnnxWriter:
 
     def finish(self, hidden: str) -> None:
         """See GraphWriter."""
-        self._output(hidden, "hidden")
+        if self._type == _FLOAT32:  # ONNX Runtime drops this node, but would cast
+            node = helper.make_node("Identity", [hidden], ["hidden"])
+        else:
+            node = helper.make_node("Cast", [hidden], ["hidden"], to=TensorProto.FLOAT)
+        self._nodes.append(node)
 
     def save(self, path: Path, attention: Attention) -> None:
         """Write the graph for one direction of attention, without weights. Raises OSError."""
@@ -225,16 +238,17 @@ class OnnxWriter:
         states = ["batch", network.kv_heads, "earlier", network.head_width]
         longer = ["batch", network.kv_heads, "all", network.head_width]
         floats, integers = TensorProto.FLOAT, TensorProto.INT32
+        kept = helper.np_dtype_to_tensor_dtype(self._type)
         names = [f"{n}.{part}" for n in range(network.layers) for part in ("key", "value")]
         inputs = [
             helper.make_tensor_value_info("embeddings", floats, width),
             helper.make_tensor_value_info("last_positions", integers, ["batch"]),
             helper.make_tensor_value_info("total_tokens", integers, []),
-            *(helper.make_tensor_value_info(f"past.{name}", floats, states) for name in names),
+            *(helper.make_tensor_value_info(f"past.{name}", kept, states) for name in names),
         ]
         outputs = [
             helper.make_tensor_value_info("hidden", floats, width),
-            *(helper.make_tensor_value_info(f"present.{name}", floats, longer) for name in names),
+            *(helper.make_tensor_value_info(f"present.{name}", kept, longer) for name in names),
         ]
         graph = helper.make_graph(self._nodes, "layers", inputs, outputs, self._initializers)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]
@@ -255,14 +269,6 @@ class OnnxWriter:
         if self._type == _FLOAT32:
             return x
         return self._node("Cast", x, to=helper.np_dtype_to_tensor_dtype(type))
-
-    def _output(self, x: str, name: str) -> None:
-        """Name an output of the graph, which is float32."""
-        if self._type == _FLOAT32:  # ONNX Runtime drops this node, but would cast
-            node = helper.make_node("Identity", [x], [name])
-        else:
-            node = helper.make_node("Cast", [x], [name], to=TensorProto.FLOAT)
-        self._nodes.append(node)
 
     def _numbers(self, values: Floats) -> str:
         """Add an initializer of the type that the form computes in."""

@@ -80,14 +80,13 @@ def describe(file: GGUFFile) -> ModelDescription:
     tensor_bytes = sum(tensor.size for tensor in file.tensors)
     contexts = sorted({min(USUAL_CONTEXT, model.context_length), model.context_length})
     pass_tokens = min(PASS_TOKENS, model.context_length)
-    file_type = file.metadata.get("general.file_type")
     return ModelDescription(
         path=file.path,
         file_bytes=file.size,
         architecture=model.architecture,
         name=_text(file, "general.name"),
         parameters=parameters,
-        file_type=FILE_TYPES.get(file_type) if isinstance(file_type, int) else None,
+        file_type=file_type_name(file),
         bits_per_weight=tensor_bytes * 8 / parameters if parameters else 0.0,
         tensor_types=_type_shares(file),
         layers=model.layers,
@@ -103,6 +102,12 @@ def describe(file: GGUFFile) -> ModelDescription:
         memory_embed=embed_memory(file, pass_tokens),
         memory_generate={length: generate_memory(file, length) for length in contexts},
     )
+
+
+def file_type_name(file: GGUFFile) -> str | None:
+    """Return the name of the type that a file says it has, such as "Q8_0"; None if it says none."""
+    file_type = file.metadata.get("general.file_type")
+    return FILE_TYPES.get(file_type) if isinstance(file_type, int) else None
 
 
 def _type_shares(file: GGUFFile) -> tuple[TypeShare, ...]:

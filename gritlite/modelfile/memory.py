@@ -75,21 +75,22 @@ def embed_memory(file: GGUFFile, pass_tokens: int = PASS_TOKENS) -> MemoryNeed:
 
 
 def generate_memory(
-    file: GGUFFile, context_length: int, pass_tokens: int = PASS_TOKENS
+    file: GGUFFile, context_length: int, pass_tokens: int = PASS_TOKENS, *, parallel: int = 1
 ) -> MemoryNeed:
-    """Estimate the memory to generate in a context of `context_length` tokens.
+    """Estimate the memory to generate in `parallel` contexts of `context_length` tokens each.
 
     Prefill runs in passes of `pass_tokens`. Raises what `read_hyperparameters` raises.
     """
     model = read_hyperparameters(file)
-    cells = _padded(context_length)
+    # beside others, a sequence needs a cell more: see runtime/llama/decoders.py
+    cells = _padded(context_length + (parallel > 1))
     tokens = min(pass_tokens, cells)
     numbers = _layer_numbers(model, cells)
     return MemoryNeed(
         _weights(file),
-        _kv_bytes(model, cells),
+        parallel * _kv_bytes(model, cells),
         _F32 * tokens * numbers,
-        _F32 * model.vocabulary,
+        _F32 * parallel * model.vocabulary,
     )
 
 

@@ -52,6 +52,15 @@ def download_folder() -> Iterator[Path]:
         ) from error
 
 
+def bytes_in(folder: Path) -> int:
+    """Count the bytes of the files in a folder, while others write and remove them."""
+    found = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            found += path.stat().st_size if path.is_file() else 0
+    return found
+
+
 @contextlib.contextmanager
 def _locked(own: Path) -> Iterator[None]:
     """Hold the folder's lock, if the file system supports locks."""

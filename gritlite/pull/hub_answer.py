@@ -20,12 +20,14 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 class RemoteFile:
     """A file of a repository, by its path there, and the digest that its bytes must have.
 
-    `sha256` is that of a large file; a small one has git's `blob_id` instead.
+    `sha256` is that of a large file; a small one has git's `blob_id` instead. `size` is what
+    the hub says that it has in bytes, 0 if it does not; only progress depends on it.
     """
 
     name: str
     sha256: str | None
     blob_id: str | None
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def _file(repository: str, sibling: Any) -> RemoteFile:
     blob_id = _matching(_COMMIT, getattr(sibling, "blob_id", None))
     if sha256 is None and (blob_id is None or getattr(sibling, "lfs", None) is not None):
         raise _refused(repository, f"a file {name!a} without a digest")
-    return RemoteFile(name, sha256 and sha256.lower(), blob_id and blob_id.lower())
+    size = getattr(sibling, "size", None)
+    known = size if isinstance(size, int) and 0 <= size < 1 << 62 else 0
+    return RemoteFile(name, sha256 and sha256.lower(), blob_id and blob_id.lower(), known)
 
 
 def _is_safe(name: str) -> bool:

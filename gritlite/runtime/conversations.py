@@ -4,7 +4,7 @@ With it, chats that take turns do not evaluate their history again at each turn.
 does not know how keys and values are computed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gritlite.runtime.kv_cache import SavedCache, common_prefix
 from gritlite.runtime.state import State
@@ -13,8 +13,8 @@ from gritlite.runtime.state import State
 class Conversations:
     """Saved caches, found by their exact tokens. Not thread-safe.
 
-    `budget` limits their total size in bytes, of which a token takes `token_bytes`; 0 saves
-    none.
+    `budget` limits their total size in bytes, of which a token takes `token_bytes`, with the states
+    of their documents; 0 saves none.
     """
 
     def __init__(self, budget: int, token_bytes: int) -> None:
@@ -24,12 +24,13 @@ class Conversations:
 
     @property
     def nbytes(self) -> int:
-        """The total size of the saved caches in bytes."""
-        return sum(saved.key_values.nbytes for saved in self._saved)
+        """The bytes of the saved caches and of their documents' states, each counted once."""
+        caches = sum(saved.key_values.nbytes for saved in self._saved)
+        return caches + _documents_nbytes(saved.document for saved in self._saved)
 
-    def accepts(self, tokens: int) -> bool:
-        """Return whether a conversation of `tokens` tokens fits the budget."""
-        return tokens * self._token_bytes <= self._budget
+    def accepts(self, document: State | None, tokens: int) -> bool:
+        """Return whether a conversation fits; `tokens` includes those of its document."""
+        return tokens * self._token_bytes + _documents_nbytes([document]) <= self._budget
 
     def add(self, saved: SavedCache) -> None:
         """Save a conversation in place of those it continues; evict others over the budget."""
@@ -61,6 +62,12 @@ class Conversations:
     def clear(self) -> None:
         """Remove all conversations."""
         self._saved.clear()
+
+
+def _documents_nbytes(documents: Iterable[State | None]) -> int:
+    """The bytes of the states in memory that documents consist of."""
+    parts = {id(part): part for document in documents if document for part in document.parts}
+    return sum(part.key_values.nbytes for part in parts.values())
 
 
 def _continues(new: SavedCache, old: SavedCache) -> bool:

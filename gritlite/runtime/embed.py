@@ -22,12 +22,13 @@ from gritlite.errors import (
     UsageError,
 )
 from gritlite.prompt import EmbedFormat
-from gritlite.runtime.engine import EmbeddingEngine, EmbeddingPass, KeyValues
+from gritlite.runtime.engine import EmbeddingEngine, EmbeddingPass, HiddenStates, KeyValues, Tokens
 from gritlite.runtime.finite import check_state, check_vectors
 from gritlite.runtime.packing import PADDED, UNPADDED
 from gritlite.runtime.scheduler import Scheduler, Work
 from gritlite.runtime.tokens import PromptTokens, TextTokens, Tokenizer
 from gritlite.system.machine import check_free_memory
+from gritlite.system.watch import AnyFlag
 
 Vectors = NDArray[np.float32]
 TooLong = Literal["error", "truncate", "chunk"]
@@ -100,7 +101,8 @@ class Embedder:
 
     Texts that fit one pass are scheduled as a query that a user waits for; longer input is
     a bulk job, which queries overtake. `memory_need` returns the bytes that a pass of a
-    number of tokens needs besides the weights.
+    number of tokens needs besides the weights. Once `closing` is set, or `close` was called,
+    all streams end with ClosedError.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Embedder:
         pass_tokens: int,
         max_tokens: int,
         memory_need: Callable[[int], int],
+        closing: threading.Event | None = None,
     ) -> None:
         self._engine = engine
         self._packing = PADDED if engine.pads else UNPADDED
@@ -123,7 +126,7 @@ class Embedder:
         self._memory_need = memory_need
         self._tokenizer = tokenizer
         self._pass: EmbeddingPass | None = None
-        self._closed = False
+        self._closing = closing or threading.Event()
 
     def stream(
         self,
@@ -178,16 +181,30 @@ class Embedder:
         limit = min(options.max_length or self.max_tokens, self.max_tokens)
         end = self._tokenizer.end if self._format.pooling == "last" else _NO_TOKENS
         for number, text in enumerate(texts):
-            whole = self._tokenize(prompt_tokens, text, number)
+            if options.too_long == "error":
+                self._check_length(text, number, limit - len(end))
+            most = limit - len(end) if options.too_long == "truncate" else None
+            whole = self._tokenize(prompt_tokens, text, number, most)
             fitting = _fit(whole, number, limit - len(end), options, on_cut)
             if len(end):
                 fitting = [TextTokens(np.concatenate([one.ids, end]), one.start) for one in fitting]
             yield fitting
 
-    def _tokenize(self, prompt: PromptTokens, text: str, number: int) -> TextTokens:
+    def _check_length(self, text: str, number: int, limit: int) -> None:
+        """Raise InputTooLongError where a text's length alone proves it: soon, and for less."""
+        least = self._tokenizer.tokens_beyond(len(text), limit) if isinstance(text, str) else 0
+        if least:
+            raise _too_long(f"at least {least}", number, limit)
+
+    def _tokenize(
+        self, prompt: PromptTokens, text: str, number: int, most: int | None
+    ) -> TextTokens:
+        """The tokens of a text; where only the first `most` count, perhaps not all others."""
         if not isinstance(text, str):
             raise InputError(f"{type(text).__name__} instead of str", number)
         try:
+            if most is not None:
+                return self._tokenizer.beginning(prompt, text, most)
             return self._tokenizer.text(prompt, text)
         except InputError as error:
             raise InputError(error.problem, number) from error
@@ -211,10 +228,7 @@ class Embedder:
             starts = [self._pooled_from(piece.tokens, options) for piece in members]
             ids = [piece.tokens.ids for piece in members]
             with self._scheduler.turn(work):
-                embedding_pass = self._pass_for(self._packing.tokens([len(one) for one in ids]))
-                hidden, states = embedding_pass.run(
-                    ids, starts, return_states=hooks.keep is not None, cancel=hooks.cancel
-                )
+                hidden, states = self._run(ids, starts, hooks)
             hooks.keep_states(members, states)
             row = 0
             for piece, start in zip(members, starts, strict=True):
@@ -230,6 +244,21 @@ class Embedder:
                 means /= np.linalg.norm(means, axis=1, keepdims=True)
         return means.astype(np.float32)
 
+    def _run(
+        self, ids: Sequence[Tokens], starts: Sequence[int], hooks: "_Hooks"
+    ) -> tuple[HiddenStates, list[KeyValues]]:
+        embedding_pass = self._pass_for(self._packing.tokens([len(one) for one in ids]))
+        try:
+            return embedding_pass.run(
+                ids,
+                starts,
+                return_states=hooks.keep is not None,
+                cancel=AnyFlag(hooks.cancel, self._closing),
+            )
+        except CancelledError:
+            hooks.check_cancelled()
+            raise ClosedError from None
+
     def _pooled_from(self, tokens: TextTokens, options: EmbedOptions) -> int:
         """Return the first of the tokens whose vectors are averaged."""
         if self._format.pooling == "last":
@@ -242,7 +271,7 @@ class Embedder:
 
         A pass that pads has no memory of its own, and takes the size of the text.
         """
-        if self._closed:
+        if self._closing.is_set():
             raise ClosedError
         if self._pass is None or self._pass.capacity < tokens:
             self._free_pass()
@@ -260,9 +289,9 @@ class Embedder:
         return self._pass
 
     def close(self) -> None:
-        """Free the memory, after the pass in progress. Open streams end with ClosedError."""
+        """End the pass in progress and free the memory. Open streams end with ClosedError."""
+        self._closing.set()
         with self._scheduler.turn("query"):
-            self._closed = True
             self._free_pass()
 
     def _free_pass(self) -> None:
@@ -305,8 +334,12 @@ def _fit(
             TextTokens(np.concatenate([head, body[i : i + room]]), whole.start)
             for i in range(0, len(body), room)
         ]
-    raise InputTooLongError(
-        f"{len(whole.ids)} tokens with the prompt, over the limit of {limit}: "
+    raise _too_long(str(len(whole.ids)), number, limit)
+
+
+def _too_long(tokens: str, number: int, limit: int) -> InputTooLongError:
+    return InputTooLongError(
+        f"{tokens} tokens with the prompt, over the limit of {limit}: "
         "shorten it, truncate it, or embed it in chunks",
         number,
     )

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from gritlite.errors import ClosedError, UsageError
 from gritlite.modelfile.header import GGUFFile
@@ -42,6 +43,7 @@ class EmbeddingModel(OfficialEncoding):
         self._edited = ""
         self._tokenizer = Tokenizer(engine.vocabulary)
         self.sliding_window = sliding_window(file.metadata)
+        self._closing = threading.Event()  # ends all work in progress
         self._embedder = Embedder(
             engine,
             self._tokenizer,
@@ -49,9 +51,10 @@ class EmbeddingModel(OfficialEncoding):
             scheduler,
             pass_tokens=pass_tokens,
             max_tokens=min(self.longest_context, MAX_PASS_TOKENS),
-            memory_need=self._pass_bytes,
+            # without a reference to this object, which is freed as soon as it is dropped
+            memory_need=partial(_pass_bytes, engine, file),
+            closing=self._closing,
         )
-        self._closed = False
 
     @property
     def longest_context(self) -> int:
@@ -62,13 +65,6 @@ class EmbeddingModel(OfficialEncoding):
         trained = self.embedding_engine.trained_context
         return min(trained, self.sliding_window or trained)
 
-    def _pass_bytes(self, tokens: int) -> int:
-        """Return the bytes of main memory that a pass needs besides the weights."""
-        if self.embedding_engine.pads:
-            return graph_pass_bytes(self.file, tokens)
-        need = embed_memory(self.file, tokens)
-        return need.on_host(on_device=self.embedding_engine.on_device)
-
     @property
     def fingerprint(self) -> str:
         """What tells this model from others: the digest of the file's bytes.
@@ -77,6 +73,11 @@ class EmbeddingModel(OfficialEncoding):
         change. Raises FileError if it cannot be read, or has changed since it was loaded.
         """
         return self._edited or self.identity.fingerprint()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closing.is_set()
 
     @property
     def dimension(self) -> int:
@@ -101,6 +102,14 @@ class EmbeddingModel(OfficialEncoding):
         """
         self._check_open()
         return [int(token) for token in self._tokenizer.plain(text, continues=continues)]
+
+    def tokens_beyond(self, characters: int, limit: int) -> int:
+        """Return a number of tokens over `limit` that any text of so many characters has at least.
+
+        0 if their number does not prove it: tokenizing tells more, but takes seconds for a text
+        of megabytes.
+        """
+        return self._tokenizer.tokens_beyond(characters, limit)
 
     def embed_tokens(
         self, text: str, *, instruction: str = "", max_length: int | None = None
@@ -172,6 +181,25 @@ class EmbeddingModel(OfficialEncoding):
         options = EmbedOptions(instruction or None, max_length=max_length, too_long=too_long)
         return sum(1 for _ in self._embedder.pieces(texts, options))
 
+    def token_counts(
+        self,
+        texts: Iterable[str],
+        *,
+        instruction: str = "",
+        max_length: int | None = None,
+        too_long: TooLong = "error",
+    ) -> list[int]:
+        """Return how many tokens `encode_stream` evaluates for each text, prompt and BOS included.
+
+        Raises as `check`.
+        """
+        self._check_open()
+        options = EmbedOptions(instruction or None, max_length=max_length, too_long=too_long)
+        return [
+            sum(len(piece.ids) for piece in pieces)
+            for pieces in self._embedder.pieces(texts, options)
+        ]
+
     def _stream(
         self,
         texts: Iterable[str],
@@ -205,16 +233,18 @@ class EmbeddingModel(OfficialEncoding):
             progress=progress,
         )
 
-    def document_state(self, text: str) -> DocumentState:
+    def document_state(self, text: str, *, cancel: threading.Event | None = None) -> DocumentState:
         """Return the key-value state of a document's embedding pass, for `chat` and `generate`.
 
         The text follows the file's document prompt, and its tokens attend to each other as
-        in `encode`. Raises EmptyTextError, and InputTooLongError for a text that does not
-        fit one pass.
+        in `encode`. Raises EmptyTextError, InputTooLongError for a text that does not fit one
+        pass, and CancelledError soon after `cancel` is set.
         """
         self._check_open()
         states: list[DocumentState] = []
-        for _ in self.encode_stream([text], keep=lambda _, state: states.append(state)):
+        for _ in self.encode_stream(
+            [text], cancel=cancel, keep=lambda _, state: states.append(state)
+        ):
             pass
         return states[0]
 
@@ -231,11 +261,18 @@ class EmbeddingModel(OfficialEncoding):
         return joined(states, bos=0 if self.bos is None else 1, recompute=recompute)
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._closing.is_set():
             raise ClosedError
         self.scheduler.check_process()
 
     def close(self) -> None:
-        """Free the memory of passes, after the pass in progress. The engine stays open."""
-        self._closed = True
+        """Free the memory of passes; end the pass in progress. The engine stays open."""
+        self._closing.set()
         self._embedder.close()
+
+
+def _pass_bytes(engine: EmbeddingEngine, file: GGUFFile, tokens: int) -> int:
+    """Return the bytes of main memory that a pass needs besides the weights."""
+    if engine.pads and not engine.on_device:
+        return graph_pass_bytes(file, tokens)
+    return embed_memory(file, tokens).on_host(on_device=engine.on_device)

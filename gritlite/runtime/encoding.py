@@ -7,13 +7,17 @@ know how a text becomes a vector.
 import threading
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from gritlite.errors import InputError, MissingExtraError, TruncationWarning, UsageError
 from gritlite.runtime.embed import EmbedOptions, Vectors
+from gritlite.system.progress import ProgressCallback, no_progress
+
+_MISSPELT = 0.8  # difflib's likeness from which on a name is a misspelt parameter
 
 
 class EncodeOptions(TypedDict, total=False):
@@ -25,6 +29,7 @@ class EncodeOptions(TypedDict, total=False):
     embed_instruction: bool
     convert_to_tensor: bool
     add_special_tokens: bool
+    progress: ProgressCallback
     cancel: threading.Event | None
 
 
@@ -49,8 +54,12 @@ class OfficialEncoding(ABC):
         *,
         cancel: threading.Event | None,
         on_cut: threading.Event | None,
+        progress: Callable[[int], None] | None = None,
     ) -> Iterator[Vectors]:
-        """Yield the vectors of texts in order; set `on_cut` when one is truncated."""
+        """Yield the vectors of texts in order; set `on_cut` when one is truncated.
+
+        `progress` is called after each pass with the number of texts embedded so far.
+        """
 
     def encode(
         self,
@@ -64,6 +73,7 @@ class OfficialEncoding(ABC):
         recast: bool = False,
         add_special_tokens: bool = True,
         *,
+        progress: ProgressCallback = no_progress,
         cancel: threading.Event | None = None,
         **ignored: object,
     ) -> Any:
@@ -79,13 +89,13 @@ class OfficialEncoding(ABC):
         written for the official package: passes are packed by tokens, and
         vectors are float32 already.
 
-        Raises EmptyTextError and InputTooLongError with the number of the text,
-        and CancelledError within one pass of `cancel` being set.
+        `progress` is called after each pass, in the thread that called, with the texts that are
+        embedded and all texts; `cancel` ends the pass in progress. Raises CancelledError then,
+        what `progress` raises, and EmptyTextError and InputTooLongError with the number of the
+        text.
         """
         del batch_size, recast
-        if ignored:
-            names = ", ".join(sorted(ignored))
-            warnings.warn(f"encode() has no parameter {names}: ignored", stacklevel=2)
+        _check_ignored(ignored)
         if get_cache:
             raise UsageError("get_cache is not supported: use document_state to get a text's state")
         single = isinstance(sentences, str)
@@ -98,14 +108,14 @@ class OfficialEncoding(ABC):
             too_long="error" if max_length is None else "truncate",
         )
         cut = threading.Event()
-        parts = list(self._stream(texts, options, cancel=cancel, on_cut=cut))
+
+        def report(done: int) -> None:
+            progress(done, len(texts))
+
+        stream = self._stream(texts, options, cancel=cancel, on_cut=cut, progress=report)
+        parts = list(stream)
         if cut.is_set():
-            warnings.warn(
-                f"texts were cut to {min(max_length or self.max_length, self.max_length)} tokens: "
-                "pass max_length=None to raise an error instead",
-                TruncationWarning,
-                stacklevel=2,
-            )
+            _warn_cut(min(max_length or self.max_length, self.max_length))
         vectors = np.concatenate(parts) if parts else np.empty((0, self.dimension), np.float32)
         result = vectors[0] if single else vectors
         return _to_tensor(result) if convert_to_tensor else result
@@ -127,6 +137,30 @@ class OfficialEncoding(ABC):
         )
         texts = [_document_text(document, index) for index, document in enumerate(documents)]
         return self.encode(texts, **options)
+
+
+def _check_ignored(names: Iterable[str]) -> None:
+    """Raise UsageError for a name that must be meant for a parameter of `encode`.
+
+    Warn of others: evaluations pass them to every model.
+    """
+    known = [*EncodeOptions.__optional_keys__, "get_cache", "recast"]
+    for name in names:
+        if get_close_matches(name, known, n=1, cutoff=_MISSPELT):
+            raise UsageError(
+                f"encode() has no parameter {name!r}: expected one of {', '.join(sorted(known))}"
+            )
+    if names:
+        listed = ", ".join(sorted(names))
+        warnings.warn(f"encode() has no parameter {listed}: ignored", stacklevel=3)
+
+
+def _warn_cut(limit: int) -> None:
+    warnings.warn(
+        f"texts were cut to {limit} tokens: pass max_length=None to raise an error instead",
+        TruncationWarning,
+        stacklevel=3,
+    )
 
 
 def _document_text(document: str | Mapping[str, str], index: int) -> str:

@@ -4,6 +4,7 @@
     EmbeddingPass    packed sequences in; hidden states, keys and values out
     Prefill          a prompt's token ids in, part by part; their keys and values out
     Decoder          token ids, or keys and values, in; logits, keys and values out
+    Decoders         several decoders, whose next tokens are evaluated together
     Sampler          logits in; a token id out
     EmbeddingEngine  creates embedding passes over one copy of the weights
     PrefillEngine    creates prefills, whose states another engine's decoder goes on from
@@ -13,7 +14,6 @@
 module does not know files, prompts or any engine's memory layout.
 """
 
-import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from gritlite.prompt import Attention
 from gritlite.runtime.options import SamplingOptions
+from gritlite.system.watch import Flag
 
 Tokens = NDArray[np.int32]
 HiddenStates = NDArray[np.float32]  # [tokens, dimension]
@@ -54,6 +55,13 @@ class KeyValues:
         return KeyValues(
             tuple(array[count:] for array in self.keys),
             tuple(array[count:] for array in self.values),
+        )
+
+    def followed_by(self, other: "KeyValues") -> "KeyValues":
+        """Return a copy with another state after this one."""
+        return KeyValues(
+            tuple(np.concatenate(pair) for pair in zip(self.keys, other.keys, strict=True)),
+            tuple(np.concatenate(pair) for pair in zip(self.values, other.values, strict=True)),
         )
 
     def __eq__(self, other: object) -> bool:
@@ -118,14 +126,13 @@ class EmbeddingPass(Protocol):
         starts: Sequence[int],
         *,
         return_states: bool = False,
-        cancel: threading.Event | None = None,
+        cancel: Flag | None = None,
     ) -> tuple[HiddenStates, list[KeyValues]]:
         """Evaluate sequences that do not attend to each other.
 
         Returns the final hidden states of each sequence's tokens from its start on,
         float32 [n, dimension], and with `return_states` each sequence's keys and values.
-        An engine that can stop within a pass raises CancelledError soon after `cancel` is
-        set; others finish the pass.
+        Raises CancelledError soon after `cancel` is set.
         """
 
     def close(self) -> None:
@@ -140,10 +147,10 @@ class Prefill(Protocol):
 
     part_tokens: int
 
-    def evaluate(self, tokens: Sequence[int]) -> KeyValues:
+    def evaluate(self, tokens: Sequence[int], cancel: Flag | None = None) -> KeyValues:
         """Evaluate the sequence's next tokens and return their keys and values.
 
-        Raises OutOfMemoryError.
+        Raises OutOfMemoryError, and CancelledError soon after `cancel` is set.
         """
 
     def close(self) -> None:
@@ -180,11 +187,14 @@ class Decoder(Protocol):
         start: int,
         outputs: NDArray[np.bool_],
         attention: Attention = "causal",
+        cancel: Flag | None = None,
     ) -> None:
         """Evaluate tokens at the positions from `start` on.
 
         They attend to all tokens before them and, with bidirectional attention, to each
-        other. `outputs`, bool [n], marks the tokens whose logits are computed.
+        other. `outputs`, bool [n], marks the tokens whose logits are computed. Raises
+        CancelledError soon after `cancel` is set; any part of the tokens may then be in the
+        sequence until it is truncated.
         """
 
     def truncate(self, length: int) -> None:
@@ -208,6 +218,33 @@ class Decoder(Protocol):
 
     def close(self) -> None:
         """Free the memory. The weights stay."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """The next token of one of several decoders: the decoder's index, the id, the position."""
+
+    member: int
+    token: int
+    position: int
+
+
+class Decoders(Protocol):
+    """Decoders in one context. Not thread-safe, nor are the members beside each other."""
+
+    @property
+    def members(self) -> Sequence[Decoder]:
+        """The decoders."""
+
+    def evaluate_together(self, steps: Sequence[Step]) -> Logits:
+        """Evaluate a token of each of some members; return their logits [steps, vocabulary].
+
+        A member's logits, bit by bit, do not depend on the others. The next call of this or of
+        a member may overwrite them.
+        """
+
+    def close(self) -> None:
+        """Free the memory of all members. The weights stay."""
 
 
 class Sampler(Protocol):
@@ -269,6 +306,12 @@ class Engine(EmbeddingEngine, Protocol):
         """Allocate a sequence of up to `capacity` tokens. Raises OutOfMemoryError.
 
         With `all_logits` every token of a call can be an output, otherwise only one.
+        """
+
+    def open_decoders(self, count: int, capacity: int, batch_tokens: int) -> Decoders:
+        """Allocate `count` sequences of up to `capacity` tokens each.
+
+        Raises OutOfMemoryError, and UsageError for a count that the engine does not offer.
         """
 
     def sampler(self, options: SamplingOptions, seen: Iterable[int]) -> Sampler:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from gritlite.errors import EngineWarning, GritLiteError, LibraryError, UsageError
+from gritlite.errors import CancelledError, EngineWarning, GritLiteError, LibraryError, UsageError
 from gritlite.modelfile.check import check_model
 from gritlite.modelfile.header import GGUFFile, read_header
 from gritlite.modelfile.unchecked import unchecked_parts
@@ -21,6 +21,7 @@ from gritlite.runtime.model_identity import ModelIdentity
 from gritlite.system.locate import locate
 from gritlite.system.progress import ProgressCallback, no_progress
 from gritlite.system.threads import default_threads
+from gritlite.system.watch import Watch
 
 if TYPE_CHECKING:
     from gritlite.runtime.onnx.engine import GraphEngine
@@ -72,28 +73,37 @@ def _check(name: str, what: str) -> None:
 
 @dataclass(frozen=True)
 class OpenedGraph:
-    """A graph that embeds: its engine, its form, and the bytes of its files."""
+    """A graph that embeds: its engine, its form, and the bytes of its files.
+
+    `reads_prompts` says whether it also reads long prompts, which llama.cpp goes on from:
+    rounded numbers would change answers, and on some machines llama.cpp is as fast.
+    """
 
     engine: "GraphEngine"
     form: "Form"
     bytes: int
+    reads_prompts: bool
 
 
-def open_graph(file: GGUFFile, options: EngineOptions) -> OpenedGraph | None:
+def open_graph(file: GGUFFile, options: EngineOptions, watch: Watch) -> OpenedGraph | None:
     """Open the graph that embeds with a file; None if llama.cpp does.
 
     "auto" uses a graph that was prepared and passed its check, and makes none. A runtime
     given by name prepares the graph if it is missing, and warns (EngineWarning) of a check that
-    it failed. Raises then MissingExtraError, ArchitectureError for layers that no graph is
-    written for, FileError, OutOfMemoryError and LibraryError.
+    it failed. `watch` is told how far preparing is. Raises then MissingExtraError,
+    ArchitectureError for layers that no graph is written for, DeviceError for a GPU that the
+    runtime cannot use, FileError, OutOfMemoryError and LibraryError, and in any case what
+    `watch` raises.
     """
     if options.wanted == "llama":
         return None
     if options.wanted != "auto":
-        return _opened_by_name(file, options)
+        return _opened_by_name(file, options, watch)
     try:
         graph = _known(file, options)
-        return None if graph is None else _opened(graph, file, options)
+        return None if graph is None else _opened(graph, file, options, watch)
+    except CancelledError:
+        raise
     except GritLiteError as error:
         warnings.warn(
             f"{file.path} is embedded by llama.cpp, as its graph cannot be used: {error}",
@@ -121,7 +131,7 @@ def prepare_engine(
     was found, and the graph, stay in the cache. `progress` counts thousandths.
 
     Raises CancelledError, the errors of `GritLM` about files, and with the name of a runtime
-    MissingExtraError, ArchitectureError, OutOfMemoryError and LibraryError.
+    MissingExtraError, ArchitectureError, DeviceError, OutOfMemoryError and LibraryError.
     """
     options = EngineOptions(engine, precision, threads or default_threads(), gpu_layers)
     if options.wanted == "llama":
@@ -132,15 +142,49 @@ def prepare_engine(
     return "llama" if graph is None else graph.form.name
 
 
-def most_bytes(model: str | Path, engine: Engines, precision: Precision | None) -> int:
+def compare_engines(
+    model: str | Path = "default",
+    *,
+    threads: int | None = None,
+    gpu_layers: GpuLayers = "auto",
+    progress: ProgressCallback = no_progress,
+    cancel: threading.Event | None = None,
+) -> None:
+    """Compare all engines that are installed with llama.cpp, in place of what was found before.
+
+    The arguments are those of `prepare_engine`. What was found is kept, and decides what "auto"
+    embeds with.
+
+    Raises MissingExtraError if no other engine is installed, ArchitectureError for layers that
+    no graph is written for, and else as `prepare_engine` with the name of a runtime.
+    """
+    from gritlite.graph.network import network_of
+    from gritlite.runtime.onnx import choice, packages, verdict
+    from gritlite.runtime.onnx.forms import NUMBERS
+
+    file = read_header(locate(str(model)))
+    check_model(file)
+    if not any(map(packages.installed_version, NUMBERS)):
+        raise packages.missing("onnx")
+    network_of(file)
+    setting = verdict.Setting(threads or default_threads(), gpu_layers)
+    verdict.forget(ModelIdentity(file).fingerprint(), setting)
+    found = choice.choose(file, setting, progress=progress, cancel=cancel)
+    if found.note:
+        warnings.warn(found.note, EngineWarning, stacklevel=2)
+
+
+def most_bytes(
+    model: str | Path, engine: Engines, precision: Precision | None, gpu_layers: GpuLayers
+) -> int:
     """Return the most bytes that `prepare_engine` keeps on the disk. Raises as it does."""
     from gritlite.runtime.onnx.choice import candidates
     from gritlite.runtime.onnx.preparation import weight_bytes
     from gritlite.runtime.onnx.verdict import is_wanted
 
-    runtime = EngineOptions(engine, precision, 1, 0).runtime
+    runtime = EngineOptions(engine, precision, 1, gpu_layers).runtime
     file = read_header(locate(str(model)))
-    forms = [form for form in candidates(file) if is_wanted(form, precision, runtime)]
+    forms = (form for form in candidates(file, gpu_layers) if is_wanted(form, precision, runtime))
     return max(weight_bytes(file, form) for form in forms)
 
 
@@ -183,27 +227,38 @@ def _known(file: GGUFFile, options: EngineOptions) -> "GraphFolder | None":
     return graph_cache.find(fingerprint, found.form)
 
 
-def _opened_by_name(file: GGUFFile, options: EngineOptions) -> OpenedGraph | None:
-    graph = _prepared(file, options, no_progress, None)
+def _opened_by_name(file: GGUFFile, options: EngineOptions, watch: Watch) -> OpenedGraph | None:
+    graph = _prepared(file, options, watch.report, watch.cancel)
     if graph is None:
         return None
     try:
-        return _opened(graph, file, options)
+        return _opened(graph, file, options, watch)
     except LibraryError:  # it was packed for a processor that this one differs from
-        graph = _prepared(file, options, no_progress, None)
-        return None if graph is None else _opened(graph, file, options)
+        graph = _prepared(file, options, watch.report, watch.cancel)
+        return None if graph is None else _opened(graph, file, options, watch)
 
 
-def _opened(graph: "GraphFolder", file: GGUFFile, options: EngineOptions) -> OpenedGraph:
+def _opened(
+    graph: "GraphFolder", file: GGUFFile, options: EngineOptions, watch: Watch
+) -> OpenedGraph:
     from gritlite.runtime.onnx import graph_cache
     from gritlite.runtime.onnx.opening import open_graph
 
     if unchecked_parts(file):  # its vocabulary might end the process
-        repack = probe.ensure_safe().repack
-        model_probe.ensure_runs(file, gpu_layers=options.gpu_layers, repack=repack)
+        repack = probe.ensure_safe(watch.check).repack
+        model_probe.ensure_runs(
+            file, gpu_layers=options.gpu_layers, repack=repack, waiting=watch.check
+        )
     try:
         engine = open_graph(graph, file, threads=options.threads)
     except LibraryError:
         graph_cache.remove(graph)  # the runtime refuses it, so it is made again
         raise
-    return OpenedGraph(engine, graph.form, graph.bytes)
+    return OpenedGraph(engine, graph.form, graph.bytes, _reads_prompts(graph, options))
+
+
+def _reads_prompts(graph: "GraphFolder", options: EngineOptions) -> bool:
+    from gritlite.runtime.onnx import verdict
+
+    setting = verdict.Setting(options.threads, options.gpu_layers)
+    return verdict.reads_prompts(graph.fingerprint, setting, graph.form)

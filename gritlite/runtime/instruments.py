@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gritlite.errors import UsageError
 from gritlite.prompt import Attention
 from gritlite.runtime.engine import HiddenStates
-from gritlite.runtime.llama import Watch
+from gritlite.runtime.llama import MatrixInput, Watch
 from gritlite.runtime.model import GritLM
 
 
@@ -30,8 +30,9 @@ class Observer:
     ) -> None:
         self._model = model
         self._lock = threading.Lock()
-        self._runner: int | None = None  # the thread of the pass in progress
-        self._pass = model.engine.open_pass(pass_tokens, attention, watch)
+        self._watcher: int | None = None  # the thread in which `watch` runs
+        self._watch = watch
+        self._pass = model.engine.open_pass(pass_tokens, attention, self._show)
         model.attach(self)
 
     def run(self, sequences: Sequence[Sequence[int]]) -> HiddenStates:
@@ -43,16 +44,19 @@ class Observer:
         self._model.scheduler.check_process()
         ids = [np.asarray(sequence, np.int32) for sequence in sequences]
         with self._lock:
-            self._runner = threading.get_ident()
-            try:
-                hidden, _ = self._pass.run(ids, [0] * len(ids))
-            finally:
-                self._runner = None
+            hidden, _ = self._pass.run(ids, [0] * len(ids))
         return hidden
+
+    def _show(self, seen: MatrixInput) -> None:
+        self._watcher = threading.get_ident()
+        try:
+            self._watch(seen)
+        finally:
+            self._watcher = None
 
     def close(self) -> None:
         """Free the memory, after the pass in progress. Raises UsageError within `watch`."""
-        if self._runner == threading.get_ident():
+        if self._watcher == threading.get_ident():
             raise UsageError("an observer cannot be closed while it runs: close it after `run`")
         self._model.detach(self)
         with self._lock:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gritlite.prompt import Attention
 from gritlite.runtime.engine import Decoder, KeyValues, Logits
 from gritlite.runtime.state import JoinedState, State
+from gritlite.system.watch import Flag
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class KVCache:
     def capacity(self) -> int:
         """The maximum number of tokens, the document's included."""
         return self._decoder.capacity
+
+    @property
+    def document(self) -> State | None:
+        """The document before the tokens."""
+        return self._document
 
     @property
     def size(self) -> int:
@@ -68,10 +74,19 @@ class KVCache:
         del self._tokens[length:]
         return length
 
-    def add(self, tokens: Sequence[int], outputs: NDArray[np.bool_]) -> None:
-        """Evaluate the next tokens; `outputs`, bool [n], marks those whose logits are computed."""
-        self._decoder.evaluate(tokens, self.size, outputs)
+    def add(
+        self, tokens: Sequence[int], outputs: NDArray[np.bool_], cancel: Flag | None = None
+    ) -> None:
+        """Evaluate the next tokens; `outputs`, bool [n], marks those whose logits are computed.
+
+        Raises CancelledError soon after `cancel` is set.
+        """
+        self._decoder.evaluate(tokens, self.size, outputs, cancel=cancel)
         self._tokens += tokens
+
+    def track(self, token: int) -> None:
+        """Note that the next token was evaluated, together with those of other caches."""
+        self._tokens.append(token)
 
     def append(self, tokens: Sequence[int], state: KeyValues) -> None:
         """Append tokens whose keys and values, at their positions here, are known."""
@@ -93,11 +108,14 @@ class KVCache:
         self._decoder.restore(saved.key_values)
         self._document, self._tokens = saved.document, list(saved.tokens)
 
-    def restore(self, document: State | None) -> Generator[int, None, None]:
+    def restore(
+        self, document: State | None, cancel: Flag | None = None
+    ) -> Generator[int, None, None]:
         """Replace the contents by a document, step by step.
 
         Yields the number of tokens that each step evaluated. If closed before the end, the
-        cache is left empty. Raises FormatError for a state that the engine rejects.
+        cache is left empty. Raises FormatError for a state that the engine rejects, and
+        CancelledError soon after `cancel` is set.
         """
         self._empty()
         try:
@@ -105,7 +123,7 @@ class KVCache:
                 self._decoder.restore(document.parts[0].key_values)
                 yield 0
             if isinstance(document, JoinedState):
-                yield from self._append(document)
+                yield from self._append(document, cancel)
             self._document = document
         except BaseException:
             self._decoder.truncate(0)
@@ -116,13 +134,13 @@ class KVCache:
         self._tokens.clear()
         self._decoder.truncate(0)
 
-    def _append(self, document: JoinedState) -> Iterator[int]:
+    def _append(self, document: JoinedState, cancel: Flag | None) -> Iterator[int]:
         """Append the parts after the first one."""
         end = document.parts[0].tokens
         for part in document.parts[1:]:
             used = part.ids[document.left_out :]
             recomputed = used[: document.recomputed]
-            yield from self._recompute(recomputed, end, part.attention)
+            yield from self._recompute(recomputed, end, part.attention, cancel)
             if len(recomputed) < len(used):
                 first = document.left_out + len(recomputed)
                 rest = part.key_values.without_first(first)
@@ -130,7 +148,9 @@ class KVCache:
                 yield 0
             end += len(used)
 
-    def _recompute(self, ids: Sequence[int], start: int, attention: Attention) -> Iterator[int]:
+    def _recompute(
+        self, ids: Sequence[int], start: int, attention: Attention, cancel: Flag | None
+    ) -> Iterator[int]:
         """Evaluate the first tokens of a part at their new positions, in its own attention.
 
         With bidirectional attention, tokens attend only to tokens of the same or an earlier
@@ -140,7 +160,7 @@ class KVCache:
         for first in range(0, len(ids), limit):
             batch = ids[first : first + limit]
             no_outputs = np.zeros(len(batch), np.bool_)
-            self._decoder.evaluate(batch, start + first, no_outputs, attention)
+            self._decoder.evaluate(batch, start + first, no_outputs, attention, cancel)
             yield len(batch)
 
     @property

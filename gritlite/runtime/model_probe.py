@@ -9,19 +9,19 @@ file and library build; the verdict is cached. The module does not know what the
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from gritlite.errors import ArchitectureError
 from gritlite.modelfile.header import GGUFFile
 from gritlite.modelfile.unchecked import unchecked_parts
 from gritlite.runtime import probe
-from gritlite.runtime.trial import can_run, run_trial
+from gritlite.runtime.trial import run_trial
 from gritlite.system import cache
-from gritlite.system.processes import module_command
+from gritlite.system.processes import can_start, module_command
 from gritlite.system.reading import open_regular
 
-CHILD = module_command("gritlite.runtime.model_probe_child")
+CHILD = "gritlite.runtime.model_probe_child"
 _TIMEOUT = 60  # seconds for a small file, which takes one or two
 _BYTES_PER_SECOND = 20_000_000  # a slow disk's, for large ones
 
@@ -41,18 +41,24 @@ class ModelVerdict:
         )
 
 
-def ensure_runs(file: GGUFFile, *, gpu_layers: int | str, repack: bool) -> None:
+def ensure_runs(
+    file: GGUFFile,
+    *,
+    gpu_layers: int | str,
+    repack: bool,
+    waiting: Callable[[], object] = lambda: None,
+) -> None:
     """Try a file that the checks do not fully know in a child process, unless that was done.
 
-    `gpu_layers` and `repack` are those of `Weights`. Raises ArchitectureError if llama.cpp
-    crashes with the file or if it cannot be tried, and LibraryError if the trial failed for
-    a reason outside llama.cpp; that is not cached.
+    `gpu_layers` and `repack` are those of `Weights`, and `waiting` that of `run_trial`. Raises
+    ArchitectureError if llama.cpp crashes with the file or if it cannot be tried, and
+    LibraryError if the trial failed for a reason outside llama.cpp; that is not cached.
     """
     if not unchecked_parts(file):
         return
     verdict = known_verdict(file)
     if verdict is None:
-        verdict = try_model(file, gpu_layers=gpu_layers, repack=repack)
+        verdict = try_model(file, gpu_layers=gpu_layers, repack=repack, waiting=waiting)
     check_verdict(file, verdict)
 
 
@@ -77,21 +83,33 @@ def known_verdict(file: GGUFFile) -> ModelVerdict | None:
 
 
 def try_model(
-    file: GGUFFile, *, gpu_layers: int | str, repack: bool, child: Sequence[str] = CHILD
+    file: GGUFFile,
+    *,
+    gpu_layers: int | str,
+    repack: bool,
+    child: Sequence[str] = (),
+    waiting: Callable[[], object] = lambda: None,
 ) -> ModelVerdict:
     """Load a file in a child process, embed and generate with it, and cache the verdict.
 
-    The verdict about a child that timed out is not cached, as the machine may be busy.
+    `child` is the command to run in place of CHILD. The verdict about a child that timed out
+    is not cached, as the machine may be busy.
     Raises ArchitectureError where no child can be started, and as `run_trial`.
     """
-    if not can_run():
+    if not can_start():
         raise ArchitectureError(
             f"{file.path} holds what gritlite cannot check ({', '.join(unchecked_parts(file))}), "
-            "and a frozen app cannot try it in a child process: use a Llama, Mistral, Mixtral or "
-            "Qwen2 model"
+            "and this frozen app cannot try it in a child process: use a Llama, Mistral, Mixtral "
+            "or Qwen2 model, or call gritlite.freeze_support() first in its main"
         )
-    command = [*child, str(file.path), str(gpu_layers), "repack" if repack else "plain"]
-    done = run_trial(command, timeout=_TIMEOUT + file.size / _BYTES_PER_SECOND)
+    command = [
+        *(child or module_command(CHILD)),
+        str(file.path),
+        str(gpu_layers),
+        "repack" if repack else "plain",
+    ]
+    timeout = _TIMEOUT + file.size / _BYTES_PER_SECOND
+    done = run_trial(command, timeout=timeout, waiting=waiting)
     step = done.output.splitlines()[-1] if done.output else "starting"
     verdict = ModelVerdict(f"{done.problem} while {step}" if done.problem else "")
     if not done.timed_out:

@@ -24,13 +24,26 @@ from gritlite.runtime.llama import LlamaEngine
 from gritlite.runtime.options import SamplingOptions
 from gritlite.runtime.tokens import Tokenizer
 from gritlite.runtime.trial import NO_ROOM
+from gritlite.system.processes import end_with_parent
 from gritlite.system.threads import default_threads
 
 _TEXTS = ("", "a", "The quick\tbrown fox, 12345!\n\n  déjà vu 東京 🙂", "<s></s><|im_end|>")
 _CONTEXT, _TOKENS = 64, 32
 
 
-def main(path: Path, gpu_layers: str, repack: str) -> None:
+def main() -> None:
+    """Try the file that the command line names."""
+    end_with_parent()
+    try:
+        try_file(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    except (OSError, MemoryError, OutOfMemoryError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(NO_ROOM)
+    except GritLiteError:
+        sys.exit(0)
+
+
+def try_file(path: Path, gpu_layers: str, repack: str) -> None:
     """Load the file, tokenize, embed and generate."""
     file = read_header(path)
     _say("loading")
@@ -112,10 +125,4 @@ def _say(step: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
-    except (OSError, MemoryError, OutOfMemoryError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(NO_ROOM)
-    except GritLiteError:
-        sys.exit(0)
+    main()

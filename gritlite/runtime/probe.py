@@ -10,17 +10,17 @@ does (see `probe_child`).
 import hashlib
 import platform
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache as remember
 
 from gritlite.errors import LibraryError
-from gritlite.runtime.trial import can_run, run_trial
+from gritlite.runtime.trial import run_trial
 from gritlite.system import cache, processor
+from gritlite.system.files import sha256
 from gritlite.system.ggml_library import library_folder
-from gritlite.system.processes import module_command
+from gritlite.system.processes import can_start, module_command, runs_python
 
-CHILD = module_command("gritlite.runtime.probe_child")
+CHILD = "gritlite.runtime.probe_child"
 REBUILD = (
     'CMAKE_ARGS="-DCMAKE_CXX_FLAGS=-fno-dse" '
     "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
@@ -41,22 +41,27 @@ class Verdict:
     problem: str = ""
 
 
-_NOT_PROBED = Verdict(repack=False, problem="not probed in a frozen app")
+_NOT_PROBED = Verdict(repack=False, problem="not probed in an app that starts no children")
 
 
-def ensure_safe() -> Verdict:
+_remembered: list[Verdict] = []  # this process's, once it is known
+
+
+def ensure_safe(waiting: Callable[[], object] = lambda: None) -> Verdict:
     """Return the verdict for this build and processor; run the probe if none is cached.
 
     Warns if llama.cpp runs only without its repacked kernels. Raises LibraryError if it
     cannot run at all or could not be tested. That is not cached, because the remedy is to
-    reinstall or to try again. A frozen app cannot run the probe: without a cached verdict it
-    does without repacking.
+    reinstall or to try again. A frozen app that cannot start children does without repacking,
+    unless a verdict is cached. `waiting` is that of `run_trial`.
     """
-    verdict = _remembered_verdict()
+    if not _remembered:
+        _remembered.append(_known_or_found(waiting))
+    verdict = _remembered[-1]
     if verdict == _NOT_PROBED:
         warnings.warn(
-            "a frozen app cannot test whether llama.cpp's repacked weights crash here, and runs "
-            "slower without them",
+            "this frozen app cannot test whether llama.cpp's repacked weights crash here, and runs "
+            "slower without them: call gritlite.freeze_support() first in its main",
             stacklevel=3,
         )
     elif verdict.problem:
@@ -70,34 +75,41 @@ def ensure_safe() -> Verdict:
 
 def renew() -> Verdict:
     """Run the probe now and cache its verdict. Raises as `run_probe`."""
-    _remembered_verdict.cache_clear()
+    forget()
     verdict = run_probe()
     _save(fingerprint(), verdict)
     return verdict
 
 
-@remember
-def _remembered_verdict() -> Verdict:
+def forget() -> None:
+    """Forget the verdict, so that the cache is looked into again."""
+    _remembered.clear()
+
+
+def _known_or_found(waiting: Callable[[], object]) -> Verdict:
     key = fingerprint()
     verdict = _load(key)
     if verdict is None:
-        if not can_run():
+        if not can_start():
             return _NOT_PROBED
-        verdict = run_probe()
+        verdict = run_probe(waiting=waiting)
         _save(key, verdict)
     return verdict
 
 
-def run_probe(child: Sequence[str] = CHILD) -> Verdict:
+def run_probe(
+    child: Sequence[str] = (), *, waiting: Callable[[], object] = lambda: None
+) -> Verdict:
     """Decode a tiny model in a child process, and again without repacking if that crashes.
 
-    `child` is the command to run; "repack" or "plain" is appended.
+    `child` is the command to run in place of CHILD; "repack" or "plain" is appended.
     Raises LibraryError if both fail, or if a child fails for another reason.
     """
-    problem = run_trial([*child, "repack"], timeout=_TIMEOUT).problem
+    child = child or module_command(CHILD)
+    problem = run_trial([*child, "repack"], timeout=_TIMEOUT, waiting=waiting).problem
     if not problem:
         return Verdict(repack=True)
-    worse = run_trial([*child, "plain"], timeout=_TIMEOUT).problem
+    worse = run_trial([*child, "plain"], timeout=_TIMEOUT, waiting=waiting).problem
     if not worse:
         return Verdict(repack=False, problem=problem)
     raise LibraryError(
@@ -106,11 +118,18 @@ def run_probe(child: Sequence[str] = CHILD) -> Verdict:
 
 
 def fingerprint() -> str:
-    """Return a digest of the library's files and the processor's features."""
+    """Return a digest of the library's files and the processor's features.
+
+    An app that is one file unpacks itself to another folder at each start, so the libraries of
+    frozen apps are known by their bytes.
+    """
     parts = [platform.machine(), platform.platform(), processor.description()]
     for path in sorted(library_folder().glob("*")):
-        status = path.stat()
-        parts.append(f"{path} {status.st_size} {status.st_mtime_ns}")
+        if runs_python():
+            status = path.stat()
+            parts.append(f"{path} {status.st_size} {status.st_mtime_ns}")
+        else:
+            parts.append(f"{path.name} {sha256(path)}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

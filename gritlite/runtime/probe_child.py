@@ -15,6 +15,7 @@ import numpy as np
 from gritlite.errors import OutOfMemoryError
 from gritlite.runtime.llama import Batch, Context, ContextOptions, Weights
 from gritlite.runtime.trial import NO_ROOM
+from gritlite.system.processes import end_with_parent
 
 _WIDTH, _LAYERS, _VOCABULARY = 256, 1, 512
 # one type per family of repacked kernels
@@ -26,8 +27,17 @@ _BATCH_TOKENS = 64  # in the first batch: enough to use the matrix kernels
 
 
 def main() -> None:
+    """Decode as the command line says."""
+    end_with_parent()
+    try:
+        _decode(repack=sys.argv[1] == "repack")
+    except (OSError, MemoryError, OutOfMemoryError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(NO_ROOM)
+
+
+def _decode(*, repack: bool) -> None:
     """Decode a batch and a single token for each type."""
-    repack = sys.argv[1] == "repack"
     with tempfile.TemporaryDirectory() as folder:
         for kind in _TYPES:
             path = Path(folder) / f"{kind.name}.gguf"
@@ -75,8 +85,4 @@ def write_model(path: Path, kind: gguf.GGMLQuantizationType) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (OSError, MemoryError, OutOfMemoryError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        sys.exit(NO_ROOM)
+    main()

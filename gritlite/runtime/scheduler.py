@@ -2,9 +2,11 @@
 
 An embedding pass takes as long as dozens of generated tokens, so with a plain lock a chat
 would get one token per pass. Here the kind of work that has had less time goes first:
-generation and embedding each get about half the machine while both want it. Within
-embedding, a waiting query overtakes a bulk job after the pass in progress; after a number
-of queries in a row a waiting bulk job gets one pass, so that it never starves.
+generation and embedding each get about half the machine while both want it. An answer asks
+for its next token only once it has the last one, so a waiting pass waits a moment longer for
+that, or it would follow each token whatever embedding had before. Within embedding, a waiting
+query overtakes a bulk job after the pass in progress; after a number of queries in a row a
+waiting bulk job gets one pass, so that it never starves.
 """
 
 import contextlib
@@ -22,6 +24,7 @@ _Share = Literal["generate", "embed"]
 _SHARES: dict[Work, _Share] = {"generate": "generate", "query": "embed", "bulk": "embed"}
 _MAX_DEBT = 1.0  # seconds
 _MAX_OVERTAKES = 16  # queries in a row while a bulk job waits
+_NEXT_TOKEN = 0.02  # seconds in which answers usually ask for their next tokens
 
 
 class Scheduler:
@@ -34,6 +37,7 @@ class Scheduler:
         self._waiting: dict[Work, int] = dict.fromkeys(_SHARES, 0)
         self._spent: dict[_Share, float] = {"embed": 0.0, "generate": 0.0}
         self._overtakes = 0
+        self._generated = -_NEXT_TOKEN  # when the last turn of generation ended
 
     @property
     def is_forked(self) -> bool:
@@ -69,7 +73,8 @@ class Scheduler:
             self._waiting[work] += 1
             try:
                 while self._holder is not None or self._must_wait(work):
-                    self._condition.wait()
+                    # without a holder, it may be for a token that never comes
+                    self._condition.wait(_NEXT_TOKEN if self._holder is None else None)
                 self._count_overtakes(work)
                 self._holder = turn
             finally:  # Ctrl-C may end the wait; then the others must not wait for us
@@ -79,8 +84,11 @@ class Scheduler:
     def _end(self, work: Work, turn: object, start: float) -> None:
         with self._condition:
             if self._holder is turn:  # not if Ctrl-C ended the wait
-                self._count(_SHARES[work], time.perf_counter() - start)
+                now = time.perf_counter()
+                self._count(_SHARES[work], now - start)
                 self._holder = None
+                if work == "generate":
+                    self._generated = now
                 self._condition.notify_all()
 
     def _count(self, share: _Share, seconds: float) -> None:
@@ -101,8 +109,13 @@ class Scheduler:
         if work in ("query", "bulk") and work != first and self._waiting[first]:
             return True
         share, other = _SHARES[work], _other(_SHARES[work])
-        is_wanted = any(self._waiting[each] for each in _SHARES if _SHARES[each] == other)
-        return is_wanted and self._spent[other] < self._spent[share]
+        return self._spent[other] < self._spent[share] and self._is_wanted(other)
+
+    def _is_wanted(self, share: _Share) -> bool:
+        """Return whether work waits for a share of the time, or soon will."""
+        if share == "generate" and time.perf_counter() < self._generated + _NEXT_TOKEN:
+            return True
+        return any(self._waiting[each] for each in _SHARES if _SHARES[each] == share)
 
 
 def _other(share: _Share) -> _Share:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from gritlite.errors import UsageError
 from gritlite.prompt import Attention
 from gritlite.runtime.engine import KeyValues
+from gritlite.system.wording import counted
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,14 @@ class DocumentState:
     model: str
     opens_message: bool
     key_values: KeyValues = field(repr=False, hash=False)
+
+    def __repr__(self) -> str:
+        """Say how much of what it is."""
+        kind = "the beginning of a message" if self.opens_message else "an embedding pass"
+        return (
+            f"<DocumentState: {counted(self.tokens, 'token')} of {kind}, {self.attention}, "
+            f"{self.key_values.nbytes:,} bytes>"
+        )
 
     @property
     def tokens(self) -> int:
@@ -52,6 +61,11 @@ class JoinedState:
     parts: tuple[DocumentState, ...]
     left_out: int
     recomputed: int = 0
+
+    def __repr__(self) -> str:
+        """Say how much it joins."""
+        again = f", {self.recomputed} of each evaluated again" if self.recomputed else ""
+        return f"<JoinedState: {counted(self.tokens, 'token')} of {len(self.parts)} states{again}>"
 
     @property
     def tokens(self) -> int:

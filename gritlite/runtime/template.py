@@ -19,8 +19,11 @@ from gritlite.errors import FormatError, UsageError
 from gritlite.runtime.template_sandbox import BoundedEnvironment, LimitError
 from gritlite.runtime.tokens import Tokenizer, control_token_text, control_token_texts
 
-Message = Mapping[str, str]
-ROLES = ("system", "user", "assistant")
+# `role` and `content`; with tools an assistant's `tool_calls`, and the `tool_call_id` and `name`
+# of a tool's answer, as transformers' templates take them: a call's arguments are a mapping
+Message = Mapping[str, Any]
+Tool = Mapping[str, Any]  # {"type": "function", "function": {"name", "description", "parameters"}}
+ROLES = ("system", "user", "assistant", "tool")
 
 # the GRIT chat format (README of the official repository), for files without a template
 GRIT_TEMPLATE = (
@@ -36,6 +39,11 @@ GRIT_TEMPLATE = (
 )
 
 
+def shows_tools(source: str) -> bool:
+    """Whether a template shows tools to the model."""
+    return re.search(r"\btools\b", source) is not None
+
+
 class ChatTemplate:
     """Renders and tokenizes chats for one file. Thread-safe.
 
@@ -48,7 +56,8 @@ class ChatTemplate:
         bos = control_token_text(vocabulary, vocabulary.bos)
         eos = control_token_text(vocabulary, vocabulary.eos)
         # transformers passes these too; templates test whether they are none
-        self._context = {"bos_token": bos, "eos_token": eos, "tools": None, "documents": None}
+        self._context = {"bos_token": bos, "eos_token": eos, "documents": None}
+        self.has_tools = shows_tools(source or GRIT_TEMPLATE)
         controls = control_token_texts(vocabulary)
         self._control = re.compile("|".join(map(re.escape, controls)) or r"(?!)")
         # markers are the same at every turn, so rendered chats extend each other; the nonce
@@ -65,23 +74,40 @@ class ChatTemplate:
             problem = f"the file's chat template is not valid Jinja: {_reason(error)}"
             raise FormatError(problem) from error
 
-    def render(self, messages: Sequence[Message]) -> str:
+    def render(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> str:
         """Return the prompt for the next answer, with markers for control tokens in messages.
 
-        `messages` have passed `check_messages`. Raises UsageError if the template
-        rejects them, and FormatError if it takes too long or makes too much text.
+        `messages` have passed `check_messages`; the control tokens of tools are marked too.
+        Raises UsageError if the template rejects them or has no tools, and FormatError if it
+        takes too long or makes too much text.
         """
-        safe = [{key: self.mark(value) for key, value in message.items()} for message in messages]
-        self._environment.start(sum(len(text) for message in safe for text in message.values()))
+        if not self.has_tools and (tools or any(map(_uses_tools, messages))):
+            raise UsageError("the file's chat template has no tools: this model cannot call any")
         try:
-            return self._template.render(messages=safe, add_generation_prompt=True, **self._context)
+            safe, offered = self._marked(list(messages)), self._marked(list(tools)) or None
+            self._environment.start(_size(safe) + _size(offered))
+            return self._template.render(
+                messages=safe, tools=offered, add_generation_prompt=True, **self._context
+            )
         except LimitError as error:
             raise FormatError(f"the file's chat template was stopped: {error}") from error
         except Exception as error:  # a template can raise any error
             problem = f"the chat template rejects these messages: {_reason(error)}"
             raise UsageError(problem) from error
 
-    def around_message(self, messages: Sequence[Message]) -> tuple[str, str]:
+    def _marked(self, value: Any) -> Any:
+        """Return what JSON can hold with all its texts marked, names of keys included."""
+        if isinstance(value, str):
+            return self.mark(value)
+        if isinstance(value, Mapping):
+            return {self._marked(key): self._marked(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._marked(each) for each in value]
+        return value
+
+    def around_message(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = ()
+    ) -> tuple[str, str]:
         """Return `render`'s text before the first user message's text, and from there on.
 
         Raises UsageError for a template in which that text does not occur exactly once.
@@ -89,7 +115,7 @@ class ChatTemplate:
         number = next(n for n, message in enumerate(messages) if message["role"] == "user")
         marked = [dict(message) for message in messages]
         marked[number]["content"] = self._split_marker + marked[number]["content"]
-        before, *after = self.render(marked).split(self._split_marker)
+        before, *after = self.render(marked, tools).split(self._split_marker)
         if len(after) != 1:
             raise UsageError("the chat template does not render a user's message exactly once")
         return before, after[0]
@@ -128,8 +154,28 @@ def check_messages(messages: Sequence[Message]) -> None:
         if "content" not in message:
             raise UsageError(f"message {number} has no text under 'content'")
         for key, value in message.items():
-            if not isinstance(value, str):
+            if key == "tool_calls":
+                _check_calls(value, number)
+            elif not isinstance(value, str):
                 raise UsageError(f"message {number} has no text under {key!r}")
+
+
+def _check_calls(calls: object, number: int) -> None:
+    if not isinstance(calls, list) or not all(isinstance(call, Mapping) for call in calls):
+        raise UsageError(f"message {number} has no list of mappings under 'tool_calls'")
+
+
+def _uses_tools(message: Message) -> bool:
+    return message["role"] == "tool" or "tool_calls" in message
+
+
+def _size(value: Any) -> int:
+    """Return the number of characters in what JSON can hold."""
+    if isinstance(value, Mapping):
+        return sum(_size(key) + _size(each) for key, each in value.items())
+    if isinstance(value, list):
+        return sum(map(_size, value))
+    return len(str(value))
 
 
 def _reason(error: BaseException) -> str:

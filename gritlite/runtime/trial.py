@@ -6,9 +6,8 @@ space, no memory, a signal of somebody else) is none. The module does not know w
 
 import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gritlite.errors import LibraryError
@@ -31,56 +30,57 @@ class Trial:
     timed_out: bool = False
 
 
-def can_run() -> bool:
-    """Whether a child can run one of gritlite's modules.
-
-    In a frozen app `sys.executable` is the app, which would start again.
-    """
-    return not getattr(sys, "frozen", False)
-
-
-def run_trial(command: Sequence[str], *, timeout: float) -> Trial:
+def run_trial(
+    command: Sequence[str], *, timeout: float, waiting: Callable[[], object] = lambda: None
+) -> Trial:
     """Run a command for up to `timeout` seconds.
 
+    `waiting` is called about twenty times a second; an error of it ends the child, and is raised.
     Raises LibraryError if it failed for a reason outside llama.cpp: no disk space, no
     memory, a signal from outside, or a command that cannot be started.
     """
     try:
-        with tempfile.TemporaryDirectory() as folder:  # a crashing child does not clean up
-            done = subprocess.run(
+        with (
+            tempfile.TemporaryDirectory() as folder,  # a crashing child does not clean up
+            processes.start(
                 command,
-                capture_output=True,
-                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 # without the variable ggml starts a debugger before it aborts
-                env=processes.child_environment(TMPDIR=folder, GGML_NO_BACKTRACE="1"),
-                timeout=timeout,
-                check=False,
-            )
-    except subprocess.TimeoutExpired as expired:
-        printed = _text(expired.stdout or b"")
-        return Trial(f"no result after {timeout:g} s", printed, timed_out=True)
+                environment={"TMPDIR": folder, "GGML_NO_BACKTRACE": "1"},
+            ) as child,
+        ):
+            try:
+                output, messages = processes.communicate(child, waiting, timeout)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                printed = _text(child.communicate()[0])
+                return Trial(f"no result after {timeout:g} s", printed, timed_out=True)
+            except BaseException:
+                child.kill()
+                raise
     except OSError as error:
         raise untested(f"{command[0]} cannot be started: {error.strerror}") from error
-    return Trial(_problem(done), _text(done.stdout))
+    return Trial(_problem(child.returncode, messages), _text(output))
 
 
-def _problem(done: subprocess.CompletedProcess[bytes]) -> str:
+def _problem(status: int, messages: bytes) -> str:
     """Return "" for success, otherwise how llama.cpp failed. Raises as `run_trial`."""
-    if done.returncode == 0:
+    if status == 0:
         return ""
-    if done.returncode == -signal.SIGILL:
+    if status == -signal.SIGILL:
         return "illegal instruction: built for another processor"
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
+    if status < 0:
+        name = signal.Signals(-status).name
         if name in _CRASHES:
             return f"killed by {name}"
         reason = ", probably because memory ran out" if name == "SIGKILL" else ""
         raise untested(f"the child was killed by {name}{reason}")
-    lines = _text(done.stderr).strip().splitlines()
+    lines = _text(messages).strip().splitlines()
     message = lines[-1] if lines else "no message"
-    if done.returncode == NO_ROOM:
+    if status == NO_ROOM:
         raise untested(f"out of memory or of space in {tempfile.gettempdir()}: {message}")
-    return f"exit code {done.returncode}: {message}"
+    return f"exit code {status}: {message}"
 
 
 def untested(reason: str) -> LibraryError:

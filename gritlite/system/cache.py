@@ -16,9 +16,10 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
+
 from gritlite.errors import FileError
 from gritlite.system.files import atomic_write, sha256
-from gritlite.system.user_folders import cache_home
 
 VARIABLE = "GRITLITE_CACHE"
 
@@ -31,7 +32,8 @@ def root() -> Path:
     try:
         if os.environ.get(VARIABLE):
             return Path(os.environ[VARIABLE]).expanduser().absolute()
-        return cache_home() / "gritlite"
+        # without an author's folder, and on Windows without one called Cache
+        return user_cache_path("gritlite", appauthor=False, opinion=False)
     except RuntimeError as error:
         raise FileError(
             f"there is no home folder for the cache: set {VARIABLE} to a folder"

@@ -1,4 +1,4 @@
-"""Leaving no folders and no child processes behind, even when the process is killed.
+"""Leaving no folders behind, even when the process is killed.
 
 A temporary folder would outlive a process that is killed. So a shell in its own session
 waits for the end of the process, and then removes the folder. POSIX only.
@@ -7,8 +7,6 @@ waits for the end of the process, and then removes the folder. POSIX only.
 import contextlib
 import os
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,17 +31,3 @@ def remove_on_exit(folder: Path) -> Iterator[None]:
                     )
                 )
         yield
-
-
-def exit_with_parent() -> None:
-    """Exit when standard input ends.
-
-    It is a pipe to which the parent never writes, so it ends when the parent dies, for
-    whatever reason.
-    """
-    threading.Thread(target=_exit_at_end_of_input, daemon=True).start()
-
-
-def _exit_at_end_of_input() -> None:
-    os.read(sys.stdin.fileno(), 1)
-    os._exit(1)  # no clean-up: whatever remains is in a folder that the parent removes

@@ -5,6 +5,7 @@ imported: that takes half a second and loads far more than is needed. The module
 know what the functions do.
 """
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
@@ -15,12 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from gritlite.errors import LibraryError
+from gritlite.system import environment
 
 # libllama links to the versioned name; any other name would map a second copy
 _FILE_NAMES = {
     "darwin": ("lib{}.0.dylib", "lib{}.dylib", "lib{}.so"),
     "win32": ("{}.dll", "lib{}.dll"),
 }.get(sys.platform, ("lib{}.so.0", "lib{}.so"))
+
+_SPINS = "300"  # docs/speed.md, "Threads that wait"
+_WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")  # how the user may say otherwise
 
 
 def function(
@@ -66,4 +71,15 @@ def _find(library: str) -> Path:
 def _load(path: Path) -> ctypes.CDLL:
     if sys.platform == "win32":
         os.add_dll_directory(str(path.parent))
-    return ctypes.CDLL(str(path))
+    with _little_spinning():
+        return ctypes.CDLL(str(path))
+
+
+def _little_spinning() -> contextlib.AbstractContextManager[None]:
+    """Make threads that wait for each other sleep after a few microseconds of spinning.
+
+    It holds for GNU's OpenMP, which reads the variable when the first ggml library loads it.
+    """
+    if any(name in os.environ for name in _WAITING):
+        return contextlib.nullcontext()
+    return environment.variable("GOMP_SPINCOUNT", _SPINS)

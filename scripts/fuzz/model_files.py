@@ -124,14 +124,19 @@ def _errors() -> Iterator[None]:
         check_message(error)
 
 
-def _forked_trial(command: Sequence[str], *, timeout: float) -> Trial:
+def _forked_trial(
+    command: Sequence[str],
+    *,
+    timeout: float,
+    waiting: Callable[[], object] = lambda: None,  # noqa: ARG001 - nobody cancels here
+) -> Trial:
     """Run the model probe's child in a forked process, for at most 5 seconds."""
     path, layers, repack = command[-3:]
 
     def child(say: Callable[[str], None]) -> None:
         sys.stdout = _Lines(say)
         with contextlib.suppress(GritLiteError):
-            model_probe_child.main(Path(path), layers, repack)
+            model_probe_child.try_file(Path(path), layers, repack)
 
     ended = forked(child, min(5, timeout))
     if "SIGKILL" in ended.problem:

@@ -77,7 +77,11 @@ def test_help_of_a_command_imports_nothing_heavy(name):
 
 @pytest.mark.parametrize(
     ("mistyped", "meant"),
-    [(["serch"], "search"), (["store", "inof"], "info"), (["chat", "--modle", "x"], "--model")],
+    [
+        (["quantise"], "quantize"),
+        (["store", "inof"], "info"),
+        (["chat", "--modle", "x"], "--model"),
+    ],
 )
 def test_a_mistyped_name_gets_a_suggestion(mistyped, meant):
     with pytest.raises(click.UsageError) as caught:

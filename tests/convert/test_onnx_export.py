@@ -1,7 +1,6 @@
 """Folders of ONNX graphs, run by plain ONNX Runtime as a stranger to gritlite would."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -27,14 +26,13 @@ LEAST = {"float32": 0.99999, "exact": 0.998, "fast": 0.97}
 
 
 def run(folder, ids, mask):
-    """The hidden states of ids, in a thread of its own (see runtime/onnx/onnx_session)."""
+    """The hidden states of ids."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(folder / "model.onnx", options)
     inputs = {"input_ids": np.asarray(ids, np.int64), "attention_mask": np.asarray(mask, np.int64)}
-    with ThreadPoolExecutor(1) as thread:
-        (hidden,) = thread.submit(session.run, ["last_hidden_state"], inputs).result()
+    (hidden,) = session.run(["last_hidden_state"], inputs)
     return hidden
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slim_wheel
-from checks import answers, parity
+from checks import answers, graph, parity
 from checks.comparing import Departure, departure, least_cosine
 from checks.models import letters, shaped_file
+from checks.parts import Task
 from checks.results import FAILED, MEASURED, NEEDS_GPU, NOT_DONE, PASSED, Results, read
+from checks.sizes import SIZES
 
 from gritlite import GritLM
 from gritlite.runtime.scorer import Scorer
@@ -60,6 +62,14 @@ def test_a_gpu_passes_what_holds(tmp_path):
     results.needs_gpu("other", "why")
     verdicts = [line["verdict"] for line in read(results.path)]
     assert verdicts == [PASSED, FAILED, NEEDS_GPU]
+
+
+def test_a_gpu_that_onnx_runtime_cannot_use_is_left_out(tmp_path):
+    results = Results(tmp_path / "results.jsonl", "graph", "gpu")
+    graph.run(Task(results, SIZES["small"], tmp_path))
+    (line,) = read(results.path)
+    assert line["verdict"] == NOT_DONE
+    assert "gritlite[onnx-gpu]" in line["reason"]
 
 
 def test_least_cosine():

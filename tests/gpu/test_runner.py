@@ -15,9 +15,9 @@ CHILD = """
 import os, signal, sys, time
 from pathlib import Path
 from checks.results import Results
-from gritlite.system.cleanup import exit_with_parent
+from gritlite.system.watchers import when_input_ends
 
-exit_with_parent()
+when_input_ends(lambda: os._exit(1))
 name, path = sys.argv[1], Path(sys.argv[2])
 Results(path, name, "gpu").check("first", True)
 if name == "crashes":

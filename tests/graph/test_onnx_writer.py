@@ -1,16 +1,23 @@
 """What is written is valid ONNX and, as blocks, holds the numbers of the file."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import gguf
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 
 from gritlite.convert import convert
+from gritlite.graph.matrix import Matrix
+from gritlite.graph.network import read_network
+from gritlite.graph.onnx_writer import OnnxWriter
+from gritlite.graph.tensors import open_tensors
+from gritlite.modelfile.header import read_header
 from gritlite.runtime.onnx.onnx_session import GRAPHS
 from tests.graph.write_graph import write_graph
 from tests.tiny import CASES, make_checkpoint
@@ -117,6 +124,34 @@ def test_floats_are_not_rounded_to_blocks(tmp_path, type):
     expected = layer_matrices(dequantized(tmp_path / "model.gguf"), 0)
     for node, theirs in zip(products, expected, strict=True):
         np.testing.assert_array_equal(tensors[node.input[1]].T, theirs)
+
+
+def largest_error(file: Path, folder: Path, *, precise: bool) -> float:
+    """The largest error of an int8 product in ONNX Runtime, by the rounding of its inputs."""
+    folder.mkdir()
+    with open_tensors(read_header(file)) as tensors:
+        network = replace(read_network(tensors), layers=0)
+        matrix = Matrix(tensors, ("blk.0.attn_output",), precise=precise)
+        with (folder / "weights").open("wb") as weights:
+            writer = OnnxWriter(network, "int8", weights, "weights")
+            writer.finish(writer.linear(writer.embeddings(), matrix))
+        writer.save(folder / "product.onnx", "causal")
+        rounded = matrix.channels()
+    x = np.random.default_rng(0).standard_normal((1, 40, network.width)).astype(np.float32)
+    session = onnxruntime.InferenceSession(folder / "product.onnx")
+    given = {"embeddings": x, "last_positions": np.zeros(1, np.int32), "total_tokens": np.int32(40)}
+    needed = {each.name: np.asarray(given[each.name]) for each in session.get_inputs()}
+    (found,) = session.run(None, needed)
+    exact = x.astype(np.float64) @ (rounded.values * rounded.scales[:, None]).T
+    return float(np.abs(found - exact).max() / np.abs(exact).max())
+
+
+def test_inputs_of_precise_products_are_rounded_to_16_bits(tiny_file, tmp_path):
+    file = tiny_file("llama-tied")
+    coarse = largest_error(file, tmp_path / "coarse", precise=False)
+    fine = largest_error(file, tmp_path / "fine", precise=True)
+    assert coarse > 1e-3
+    assert fine < coarse / 100
 
 
 def test_other_types_become_blocks_of_8_bits(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from gritlite.convert import convert
 from gritlite.graph.layers import write_layers
 from gritlite.graph.network import Network, read_network
-from gritlite.graph.openvino_package import ov
+from gritlite.graph.openvino_package import new_core, ov
 from gritlite.graph.openvino_writer import Form, OpenVinoWriter
 from gritlite.graph.rotary import halves
 from gritlite.graph.tensors import open_tensors
@@ -34,7 +34,7 @@ def write_graph(file: Path, folder: Path, form: Form = "float32") -> Network:
 
 def constants(folder: Path, type: str) -> list[np.ndarray]:
     """The matrices of the graph's constants of a type, unpacked by OpenVINO, as stored."""
-    model = ov.Core().read_model(folder / GRAPH)
+    model = new_core().read_model(folder / GRAPH)
     return [
         node.get_data()
         for node in model.get_ordered_ops()
@@ -44,12 +44,12 @@ def constants(folder: Path, type: str) -> list[np.ndarray]:
 
 def products(folder: Path) -> list[np.ndarray]:
     """The matrices of the graph's products, computed by OpenVINO in float32."""
-    model = ov.Core().read_model(folder / GRAPH)
+    model = new_core().read_model(folder / GRAPH)
     found = []
     for node in model.get_ordered_ops():
         if node.get_type_name() == "MatMul":
             matrix = ov.Model([ov.opset15.result(node.input_value(1))], [], "matrix")
-            compiled = ov.Core().compile_model(
+            compiled = new_core().compile_model(
                 matrix, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
             )
             found.append(compiled({})[0].copy())
@@ -115,7 +115,7 @@ def test_every_dimension_that_differs_between_passes_is_dynamic(
     tiny_file: Callable[..., Path], tmp_path, case
 ):
     network = write_graph(tiny_file(case), tmp_path)
-    model = ov.Core().read_model(tmp_path / GRAPH)
+    model = new_core().read_model(tmp_path / GRAPH)
     shapes = {each.any_name: str(each.partial_shape) for each in (*model.inputs, *model.outputs)}
     states = f"[?,{network.kv_heads},?,{network.head_width}]"
     assert shapes["embeddings"] == shapes["hidden"] == f"[?,?,{network.width}]"

@@ -39,8 +39,8 @@ def test_logits_behind_a_document(request: pytest.FixtureRequest, case: str) -> 
             messages = [{"role": "user", "content": question}]
             answer = ours.chat(messages, stream=True, document=state, temperature=0, max_tokens=1)
             list(answer)
-            assert ours._generator._cache is not None
-            found = ours._generator._cache.logits(1)[0].copy()
+            assert ours._generator._decoders is not None
+            found = ours._generator._decoders.members[0].logits(1)[0].copy()
             prompt = answer.tokens[: answer.prompt_tokens]
             ids = [*document.ids.tolist(), *prompt]
             expected = last_logits(theirs, ids, state.tokens)

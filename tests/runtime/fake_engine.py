@@ -73,7 +73,7 @@ class FakeDecoder:
         self._engine, self._ids, self._closed = engine, [], False
         self._outputs: list[list[int]] = []
 
-    def evaluate(self, tokens, start, outputs, attention="causal"):
+    def evaluate(self, tokens, start, outputs, attention="causal", cancel=None):
         if self._closed:
             raise ClosedError
         assert len(outputs) == len(tokens) <= self.batch_tokens
@@ -106,6 +106,28 @@ class FakeDecoder:
         self._closed = True
 
 
+class FakeDecoders:
+    """Records how many tokens each call of `evaluate_together` had, in the engine's `together`."""
+
+    def __init__(self, engine: "FakeEngine", count: int, capacity: int, batch_tokens: int) -> None:
+        self.members = [FakeDecoder(engine, capacity, batch_tokens) for _ in range(count)]
+        self._engine = engine
+
+    def evaluate_together(self, steps):
+        self._engine.together.append([step.member for step in steps])
+        self._engine.on_together()
+        rows = []
+        for step in steps:
+            member = self.members[step.member]
+            member.evaluate([step.token], step.position, np.ones(1, np.bool_))
+            rows.append(member.logits(1)[0])
+        return np.stack(rows)
+
+    def close(self):
+        for member in self.members:
+            member.close()
+
+
 class FakeSampler:
     def choose(self, logits: np.ndarray) -> int:
         return int(logits.argmax())
@@ -123,6 +145,8 @@ class FakeEngine:
         self.vocabulary = FakeVocabulary()
         self.evaluated = 0
         self.passes: list[list[list[int]]] = []
+        self.together: list[list[int]] = []
+        self.on_together: Callable[[], object] = lambda: None
 
     def open_pass(self, tokens: int, attention: str) -> FakePass:
         return FakePass(self, tokens, attention)
@@ -130,6 +154,9 @@ class FakeEngine:
     def open_decoder(self, capacity: int, batch_tokens: int, *, all_logits: bool = False):
         del all_logits
         return FakeDecoder(self, capacity, batch_tokens)
+
+    def open_decoders(self, count: int, capacity: int, batch_tokens: int) -> FakeDecoders:
+        return FakeDecoders(self, count, capacity, batch_tokens)
 
     def sampler(self, options: SamplingOptions, seen: Iterable[int]) -> FakeSampler:
         del options, seen
@@ -147,7 +174,7 @@ class FakePrefill:
     def __init__(self, engine: "FakePrefillEngine", before: KeyValues | None) -> None:
         self._engine, self._first = engine, 0 if before is None else before.tokens
 
-    def evaluate(self, tokens):
+    def evaluate(self, tokens, cancel=None):
         assert 0 < len(tokens) <= self.part_tokens
         if self._engine.fails_after is not None and self._first >= self._engine.fails_after:
             raise OutOfMemoryError("no memory")

@@ -71,7 +71,9 @@ def test_no_token_attends_to_the_padding(tiny_file, case, request):
 def test_padding_never_exceeds_a_batch(tiny_path, monkeypatch):
     """llama.cpp ends the process for a batch that is too long."""
     lengths = []
-    monkeypatch.setattr(Context, "decode", lambda _, batch: lengths.append(len(batch.tokens)))
+    monkeypatch.setattr(
+        Context, "decode", lambda _, batch, *_rest: lengths.append(len(batch.tokens))
+    )
     engine = LlamaEngine(tiny_path, threads=1)
     opened = engine.open_decoder(256, TILE - 20)
     opened.evaluate([5] * 30, 0, np.zeros(30, np.bool_))
@@ -85,7 +87,7 @@ def test_padding_never_exceeds_the_context(tiny_path, monkeypatch):
     ends = []
     decode = Context.decode
 
-    def noted(context, batch):
+    def noted(context, batch, cancel=None):
         ends.append(int(batch.positions[-1]) + 1)
         return decode(context, batch)
 

@@ -229,7 +229,7 @@ def test_helpers_that_templates_use(with_template: Callable[[str], GritLM]) -> N
         (["hello"], "message 1 is not a mapping"),
         ([{"role": "user"}], "message 1 has no text under 'content'"),
         ([{"content": "a"}], "message 1 has the role None"),
-        ([user("a"), {"role": "tool", "content": "b"}], "message 2 has the role 'tool'"),
+        ([user("a"), {"role": "judge", "content": "b"}], "message 2 has the role 'judge'"),
         ([{"role": "user", "content": ["a"]}], "no text under 'content'"),
         ([{"role": "user", "content": "a", "name": 1}], "no text under 'name'"),
     ],

@@ -1,7 +1,7 @@
 """Interleaved chats: no history is evaluated again, and answers are those of each chat alone."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from gritlite.runtime.generator import Generator, TokenSequence
 from gritlite.runtime.kv_cache import SavedCache
 from gritlite.runtime.options import GenerateOptions
 from gritlite.runtime.scheduler import Scheduler
-from gritlite.runtime.state import DocumentState
+from gritlite.runtime.slots import Slots
+from gritlite.runtime.state import DocumentState, JoinedState
 from gritlite.runtime.tokens import Tokenizer
 from tests.runtime.fake_engine import FakeEngine, key_values
 
@@ -101,12 +102,43 @@ def test_saved_conversations_are_found_by_document_and_tokens() -> None:
     assert conversations.take(None, [*A[:60], 1], at_least=60) is long
     assert conversations.take(None, [*A[:60], 1], at_least=61) is None
     assert conversations.take(None, B, at_least=1) is None
-    assert conversations.accepts(1000)
-    assert conversations.accepts((1 << 20) // TOKEN_BYTES)
-    assert not conversations.accepts((1 << 20) // TOKEN_BYTES + 1)
-    assert not conversations.accepts(1 << 20)
+    assert conversations.accepts(None, 1000)
+    assert conversations.accepts(None, (1 << 20) // TOKEN_BYTES)
+    assert not conversations.accepts(None, (1 << 20) // TOKEN_BYTES + 1)
+    assert not conversations.accepts(None, 1 << 20)
     conversations.clear()
     assert conversations.nbytes == 0
+
+
+def document_of(ids: Sequence[int]) -> DocumentState:
+    return DocumentState(tuple(ids), 0, "causal", "m", False, key_values(ids, 0))
+
+
+def test_documents_of_saved_conversations_count_once_each() -> None:
+    conversations = Conversations(1000 * TOKEN_BYTES, TOKEN_BYTES)
+    inn, ferry = document_of(A), document_of(B)
+    both = JoinedState((inn, ferry), 0)
+    for document, tokens in ((inn, A), (inn, B), (both, C)):
+        start = 0 if document is inn else document.tokens
+        conversations.add(SavedCache(document, tuple(tokens), key_values(tokens, start)))
+    assert conversations.nbytes == (3 * 100 + 2 * 100) * TOKEN_BYTES
+    assert conversations.accepts(both, 800)
+    assert not conversations.accepts(both, 801)
+    other = document_of(C * 5)
+    conversations.add(SavedCache(other, tuple(A), key_values(A, 0)))
+    assert conversations.nbytes == (2 * 100 + 200 + 600) * TOKEN_BYTES  # the first was evicted
+    assert conversations.take(inn, A, at_least=1) is None
+
+
+def test_the_memory_of_conversations_about_documents_is_bounded() -> None:
+    budget = 500 * TOKEN_BYTES
+    generator = generator_of(FakeEngine(), budget)
+    for number in range(20):
+        document = document_of([number] * 100)
+        list(Answer(generator, A, OPTIONS, document=document))
+    saved = generator._conversations._saved
+    held = [*(one.document.key_values for one in saved), *(one.key_values for one in saved)]
+    assert 0 < sum(one.nbytes for one in held) <= budget
 
 
 @pytest.mark.parametrize("case", ["llama-head-dim", "qwen2"])
@@ -159,15 +191,15 @@ def test_conversations_about_documents_are_not_mixed_up(tiny_path: Path) -> None
 
 def test_an_answer_interrupted_right_after_its_claim_does_not_block_others() -> None:
     generator = generator_of(FakeEngine(), 0)
-    claim = generator._claim
+    claim = Slots.claim
 
-    def interrupted(sequence: TokenSequence) -> bool:
-        claim(sequence)
+    def interrupted(slots: Slots, sequence: TokenSequence, stopped: Callable[[], bool]) -> None:
+        claim(slots, sequence, stopped)
         raise KeyboardInterrupt
 
     first = Answer(generator, A, OPTIONS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generator, "_claim", interrupted)
+        patch.setattr(Slots, "claim", interrupted)
         with pytest.raises(KeyboardInterrupt):
             next(first)
     other = threading.Thread(target=say, args=(generator, B), daemon=True)

@@ -20,19 +20,23 @@ from gritlite import (
     MissingExtraError,
     UsageError,
 )
+from gritlite.modelfile.header import read_header
 from gritlite.runtime import engine_choice
 from gritlite.runtime.instruments import Observer
 from gritlite.runtime.llama import MatrixInput
 from gritlite.runtime.model_identity import ModelIdentity
-from gritlite.runtime.onnx import choice, graph_cache
+from gritlite.runtime.onnx import choice, graph_cache, verdict
+from gritlite.runtime.onnx.check import Measures
 from gritlite.runtime.onnx.engine import GraphEngine
 from gritlite.runtime.onnx.forms import Form
 from gritlite.runtime.onnx.preparation import prepare
+from gritlite.runtime.onnx.verdict import FormVerdict, Setting, Verdict
 from tests.some_texts import some_texts
 from tests.tiny_tokenizers import SENTENCES
 
 DOCUMENT = "The inn was founded by Ada Brown in 1850. It stands on a hill and has nine rooms. "
 GREEDY = {"temperature": 0, "max_tokens": 8}
+READS_PROMPTS = engine_choice._reads_prompts  # which `exact_graph` replaces
 WIDE = {"hidden": 512, "feed_forward": 1024, "layers": 4}
 
 
@@ -128,6 +132,33 @@ def test_an_exact_graph_reads_long_prompts(
         assert opened == []
         assert model.generate(prompt, **GREEDY) == expected
         assert opened == [len(model.prompt_tokens(prompt)) - 1]
+
+
+@pytest.mark.parametrize(("speed", "reads"), [(1.14, False), (1.16, True)])
+def test_prompts_are_read_where_the_graph_was_measured_faster(
+    exact_graph, tiny_path: Path, monkeypatch: pytest.MonkeyPatch, speed: float, reads: bool
+) -> None:
+    monkeypatch.setattr(engine_choice, "_reads_prompts", READS_PROMPTS)
+    form = FormVerdict(Form("onnx", "float32"), "1", 0, Measures(40, 1, 1, speed, 1))
+    known = {Setting(1, "auto"): Verdict(Setting(1, "auto"), (form,))}
+    monkeypatch.setattr(verdict, "known", lambda _, setting: known.get(setting))
+    with GritLM(tiny_path, threads=1) as model, GritLM(tiny_path, threads=2) as other:
+        assert (model._generator._prefill_engine is not None) is reads
+        assert other._generator._prefill_engine is None
+
+
+def test_a_graph_reads_prompts_of_answers_decoded_together_only_by_name(
+    exact_graph, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with GritLM(tiny_path, threads=1, parallel=2) as model:  # the fixture names the engine
+        assert model._generator._prefill_engine is not None
+    graph = prepare(read_header(tiny_path), Form("onnx", "float32"), threads=1)
+    monkeypatch.setattr(engine_choice, "_known", lambda *_: graph)
+    monkeypatch.setenv("GRITLITE_ENGINE", "auto")
+    for parallel, reads in ((1, True), (2, False)):
+        with GritLM(tiny_path, threads=1, parallel=parallel) as model:
+            assert model.embeds_with == "onnx-float32"
+            assert (model._generator._prefill_engine is not None) is reads
 
 
 def test_errors_of_llama_cpp_come_when_it_is_needed(exact_graph, tiny_path: Path) -> None:
@@ -230,7 +261,6 @@ import os, signal, sys
 from gritlite import GritLM, UsageError
 from gritlite.runtime import engine_choice
 from gritlite.runtime.onnx.forms import Form
-from gritlite.runtime.onnx.preparation import prepare
 from gritlite.runtime.onnx.preparation import prepare
 
 form = Form("onnx", "float32")

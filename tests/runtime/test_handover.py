@@ -141,7 +141,7 @@ def test_closed_between_two_parts():
     def on_part() -> None:
         if len(prefills.parts) == 2:
             closing.start()
-            while not generator._closed:
+            while not generator._closing.is_set():
                 pass
 
     prefills.on_part = on_part

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,22 @@ def test_a_model_that_is_dropped_is_freed(tiny_path: Path, tmp_path: Path, used:
         del answer
     gc.collect()
     assert not is_mapped(path)
+
+
+def test_what_is_dropped_is_freed_without_the_garbage_collector(tiny_path: Path) -> None:
+    """Gigabytes must not wait for it."""
+    gc.collect()
+    gc.disable()
+    try:
+        model = GritLM(tiny_path, threads=1)
+        model.encode(["a text"])
+        answer = model.generate("words", stream=True)
+        next(answer)
+        dropped = [weakref.ref(model), weakref.ref(answer)]
+        del model, answer
+        assert [each() for each in dropped] == [None, None]
+    finally:
+        gc.enable()
 
 
 def is_mapped(path: Path) -> bool:

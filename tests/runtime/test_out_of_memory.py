@@ -1,5 +1,6 @@
 """Memory errors are reported as such, never as damaged files."""
 
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ import resource, sys
 from pathlib import Path
 from gritlite.errors import OutOfMemoryError
 from gritlite.runtime.llama import Context, ContextOptions, Weights
+from gritlite.runtime.llama.computing import compute_thread
 
 def leave(mebibytes):
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -22,9 +24,10 @@ def leave(mebibytes):
 
 path, what = Path(sys.argv[1]), sys.argv[2]
 try:
-    if what == "weights":
+    if what != "context":
+        compute_thread().call(lambda: None)  # its stack needs room too
         leave(4)
-        Weights(path, gpu_layers=0, editable=True)
+        Weights(path, gpu_layers=0, editable=what == "weights")
     with Weights(path, gpu_layers=0) as weights:
         leave(256)
         Context(weights, ContextOptions(n_ctx=1_000_000, n_batch=512, threads=1))
@@ -38,13 +41,18 @@ except OutOfMemoryError as error:
     ("what", "problem", "cure"),
     [
         ("weights", "does not fit in memory", "use a file of a smaller type"),
+        ("mapped weights", "does not fit in memory", "use a file of a smaller type"),
         ("context", "no context of 1000000 tokens could be made", "use a shorter one"),
     ],
 )
 def test_the_error_says_so_and_what_to_do(tiny_file, what, problem, cure):
     path = tiny_file("llama-head-dim", hidden=1024, feed_forward=2048)
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, path, what], capture_output=True, text=True, check=True
+        [sys.executable, "-c", CHILD, path, what],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},  # a thread's own would hold the file
     )
     assert problem in done.stdout
     assert "allocate" in done.stdout  # llama.cpp's own reason

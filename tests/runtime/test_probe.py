@@ -12,6 +12,7 @@ from gritlite.errors import LibraryError
 from gritlite.runtime import probe
 from gritlite.runtime.probe import Verdict, run_probe
 from gritlite.system import processor
+from gritlite.system.processes import module_command
 
 
 def child(tmp_path, code):
@@ -36,18 +37,18 @@ ILLEGAL = "os.kill(os.getpid(), signal.SIGILL)"
 def fresh(tmp_path, monkeypatch):
     """Start with an empty cache and no verdict in memory; return a way to choose the child."""
     monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "cache"))
-    probe._remembered_verdict.cache_clear()
+    probe.forget()
 
     def use(code):
         monkeypatch.setattr(run_probe, "__defaults__", (child(tmp_path, code),))
 
     yield use
-    probe._remembered_verdict.cache_clear()
+    probe.forget()
 
 
 def forget_process():
     """Act like a new process, which has only the cache."""
-    probe._remembered_verdict.cache_clear()
+    probe.forget()
 
 
 def test_llama_cpp_runs_here():
@@ -197,16 +198,32 @@ def test_another_build_or_processor_means_a_new_probe(fresh, tmp_path, monkeypat
 def test_a_frozen_app_starts_no_child_and_does_without_repacking(fresh, tmp_path, monkeypatch):
     fresh("")
     monkeypatch.setattr(sys, "frozen", True, raising=False)
-    with pytest.warns(UserWarning, match="a frozen app cannot test"):
+    with pytest.warns(UserWarning, match="this frozen app cannot test.*freeze_support"):
         assert not probe.ensure_safe().repack
     assert not (tmp_path / "runs").exists()
-    monkeypatch.setattr(sys, "frozen", False)
+    monkeypatch.setattr(probe, "can_start", lambda: True)
     forget_process()
     assert probe.ensure_safe() == Verdict(True)
-    monkeypatch.setattr(sys, "frozen", True)
+    monkeypatch.setattr(probe, "can_start", lambda: False)
     forget_process()
     assert probe.ensure_safe() == Verdict(True)  # cached
     assert runs(tmp_path) == ["repack"]
+
+
+def test_an_app_that_unpacks_itself_anew_keeps_its_verdict(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+
+    def fingerprint(folder, content):
+        folder.mkdir()
+        (folder / "libllama.so").write_bytes(content)
+        monkeypatch.setattr(probe, "library_folder", lambda: folder)
+        return probe.fingerprint()
+
+    first = fingerprint(tmp_path / "first", b"a")
+    assert fingerprint(tmp_path / "second", b"a") == first
+    assert fingerprint(tmp_path / "third", b"b") != first
+    monkeypatch.setattr(sys, "frozen", False)
+    assert fingerprint(tmp_path / "fourth", b"a") != first
 
 
 def test_without_a_writable_cache_every_process_probes(fresh, tmp_path, monkeypatch):
@@ -217,7 +234,10 @@ def test_without_a_writable_cache_every_process_probes(fresh, tmp_path, monkeypa
 
 def test_the_childs_model_can_be_decoded(tmp_path):
     done = subprocess.run(
-        [*probe.CHILD, "plain"], capture_output=True, env={"TMPDIR": str(tmp_path)}, check=False
+        [*module_command(probe.CHILD), "plain"],
+        capture_output=True,
+        env={"TMPDIR": str(tmp_path)},
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, b"")
     assert list(tmp_path.iterdir()) == []

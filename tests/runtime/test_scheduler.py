@@ -61,6 +61,41 @@ def test_long_passes_and_short_tokens_share_the_time() -> None:
     assert 0.6 < held["generate"] / held["bulk"] < 1.7
 
 
+def test_an_answer_gets_its_share_though_it_asks_for_one_token_after_another() -> None:
+    """Passes that always wait would otherwise come after each token."""
+    scheduler = Scheduler()
+    held = {"generate": 0.0, "query": 0.0}
+    until = time.perf_counter() + 1.5
+
+    def generate() -> None:
+        while time.perf_counter() < until:
+            with scheduler.turn("generate"):
+                time.sleep(0.003)
+            held["generate"] += 0.003
+            time.sleep(0.003)  # the text is sent, and the next token asked for
+
+    def embed() -> None:
+        held["query"] += work(scheduler, "query", 0.05, until)
+
+    run_all(*(threading.Thread(target=each) for each in (generate, embed, embed)))
+    assert held["generate"] / held["query"] > 0.3  # 0.06 if each token were followed by a pass
+
+
+def test_a_pass_does_not_wait_for_an_answer_that_has_ended() -> None:
+    scheduler = Scheduler()
+    scheduler._spent["embed"] = 0.5
+    with scheduler.turn("generate"):
+        pass
+    done = threading.Event()
+
+    def embed() -> None:
+        with scheduler.turn("bulk"):
+            done.set()
+
+    threading.Thread(target=embed, daemon=True).start()
+    assert done.wait(5)
+
+
 def test_an_idle_kind_gets_at_most_one_second_of_credit() -> None:
     scheduler = Scheduler()
     scheduler._spent["embed"] = 3600.0  # an hour of embedding alone

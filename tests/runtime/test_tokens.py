@@ -1,7 +1,10 @@
 """Tokenization: prompts, texts, and control tokens that a text must never produce."""
 
 import ctypes
+import random
+import unicodedata
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +13,14 @@ import pytest
 from gritlite import GritLM, instruction
 from gritlite.errors import ClosedError, InputError, TokenizerError
 from gritlite.modelfile.header import read_header
+from gritlite.runtime import tokens
 from gritlite.runtime.llama import Weights
 from gritlite.runtime.llama.library import C
 from gritlite.runtime.llama.vocabulary import LlamaVocabulary
 from gritlite.runtime.tokens import Tokenizer
 from tests.nasty_texts import NASTY_TEXTS
 from tests.sample_gguf import BPE, rewrite, write_model
+from tests.tiny_tokenizers import BYTE_LEVEL_KINDS
 
 CONTROL_TEXTS = {
     "llama-tied": ("<|begin_of_text|>", "<|im_start|>", "<|im_end|>"),
@@ -117,6 +122,76 @@ def test_bos_if_the_file_asks_for_it(tiny_file) -> None:
             assert with_bos.length - without.length == adds
             assert [tokenizer.vocabulary.bos][:adds] == with_bos.head.tolist()
             assert without.head.tolist() == []
+
+
+BEGINNINGS = [
+    *(("mistral", None), ("llama-tied", None), ("qwen2", None)),
+    *(("llama-tied", kind) for kind in BYTE_LEVEL_KINDS),
+]
+
+
+@pytest.fixture
+def short_texts_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let texts of hundreds of characters be cut, near the place that is looked at first."""
+    monkeypatch.setattr(tokens, "_LONG", 200)
+    monkeypatch.setattr(tokens, "_WINDOW", 64)
+
+
+@pytest.mark.usefixtures("short_texts_are_long")
+@pytest.mark.parametrize(("case", "kind"), BEGINNINGS)
+def test_the_beginning_of_a_long_text_has_the_tokens_of_the_whole(tiny_file, case, kind) -> None:
+    """Of words, blanks, marks and control tokens' texts in any order."""
+    with Weights(tiny_file(case, tokenizer=kind), gpu_layers=0, vocab_only=True) as weights:
+        vocabulary = LlamaVocabulary(weights)
+        tokenizer = Tokenizer(vocabulary)
+        prompt = tokenizer.prompt(instruction("Find it"))
+        choose = random.Random(5)
+        pieces = [vocabulary.piece(i).decode("utf-8", "replace") for i in range(vocabulary.size)]
+        cut = 0
+        for _ in range(400):
+            source = choose.choice((NASTY_TEXTS, pieces, (*NASTY_TEXTS, *pieces)))
+            between = choose.choice(("", " ", "  ", "\n", "\t", "\r\n"))
+            text = between.join(choose.choices(source, k=choose.randrange(40, 300)))
+            most = choose.choice((1, 5, 30, 100))
+            first, whole = tokenizer.beginning(prompt, text, most), tokenizer.text(prompt, text)
+            assert first.start == whole.start
+            assert first.ids.tolist() == whole.ids[: len(first.ids)].tolist()
+            assert len(first.ids) > most or len(first.ids) == len(whole.ids)
+            cut += len(first.ids) < len(whole.ids)
+        assert cut > 100
+
+
+@pytest.mark.usefixtures("short_texts_are_long")
+def test_a_long_text_whose_beginning_depends_on_the_rest_is_tokenized_whole(
+    case: str, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = tokenizer.prompt(instruction("Find it"))
+
+    def is_cut(text: str) -> bool:
+        ids = tokenizer.beginning(prompt, text, 20).ids
+        return len(ids) < len(tokenizer.text(prompt, text).ids)
+
+    assert is_cut("the inn " * 300)
+    assert is_cut("cliché " * 300)
+    with monkeypatch.context() as patched:  # é becomes two characters, of which one is no letter
+        patched.setattr(tokenizer.vocabulary, "normalize", partial(unicodedata.normalize, "NFD"))
+        assert not is_cut("cliché " * 300)
+    assert not is_cut("theinn" * 300)
+    assert not is_cut("12 34 " * 300)
+    assert not is_cut(f"{CONTROL_TEXTS[case][0]} " + "the inn " * 300)
+    with pytest.raises(InputError, match="surrogate"):
+        tokenizer.beginning(prompt, "the inn " * 300 + "\ud83d", 20)
+    tokenizer._ends_words = False  # a vocabulary with a token such as "of the"
+    assert not is_cut("the inn " * 300)
+
+
+def test_a_token_of_several_words_is_noticed(
+    vocabulary: LlamaVocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Tokenizer(vocabulary)._ends_words
+    for piece, ends_words in ((b"the inn", False), (b" inn", True), (b"\xa9 ", False)):
+        monkeypatch.setattr(vocabulary, "piece", lambda *_, found=piece, **__: found)
+        assert Tokenizer(vocabulary)._ends_words == ends_words
 
 
 def test_an_empty_text_has_no_content(tokenizer: Tokenizer) -> None:

@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -74,3 +75,26 @@ def test_without_llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(LibraryError, match="pip install llama-cpp-python"):
         library_folder()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="built with another OpenMP")
+@pytest.mark.parametrize(
+    ("setting", "shown"),
+    [
+        ({}, ["OMP_WAIT_POLICY = 'PASSIVE'", "GOMP_SPINCOUNT = '300'"]),
+        ({"OMP_WAIT_POLICY": "active"}, ["OMP_WAIT_POLICY = 'ACTIVE'"]),
+        ({"GOMP_SPINCOUNT": "7"}, ["GOMP_SPINCOUNT = '7'"]),
+    ],
+)
+def test_threads_that_wait_spin_little_unless_the_user_chose(
+    setting: dict[str, str], shown: list[str]
+) -> None:
+    """As OpenMP itself tells when it is loaded."""
+    kept = {name: text for name, text in os.environ.items() if "OMP_" not in name}
+    environment = {**kept, "OMP_DISPLAY_ENV": "VERBOSE", **setting}
+    code = "import os, gritlite.runtime.llama; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == setting.get("GOMP_SPINCOUNT", "None")
+    assert all(line in done.stderr for line in shown)

@@ -1,14 +1,15 @@
-"""`gritlite cache`: the graphs that faster engines were given, and removing them."""
+"""`gritlite cache`: the graphs that faster engines were given; comparing the engines again."""
 
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gritlite.cli.shared.notices import print_notice
-from gritlite.cli.shared.tables import columns, size
+from gritlite.cli.shared.options import complete_model, setting_options
+from gritlite.cli.shared.tables import aligned, columns, size
 from gritlite.errors import FileError
 from gritlite.system.wording import printable
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """List and remove the graphs made for faster engines.
+    """List and remove the graphs of faster engines, and compare the engines again.
 
     A graph is made from a model's file when an engine other than llama.cpp first runs it, and
     again when it is missing or does not fit.
@@ -56,6 +57,28 @@ def remove(model: str | None, *, everything: bool) -> None:
         graph_cache.remove(entry)
         removed = f"{_model(entry)}: {entry.form} removed, {size(entry.bytes)}"
         click.echo(printable(removed))
+
+
+@command.command()
+@click.argument("model", shell_complete=complete_model)
+@setting_options
+def check(model: str, **setting: Any) -> None:
+    """Compare the engines for a model again, and show what was found.
+
+    Each engine that is installed embeds sample texts beside llama.cpp. What is found takes the
+    place of what was known, and decides what `--engine auto` embeds with: compare again after the
+    machine was busy the first time, or has changed. MODEL is a path or a pulled name.
+    """
+    from gritlite.cli.shared.engines import compare
+    from gritlite.cli.shared.verdicts import engine_rows, facts_of
+    from gritlite.modelfile.header import read_header
+    from gritlite.runtime.model_identity import ModelIdentity
+    from gritlite.system.locate import locate
+
+    path = locate(model)
+    compare(path, setting)
+    facts = facts_of(ModelIdentity(read_header(path)).fingerprint())
+    click.echo(aligned(engine_rows(facts)))
 
 
 def rows(entries: "Sequence[Entry]") -> list[tuple[str, ...]]:

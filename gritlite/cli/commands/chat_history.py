@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from gritlite.system.user_folders import state_home
+from platformdirs import user_state_path
 
 VARIABLE = "GRITLITE_HISTORY"
 KEPT = 1000  # messages
@@ -81,6 +81,6 @@ def users_history() -> History:
     try:
         if stated is not None:
             return History(Path(stated).expanduser() if stated else None)
-        return History(state_home() / "gritlite" / "chat_history.jsonl")
+        return History(user_state_path("gritlite", appauthor=False) / "chat_history.jsonl")
     except RuntimeError:  # no home folder
         return History(None)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gritlite.rag.search import Passage
     from gritlite.rag.store import Store
     from gritlite.runtime.answer import Answer
+    from gritlite.runtime.any_model import AnyAnswer
     from gritlite.runtime.model import GritLM
 
 
@@ -74,7 +75,7 @@ class StoreRespondent:
         self._min_score = min_score
         self._passages: Sequence[Passage] = ()
 
-    def answer(self, messages: Messages) -> "StoreAnswer | Answer":
+    def answer(self, messages: Messages) -> "StoreAnswer | AnyAnswer":
         """Start the answer to the last message; the earlier ones are the chat's history."""
         *history, last = messages
         found = self._store.ask(

@@ -24,6 +24,8 @@ _PARSERS = {  # and what they want
     "top_p": _NUMBER,
     "min_p": _NUMBER,
     "repeat_penalty": _NUMBER,
+    "frequency_penalty": _NUMBER,
+    "presence_penalty": _NUMBER,
     "seed": _WHOLE,
     "max_tokens": _WHOLE,
     "stop": (_texts, "texts, in quotes if they have spaces"),

@@ -7,9 +7,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 # the optional dependencies of pyproject.toml, of which a frozen app has no other copy
 EXTRAS: Mapping[str, Sequence[str]] = {
+    "chromadb": ("chromadb>=1",),
     "eval": ("mteb>=2.26", "scikit-learn>=1.4", "scipy>=1.11"),
     "gptq": ("gptqmodel>=7.6", "optimum>=2", "torch>=2.8", "transformers>=5"),
     "hub": ("huggingface_hub>=1.0",),
+    "langchain": ("langchain-core>=1",),
+    "llama-index": ("llama-index-core>=0.14",),
     "onnx": ("onnx>=1.18", "onnxruntime>=1.30"),
     "onnx-gpu": ("onnx>=1.18", "onnxruntime-gpu>=1.30"),
     "openvino": ("openvino>=2026.1",),
@@ -26,6 +29,7 @@ EXTRAS: Mapping[str, Sequence[str]] = {
         "usearch>=2.16",
         "xxhash>=3.4",
     ),
+    "serve": ("fastapi>=0.165", "uvicorn>=0.54"),
     "torch": ("torch>=2",),
     "train": ("matplotlib>=3.8", "peft>=0.19", "safetensors>=0.4", "torch>=2.4", "transformers>=5"),
     "web": ("lxml_html_clean>=0.4", "trafilatura>=2"),

@@ -17,8 +17,8 @@ from gritlite.cli.shared.word_wrap import WordWrap, terminal_columns
 from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
-    from gritlite.runtime.answer import FinishReason
     from gritlite.runtime.model import GritLM
+    from gritlite.runtime.pieces import FinishReason
 
 _MOMENT, _TICK = 0.5, 0.2  # seconds
 # control characters could drive the terminal; line ends and tabs are text

@@ -13,12 +13,14 @@ from gritlite.cli.shared.tables import size
 
 if TYPE_CHECKING:
     from gritlite.runtime.model import GritLM
+    from gritlite.system.progress import ProgressCallback
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 # as in runtime.engine_choice, whose import is slow
 ENGINES = ("auto", "llama", "onnx", "openvino")
 PRECISIONS = ("exact", "fast")
+_COMPARING = "comparing engines"
 
 
 def engine_options(default: str = "auto") -> Callable[[_Command], _Command]:
@@ -55,14 +57,14 @@ def prepare(model: Path, options: dict[str, Any], *, is_first_use: bool, hidden:
     wanted = EngineOptions(engine, precision, 1, 0).wanted
     if wanted == "llama" or (wanted == "auto" and not is_first_use):
         return
-    title = "comparing engines" if wanted == "auto" else f"preparing the graph for {wanted}"
+    title = _COMPARING if wanted == "auto" else f"preparing the graph for {wanted}"
     told = False
 
     def tell() -> None:
         nonlocal told
         if not told:
             told = True
-            need = size(most_bytes(model, engine, precision))
+            need = size(most_bytes(model, engine, precision, options.get("gpu_layers", "auto")))
             print_notice(f"{title}, once for {model.name}; up to {need} stay in the cache")
 
     with share_bar(title, hidden=hidden) as progress:
@@ -71,21 +73,33 @@ def prepare(model: Path, options: dict[str, Any], *, is_first_use: bool, hidden:
             tell()
             progress(done, total)
 
-        prepare_engine(
-            model,
-            engine=engine,
-            precision=precision,
-            threads=options.get("threads"),
-            gpu_layers=options.get("gpu_layers", "auto"),
-            progress=advance,
-        )
+        prepare_engine(model, engine=engine, precision=precision, **_run(options, advance))
+
+
+def compare(model: Path, options: dict[str, Any]) -> None:
+    """Compare the engines anew, with a bar. Raises as `compare_engines`."""
+    from gritlite.cli.shared.progress import share_bar
+    from gritlite.runtime.engine_choice import compare_engines
+
+    with share_bar(_COMPARING) as progress:
+        compare_engines(model, **_run(options, progress))
+
+
+def _run(options: dict[str, Any], progress: "ProgressCallback") -> dict[str, Any]:
+    """How llama.cpp runs, which graphs are compared with, and what is told of it."""
+    return {
+        "threads": options.get("threads"),
+        "gpu_layers": options.get("gpu_layers", "auto"),
+        "progress": progress,
+    }
 
 
 def tell_second_copy(model: "GritLM") -> None:
     """Say before both tasks are used what their two copies of the weights take."""
     if model.graph_bytes:
+        place = ", on the GPU" if model.embedding_engine.on_device else ""
         print_notice(
             f"the weights are in memory twice: {size(model.file.size)} of the file for answers and "
-            f"{size(model.graph_bytes)} of its graph ({model.embeds_with}) for embedding; "
+            f"{size(model.graph_bytes)} of its graph ({model.embeds_with}{place}) for embedding; "
             "--engine llama keeps one copy"
         )

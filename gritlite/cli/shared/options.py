@@ -140,7 +140,7 @@ def _parse_gpu_layers(_context: click.Context, _option: click.Parameter, value: 
     raise click.BadParameter(f"{value!r} is neither a number of layers nor 'all' nor 'auto'")
 
 
-running_options = combined(
+setting_options = combined(
     click.option(
         "--threads",
         type=click.IntRange(min=1),
@@ -154,6 +154,10 @@ running_options = combined(
         show_default=True,
         help="Number of layers to put on a GPU; auto means all if there is a GPU.",
     ),
+)
+
+running_options = combined(
+    setting_options,
     click.option("--verbose", is_flag=True, help="Show llama.cpp's log."),
     pull_option,
     advice(GritLiteError, "--verbose shows its log", about="llama.cpp gave no reason"),

@@ -68,7 +68,14 @@ def fetch(name: str, *, revision: str | None = None, force: bool = False) -> Pat
                 bars.append(stack.enter_context(conversion_bar()))
             bars[0](progress)
 
-        return pull(name, revision=revision, force=force, notify=print_notice, on_progress=merging)
+        return pull(
+            name,
+            revision=revision,
+            force=force,
+            notify=print_notice,
+            on_progress=merging,
+            shows_bars=True,
+        )
 
 
 def _may_pull(name: str) -> bool:

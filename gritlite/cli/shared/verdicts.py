@@ -46,11 +46,15 @@ class EngineFacts:
 def engine_facts(file: "GGUFFile") -> tuple[EngineFacts, ...]:
     """What is known of a file on this machine; nothing where it has not been measured."""
     from gritlite.runtime.model_identity import ModelIdentity
-    from gritlite.runtime.onnx.verdict import all_known
 
     fingerprint = ModelIdentity(file).known()
-    if fingerprint is None:
-        return ()
+    return () if fingerprint is None else facts_of(fingerprint)
+
+
+def facts_of(fingerprint: str) -> tuple[EngineFacts, ...]:
+    """What is known of the file with this fingerprint."""
+    from gritlite.runtime.onnx.verdict import all_known
+
     return tuple(_facts(each, fingerprint) for each in all_known(fingerprint))
 
 

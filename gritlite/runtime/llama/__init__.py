@@ -6,6 +6,7 @@ positions and buffers, but not prompts or chats.
 """
 
 from gritlite.runtime.llama.context import MAX_SEQUENCES, Batch, Context, ContextOptions
+from gritlite.runtime.llama.decoders import SIZES as PARALLEL
 from gritlite.runtime.llama.devices import Gpu
 from gritlite.runtime.llama.engine import LlamaEngine, no_output_matrix
 from gritlite.runtime.llama.graph import MatrixInput
@@ -17,6 +18,7 @@ from gritlite.runtime.llama.weights import GpuLayers, Weights
 
 __all__ = [
     "MAX_SEQUENCES",
+    "PARALLEL",
     "Batch",
     "Capabilities",
     "Context",

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gritlite.errors import (
     ArchitectureError,
+    CancelledError,
     ClosedError,
     FormatError,
     InputTooLongError,
@@ -24,17 +25,19 @@ from gritlite.errors import (
     OutOfMemoryError,
     UsageError,
 )
+from gritlite.runtime.llama.computing import compute_thread
 from gritlite.runtime.llama.fork import note_threads
 from gritlite.runtime.llama.hidden_states import HiddenStates, Watch
 from gritlite.runtime.llama.library import C, clear_messages, is_allocation_failure, last_message
-from gritlite.runtime.llama.signals import on_main_thread, signals_deferred
+from gritlite.runtime.llama.stop_flag import StopFlag
 from gritlite.runtime.llama.weights import Weights
+from gritlite.runtime.signals import signals_deferred
+from gritlite.system.watch import Flag
 
 MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ in llama-cparams.h
 _FLASH_ATTENTION_ON = 1
 _POOLING_NONE = 0
-# tokens of a batch from which Ctrl-C ends it early; a callback for each node would slow short ones
-_LONG = 32
+_ABORTED = 2  # what llama_decode returns if its abort callback says so, llama.h
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class ContextOptions:
 
     `n_ctx` is the size of the KV cache in tokens, `n_batch` the maximum number of tokens
     per `decode` call. `hidden` contexts return hidden states; others compute logits of one
-    token per sequence of a batch or, with `all_logits`, of any number.
+    token per sequence of a batch or, with `all_logits`, of any number. Sequences share the
+    cells of the cache or, unless `unified`, have equal parts of it.
     """
 
     n_ctx: int
@@ -53,6 +57,7 @@ class ContextOptions:
     causal: bool = True
     hidden: bool = False
     all_logits: bool = False
+    unified: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ class Context:
         self._free = weights.memory.free_with(self, partial(C.llama_free, self._context))
         self._memory = C.llama_get_memory(self._context)
         C.llama_set_causal_attn(self._context, options.causal)
+        self._stop = StopFlag(self._context)
 
     def _params(self) -> Any:
         options = self.options
@@ -129,7 +135,7 @@ class Context:
         params.n_threads = params.n_threads_batch = options.threads
         params.flash_attn_type = _FLASH_ATTENTION_ON
         params.pooling_type = _POOLING_NONE
-        params.kv_unified = True
+        params.kv_unified = options.unified
         params.no_perf = True
         if self._hidden_states is not None:
             params.cb_eval = self._hidden_states.callback
@@ -144,20 +150,25 @@ class Context:
             raise ClosedError
         return self._context  # type: ignore[no-any-return]
 
-    def decode(self, batch: Batch) -> NDArray[np.float32]:
+    def decode(self, batch: Batch, cancel: Flag | None = None) -> NDArray[np.float32]:
         """Evaluate a batch and, in a `hidden` context, return float32 [n_outputs, n_embd].
 
-        Other contexts return an empty array; use `logits`. Raises the errors of `watch`,
-        InputTooLongError if the KV cache is full, OutOfMemoryError if llama.cpp cannot
+        Other contexts return an empty array; use `logits`. Ctrl-C and `cancel` end it after
+        the node of the graph that is being computed. Raises CancelledError, the errors of
+        `watch`, InputTooLongError if the KV cache is full, OutOfMemoryError if llama.cpp cannot
         allocate its buffers, and LibraryError if it fails otherwise.
         """
         struct, _keep_alive = _batch_struct(batch)
         if self._hidden_states is not None:
             self._hidden_states.begin()
         clear_messages()
-        status = self._decode(struct, len(batch.tokens))
+        self._stop.clear()
+        compute = partial(C.llama_decode, self.pointer, struct)
+        status = compute_thread().call(compute, self._stop.set, cancel)
         if self._hidden_states is not None and self._hidden_states.error is not None:
             raise self._hidden_states.error
+        if status == _ABORTED:
+            raise CancelledError("the pass was cancelled")
         if status == 1:
             raise InputTooLongError(
                 f"{len(batch.tokens)} more tokens do not fit the context of "
@@ -179,19 +190,6 @@ class Context:
                 "this version of llama-cpp-python is not supported"
             )
         return hidden
-
-    def _decode(self, struct: Any, tokens: int) -> int:
-        """Call llama.cpp. Ctrl-C ends a long pass after the node that is being computed."""
-        if not on_main_thread() or (tokens < _LONG and self._hidden_states is None):
-            return C.llama_decode(self.pointer, struct)  # type: ignore[no-any-return]
-        with signals_deferred() as deferred:
-            # Python's handlers run only while Python runs: in the callback
-            stop = C.ggml_abort_callback(lambda _: deferred.interrupted)
-            C.llama_set_abort_callback(self.pointer, stop, None)
-            try:
-                return C.llama_decode(self.pointer, struct)  # type: ignore[no-any-return]
-            finally:
-                C.llama_set_abort_callback(self.pointer, C.ggml_abort_callback(), None)
 
     def logits(self, count: int) -> NDArray[np.float32]:
         """Return the logits of the last batch's outputs, float32 [count, n_vocab].

@@ -3,7 +3,6 @@
 A pass can also report the inputs of each matrix of the layers (`watch`).
 """
 
-import threading
 from collections.abc import Sequence
 
 from gritlite.prompt import Attention
@@ -12,6 +11,7 @@ from gritlite.runtime.llama.context import MAX_SEQUENCES, Batch, Context, Contex
 from gritlite.runtime.llama.hidden_states import Watch
 from gritlite.runtime.llama.sequence_state import read_sequence
 from gritlite.runtime.llama.weights import Weights
+from gritlite.system.watch import Flag
 
 
 class LlamaPass:
@@ -43,16 +43,15 @@ class LlamaPass:
         starts: Sequence[int],
         *,
         return_states: bool = False,
-        cancel: threading.Event | None = None,
+        cancel: Flag | None = None,
     ) -> tuple[HiddenStates, list[KeyValues]]:
         """Return hidden states from each start on, and with `return_states` keys and values.
 
         The pass ends before the output head, after every layer has written its keys and
-        values. `cancel` does not end it. Raises the errors of `watch`.
+        values. Raises CancelledError soon after `cancel` is set, and the errors of `watch`.
         """
-        del cancel
         self._context.clear()
-        hidden = self._context.decode(Batch.of(sequences, starts))
+        hidden = self._context.decode(Batch.of(sequences, starts), cancel)
         return hidden, [self._state(number) for number in range(len(sequences)) if return_states]
 
     def _state(self, sequence: int) -> KeyValues:

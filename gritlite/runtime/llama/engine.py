@@ -1,12 +1,13 @@
 """The llama.cpp engine: one loaded file, and contexts over its weights."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gritlite.errors import ArchitectureError
 from gritlite.prompt import Attention
 from gritlite.runtime.llama.context import MAX_SEQUENCES
-from gritlite.runtime.llama.decoder import LlamaDecoder
+from gritlite.runtime.llama.decoder import LlamaDecoder, open_lone_decoder
+from gritlite.runtime.llama.decoders import LlamaDecoders, LoneDecoder
 from gritlite.runtime.llama.embedding_pass import LlamaPass
 from gritlite.runtime.llama.hidden_states import Watch
 from gritlite.runtime.llama.sampler import LlamaSampler
@@ -38,9 +39,16 @@ class LlamaEngine:
         editable: bool = False,
         end_tokens: Iterable[int] = (),
         generates: bool = True,
+        on_progress: Callable[[float], None] | None = None,
     ) -> None:
         self.path, self.generates = path, generates
-        self.weights = Weights(path, gpu_layers=gpu_layers, repack=repack, editable=editable)
+        self.weights = Weights(
+            path,
+            gpu_layers=gpu_layers,
+            repack=repack,
+            editable=editable,
+            on_progress=on_progress,
+        )
         try:
             self.vocabulary = LlamaVocabulary(self.weights, end_tokens)
         except BaseException:
@@ -65,9 +73,18 @@ class LlamaEngine:
     ) -> LlamaDecoder:
         """Allocate one sequence of up to `capacity` tokens. Raises ArchitectureError."""
         self.check_generates()
-        return LlamaDecoder(
+        return open_lone_decoder(
             self.weights, capacity, batch_tokens, self._threads, all_logits=all_logits
         )
+
+    def open_decoders(
+        self, count: int, capacity: int, batch_tokens: int
+    ) -> LlamaDecoders | LoneDecoder:
+        """Allocate `count` sequences, one of `SIZES`. Raises ArchitectureError and UsageError."""
+        if count == 1:
+            return LoneDecoder(self.open_decoder(capacity, batch_tokens))
+        self.check_generates()
+        return LlamaDecoders(self.weights, count, capacity, batch_tokens, self._threads)
 
     def sampler(self, options: SamplingOptions, seen: Iterable[int]) -> LlamaSampler:
         """Return llama.cpp's samplers, which have already seen `seen`."""

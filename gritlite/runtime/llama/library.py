@@ -36,7 +36,12 @@ ggml_backend_tensor_get = ggml_library.function(
 _ggml_commit = ggml_library.function("ggml_commit", c_char_p)
 
 _WARN, _ERROR, _CONTINUE = 3, 4, 5  # ggml_log_level of ggml.h
-_ALLOCATION_FAILURES = ("failed to allocate", "unable to allocate", "std::bad_alloc")
+_ALLOCATION_FAILURES = (
+    "failed to allocate",
+    "unable to allocate",
+    "std::bad_alloc",
+    "Cannot allocate memory",
+)
 _verbose = False
 _last_level = 0
 _recent: deque[str] = deque(maxlen=8)

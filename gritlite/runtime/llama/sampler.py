@@ -1,12 +1,13 @@
 """Sampling: chooses the next token from logits with llama.cpp's samplers.
 
-They run in the order of llama.cpp's tools: grammar, penalties, top-k, top-p, min-p,
+They run in the order of llama.cpp's tools: grammar, biases, penalties, top-k, top-p, min-p,
 temperature, then a draw from a seeded distribution. At temperature 0 the most likely token
-is chosen.
+is chosen. The repeat penalty considers the last tokens of prompt and answer, as llama.cpp's does;
+the frequency and presence penalties consider the whole answer and no prompt, as OpenAI's do.
 """
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from gritlite.runtime.options import SamplingOptions
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 PENALTY_WINDOW = 64  # tokens that the repeat penalty considers, llama.cpp's default
+_NO_PENALTY = 1.0  # of llama.cpp's repeat penalty
 
 
 class LlamaSampler:
@@ -39,8 +41,12 @@ class LlamaSampler:
         self._constraint = None if grammar is None else Constraint(weights, vocabulary, grammar)
         self._chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
         self._free = weights.memory.free_with(self, partial(C.llama_sampler_free, self._chain))
-        if options.repeat_penalty != 1.0:
-            self._add(_penalties(weights, options.repeat_penalty, seen))
+        if options.logit_bias:
+            self._add(_biases(weights.n_vocab, options.logit_bias))
+        if options.repeat_penalty != _NO_PENALTY:
+            self._add(_repeat_penalty(weights.n_vocab, options.repeat_penalty, seen))
+        if options.frequency_penalty or options.presence_penalty:
+            self._add(_penalties(weights, options.frequency_penalty, options.presence_penalty))
         if options.temperature == 0.0:
             self._add(C.llama_sampler_init_greedy())
             return
@@ -103,8 +109,25 @@ def _candidates(logits: Logits) -> tuple[NDArray[np.void], Any]:
     return candidates, C.llama_token_data_array(pointer, len(logits), -1, False)
 
 
-def _penalties(weights: Weights, penalty: float, seen: Iterable[int]) -> ctypes.c_void_p:
-    sampler = C.llama_sampler_init_penalties(weights.n_vocab, PENALTY_WINDOW, penalty, 0.0, 0.0)
+def _biases(n_vocab: int, logit_bias: Mapping[int, float]) -> ctypes.c_void_p:
+    for token in logit_bias:
+        if not 0 <= token < n_vocab:
+            problem = f"logit_bias has the token {token}: this model's ids are 0 to {n_vocab - 1}"
+            raise UsageError(problem, "logit_bias")
+    biases = [C.llama_logit_bias(token, bias) for token, bias in logit_bias.items()]
+    array = (C.llama_logit_bias * len(biases))(*biases)
+    return C.llama_sampler_init_logit_bias(n_vocab, len(biases), array)  # type: ignore[no-any-return]
+
+
+def _penalties(weights: Weights, frequency: float, presence: float) -> ctypes.c_void_p:
+    longest = weights.n_ctx_train  # tokens of an answer: beyond it the model knows nothing
+    return C.llama_sampler_init_penalties(  # type: ignore[no-any-return]
+        weights.n_vocab, longest, _NO_PENALTY, frequency, presence
+    )
+
+
+def _repeat_penalty(n_vocab: int, penalty: float, seen: Iterable[int]) -> ctypes.c_void_p:
+    sampler = C.llama_sampler_init_penalties(n_vocab, PENALTY_WINDOW, penalty, 0.0, 0.0)
     for token in list(seen)[-PENALTY_WINDOW:]:
         C.llama_sampler_accept(sampler, token)
     return sampler  # type: ignore[no-any-return]

@@ -5,9 +5,8 @@ Several contexts may share one `Weights`. Nothing here evaluates tokens.
 
 import contextlib
 import ctypes
-import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -21,8 +20,8 @@ from gritlite.errors import (
 from gritlite.runtime.llama.devices import gpu_backends
 from gritlite.runtime.llama.fork import check_fork
 from gritlite.runtime.llama.library import C, clear_messages, is_allocation_failure, last_message
+from gritlite.runtime.llama.model_load import ModelLoad
 from gritlite.runtime.llama.native_model import NativeModel
-from gritlite.runtime.llama.signals import signals_deferred
 
 _LOAD_INTO_MEMORY = 0  # LLAMA_LOAD_MODE_NONE: not mapped
 _NO_DEVICES = (ctypes.c_void_p * 1)()  # a list of devices that ends where it begins
@@ -35,7 +34,8 @@ class Weights:
     `gpu_layers` is a number of layers, "all", or "auto": all if the build finds a GPU,
     otherwise none. With 0 the GPU is not used at all. `repack` lets llama.cpp make a second,
     faster copy of quantized weights if the processor has a kernel for it. `editable` weights
-    are a private copy in memory, in the file's layout.
+    are a private copy in memory, in the file's layout. `on_progress` is called with the share
+    that is loaded, in this thread; an error that it raises ends the load and is raised here.
 
     Raises FormatError if llama.cpp rejects the file, OutOfMemoryError if it does not fit,
     DeviceError for GPU layers in a build that finds no GPU, and UsageError in a forked process
@@ -50,6 +50,7 @@ class Weights:
         repack: bool = True,
         vocab_only: bool = False,
         editable: bool = False,
+        on_progress: Callable[[float], None] | None = None,
     ) -> None:
         check_fork()
         self.editable = editable
@@ -64,8 +65,7 @@ class Weights:
         params.vocab_only = vocab_only
         clear_messages()
         self._lock = threading.Lock()  # held while the vocabulary is used, so `close` can wait
-        with signals_deferred():  # llama.cpp's log calls back
-            self._model = C.llama_model_load_from_file(os.fsencode(path), params)
+        self._model = ModelLoad(path, params).run(on_progress)
         if not self._model:
             raise _not_loaded(path, last_message(), on_gpu=params.n_gpu_layers != 0)
         self.memory = NativeModel(self._model)
@@ -84,7 +84,7 @@ class Weights:
         """The C pointer. Raises ClosedError after `close`."""
         if not self._model:
             raise ClosedError
-        return self._model  # type: ignore[no-any-return]
+        return self._model
 
     @contextlib.contextmanager
     def vocabulary(self) -> Iterator[Any]:

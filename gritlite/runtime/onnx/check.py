@@ -34,6 +34,8 @@ _CHECK_SECONDS = 5.0  # of llama.cpp, for the texts whose vectors are compared
 _ROUND_SECONDS = 0.5  # of llama.cpp, for the texts that both engines embed in turn
 _ROUNDS = 3
 _QUERY_ROUNDS = 7
+_LEAST_ROUNDS = 2
+_AGREEING = 1.1  # the largest ratio of rounds to the least, if no more are needed
 _LEAST_TEXTS = 4
 _SHORTEST = 1e-9  # seconds, so that a coarse clock divides nothing by zero
 _TINY = np.finfo(np.float64).tiny
@@ -128,10 +130,13 @@ class Comparison:
     def _ratio(
         self, llama: SampleEmbedder, candidate: SampleEmbedder, texts: Sequence[str], rounds: int
     ) -> float:
-        """Return llama.cpp's seconds to the candidate's, medians of rounds in which both run."""
-        pairs = [
-            (self._seconds(llama, texts), self._seconds(candidate, texts)) for _ in range(rounds)
-        ]
+        """Return llama.cpp's seconds to the candidate's, medians of rounds in which both run.
+
+        Two rounds will do if they agree, otherwise there are up to `rounds`.
+        """
+        pairs: list[tuple[float, float]] = []
+        while len(pairs) < _LEAST_ROUNDS or (len(pairs) < rounds and not _agree(pairs)):
+            pairs.append((self._seconds(llama, texts), self._seconds(candidate, texts)))
         theirs, own = (statistics.median(each) for each in zip(*pairs, strict=True))
         return float(theirs / own)
 
@@ -139,6 +144,12 @@ class Comparison:
         start = self._clock()
         embedder.embed(texts)
         return max(self._clock() - start, _SHORTEST)
+
+
+def _agree(pairs: Sequence[tuple[float, float]]) -> bool:
+    """Return whether all rounds found about the same ratio."""
+    ratios = [theirs / own for theirs, own in pairs]
+    return max(ratios) <= _AGREEING * min(ratios)
 
 
 def fitting(lengths: Sequence[int], tokens: float, *, least: int) -> int:

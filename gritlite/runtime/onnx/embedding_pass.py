@@ -1,6 +1,5 @@
 """The `EmbeddingPass` of the graph engine: sequences padded to the longest of a batch."""
 
-import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,8 @@ from gritlite.graph.embeddings import TokenEmbeddings
 from gritlite.prompt import Attention
 from gritlite.quant.float16 import to_float16
 from gritlite.runtime.engine import HiddenStates, KeyValues, Tokens
-from gritlite.runtime.onnx.session import Floats, LayerStates, Session
+from gritlite.runtime.onnx.session import Floats, LayerStates, Session, States
+from gritlite.system.watch import Flag
 
 
 class GraphPass:
@@ -38,7 +38,7 @@ class GraphPass:
         starts: Sequence[int],
         *,
         return_states: bool = False,
-        cancel: threading.Event | None = None,
+        cancel: Flag | None = None,
     ) -> tuple[HiddenStates, list[KeyValues]]:
         """See EmbeddingPass; `cancel` ends a pass."""
         lengths = np.array([len(ids) for ids in sequences], np.int32)
@@ -81,8 +81,9 @@ def key_values(
 ) -> KeyValues:
     """Return the keys and values of one sequence of a batch, in float16."""
 
-    def taken(states: Floats) -> NDArray[np.float16]:
-        return to_float16(states[number, :, :length].transpose(1, 0, 2))
+    def taken(states: States) -> NDArray[np.float16]:
+        rows = states[number, :, :length].transpose(1, 0, 2)
+        return np.array(rows, order="C") if rows.dtype == np.float16 else to_float16(rows)
 
     keys = tuple(taken(layer.keys) for layer in layers)
     values = [layer.values for layer in layers]

@@ -26,7 +26,6 @@ class GraphEngine:
 
     max_sequences = MAX_SEQUENCES
     pads = True
-    on_device = False
 
     def __init__(
         self,
@@ -36,6 +35,7 @@ class GraphEngine:
         value_factors: Sequence[Floats] | None = None,
     ) -> None:
         self.vocabulary = vocabulary
+        self.on_device = session.on_device
         self._table = TokenEmbeddings(file)
         self._session = session
         self._factors = value_factors

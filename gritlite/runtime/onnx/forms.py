@@ -2,6 +2,7 @@
 
 int8        a scale for each output channel; inputs smoothed and rounded (see graph.smoothing)
 blocks      the file's own numbers, in blocks of 32
+float16     the numbers of the file, rounded to float16, on a GPU
 bfloat16    the numbers of the file, rounded to bfloat16
 float32     the numbers of the file
 """
@@ -13,11 +14,11 @@ from typing import Literal
 from gritlite.errors import UsageError
 
 Runtime = Literal["onnx", "openvino"]
-Numbers = Literal["int8", "blocks", "bfloat16", "float32"]
+Numbers = Literal["int8", "blocks", "float16", "bfloat16", "float32"]
 
-# what each runtime evaluates, the fastest first
+# what each runtime evaluates; on the processor the fastest first
 NUMBERS: Mapping[Runtime, tuple[Numbers, ...]] = {
-    "onnx": ("int8", "blocks", "float32"),
+    "onnx": ("int8", "blocks", "float32", "float16"),
     "openvino": ("blocks", "bfloat16", "float32"),
 }
 
@@ -40,6 +41,11 @@ class Form:
     def is_exact(self) -> bool:
         """Whether its vectors agree with the file's to a cosine of 0.9997."""
         return self.numbers != "int8"
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it is for a GPU, where 8-bit products are slower than those of float16."""
+        return self.numbers == "float16"
 
     @property
     def name(self) -> str:

@@ -29,7 +29,7 @@ from gritlite.system.files import atomic_folder, sha256
 
 FOLDER, RECORD, FACTORS = "graphs", "graph.json", "value_factors.npy"
 RECORD_VERSION = 1
-GRAPH_VERSION = 3  # raise it whenever a graph is written differently than before
+GRAPH_VERSION = 4  # raise it whenever a graph is written differently than before
 _DIGITS = 16  # of the fingerprint in a folder's name
 
 

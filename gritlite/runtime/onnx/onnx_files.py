@@ -6,16 +6,16 @@
 ONNX Runtime packs each matrix for its kernels. The file of weights has every matrix twice:
 as it is, read when a session starts and let go, and packed, which a session maps instead of
 keeping a copy of its own (`session.save_external_prepacked_constant_initializers`, in
-onnxruntime_session_options_config_keys.h). The module does not know caches or models.
+onnxruntime_session_options_config_keys.h). Graphs in float16 stay as written: a GPU's session
+optimizes them as it loads. The module does not know caches or models.
 """
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import onnx
-import onnxruntime
 
 from gritlite.errors import GritLiteError, LibraryError
 from gritlite.graph.layers import write_layers
@@ -23,8 +23,9 @@ from gritlite.graph.network import Network
 from gritlite.graph.onnx_writer import Form, OnnxWriter, direct
 from gritlite.graph.rounding import PAIR_LIMIT
 from gritlite.graph.tensors import Tensors
+from gritlite.runtime.compute_thread import ComputeThread
 from gritlite.runtime.onnx.onnx_session import GRAPHS
-from gritlite.runtime.onnx.stopping import awaited
+from gritlite.runtime.onnx.onnxruntime_package import onnxruntime
 from gritlite.system import processor
 
 WEIGHTS = "weights.bin"
@@ -48,6 +49,14 @@ def write_files(
 
     Raises CancelledError, LibraryError, OSError, and what `written` raises.
     """
+    if numbers == "float16":
+        with (folder / WEIGHTS).open("xb") as file:
+            writer = OnnxWriter(network, numbers, file, WEIGHTS)
+            for layers in write_layers(network, tensors, writer):
+                written(layers)
+        for attention, name in GRAPHS.items():
+            writer.save(folder / name, attention)
+        return
     raw, raw_weights = folder / _RAW, folder / _RAW_WEIGHTS
     with raw_weights.open("xb") as file:
         writer = OnnxWriter(network, numbers, file, _RAW_WEIGHTS, pair_limit=pair_limit())
@@ -86,10 +95,10 @@ def _optimize(source: Path, target: Path, threads: int, cancel: threading.Event 
         options.set_load_cancellation_flag(True)
 
     providers = ["CPUExecutionProvider"]
-    with ThreadPoolExecutor(1, "onnxruntime") as thread:  # see onnx_session
-        loading = thread.submit(onnxruntime.InferenceSession, source, options, providers=providers)
+    load = partial(onnxruntime.InferenceSession, source, options, providers=providers)
+    with ComputeThread("ONNX Runtime") as thread:
         try:
-            awaited(loading, stop, cancel)
+            thread.call(load, stop, cancel)
         except GritLiteError:
             raise
         except Exception as error:  # ONNX Runtime's own errors share no other base

@@ -14,7 +14,8 @@ def open_graph(graph: GraphFolder, file: GGUFFile, *, threads: int) -> GraphEngi
     """Open the graph of a file; no llama.cpp weights are loaded, only its vocabulary.
 
     Raises MissingExtraError without the runtime, FileError, ArchitectureError,
-    FormatError for a vocabulary that llama.cpp rejects, and LibraryError.
+    FormatError for a vocabulary that llama.cpp rejects, LibraryError, and for a graph of a GPU
+    DeviceError and OutOfMemoryError.
     """
     packages.version(graph.form.runtime)
     network = network_of(file)
@@ -29,7 +30,8 @@ def _session(graph: GraphFolder, network: Network, threads: int) -> Session:
     if graph.form.runtime == "onnx":
         from gritlite.runtime.onnx.onnx_session import OnnxSession
 
-        return OnnxSession(graph.path, network, threads=threads)
+        on_gpu = graph.form.on_gpu
+        return OnnxSession(graph.path, network, threads=threads, on_gpu=on_gpu)
     from gritlite.runtime.onnx.openvino_session import OpenVinoSession
 
     return OpenVinoSession(graph.path, network, graph.form.numbers, threads=threads)

@@ -2,45 +2,33 @@
 
 One compiled model serves both directions of attention, with and without earlier keys and
 values: the mask says who attends to whom. The module does not know files' formats or tokens.
-
-All passes run in a thread of their own, for the reason given in `onnx_session`.
 """
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.errors import (
-    ClosedError,
-    FileError,
-    GritLiteError,
-    LibraryError,
-    MissingExtraError,
-    OutOfMemoryError,
-)
+from gritlite.errors import FileError, MissingExtraError
 from gritlite.graph.network import Network
 from gritlite.graph.rotary import halves
 from gritlite.graph.rounding import BLOCK
 from gritlite.prompt import Attention
 from gritlite.runtime.onnx.forms import Numbers
+from gritlite.runtime.onnx.runtime_thread import RuntimeThread, translated
 from gritlite.runtime.onnx.session import Floats, LayerStates, Memory
-from gritlite.runtime.onnx.stopping import awaited
+from gritlite.system.watch import Flag
 
 try:
-    from gritlite.graph.openvino_package import ov
+    from gritlite.graph.openvino_package import new_core, ov
 except ModuleNotFoundError as error:
     raise MissingExtraError("openvino", "openvino", "the engine openvino") from error
 
 GRAPH = "graph.blob"
+_RUNTIME = ("OpenVINO", RuntimeError)  # its name, and what it raises
 _PART_TOKENS = 512  # earlier keys and values are copied for each part
 _UNSEEN = np.float32(-1e30)  # added to the score of a token that is not attended to
-
-T = TypeVar("T")
 
 
 class OpenVinoSession:
@@ -50,6 +38,8 @@ class OpenVinoSession:
     """
 
     part_tokens = _PART_TOKENS
+    state_type = np.float32
+    on_device = False
 
     def __init__(self, folder: Path, network: Network, numbers: Numbers, *, threads: int) -> None:
         self._network = network
@@ -58,23 +48,20 @@ class OpenVinoSession:
         )
         self._weights = _mapped(folder / GRAPH)  # OpenVINO keeps no reference to what it uses
         self._options = _options(numbers, threads)
-        self._thread = ThreadPoolExecutor(1, "openvino")
+        self._thread = RuntimeThread(*_RUNTIME)
         self._request: ov.InferRequest | None = None
-        self._closed = False
         try:
             self._load()
         except BaseException:
-            self._thread.shutdown()
+            self._thread.close()
             raise
 
     def _load(self) -> ov.InferRequest:
         """Return the loaded graph. A pass that failed or was cancelled leaves it broken."""
-        if self._closed:
-            raise ClosedError
         if self._request is None:
-            self._request = self._within(
+            self._request = self._thread.call(
                 lambda: (
-                    ov.Core()
+                    new_core()
                     .import_model(self._weights, "CPU", self._options)
                     .create_infer_request()
                 )
@@ -89,7 +76,7 @@ class OpenVinoSession:
         *,
         past: Sequence[LayerStates] = (),
         return_states: bool = False,
-        cancel: threading.Event | None = None,
+        cancel: Flag | None = None,
     ) -> tuple[Floats, list[LayerStates]]:
         """See Session."""
         request = self._load()
@@ -115,12 +102,12 @@ class OpenVinoSession:
             request.cancel()
 
         try:
-            return self._within(evaluate, stop, cancel)
+            return self._thread.call(evaluate, stop, cancel)
         except BaseException:
             self._request = None
             raise
 
-    def extend(self, embeddings: Floats, memory: Memory) -> None:
+    def extend(self, embeddings: Floats, memory: Memory, cancel: Flag | None = None) -> None:
         """See Session."""
         first, tokens = memory.tokens, embeddings.shape[1]
         _, states = self.run(
@@ -129,24 +116,11 @@ class OpenVinoSession:
             "causal",
             past=memory.between(0, first) if first else (),
             return_states=True,
+            cancel=cancel,
         )
         for room, new in zip(memory.between(first, first + tokens), states, strict=True):
             room.keys[:], room.values[:] = new.keys, new.values
         memory.tokens += tokens
-
-    def _within(
-        self,
-        work: Callable[[], T],
-        stop: Callable[[], None] = lambda: None,
-        cancel: threading.Event | None = None,
-    ) -> T:
-        """Return the result of work in the session's thread."""
-        try:
-            return awaited(self._thread.submit(work), stop, cancel)
-        except GritLiteError:
-            raise
-        except RuntimeError as error:  # what OpenVINO raises
-            raise _translated(error) from error
 
     def _past(self, past: Sequence[LayerStates], batch: int) -> dict[str, Floats | ov.Tensor]:
         network = self._network
@@ -181,9 +155,8 @@ class OpenVinoSession:
 
     def close(self) -> None:
         """See Session."""
-        self._closed = True
         self._request = None
-        self._thread.shutdown()
+        self._thread.close()
 
 
 def _padding(lengths: NDArray[np.int32], tokens: int) -> Floats:
@@ -195,10 +168,8 @@ def _padding(lengths: NDArray[np.int32], tokens: int) -> Floats:
 
 def compile_graph(path: Path, numbers: Numbers, *, threads: int) -> ov.CompiledModel:
     """Compile a graph. Raises OutOfMemoryError and LibraryError."""
-    try:
-        return ov.Core().compile_model(path, "CPU", _options(numbers, threads))
-    except RuntimeError as error:  # what OpenVINO raises
-        raise _translated(error) from error
+    with translated(*_RUNTIME):
+        return new_core().compile_model(path, "CPU", _options(numbers, threads))
 
 
 def _mapped(path: Path) -> ov.Tensor:
@@ -220,10 +191,3 @@ def _options(numbers: Numbers, threads: int) -> dict[str, object]:
         # all sessions would be pinned to the same cores
         "ENABLE_CPU_PINNING": False,
     }
-
-
-def _translated(error: RuntimeError) -> GritLiteError:
-    text = str(error).strip()
-    if "alloc" in text.lower():
-        return OutOfMemoryError(f"OpenVINO has too little memory ({text})")
-    return LibraryError(f"OpenVINO failed: {text}")

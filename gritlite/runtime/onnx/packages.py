@@ -8,8 +8,10 @@ from types import ModuleType
 from gritlite.errors import MissingExtraError
 from gritlite.runtime.onnx.forms import Runtime
 
-# the modules that have each runtime's version; ours imports OpenVINO without its telemetry
-_MODULES = {"onnx": "onnxruntime", "openvino": "gritlite.graph.openvino_package"}
+# modules of ours, which import the runtimes without their telemetry
+ONNX_RUNTIME = "gritlite.runtime.onnx.onnxruntime_package"
+_OPENVINO = "gritlite.graph.openvino_package"
+_IMPORTED = {ONNX_RUNTIME: "onnxruntime", _OPENVINO: "openvino"}
 # the distributions that an extra installs, of each of which one will do
 _DISTRIBUTIONS: Mapping[Runtime, Sequence[tuple[str, ...]]] = {
     "onnx": (("onnxruntime", "onnxruntime-gpu"), ("onnx",)),
@@ -19,8 +21,9 @@ _DISTRIBUTIONS: Mapping[Runtime, Sequence[tuple[str, ...]]] = {
 
 def version(runtime: Runtime) -> str:
     """Return the version of a runtime's package. Raises MissingExtraError without it."""
-    module = load(_MODULES[runtime], runtime)
-    return str(module.ov.__version__ if runtime == "openvino" else module.__version__)
+    if runtime == "openvino":
+        return str(load(_OPENVINO, runtime).ov.__version__)
+    return str(load(ONNX_RUNTIME, runtime).onnxruntime.__version__)
 
 
 def installed_version(runtime: Runtime) -> str | None:
@@ -33,6 +36,11 @@ def missing(runtime: Runtime) -> MissingExtraError:
     """Return the error about a runtime whose extra is not installed."""
     names = (names[0] for names in _DISTRIBUTIONS[runtime] if not _any_version(names))
     return MissingExtraError(next(names), runtime, f"the engine {runtime}")
+
+
+def is_installed(distribution: str) -> bool:
+    """Return whether a distribution is installed, without importing it."""
+    return _version(distribution) is not None
 
 
 def _any_version(names: Sequence[str]) -> str | None:
@@ -51,5 +59,6 @@ def load(name: str, runtime: Runtime) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = runtime if runtime == "openvino" else name
-        raise MissingExtraError(package, runtime, f"the engine {runtime}") from error
+        raise MissingExtraError(
+            _IMPORTED.get(name, name), runtime, f"the engine {runtime}"
+        ) from error

@@ -1,10 +1,11 @@
 """The `Prefill` of the graph engine: one sequence, read part by part for a decoder.
 
-Keys and values stay in memory as float32, as the graph reads and writes them, until the
-sequence is closed.
+Keys and values stay in memory as the graph reads and writes them, float32 on the processor and
+float16 on a GPU, until the sequence is closed.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,9 @@ from gritlite.modelfile.hyperparameters import Hyperparameters
 from gritlite.quant.float16 import to_float32
 from gritlite.runtime.engine import KeyValues
 from gritlite.runtime.onnx.embedding_pass import key_values
-from gritlite.runtime.onnx.session import Floats, LayerStates, Memory, Session
+from gritlite.runtime.onnx.session import Floats, LayerStates, Memory, Session, States
 from gritlite.system.machine import check_free_memory
+from gritlite.system.watch import Flag
 
 
 class GraphPrefill:
@@ -35,14 +37,15 @@ class GraphPrefill:
     ) -> None:
         self.part_tokens = session.part_tokens
         self._session, self._table, self._factors = session, table, factors
-        self._memory = _allocate(sizes, tokens)
+        self._memory = _allocate(sizes, tokens, session.state_type)
         if before is not None:
             _fill(self._memory, before, factors)
 
-    def evaluate(self, tokens: Sequence[int]) -> KeyValues:
+    def evaluate(self, tokens: Sequence[int], cancel: Flag | None = None) -> KeyValues:
         """See Prefill."""
         first = self._memory.tokens
-        self._session.extend(self._table.rows(np.array(tokens, np.int32))[None], self._memory)
+        rows = self._table.rows(np.array(tokens, np.int32))[None]
+        self._session.extend(rows, self._memory, cancel)
         new = self._memory.between(first, self._memory.tokens)
         return key_values(new, 0, len(tokens), self._factors)
 
@@ -51,21 +54,23 @@ class GraphPrefill:
         self._memory = Memory(())
 
 
-def _allocate(sizes: Hyperparameters, tokens: int) -> Memory:
+def _allocate(sizes: Hyperparameters, tokens: int, state_type: type[np.floating[Any]]) -> Memory:
     shape = (1, sizes.kv_heads[0], tokens, sizes.key_width)
-    need = 2 * sizes.layers * int(np.prod(shape)) * np.dtype(np.float32).itemsize
+    need = 2 * sizes.layers * int(np.prod(shape)) * np.dtype(state_type).itemsize
     check_free_memory(need, f"reading a prompt of {tokens} tokens", "shorten it")
     layers = range(sizes.layers)
     return Memory(
-        tuple(LayerStates(np.empty(shape, np.float32), np.empty(shape, np.float32)) for _ in layers)
+        tuple(LayerStates(np.empty(shape, state_type), np.empty(shape, state_type)) for _ in layers)
     )
 
 
 def _fill(memory: Memory, state: KeyValues, factors: Sequence[Floats] | None) -> None:
     for number, layer in enumerate(memory.between(0, state.tokens)):
-        layer.keys[0] = to_float32(state.keys[number]).transpose(1, 0, 2)
-        values = to_float32(state.values[number])
+        keys: States = state.keys[number]
+        values: States = state.values[number]
+        if layer.keys.dtype != np.float16:
+            keys, values = to_float32(state.keys[number]), to_float32(state.values[number])
         if factors is not None:
-            values /= factors[number]
-        layer.values[0] = values.transpose(1, 0, 2)
+            values = values / factors[number]
+        layer.keys[0], layer.values[0] = keys.transpose(1, 0, 2), values.transpose(1, 0, 2)
     memory.tokens = state.tokens

@@ -24,8 +24,8 @@ from gritlite.system import cache
 from gritlite.system.machine import check_free_memory
 from gritlite.system.progress import ProgressCallback, no_progress
 
-# bytes of a weight in each form, a scale's share included, and the first layer's floats
-_WEIGHT_BYTES = {"int8": 1.2, "blocks": 1.125, "bfloat16": 2.0, "float32": 4.0}
+# bytes of a weight in each form, a scale's share included
+_WEIGHT_BYTES = {"int8": 1.1, "blocks": 1.125, "float16": 2.0, "bfloat16": 2.0, "float32": 4.0}
 _COPIES = 3.4  # on the disk while the graph is written: as written, optimized, and packed
 _PACKED = 1.3  # in memory while the runtime packs weights, to those written
 
@@ -147,7 +147,7 @@ def _keep_value_factors(folder: Path, network: Network, factors: Factors) -> Non
 
 
 def weight_bytes(file: GGUFFile, form: Form) -> int:
-    """Return the bytes of a graph's weights in memory, which are mapped from the cache."""
+    """Return the bytes of a graph's weights, mapped from the cache or on the GPU."""
     weights = sum(each.elements for each in file.tensors if each.name.startswith("blk."))
     return int(weights * _WEIGHT_BYTES[form.numbers])
 
@@ -155,7 +155,7 @@ def weight_bytes(file: GGUFFile, form: Form) -> int:
 def _check_room(file: GGUFFile, form: Form) -> None:
     """Raise FileError or OutOfMemoryError if the graph would not fit."""
     written = weight_bytes(file, form)
-    need = int(written * _COPIES)
+    need = written if form.on_gpu else int(written * _COPIES)
     folder = cache.folder(graph_cache.FOLDER)
     free = shutil.disk_usage(folder).free
     if need > free:
@@ -164,6 +164,8 @@ def _check_room(file: GGUFFile, form: Form) -> None:
             f"but {folder} has {free >> 20:,} MiB: free some, or set {cache.VARIABLE} to a folder "
             "on another disk"
         )
+    if form.on_gpu:
+        return  # nothing is packed
     need = int(written * _PACKED)
     check_free_memory(need, f"writing the graph of {file.path}", "use the engine llama")
 

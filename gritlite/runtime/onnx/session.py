@@ -1,24 +1,25 @@
 """What a runtime's loaded graph is: padded sequences in; hidden states, keys and values out."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gritlite.prompt import Attention
+from gritlite.system.watch import Flag
 
 Floats = NDArray[np.float32]
+States = NDArray[np.floating[Any]]  # float32; float16 of a graph that computes in it
 
 
 @dataclass(frozen=True)
 class LayerStates:
-    """One layer's keys, after rotation, and values: float32 [batch, kv_heads, tokens, width]."""
+    """One layer's keys, after rotation, and values: [batch, kv_heads, tokens, width]."""
 
-    keys: Floats = field(repr=False)
-    values: Floats = field(repr=False)
+    keys: States = field(repr=False)
+    values: States = field(repr=False)
 
 
 @dataclass(eq=False)
@@ -26,11 +27,12 @@ class Memory:
     """The keys and values of one sequence, with room for more tokens. Not thread-safe.
 
     The arrays of `layers` are [1, kv_heads, capacity, width] and contiguous; their first
-    `tokens` tokens are known.
+    `tokens` tokens are known. `held` is what a session keeps of them on its device.
     """
 
     layers: tuple[LayerStates, ...]
     tokens: int = 0
+    held: Any = field(default=None, repr=False)
 
     def between(self, first: int, last: int) -> list[LayerStates]:
         """Return views of the tokens from `first` to before `last`, one for each layer."""
@@ -43,10 +45,21 @@ class Memory:
 class Session(Protocol):
     """A graph loaded by a runtime. Not thread-safe.
 
-    `part_tokens` is the number of tokens in one call of `extend` that is fastest.
+    `part_tokens` is the number of tokens in one call of `extend` that is fastest, and
+    `state_type` that of all keys and values. The weights are on a GPU if it is `on_device`.
     """
 
-    part_tokens: int
+    @property
+    def part_tokens(self) -> int:
+        """See above."""
+
+    @property
+    def state_type(self) -> type[np.floating[Any]]:
+        """See above."""
+
+    @property
+    def on_device(self) -> bool:
+        """See above."""
 
     def run(
         self,
@@ -56,7 +69,7 @@ class Session(Protocol):
         *,
         past: Sequence[LayerStates] = (),
         return_states: bool = False,
-        cancel: threading.Event | None = None,
+        cancel: Flag | None = None,
     ) -> tuple[Floats, list[LayerStates]]:
         """Evaluate sequences, padded at the end.
 
@@ -69,11 +82,12 @@ class Session(Protocol):
         Raises CancelledError, OutOfMemoryError, and LibraryError if the runtime fails.
         """
 
-    def extend(self, embeddings: Floats, memory: Memory) -> None:
+    def extend(self, embeddings: Floats, memory: Memory, cancel: Flag | None = None) -> None:
         """Evaluate the next tokens of one sequence causally.
 
         `embeddings` is float32 [1, tokens, width]. The tokens' keys and values are written
-        behind those in `memory`, which must have room for them. Raises as `run`.
+        behind those in `memory`, which must have room for them. `cancel` is that of `run`, which
+        tells also what is raised.
         """
 
     def close(self) -> None:

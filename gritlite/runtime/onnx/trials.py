@@ -18,12 +18,11 @@ from gritlite.runtime.onnx.check import (
 from gritlite.runtime.onnx.forms import Form
 from gritlite.runtime.onnx.verdict import FormVerdict, Verdict, merged
 from gritlite.runtime.onnx.workbench import Workbench
-from gritlite.system.progress import ProgressCallback
+from gritlite.system.progress import ProgressCallback, part_of
 
 ENDED = "the process ended while it was tried"
 _MAY_CHANGE = (FileError, OutOfMemoryError)  # such a failure is not kept
 _PREPARATION = 0.75  # of the time for a form
-_STEPS = 1000  # of progress
 
 
 class Trials:
@@ -56,10 +55,13 @@ class Trials:
         `progress` counts thousandths. Raises CancelledError.
         """
         found = kept = earlier
+        count = len(forms)
         for number, (form, version) in enumerate(forms.items()):
             self._keep(merged(kept, [FormVerdict(form, version, failure=ENDED)]))
             try:
-                result, may_change = self._try(form, version, _part(progress, number, len(forms)))
+                result, may_change = self._try(
+                    form, version, part_of(progress, number / count, (number + 1) / count)
+                )
             except BaseException:
                 self._keep(kept)
                 raise
@@ -76,7 +78,7 @@ class Trials:
         """Return what was found of a form, and whether it may be otherwise another time."""
         size = 0
         try:
-            size = self._bench.prepare(form, _part(progress, 0, 1, share=_PREPARATION))
+            size = self._bench.prepare(form, part_of(progress, 0, _PREPARATION))
             measures = self._measure(form)
         except CancelledError:
             raise
@@ -99,14 +101,3 @@ class Trials:
                 graph.close()
         finally:
             llama.close()
-
-
-def _part(
-    progress: ProgressCallback, number: int, parts: int, *, share: float = 1.0
-) -> ProgressCallback:
-    """Return a callback for one of several parts, whose work is this share of the part's."""
-
-    def advance(done: int, total: int) -> None:
-        progress(int(_STEPS * (number + share * done / max(total, 1)) / parts), _STEPS)
-
-    return advance

@@ -32,6 +32,7 @@ FAST_MEAN, FAST_LEAST = 0.9975, 0.988
 EXACT_MEAN, EXACT_LEAST = 0.999, 0.997
 _GAIN = 1.1  # less over many texts is not worth a second copy of the weights
 _QUERY_GAIN = 0.9  # a short text alone may take so little longer, which is noise
+_READING_GAIN = 1.15  # less would not make up for handing keys and values over
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class FormVerdict:
     def problem(self) -> str:
         """Why `auto` does not take it; empty if it may."""
         return self.failure or self.disagreement or self.slowness
+
+    @property
+    def reads_prompts(self) -> bool:
+        """Whether it reads long prompts for llama.cpp: as exactly, and faster on this machine."""
+        return self.form.is_exact and self.speed >= _READING_GAIN
 
     @property
     def disagreement(self) -> str:
@@ -123,6 +129,12 @@ def is_wanted(form: Form, precision: Precision | None, runtime: Runtime | None) 
     return (runtime is None or form.runtime == runtime) and (form.is_exact or precision != "exact")
 
 
+def reads_prompts(fingerprint: str, setting: Setting, form: Form) -> bool:
+    """Return whether a form of a file reads its prompts; False if that was not measured."""
+    found = known(fingerprint, setting)
+    return found is not None and any(e.form == form and e.reads_prompts for e in found.forms)
+
+
 def known(fingerprint: str, setting: Setting) -> Verdict | None:
     """Return the kept verdict about a file with this fingerprint; None if there is none."""
     found = (each for each in all_known(fingerprint) if each.setting == setting)
@@ -144,8 +156,20 @@ def all_known(fingerprint: str) -> tuple[Verdict, ...]:
 
 def keep(fingerprint: str, verdict: Verdict) -> None:
     """Keep a verdict in place of an earlier one in its setting."""
-    others = [each for each in all_known(fingerprint) if each.setting != verdict.setting]
-    kept = {"build": _build(), "verdicts": [asdict(each) for each in (*others, verdict)]}
+    _keep(fingerprint, [*_others(fingerprint, verdict.setting), verdict])
+
+
+def forget(fingerprint: str, setting: Setting) -> None:
+    """Drop what was found in a setting, so that it is measured anew."""
+    _keep(fingerprint, _others(fingerprint, setting))
+
+
+def _others(fingerprint: str, setting: Setting) -> list[Verdict]:
+    return [each for each in all_known(fingerprint) if each.setting != setting]
+
+
+def _keep(fingerprint: str, verdicts: Iterable[Verdict]) -> None:
+    kept = {"build": _build(), "verdicts": [asdict(each) for each in verdicts]}
     cache.keep_record(kept, *_record(fingerprint))
 
 

@@ -14,11 +14,12 @@ from typing import Any
 from gritlite.errors import UsageError
 from gritlite.runtime.schema.automaton import TooLargeError
 from gritlite.runtime.schema.branches import node
+from gritlite.runtime.schema.clock import cancelled_by, limited
 from gritlite.runtime.schema.document import read
 from gritlite.runtime.schema.reader import Reader
 from gritlite.runtime.schema.rules import Rules
 
-__all__ = ["from_json_schema"]
+__all__ = ["cancelled_by", "from_json_schema"]
 
 
 def from_json_schema(schema: Mapping[str, Any] | bool | str) -> str:
@@ -26,9 +27,12 @@ def from_json_schema(schema: Mapping[str, Any] | bool | str) -> str:
 
     Keywords are read as in JSON Schema 2020-12; `format` and other annotations are ignored,
     as that standard says. Raises UsageError, which names keyword and place, for a schema
-    that is not valid or cannot be held.
+    that is not valid, cannot be held, or takes too long, and CancelledError (see clock.py).
     """
     try:
-        return Rules(Reader(read(schema)), node(("#", True))).write()
-    except (TooLargeError, RecursionError) as error:
+        with limited():
+            return Rules(Reader(read(schema)), node(("#", True))).write()
+    except RecursionError as error:
+        raise UsageError("the JSON schema is too large for a grammar") from error
+    except TooLargeError as error:
         raise UsageError(f"the JSON schema is too large for a grammar: {error}") from error

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from gritlite.runtime.schema import characters
 from gritlite.runtime.schema.characters import ALL, Ranges
+from gritlite.runtime.schema.clock import tick
 
 MAX_STATES = 5_000
 
@@ -59,6 +60,7 @@ def explore(
     order = [start]
     steps: list[list[Step]] = []
     for state in order:
+        tick()
         steps.append([])
         for on, after in step(state):
             if not on:

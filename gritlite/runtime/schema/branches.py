@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gritlite.errors import UsageError
+from gritlite.runtime.schema.clock import tick
 from gritlite.runtime.schema.cycles import Cycles
 from gritlite.runtime.schema.document import Document
 from gritlite.runtime.schema.keywords import TYPES
@@ -172,6 +173,7 @@ class Branches:
         )
 
     def _is_possible(self, branch: Branch) -> bool:
+        tick()
         if any(pointer in branch.forbidden for pointer in branch.parts):
             return False
         keywords = [self._document.keywords(pointer) for pointer in branch.parts]

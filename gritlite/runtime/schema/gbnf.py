@@ -7,6 +7,7 @@ that large counts are put together from small ones here.
 
 from gritlite.errors import UsageError
 from gritlite.runtime.schema.characters import Ranges
+from gritlite.runtime.schema.clock import tick
 
 MAX_RULES = 100_000
 MAX_SIZE = 4_000_000  # characters: llama.cpp parses them in half a second
@@ -20,9 +21,13 @@ class Grammar:
         self._names: dict[str, str] = {}
         self._lines: list[str] = []
         self._size = 0
+        # of the results for a rule and a number: halves are asked for again and again
+        self._exact: dict[tuple[str, int], str] = {}
+        self._bounded: dict[tuple[str, int], str] = {}
 
     def define(self, name: str, body: str) -> str:
         """Add a rule of a given name and return the name."""
+        tick()
         self._lines.append(f"{name} ::= {body}")
         self._size += len(self._lines[-1])
         if len(self._lines) > MAX_RULES or self._size > MAX_SIZE:
@@ -48,15 +53,20 @@ class Grammar:
     def _exactly(self, item: str, count: int) -> str:
         if count <= _BLOCK:
             return f"{item}{{{count}}}" if count > 1 else item * count
-        half = self.rule(self._exactly(item, count // 2))
-        return f"{half} {half}" + f" {item}" * (count % 2)
+        if (item, count) not in self._exact:
+            half = self.rule(self._exactly(item, count // 2))
+            self._exact[item, count] = f"{half} {half}" + f" {item}" * (count % 2)
+        return self._exact[item, count]
 
     def _at_most(self, item: str, count: int) -> str:
         if count <= _BLOCK:
             return self.rule(f"{item}{{0,{count}}}") if count else ""
-        half = (count + 1) // 2
-        less, exact = self._at_most(item, half - 1), self._exactly(item, half)
-        return self.rule(f"{less} | {exact} {self._at_most(item, count - half)}")
+        if (item, count) not in self._bounded:
+            half = (count + 1) // 2
+            less, exact = self._at_most(item, half - 1), self._exactly(item, half)
+            rest = self._at_most(item, count - half)
+            self._bounded[item, count] = self.rule(f"{less} | {exact} {rest}")
+        return self._bounded[item, count]
 
     def text(self) -> str:
         """Return the grammar."""

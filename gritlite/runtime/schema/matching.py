@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from gritlite.runtime.schema import automaton, characters
 from gritlite.runtime.schema.automaton import Automaton, TooLargeError
 from gritlite.runtime.schema.characters import ALL, Ranges
+from gritlite.runtime.schema.clock import tick
 from gritlite.runtime.schema.pattern import Anchor, Choice, Letters, Repeat, Sequence, Tree
 
 MAX_NODES = 50_000  # of the nondeterministic automaton
@@ -103,6 +104,7 @@ class _Search:
         """Return the nodes that free steps lead to, under some anchors."""
         reached = set(nodes)
         todo = list(reached)
+        tick()
         while todo:
             self._work += 1
             for node, anchor in self._nodes.free[todo.pop()]:

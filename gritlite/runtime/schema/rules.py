@@ -1,12 +1,14 @@
 """From shapes to the rules of a grammar that writes JSON."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from gritlite.errors import UsageError
 from gritlite.runtime.schema import automaton
 from gritlite.runtime.schema.automaton import EVERYTHING, Automaton, TooLargeError
 from gritlite.runtime.schema.branches import Node
+from gritlite.runtime.schema.clock import tick
 from gritlite.runtime.schema.gbnf import Grammar
 from gritlite.runtime.schema.reader import Reader
 from gritlite.runtime.schema.refusals import refusal
@@ -168,9 +170,17 @@ def _few_values(shape: Shape) -> list[str] | None:
         words += listed
     values: list[Any] = []
     for value in (*shape.literals, *words):
-        if not any(equal(value, other) for other in values):
+        if not _is_among(value, values):
             values.append(value)
     return [json.dumps(value, ensure_ascii=False) for value in values]
+
+
+def _is_among(value: Any, values: Sequence[Any]) -> bool:
+    for other in values:
+        tick()
+        if equal(value, other):
+            return True
+    return False
 
 
 def _object_is_possible(found: Object, possible: set[Node]) -> bool:

@@ -4,7 +4,7 @@ Validity is that of JSON Schema 2020-12. Where dialects of regular expressions d
 `wide` takes a value that any of them takes, otherwise all must.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -108,8 +108,7 @@ class Values:
         if keyword == "maxItems":
             return bool(len(value) <= part[keyword])
         if keyword == "uniqueItems":
-            pairs = ((i, j) for i in range(len(value)) for j in range(i))
-            return not part[keyword] or not any(equal(value[i], value[j]) for i, j in pairs)
+            return not part[keyword] or len(set(map(_comparable, value))) == len(value)
         if keyword == "unevaluatedItems":
             return self._cannot_tell(keyword, pointer)
         if keyword not in ("items", "prefixItems"):
@@ -199,6 +198,15 @@ def equal(first: Any, second: Any) -> bool:
     if isinstance(first, dict):
         return first.keys() == second.keys() and all(equal(first[k], second[k]) for k in first)
     return bool(first == second)
+
+
+def _comparable(value: Any) -> Hashable:
+    """Return what is equal for two JSON values that are `equal`, and can be put into a set."""
+    if isinstance(value, list):
+        return list, tuple(map(_comparable, value))
+    if isinstance(value, dict):
+        return dict, frozenset((name, _comparable(item)) for name, item in value.items())
+    return isinstance(value, bool), value
 
 
 def _number_holds(keyword: str, value: int | float, part: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ SIZE is a key of SIZES, or "auto": that of the device. Ends with 1 when the part
 when its standard input ends, with its parent.
 """
 
+import os
 import sys
 import time
 import traceback
@@ -12,12 +13,12 @@ from pathlib import Path
 from checks.parts import PARTS, Task
 from checks.results import FAILED, MEASURED, Device, Results
 from checks.sizes import SIZES
-from gritlite.system.cleanup import exit_with_parent
+from gritlite.system.watchers import when_input_ends
 
 
 def main() -> None:
     """Run the part that the command line names."""
-    exit_with_parent()
+    when_input_ends(lambda: os._exit(1))
     name, path, folder, size = sys.argv[1:]
     (part,) = [part for part in PARTS if part.name == name]
     results = Results(Path(path), name, device())

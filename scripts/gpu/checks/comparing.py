@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from checks.parts import Task
 from gritlite import GritLM
 from gritlite.runtime.answer import Answer
+from gritlite.runtime.engine_choice import Engines
 from gritlite.runtime.llama import GpuLayers
 from gritlite.runtime.scorer import Scorer
 
@@ -19,9 +20,11 @@ def gpu_layers(task: Task) -> GpuLayers:
     return "all" if task.results.device == "gpu" else 0
 
 
-def loaded(task: Task, path: Path, layers: GpuLayers, **options: Any) -> GritLM:
+def loaded(
+    task: Task, path: Path, layers: GpuLayers, *, engine: Engines = "llama", **options: Any
+) -> GritLM:
     """A model with so many layers on the GPU."""
-    return GritLM(path, gpu_layers=layers, threads=task.size.threads, **options)
+    return GritLM(path, gpu_layers=layers, threads=task.size.threads, engine=engine, **options)
 
 
 def least_cosine(ours: NDArray[Any], theirs: NDArray[Any]) -> float:

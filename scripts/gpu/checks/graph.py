@@ -1,110 +1,103 @@
-"""Vectors of the float16 graph in ONNX Runtime against those of llama.cpp on the processor.
+"""The engine onnx, whose graph is in float16 on a GPU, beside llama.cpp: what both find, and when.
 
-The package `onnxruntime-gpu` is larger than what travels: without it nothing is done here.
+Vectors and keys and values are compared with those of llama.cpp on the processor, and times
+with llama.cpp on the GPU. The package `onnxruntime-gpu` is larger than what travels: without it
+nothing is done here. In a rehearsal the processor takes the GPU's place.
 """
 
-import shutil
-import time
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from checks.comparing import least_cosine
-from checks.models import shaped_file, tiny_file
+from checks.comparing import gpu_layers, least_cosine, loaded
+from checks.models import CONTEXT, shaped_file, tiny_file
 from checks.parts import Task
+from checks.speed import our_answer, ragged_texts, report, turn_about
+from gritlite import GritLM
 from gritlite.errors import DeviceError
-from gritlite.graph.embeddings import TokenEmbeddings
-from gritlite.modelfile.header import read_header
-from gritlite.prompt import Attention
-from gritlite.runtime.engine import EmbeddingPass, Tokens
-from gritlite.runtime.llama import GpuLayers, LlamaEngine
-from gritlite.runtime.onnx.embedding_pass import GraphPass
-from gritlite.system.threads import default_threads
+from gritlite.runtime import engine_choice
+from gritlite.runtime.onnx import choice, device
+from tests.some_texts import some_texts
 
 LEAST = 0.999
-_LENGTHS = (200, 3, 64, 130)
-_LAST_TOKEN = 400
-_MODES: Sequence[Attention] = ("bidirectional", "causal")
-_TIMED_LENGTH, _ROUNDS = 128, 3
-
-Opener = Callable[[int, Attention], EmbeddingPass]
+_DOCUMENT = "The inn on the hill has nine rooms. The red ferry leaves at noon. " * 8
 
 
 def run(task: Task) -> None:
     """Each architecture in both modes, and how fast the smaller model is."""
     for package in ("onnx", "onnxruntime"):
         if find_spec(package) is None:
-            task.results.leave_out("the float16 graph", f"the package {package} is not there")
+            task.results.leave_out("the engine onnx", f"the package {package} is not there")
             return
-    try:
+    place = contextlib.nullcontext() if task.results.device == "gpu" else _processor()
+    # also where it is not the faster of the two, so that it is timed
+    with place, mock.patch.object(engine_choice, "_reads_prompts", return_value=True):
+        try:
+            device.check_gpu()
+        except DeviceError as error:
+            task.results.leave_out("the engine onnx", str(error))
+            return
         for case in task.size.cases:
-            _vectors(task, case)
+            _parity(task, case)
         _speed(task)
-    except DeviceError as error:
-        task.results.leave_out("the float16 graph", str(error))
 
 
-def _vectors(task: Task, case: str) -> None:
-    path = tiny_file(task.folder, case, "f32")
-    sequences = [_tokens(length) for length in _LENGTHS]
-    for attention in _MODES:
-        means = [
-            _means(opened(sum(_LENGTHS), attention), sequences)
-            for opened in (_llama(task, path, 0), _graph(task, path))
-        ]
-        least = least_cosine(*means)
-        name = f"{case} {attention}"
-        task.results.check(name, least >= LEAST, least_cosine=least, wanted=LEAST)
+@contextlib.contextmanager
+def _processor() -> Iterator[None]:
+    """The form for a GPU is the only one, and runs on the processor."""
+    with (
+        mock.patch.object(device, "GPU", device.PROCESSOR),
+        mock.patch.object(choice, "candidates", return_value=(choice.FLOAT16,)),
+    ):
+        yield
+
+
+def _graph(task: Task, path: Path, **options: Any) -> GritLM:
+    """A model that a graph on the GPU embeds with."""
+    model = loaded(task, path, gpu_layers(task) or "auto", engine="onnx", **options)
+    assert model.embeds_with == choice.FLOAT16.name
+    return model
+
+
+def _parity(task: Task, case: str) -> None:
+    path, texts = tiny_file(task.folder, case, "f32"), some_texts(task.size.texts)
+    with loaded(task, path, 0) as theirs, _graph(task, path) as ours:
+        pairs = {
+            "vectors": (ours.encode(texts), theirs.encode(texts)),
+            "states": (_state(ours), _state(theirs)),
+        }
+    for what, pair in pairs.items():
+        least = least_cosine(*pair)
+        task.results.check(f"{case} {what}", least >= LEAST, least_cosine=least, wanted=LEAST)
+
+
+def _state(model: GritLM) -> NDArray[np.float32]:
+    """The keys, and the values, of a document in each layer."""
+    found = model.document_state(_DOCUMENT).key_values
+    return np.stack([each.astype(np.float32).ravel() for each in (*found.keys, *found.values)])
 
 
 def _speed(task: Task) -> None:
-    """Passes of equally long sequences, turn about with llama.cpp on the same device."""
+    """Texts, and a prompt with one token of an answer, turn about on the same device."""
     name, tokens = next(iter(task.size.embed_tokens.items()))
-    path = shaped_file(task.folder, name)
-    sequences = [_tokens(_TIMED_LENGTH)] * max(tokens // _TIMED_LENGTH // 8, 1)
-    count = _TIMED_LENGTH * len(sequences)
-    layers: GpuLayers = "all" if task.results.device == "gpu" else 0
-    passes = {
-        "gritlite, the float16 graph": _graph(task, path)(count, "bidirectional"),
-        "gritlite, llama.cpp": _llama(task, path, layers)(count, "bidirectional"),
+    path, size = shaped_file(task.folder, name), max(task.size.passes)
+    options: dict[str, Any] = {"pass_tokens": size, "context_length": CONTEXT}
+    models = {
+        "gritlite, the engine onnx": _graph(task, path, **options),
+        "gritlite, llama.cpp": loaded(task, path, gpu_layers(task), **options),
     }
-    best = dict.fromkeys(passes, float("inf"))
-    for _ in range(_ROUNDS):
-        for contender, opened in passes.items():
-            start = time.perf_counter()
-            opened.run(sequences, [0] * len(sequences))
-            best[contender] = min(best[contender], time.perf_counter() - start)
-    rates = {contender: count / seconds for contender, seconds in best.items()}
-    task.results.measure(f"{name} passes of {count} tokens", tokens_a_second=rates)
-
-
-def _tokens(length: int) -> Tokens:
-    return np.random.default_rng(length).integers(3, _LAST_TOKEN, length).astype(np.int32)
-
-
-def _means(opened: EmbeddingPass, sequences: Sequence[Tokens]) -> NDArray[np.float32]:
-    """The mean hidden state of each sequence."""
-    hidden, _ = opened.run(sequences, [0] * len(sequences))
-    ends = np.cumsum([len(ids) for ids in sequences])[:-1]
-    return np.stack([rows.mean(axis=0) for rows in np.split(hidden, ends)])
-
-
-def _llama(task: Task, path: Path, layers: GpuLayers) -> Opener:
-    threads = task.size.threads or default_threads()
-    return LlamaEngine(path, threads=threads, gpu_layers=layers).open_pass
-
-
-def _graph(task: Task, path: Path) -> Opener:
-    from gritlite.runtime.onnx.onnx_session import OnnxSession
-    from tests.graph.write_graph import write_graph
-
-    folder = task.folder / "graph"
-    shutil.rmtree(folder, ignore_errors=True)
-    network = write_graph(path, folder, "float16")
-    threads = task.size.threads or default_threads()
-    session = OnnxSession(folder, network, threads=threads, on_gpu=task.results.device == "gpu")
-    table = TokenEmbeddings(read_header(path))
-    return lambda tokens, attention: GraphPass(session, table, tokens, attention, None)
+    texts, total = ragged_texts(tokens)
+    embedding = {each: partial(model.encode, texts) for each, model in models.items()}
+    seconds = turn_about(embedding, task.size.rounds)
+    report(task, f"{name} embedding, passes of {size}", {e: total / s for e, s in seconds.items()})
+    reading = {each: partial(our_answer(task, model), 1) for each, model in models.items()}
+    seconds = turn_about(reading, task.size.rounds)
+    count = task.size.prompt_tokens
+    report(task, f"{name} prefill", {each: count / s for each, s in seconds.items()})

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from checks.comparing import gpu_layers, loaded
 from checks.models import CONTEXT, SHAPES, letters, shaped_file
 from checks.parts import Task
+from gritlite import GritLM
 from gritlite.prompt import EMBED
 from gritlite.system.threads import default_threads
 
@@ -33,10 +35,8 @@ def run(task: Task) -> None:
 
 def _embedding(task: Task, name: str, path: Path, tokens: int) -> None:
     """Ragged texts through each contender."""
-    count = max(tokens // ((_SHORTEST + _LONGEST) // 2), 2)
-    lengths = np.linspace(_SHORTEST, _LONGEST, count).astype(int)
-    texts = [letters(int(length), number) for number, length in enumerate(lengths)]
-    total = int(lengths.sum()) + count * len(EMBED)
+    lengths = lengths_of_texts(tokens)
+    texts, total = ragged_texts(tokens)
     contenders: dict[str, Run] = {}
     for passes in task.size.passes:
         ours = loaded(task, path, gpu_layers(task), pass_tokens=passes)
@@ -48,8 +48,21 @@ def _embedding(task: Task, name: str, path: Path, tokens: int) -> None:
         from checks.torch_models import embedding
 
         contenders["torch"] = embedding(SHAPES[name], lengths + len(EMBED), task)
-    seconds = _turn_about(contenders, task.size.rounds)
-    _report(task, f"{name} embedding", {each: total / s for each, s in seconds.items()})
+    seconds = turn_about(contenders, task.size.rounds)
+    report(task, f"{name} embedding", {each: total / s for each, s in seconds.items()})
+
+
+def lengths_of_texts(tokens: int) -> NDArray[np.int_]:
+    """The lengths, short to long, of texts that have about so many tokens together."""
+    count = max(tokens // ((_SHORTEST + _LONGEST) // 2), 2)
+    return np.linspace(_SHORTEST, _LONGEST, count).astype(int)
+
+
+def ragged_texts(tokens: int) -> tuple[list[str], int]:
+    """Texts of these lengths, and their tokens with those of the format."""
+    lengths = lengths_of_texts(tokens)
+    texts = [letters(int(length), number) for number, length in enumerate(lengths)]
+    return texts, int(lengths.sum()) + len(texts) * len(EMBED)
 
 
 def _llama_embed(task: Task, path: Path, passes: int) -> Callable[[list[str]], object]:
@@ -85,7 +98,7 @@ def _llama(task: Task, path: Path, **options: object) -> Any:
 def _answering(task: Task, name: str, path: Path) -> None:
     """A prompt and one token is the prefill; what more tokens take longer is the decoding."""
     contenders: dict[str, Answer] = {
-        "gritlite": _our_answer(task, path),
+        "gritlite": our_answer(task, loaded(task, path, gpu_layers(task), context_length=CONTEXT)),
         "Llama": _llama_answer(task, path),
     }
     if find_spec("torch") is not None:
@@ -98,19 +111,19 @@ def _answering(task: Task, name: str, path: Path) -> None:
     for each, answer in contenders.items():
         runs[f"{each} 1"] = partial(answer, 1)
         runs[f"{each} n"] = partial(answer, many)
-    seconds = _turn_about(runs, task.size.rounds)
+    seconds = turn_about(runs, task.size.rounds)
     prefill = {each: task.size.prompt_tokens / seconds[f"{each} 1"] for each in contenders}
     decode = {
         each: (came[each] - 1) / (seconds[f"{each} n"] - seconds[f"{each} 1"])
         for each in contenders
         if seconds[f"{each} n"] > seconds[f"{each} 1"]  # or the answer was too short to tell
     }
-    _report(task, f"{name} prefill", prefill)
-    _report(task, f"{name} decode", decode)
+    report(task, f"{name} prefill", prefill)
+    report(task, f"{name} decode", decode)
 
 
-def _our_answer(task: Task, path: Path) -> Answer:
-    model = loaded(task, path, gpu_layers(task), context_length=CONTEXT)
+def our_answer(task: Task, model: GritLM) -> Answer:
+    """Answers a prompt, which is read anew, with so many tokens."""
     prompt = letters(task.size.prompt_tokens)
 
     def answer(tokens: int) -> int:
@@ -137,7 +150,7 @@ def _llama_answer(task: Task, path: Path) -> Answer:
     return answer
 
 
-def _turn_about(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
+def turn_about(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
     """Median seconds of each, after one round that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
@@ -149,5 +162,6 @@ def _turn_about(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
-def _report(task: Task, name: str, rates: Mapping[str, float]) -> None:
+def report(task: Task, name: str, rates: Mapping[str, float]) -> None:
+    """Keep the tokens a second of each contender."""
     task.results.measure(name, tokens_a_second={each: round(r, 1) for each, r in rates.items()})

@@ -7,10 +7,12 @@ import pytest
 from click.testing import CliRunner
 
 from gritlite.cli.commands import cache
-from gritlite.errors import FileError
-from gritlite.runtime.onnx import graph_cache
+from gritlite.errors import ArchitectureError, FileError, MissingExtraError
+from gritlite.runtime.onnx import choice, graph_cache, packages
 from gritlite.runtime.onnx.forms import Form
+from tests.runtime.onnx.fake_bench import Clock, FakeBench
 from tests.runtime.onnx.preparing import prepared
+from tests.sample_gguf import BPE, write_model
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
 
@@ -58,6 +60,32 @@ def test_a_model_that_is_gone(tiny_file, tmp_path):
     prepared(path)
     path.unlink()
     assert run("remove", path).stdout.startswith(f"{path}: onnx-float32 removed")
+
+
+def test_engines_are_compared_again(tiny_file, tmp_path, monkeypatch):
+    versions = {"onnx": "1.20", "onnxruntime": "1.0"}
+    monkeypatch.setattr(packages, "_version", versions.get)
+    path = tmp_path / "new.gguf"
+    path.write_bytes(tiny_file("qwen2").read_bytes())
+    clock = Clock()
+    for speed, setting in ((3000, ()), (4000, ()), (5000, ("--threads", 7))):
+        bench = FakeBench(clock, onnx_int8={"speed": 900}, onnx_float32={"speed": speed})
+        monkeypatch.setattr(choice, "FileWorkbench", lambda *_, bench=bench: bench)
+        shown = run("check", path, *setting).stdout
+        assert bench.prepared == ["onnx-int8", "onnx-float32"]
+        assert re.search(rf"onnx-float32: passed\n +{speed / 1000:.2f} times llama", shown)
+    assert re.search(r"engine, 7 threads +onnx-float32\n", shown)
+    assert "4.00 times llama.cpp's speed" in shown  # with the usual number of threads
+    assert "3.00 times" not in shown
+    versions.clear()
+    with pytest.raises(MissingExtraError, match=r'pip install "gritlite\[onnx\]"'):
+        run("check", path)
+
+
+def test_engines_are_not_compared_for_layers_of_another_kind(tmp_path):
+    path = write_model(tmp_path / "other.gguf", BPE, arch="dream")
+    with pytest.raises(ArchitectureError, match="dream"):
+        run("check", path)
 
 
 @pytest.mark.parametrize("arguments", [(), ("model.gguf", "--all")])

@@ -21,7 +21,7 @@ from gritlite.system import cache
     ],
 )
 def test_completions(begun, found):
-    assert complete(begun) == found or (found is None and len(complete(begun)) == 8)
+    assert complete(begun) == found or (found is None and len(complete(begun)) == 10)
 
 
 def test_files_complete_as_shells_do(tmp_path, monkeypatch):

@@ -220,7 +220,7 @@ def test_what_a_stopped_retry_has_said_takes_the_answers_place(start, endless, t
 
 def test_settings_and_statistics(start):
     screen = start("--temperature", 0)
-    assert "temperature     0\n" in screen.do("/set") + "\n"
+    assert "temperature        0\n" in screen.do("/set") + "\n"
     assert "max_tokens  3" in screen.do("/set max-tokens 3")
     assert "temperature is 200.0: expected 0.0 to 100.0" in screen.do("/set temperature 200")
     assert "no question has been answered yet" in screen.do("/stats")

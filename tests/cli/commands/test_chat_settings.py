@@ -22,6 +22,8 @@ def test_all_options_are_shown_with_their_values(settings):
         "top_p": "0.95 (default)",
         "min_p": "0.05 (default)",
         "repeat_penalty": "1 (default)",
+        "frequency_penalty": "0 (default)",
+        "presence_penalty": "0 (default)",
         "seed": "random (default)",
         "max_tokens": "100",
         "stop": "none (default)",
@@ -31,7 +33,7 @@ def test_all_options_are_shown_with_their_values(settings):
 
 
 def test_the_sampling_options_of_the_runtime_can_be_set():
-    sampling = set(vars(generate_options().sampling)) - {"grammar"}
+    sampling = set(vars(generate_options().sampling)) - {"grammar", "logit_bias"}
     assert set(NAMES) == {*sampling, "max_tokens", "stop"}
 
 

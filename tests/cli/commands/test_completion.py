@@ -55,7 +55,7 @@ def install(shell):
 
 def test_commands_and_options():
     assert plain("") == list(COMMANDS)
-    assert plain("s") == ["search", "store"]
+    assert plain("s") == ["search", "store", "serve"]
     assert plain("store", "ver") == ["verify"]
     assert "--model" in plain("chat", "--mo")
     assert plain("index", "--vectors", "i") == ["int8"]

@@ -99,6 +99,28 @@ def test_a_resumed_run_says_what_was_there(tiny_path, folder):
     assert found.stdout == "a.grit: 2 documents added, 1 unchanged\n"
 
 
+def test_changed_metadata_is_told(tiny_path, folder):
+    index(tiny_path, "notes", "--store", "a.grit")
+    again = index(tiny_path, "notes/inn.md", "--store", "a.grit", "--metadata", "year=1850")
+    assert again.stdout == "a.grit: 1 document with changed metadata\n"
+    again = index(tiny_path, "notes", "--store", "a.grit", "--metadata", "year=1850")
+    assert again.stdout == "a.grit: 2 documents with changed metadata, 1 unchanged\n"
+    (folder / "boats.txt").write_text("The boats are blue.")
+    again = index(tiny_path, "notes", "--store", "a.grit", "--metadata", "year=1851")
+    assert again.stdout == "a.grit: 1 document changed, 2 with changed metadata\n"
+    again = index(tiny_path, "notes", "--store", "a.grit")
+    assert again.stdout == "a.grit: 3 documents unchanged\n"
+
+
+def test_a_resumed_run_counts_documents_with_changed_metadata(tiny_path, folder):
+    with GritLM(tiny_path, threads=1) as model, Store.open("a.grit", model) as store:
+        store.add(folder / "inn.md")
+        store.scan(folder)  # and then the process dies
+    found = index(tiny_path, "notes", "--store", "a.grit", "--metadata", "year=1850")
+    assert "resumed: 1 of 3 documents was already indexed" in found.stderr
+    assert found.stdout == "a.grit: 2 documents added, 1 with changed metadata\n"
+
+
 def test_a_folder_that_is_gone_is_told_and_kept(tiny_path, folder):
     index(tiny_path, "notes", "--store", "a.grit")
     folder.rename(folder.with_name("moved"))

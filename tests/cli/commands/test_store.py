@@ -79,7 +79,7 @@ def test_ghosts_of_a_renamed_folder(tiny_path, folder):
     assert "gone" not in search(tiny_path, "ferry", "--store", "a.grit").stderr
     assert run("remove", "a.grit", "moved/inn.md").startswith("a.grit: 1 document removed: ")
     assert run("verify", "a.grit") == "a.grit: intact\n"
-    with pytest.raises(FileError, match=r"has no document .*none, and none inside it"):
+    with pytest.raises(FileError, match=r"and no document .*none, and none inside it"):
         run("remove", "a.grit", "moved", "none")
     assert maintenance.info("a.grit").sources == 2
 
@@ -87,3 +87,30 @@ def test_ghosts_of_a_renamed_folder(tiny_path, folder):
 def test_nothing_is_said_of_a_store_in_order(tiny_path, folder):
     index(tiny_path, "notes", "--store", "a.grit")
     assert search(tiny_path, "ferry", "--store", "a.grit").stderr == ""
+
+
+def test_texts_are_listed_after_files_and_removed_by_their_ids(tiny_path, folder):
+    index(tiny_path, "notes", "--store", "a.grit", "--metadata", "kind=note")
+    with GritLM(tiny_path, threads=1) as model, Store.open("a.grit", model) as opened:
+        opened.add_texts(["A zebra."], ids=["zoo/1"], metadata={"title": "Zoo", "year": 1850})
+    head, line = run("list", "a.grit").splitlines()[-2:]
+    assert head == "texts that are no files: 1 document, 0.0 KiB"
+    assert re.fullmatch(r"  zoo/1 +0\.0 KiB  \d{4}-\d\d-\d\d \d\d:\d\d +1 chunk", line)
+    *_, last = run("list", "a.grit", "--json").splitlines()
+    document = json.loads(last)
+    assert re.fullmatch(r"\d{4}-.*\+00:00", document.pop("modified"))
+    assert document.pop("read").startswith("20")
+    assert document == {
+        "id": "zoo/1",
+        "title": "Zoo",
+        "metadata": {"title": "Zoo", "year": 1850},
+        "is_file": False,
+        "bytes": 8,
+        "chunks": 1,
+        "complete": True,
+        "gone": False,
+    }
+    assert run("list", "a.grit", "--where", "kind=note", "--json").count("\n") == 3
+    assert run("list", "a.grit", "--where", "kind=none") == ""
+    assert run("remove", "a.grit", "zoo/1") == "a.grit: 1 document removed: zoo/1\n"
+    assert "no files" not in run("list", "a.grit")

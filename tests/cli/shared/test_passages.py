@@ -10,7 +10,8 @@ from gritlite.rag.search import Passage
 
 
 def passage(source, place, heading="Title"):
-    return Passage(1, Path(source), heading, place, "text", "Title\ntext", 0.5)
+    texts = {"heading": heading, "place": place, "text": "text", "embedded": "Title\ntext"}
+    return Passage(1, source, Path(source), "Title", {}, **texts, score=0.5)
 
 
 @pytest.fixture

@@ -55,6 +55,21 @@ def test_speeds_are_ratios_over_many_texts_and_over_one(file):
     assert measures.query_speed < 0.5 < measures.speed
 
 
+@pytest.mark.parametrize(
+    ("ratios", "limit", "expected"),
+    [([4, 4.2], 3, 4.1), ([4, 6, 5], 3, 5), ([1, 2, 3, 4, 5, 6, 7], 7, 4)],
+)
+def test_rounds_are_repeated_until_they_agree(file, monkeypatch, ratios, limit, expected):
+    clock = Clock()
+    llama, candidate = (SampleEmbedder(TurningEngine(clock), file) for _ in range(2))
+    comparison = Comparison(llama, sample_texts(), clock)
+    seconds = iter([each for ratio in ratios for each in (ratio, 1.0)])
+    monkeypatch.setattr(comparison, "_seconds", lambda *_: next(seconds))
+    found = comparison._ratio(llama, candidate, ["a"], limit)
+    assert found == pytest.approx(expected)
+    assert list(seconds) == []
+
+
 def test_a_slow_model_is_checked_with_fewer_texts(file):
     clock = Clock()
     slow = compare(file, {"speed": 50}, {})

@@ -170,6 +170,25 @@ def test_a_damaged_verdict_counts_as_none(chosen, file, damage):
     assert len(bench.prepared) == 3
 
 
+def test_prompts_are_read_by_exact_forms_that_were_measured_faster(chosen, file):
+    chosen(onnx_int8=GOOD, onnx_float32={"speed": 1140}, openvino_float32={"speed": 1160})
+    fingerprint = ModelIdentity(file).fingerprint()
+    for form, expected in ((INT8, False), (BLOCKS, False), (OPENVINO, True)):
+        assert verdict.reads_prompts(fingerprint, SETTING, form) is expected
+    assert not verdict.reads_prompts(fingerprint, Setting(1, 0), OPENVINO)
+
+
+def test_what_is_forgotten_is_measured_anew(chosen, file):
+    fingerprint = ModelIdentity(file).fingerprint()
+    for setting in (SETTING, Setting(1, 0)):
+        chosen(onnx_int8=GOOD, setting=setting)
+    verdict.forget(fingerprint, SETTING)
+    assert [each.setting for each in verdict.all_known(fingerprint)] == [Setting(1, 0)]
+    found, bench = chosen(onnx_float32=GOOD)
+    assert (found.form, len(bench.prepared)) == (BLOCKS, 3)
+    assert chosen(setting=Setting(1, 0))[0].form == INT8
+
+
 def test_a_runtime_that_is_not_installed(chosen, machine, file):
     machine["onnxruntime"] = None
     found, bench = chosen(openvino_float32=GOOD)
@@ -320,7 +339,7 @@ def test_progress_goes_up_to_its_total(file):
     choose(file, SETTING, bench=bench, progress=lambda done, total: seen.append((done, total)))
     assert seen == sorted(seen)
     assert seen[-1] == (1000, 1000)
-    assert len(seen) == 6
+    assert len(seen) == 7  # the file is read first
 
 
 def test_without_a_cache_llama_embeds(file, monkeypatch, tmp_path):
@@ -337,8 +356,9 @@ def test_candidates_by_the_files_numbers_and_the_processor(tmp_path, monkeypatch
     from gguf import GGMLQuantizationType
 
     path = write_model(tmp_path / "q.gguf", BPE, kind=GGMLQuantizationType.Q8_0)
-    names = [form.name for form in candidates(read_header(path))]
+    names = [form.name for form in candidates(read_header(path), 0)]
     assert names == ["onnx-int8", "onnx-blocks", "openvino-blocks"]
     monkeypatch.setattr(processor, "kernel_flags", lambda: ("avx512_bf16",))
-    names = [form.name for form in candidates(read_header(write_model(tmp_path / "f.gguf", BPE)))]
+    floats = read_header(write_model(tmp_path / "f.gguf", BPE))
+    names = [form.name for form in candidates(floats, 0)]
     assert names == ["onnx-int8", "onnx-float32", "openvino-float32", "openvino-bfloat16"]

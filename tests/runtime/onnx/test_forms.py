@@ -7,12 +7,16 @@ from gritlite.runtime.onnx.forms import FORMS, Form
 
 
 def test_names_are_distinct():
-    assert len({form.name for form in FORMS}) == len(FORMS) == 6
+    assert len({form.name for form in FORMS}) == len(FORMS) == 7
     assert Form("onnx", "int8").name == "onnx-int8"
 
 
 def test_only_int8_is_not_exact():
     assert [form.numbers for form in FORMS if not form.is_exact] == ["int8"]
+
+
+def test_only_float16_is_for_a_gpu():
+    assert [form.name for form in FORMS if form.on_gpu] == ["onnx-float16"]
 
 
 @pytest.mark.parametrize(("runtime", "numbers"), [("onnx", "bfloat16"), ("openvino", "int8")])

@@ -1,5 +1,6 @@
 """OpenVINO's hidden states, keys and values are those of llama.cpp's own passes."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ from tests.runtime.onnx.test_same_as_llama import (
     run,
     run_llama,
 )
+from tests.sent_signals import signal_in
 from tests.tiny import CASES, make_checkpoint
 
 LONG = (400, 1000)  # sequences and tokens: seconds of work
@@ -222,6 +224,13 @@ def test_a_cancelled_pass_ends_and_the_next_is_as_ever(session: OpenVinoSession)
         session.run(*inputs(*LONG), "bidirectional", cancel=cancel)
     found, _ = session.run(*inputs(2, 50), "bidirectional", cancel=threading.Event())
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a signal")
+def test_ctrl_c_ends_a_pass(session: OpenVinoSession) -> None:
+    with pytest.raises(KeyboardInterrupt), signal_in(0.2):
+        session.run(*inputs(*LONG), "bidirectional")
+    session.run(*inputs(1, 8), "bidirectional")
 
 
 def test_no_thread_spins_between_passes(session: OpenVinoSession) -> None:

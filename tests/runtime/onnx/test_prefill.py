@@ -75,7 +75,7 @@ def answer(model: GritLM, ids: list[int], document=None, *, said=()) -> Reading:
     generator, sequence, rows = model._generator, found._sequence, []
     for number in range(OPTIONS.max_tokens):
         token = generator.next_token(sequence)
-        rows.append(generator._cache.logits(1)[0].copy())
+        rows.append(generator._decoders.members[0].logits(1)[0].copy())
         sequence.tokens.append(said[number] if said else token)
     generator.release(sequence)
     return Reading(np.stack(rows), sequence.tokens[len(ids) :])
@@ -94,9 +94,9 @@ def counted(monkeypatch) -> list[int]:
     counts: list[int] = []
     extend = OnnxSession.extend
 
-    def counting(self, embeddings, memory):
+    def counting(self, embeddings, memory, cancel=None):
         counts.append(embeddings.shape[1])
-        extend(self, embeddings, memory)
+        extend(self, embeddings, memory, cancel)
 
     monkeypatch.setattr(OnnxSession, "extend", counting)
     return counts

@@ -216,7 +216,7 @@ def test_layers_that_no_graph_is_written_for(tmp_path):
 @pytest.mark.parametrize("form", FORMS)
 def test_without_the_runtime(tiny_path, monkeypatch, form):
     graph = prepared(tiny_path)
-    for name in ("onnxruntime", "gritlite.graph.openvino_package"):
+    for name in ("gritlite.runtime.onnx.onnxruntime_package", "gritlite.graph.openvino_package"):
         monkeypatch.setitem(sys.modules, name, None)
     message = rf'pip install "gritlite\[{form.runtime}\]"'
     with pytest.raises(MissingExtraError, match=message):

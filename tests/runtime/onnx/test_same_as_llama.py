@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from gritlite.convert import convert
-from gritlite.errors import DeviceError
 from gritlite.graph.embeddings import TokenEmbeddings
 from gritlite.graph.onnx_writer import Form
 from gritlite.graph.smoothing import SmoothedTensors
@@ -38,9 +37,9 @@ def run(opened: EmbeddingPass) -> tuple[np.ndarray, list[KeyValues]]:
 
 
 def run_graph(file: Path, folder: Path, attention: Attention, form: Form = "float32", **options):
-    """The same of a graph."""
+    """The same of a graph; one in float16 is run as a GPU runs it."""
     network = write_graph(file, folder, form, **options)
-    session = OnnxSession(folder, network, threads=1)
+    session = OnnxSession(folder, network, threads=1, on_gpu=form == "float16")
     try:
         return run(
             GraphPass(session, TokenEmbeddings(read_header(file)), CAPACITY, attention, None)
@@ -143,7 +142,7 @@ def test_blocks_of_quantized_files(tmp_path, type):
 
 @pytest.mark.parametrize("attention", MODES)
 @pytest.mark.parametrize("case", ["mistral", "llama-biases", "mixtral", "qwen2-yarn"])
-def test_float16(tiny_file: Callable[..., Path], tmp_path, case, attention):
+def test_float16(gpu, tiny_file: Callable[..., Path], tmp_path, case, attention):
     """The form for GPUs, as the processor computes it."""
     file = tiny_file(case)
     hidden, states = run_graph(file, tmp_path, attention, "float16")
@@ -152,13 +151,9 @@ def test_float16(tiny_file: Callable[..., Path], tmp_path, case, attention):
     # float16 may change the choice of an expert
     assert np.quantile(found, 0.1) > 0.99999
     for ours, theirs in zip(states, expected_states, strict=True):
-        np.testing.assert_allclose(ours.keys[0].astype(np.float32), theirs.keys[0], atol=0.02)
-
-
-def test_a_gpu_that_is_not_there(tiny_file: Callable[..., Path], tmp_path):
-    network = write_graph(tiny_file("mistral"), tmp_path, "float16")
-    with pytest.raises(DeviceError, match="onnx-gpu"):
-        OnnxSession(tmp_path, network, threads=1, on_gpu=True)
+        assert {each.dtype for each in (*ours.keys, *ours.values)} == {np.dtype(np.float16)}
+        for mine, other in ((ours.keys[0], theirs.keys[0]), (ours.values[0], theirs.values[0])):
+            np.testing.assert_allclose(mine.astype(np.float32), other, atol=0.02)
 
 
 @pytest.mark.parametrize(
@@ -171,13 +166,13 @@ def test_a_gpu_that_is_not_there(tiny_file: Callable[..., Path], tmp_path):
         ("float16", "f32"),
     ],
 )
-def test_experts_without_tokens(tmp_path, form, type):
+def test_experts_without_tokens(gpu, tmp_path, form, type):
     """A single token goes to two of four experts."""
     make_checkpoint(tmp_path / "checkpoint", "mixtral")
     file = tmp_path / "model.gguf"
     convert(tmp_path / "checkpoint", file, type)
     network = write_graph(file, tmp_path, form)
-    session = OnnxSession(tmp_path, network, threads=1)
+    session = OnnxSession(tmp_path, network, threads=1, on_gpu=form == "float16")
     engine = LlamaEngine(file, threads=1, gpu_layers=0)
     theirs = engine.open_pass(CAPACITY, "causal")
     ours = GraphPass(session, TokenEmbeddings(read_header(file)), CAPACITY, "causal", None)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import jsonschema
@@ -48,6 +49,28 @@ def test_hard_strings_and_numbers(tiny_model: GritLM, schema: dict[str, object])
     assert len(ended) >= 6
     for text in ended:
         jsonschema.Draft202012Validator(schema).validate(json.loads(text))
+
+
+def test_a_model_that_loves_blanks_ends(tiny_model: GritLM) -> None:
+    """Small models may repeat blanks between values: the grammar allows few."""
+    piece = tiny_model.engine.vocabulary.piece
+    blanks = {
+        each: 100 for each in range(tiny_model.engine.vocabulary.size) if piece(each).isspace()
+    }
+    item = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    schema = {"type": "array", "items": item, "minItems": 2, "maxItems": 2}
+    found = tiny_model.generate(
+        "x", json_schema=schema, stream=True, temperature=0, logit_bias=blanks
+    )
+    text = "".join(found)
+    assert found.finish_reason == "stop"
+    assert len(json.loads(text)) == 2
+    assert 20 < max(map(len, re.findall(r"\s+", text))) <= 25
 
 
 def test_random_schemas(tiny_model: GritLM) -> None:

@@ -266,3 +266,18 @@ def test_pydantic() -> None:
     assert not writes(schema, value | {"name": ""})
     assert not writes(schema, value | {"size": 0})
     assert not writes(schema, value | {"at": [1]})
+
+
+@pytest.mark.parametrize("limits", [{"maxLength": 2**62}, {"minLength": 2**40}])
+def test_a_huge_bound_takes_as_many_steps_as_it_has_digits(limits):
+    """Its halves are made once, not once for each place where they are needed."""
+    assert len(from_json_schema({"type": "string", **limits}).splitlines()) < 500
+
+
+def test_a_long_list_of_different_items():
+    """Each is looked up, not compared with each other one."""
+    items = [*range(30_000), [1], {"a": 1}]
+    schema = {"type": "array", "const": items, "uniqueItems": True}
+    assert from_json_schema(schema)
+    with pytest.raises(UsageError, match="no value"):
+        from_json_schema({**schema, "const": [*items, [1.0]]})

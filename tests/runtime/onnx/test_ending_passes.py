@@ -1,19 +1,17 @@
 """Passes that are ended early, and sessions that are idle."""
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from gritlite.errors import CancelledError
 from gritlite.runtime.onnx.onnx_session import OnnxSession
-from gritlite.runtime.onnx.stopping import awaited
 from tests.graph.write_graph import write_graph
+from tests.sent_signals import signal_in
 
 WIDTH = 64
 
@@ -53,22 +51,9 @@ def test_a_pass_that_is_cancelled_before_it_begins(session: OnnxSession) -> None
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a signal")
 def test_ctrl_c_ends_a_pass(session: OnnxSession) -> None:
-    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), signal_in(0.2):
         session.run(*inputs(400, 1000), "bidirectional")
-    assert session._thread._work_queue.empty()
     session.run(*inputs(1, 8), "bidirectional")
-
-
-def test_a_pass_that_ended_before_it_was_stopped_has_its_result() -> None:
-    cancel = threading.Event()
-    with ThreadPoolExecutor(1) as thread:
-        assert awaited(thread.submit(lambda: cancel.set() or 5), lambda: None, cancel) == 5
-
-
-def test_a_failure_is_raised_as_it_is() -> None:
-    with ThreadPoolExecutor(1) as thread, pytest.raises(ZeroDivisionError):
-        awaited(thread.submit(lambda: 1 / 0), lambda: None, threading.Event())
 
 
 def test_no_thread_spins_between_passes(session: OnnxSession) -> None:
