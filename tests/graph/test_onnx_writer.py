@@ -18,6 +18,7 @@ from gritlite.graph.network import read_network
 from gritlite.graph.onnx_writer import OnnxWriter
 from gritlite.graph.tensors import open_tensors
 from gritlite.modelfile.header import read_header
+from gritlite.runtime.onnx.onnx_files import pair_limit
 from gritlite.runtime.onnx.onnx_session import GRAPHS
 from tests.graph.write_graph import write_graph
 from tests.tiny import CASES, make_checkpoint
@@ -133,10 +134,10 @@ def largest_error(file: Path, folder: Path, *, precise: bool) -> float:
         network = replace(read_network(tensors), layers=0)
         matrix = Matrix(tensors, ("blk.0.attn_output",), precise=precise)
         with (folder / "weights").open("wb") as weights:
-            writer = OnnxWriter(network, "int8", weights, "weights")
+            writer = OnnxWriter(network, "int8", weights, "weights", pair_limit=pair_limit())
             writer.finish(writer.linear(writer.embeddings(), matrix))
         writer.save(folder / "product.onnx", "causal")
-        rounded = matrix.channels()
+        rounded = matrix.channels(pair_limit=pair_limit())
     x = np.random.default_rng(0).standard_normal((1, 40, network.width)).astype(np.float32)
     session = onnxruntime.InferenceSession(folder / "product.onnx")
     given = {"embeddings": x, "last_positions": np.zeros(1, np.int32), "total_tokens": np.int32(40)}

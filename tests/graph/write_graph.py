@@ -9,6 +9,7 @@ from gritlite.graph.onnx_writer import Form, OnnxWriter
 from gritlite.graph.smoothing import SmoothedTensors
 from gritlite.graph.tensors import Floats, open_tensors
 from gritlite.modelfile.header import read_header
+from gritlite.runtime.onnx.onnx_files import pair_limit
 from gritlite.runtime.onnx.onnx_session import GRAPHS
 
 
@@ -25,7 +26,7 @@ def write_graph(
         network = read_network(tensors)
         if maxima is not None:
             tensors = SmoothedTensors(tensors, network, maxima)
-        writer = OnnxWriter(network, form, weights, "weights.bin")
+        writer = OnnxWriter(network, form, weights, "weights.bin", pair_limit=pair_limit())
         for _ in write_layers(network, tensors, writer):
             pass
         for attention, name in GRAPHS.items():

@@ -13,6 +13,13 @@ def served_model(tiny_path):
         yield model
 
 
+@pytest.fixture(autouse=True)
+def no_earlier_chats(request):
+    """Forget the chats of earlier tests: what is cached of a prompt changes the rounding."""
+    if "served_model" in request.fixturenames:
+        request.getfixturevalue("served_model").clear_cache()
+
+
 @pytest.fixture(scope="session")
 def client(served_model):
     """A client of a server that all tests share."""
