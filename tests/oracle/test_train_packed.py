@@ -114,7 +114,7 @@ def test_bfloat16_rounds_no_more_than_transformers_under_autocast(
     errors = {}
     for own in (True, False):
         loss, gradients = computed(made(base, monkeypatch, bfloat16=True, own=own), losses)
-        assert error(loss, exact) < 2**-8
+        assert not own or error(loss, exact) < 2**-8
         joined = torch.cat([gradient.flatten() for gradient in gradients.values()])
         errors[own] = error(joined, torch.cat([expected[name].flatten() for name in gradients]))
     assert 0 < errors[True] < 1.25 * errors[False]
