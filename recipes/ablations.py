@@ -30,7 +30,7 @@ from gritlite.system.files import atomic_write
 from gritlite.system.locate import locate
 from gritlite.train.examples import Examples
 from gritlite.train.recipe import Generate, Recipe
-from gritlite.train.run import save_adapter
+from gritlite.train.run import save_adapter, vectors_folder
 from gritlite.train.trainer import Trainer
 
 Figures = dict[str, float]
@@ -92,7 +92,7 @@ def run(recipe_path: Path, tests: Path, tokens: int, output: Path) -> dict[str, 
 
 def train(recipe: Recipe, base: Path, folder: Path, tokens: int, output: Path) -> None:
     """Train for about so many tokens and write the adapter."""
-    trainer = Trainer(recipe, base, folder)
+    trainer = Trainer(recipe, base, folder, vectors_folder(recipe, folder, output.parent))
     trainer.recipe = dataclasses.replace(
         recipe, steps=max(1, round(tokens / tokens_a_step(trainer.examples)))
     )

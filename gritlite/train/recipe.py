@@ -7,8 +7,8 @@
     [adapter]
     rank = 16
 
-    [embed]
-    teacher = "minilm"             # folder of a sentence encoder, for "distillation"
+    [[embed.teacher]]
+    folder = "minilm"              # of a sentence encoder, for "distillation"
 
     [[source]]
     file = "pairs.jsonl"
@@ -59,12 +59,25 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class TeacherShare:
+    """A sentence encoder's folder, and what it counts against the other teachers."""
+
+    folder: str
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
 class Embed:
-    """The weights of the embedding objectives. `teacher` is a sentence encoder's folder."""
+    """The weights of the embedding objectives, and the teachers of distillation.
+
+    `vectors` is the folder that keeps what the teachers say of texts; left out, it is in the
+    run's own.
+    """
 
     weight: float = 1.0
     temperature: float = 0.05
-    teacher: str | None = None
+    vectors: str | None = None
+    teacher: tuple[TeacherShare, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -146,12 +159,15 @@ class Recipe:
         parts = _lines(self)
         for name in _TABLES:
             parts += ["", f"[{name}]", *_lines(getattr(self, name))]
+        for teacher in self.embed.teacher:
+            parts += ["", "[[embed.teacher]]", *_lines(teacher)]
         for source in self.source:
             parts += ["", "[[source]]", *_lines(source)]
         return "\n".join(parts) + "\n"
 
 
 _TABLES = ("adapter", "schedule", "embed", "generate", "memory")
+_LISTS = ("source", "teacher")
 
 
 def _lines(table: Any) -> list[str]:
@@ -160,7 +176,7 @@ def _lines(table: Any) -> list[str]:
     return [
         f"{name} = {json.dumps(value, ensure_ascii=False)}"
         for name, value in values.items()
-        if value is not None and name not in (*_TABLES, "source")
+        if value is not None and name not in (*_TABLES, *_LISTS)
     ]
 
 
@@ -187,9 +203,11 @@ def _value(kind: Any, value: Any, place: str) -> Any:
             raise FormatError(f"{place} is not a table")
         return _read(kind, value, place + ".")  # type: ignore[arg-type]
     if get_origin(kind) is tuple:
+        item = get_args(kind)[0]
         if not isinstance(value, list):
-            raise FormatError(f"{place} is not a list")
-        return tuple(_value(get_args(kind)[0], part, place) for part in value)
+            wanted = f"[[{place}]] tables" if dataclasses.is_dataclass(item) else "a list"
+            raise FormatError(f"{place} is {value!r}: expected {wanted}")
+        return tuple(_value(item, part, place) for part in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     allowed = get_args(kind) or (kind,)
@@ -218,6 +236,8 @@ def _check(recipe: Recipe) -> None:
             f"share of {source.file}": source.share,
             f"max_tokens of {source.file}": source.max_tokens,
         }
+    for teacher in recipe.embed.teacher:
+        positive[f"share of the teacher {teacher.folder}"] = teacher.share
     for name, number in positive.items():
         if number <= 0:
             raise FormatError(f"{name} is {number}: expected more than 0")
@@ -228,7 +248,7 @@ def _check(recipe: Recipe) -> None:
     distils = any(
         "distillation" in source.objectives and not source.packed for source in recipe.source
     )
-    if distils and recipe.embed.teacher is None:
+    if distils and not recipe.embed.teacher:
         raise FormatError('embed.teacher is missing: "distillation" needs one')
 
 

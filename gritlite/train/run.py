@@ -4,6 +4,7 @@ DIR/adapter/        adapter_config.json and adapter_model.safetensors, as PEFT l
 DIR/adapter.gguf    the same for llama.cpp
 DIR/loss.jsonl      every step's figures        DIR/loss.png   the curve
 DIR/recipe.toml     the recipe                  DIR/checkpoint.pt   to resume from
+DIR/vectors/        the teachers' vectors, if the recipe names no other folder for them
 """
 
 import json
@@ -42,14 +43,16 @@ def train(
     folder: Path,
     *,
     resume: bool = False,
+    on_teach: ProgressCallback = no_progress,
     on_start: ProgressCallback = no_progress,
     on_step: Callable[[Step], None] = lambda _step: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> TrainingReport:
     """Run a recipe in `folder`, which is created; with `resume`, continue from its checkpoint.
 
-    `on_start` receives the steps done and in total, `on_step` the result of each step.
-    `stopping` is called after every step; a run that it stops leaves a checkpoint.
+    `on_teach` receives the teachers' vectors made and in total, if any are missing;
+    `on_start` the steps done and in total, `on_step` the result of each step. `stopping` is
+    called between steps; a run that it stops leaves a checkpoint, and the vectors.
     Everything else is written when the last step is done.
 
     Raises OutputExistsError if the folder already contains a run, FormatError and
@@ -60,10 +63,14 @@ def train(
     saved = folder / checkpoint.NAME
     _check_folder(folder, saved, resume=resume)
     base = find_base(recipe, recipe_path.parent)
-    trainer = Trainer(recipe, base, recipe_path.parent)
+    vectors = vectors_folder(recipe, recipe_path.parent, folder)
+    trainer = Trainer(recipe, base, recipe_path.parent, vectors)
     if resume:
         trainer.resume(saved)
     folder.mkdir(parents=True, exist_ok=True)
+    if not _teach(trainer, on_teach, stopping):
+        trainer.save(saved)
+        return TrainingReport(folder, len(trainer.steps), False, {})
     on_start(len(trainer.steps), recipe.steps)
     for step in trainer.run():
         on_step(step)
@@ -81,6 +88,23 @@ def train(
         write_adapter(folder / "adapter", base, folder / "adapter.gguf", force=True)
     left_out = {one.source.file: one.left_out for one in trainer.examples if one.left_out}
     return TrainingReport(folder, len(trainer.steps), finished, left_out)
+
+
+def _teach(trainer: Trainer, on_teach: ProgressCallback, stopping: Callable[[], bool]) -> bool:
+    """Make the teachers' vectors; False if `stopping` ended that."""
+    done, total = 0, trainer.untaught
+    for made in trainer.teach():
+        done += made
+        on_teach(done, total)
+        if done < total and stopping():
+            return False
+    return True
+
+
+def vectors_folder(recipe: Recipe, folder: Path, run: Path) -> Path:
+    """Return where the teachers' vectors are: named by the recipe in `folder`, or in `run`."""
+    named = recipe.embed.vectors
+    return run / "vectors" if named is None else folder / named
 
 
 def save_adapter(trainer: Trainer, folder: Path) -> None:

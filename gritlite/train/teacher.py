@@ -31,8 +31,7 @@ class Teacher:
     ) -> None:
         from transformers import AutoModel, AutoTokenizer
 
-        if not (folder / "config.json").is_file():
-            raise FileError(f"{folder} holds no config.json: name a sentence encoder's folder")
+        check_folder(folder)
         with loading(folder):
             self._tokenizer = AutoTokenizer.from_pretrained(folder)
             self._model = AutoModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
@@ -58,6 +57,12 @@ class Teacher:
             hidden = self._model(**batch).last_hidden_state.float()
         content = batch["attention_mask"][:, :, None].to(hidden.dtype)
         return functional.normalize((hidden * content).sum(dim=1) / content.sum(dim=1), dim=1)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise FileError for a folder that holds no model."""
+    if not (folder / "config.json").is_file():
+        raise FileError(f"{folder} holds no config.json: name a sentence encoder's folder")
 
 
 def unit_vectors(stored: Sequence[NDArray[np.int8]], device: torch.device) -> Tensor:

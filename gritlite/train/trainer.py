@@ -20,10 +20,11 @@ from gritlite.train import checkpoint, gradcache, objectives
 from gritlite.train.batches import sample_batches
 from gritlite.train.examples import Taught, TokenizedPair
 from gritlite.train.loss_log import Step
-from gritlite.train.model import AdaptedModel, best_device, precision
+from gritlite.train.model import AdaptedModel, best_device
 from gritlite.train.recipe import Recipe, Schedule, Source
 from gritlite.train.sources import read_sources
-from gritlite.train.teacher import Teacher, unit_vectors
+from gritlite.train.teacher import unit_vectors
+from gritlite.train.teachers import Teachers
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
 
 FINAL_RATE = 0.1  # of the highest learning rate, at the end of the decay
@@ -32,11 +33,14 @@ FINAL_RATE = 0.1  # of the highest learning rate, at the end of the decay
 class Trainer:
     """Trains a recipe, from the first step or from a checkpoint.
 
-    `folder` is what the recipe's paths are relative to. Raises what reading the
-    base, the teacher and the sources raises.
+    `folder` is what the recipe's paths are relative to, `vectors` the folder of the
+    teachers' vectors, by default in `folder`. Raises what reading the base, the
+    teachers' folders and the sources raises.
     """
 
-    def __init__(self, recipe: Recipe, base: Path, folder: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, base: Path, folder: Path, vectors: Path | None = None
+    ) -> None:
         torch.manual_seed(recipe.seed)  # the adapters' random beginning
         device = best_device()
         model = load_model(base)
@@ -45,8 +49,8 @@ class Trainer:
         self._check_ids(model.config.vocab_size)
         files = [folder / source.file for source in recipe.source]
         self._run = checkpoint.fingerprint(recipe, files)
-        self._teacher = (
-            Teacher(folder / recipe.embed.teacher, device, precision(device))
+        self._teachers = (
+            Teachers(recipe.embed.teacher, folder, vectors or folder / "vectors", device)
             if recipe.embed.teacher
             else None
         )
@@ -70,6 +74,31 @@ class Trainer:
         """How many tokens' graph is held at once."""
         return self.recipe.memory.graph_tokens or self.model.graph_tokens
 
+    @property
+    def untaught(self) -> int:
+        """How many vectors `teach` would make."""
+        return self._teachers.missing(self._taught_texts()) if self._teachers else 0
+
+    def teach(self) -> Iterator[int]:
+        """Make the teachers' vectors that are missing; yield how many each step has made.
+
+        Raises what `Teachers.prepare` raises.
+        """
+        if self._teachers:
+            yield from self._teachers.prepare(self._taught_texts())
+
+    def _taught_texts(self) -> list[str]:
+        """The texts of all sources that are distilled; packed ones have their vectors."""
+        return [
+            taught
+            for one in self.examples
+            if "distillation" in one.source.objectives
+            for row in one.rows
+            if isinstance(row, TokenizedPair)
+            for taught in row.taught
+            if isinstance(taught, str)
+        ]
+
     def resume(self, path: Path) -> None:
         """Resume from a checkpoint. Raises FormatError if it belongs to another run."""
         self.steps = checkpoint.load(path, self.model.parameters, self._optimizer, self._run)
@@ -79,7 +108,12 @@ class Trainer:
         checkpoint.save(path, self.model.parameters, self._optimizer, self.steps, self._run)
 
     def run(self) -> Iterator[Step]:
-        """Train to the recipe's last step, yielding the result of each step."""
+        """Train to the recipe's last step, yielding the result of each step.
+
+        What `teach` has not made is made first.
+        """
+        for _ in self.teach():
+            pass
         embedding = self._batches(embeds=True)
         generating = self._batches(embeds=False)
         for number in range(self.recipe.steps):
@@ -157,10 +191,10 @@ class Trainer:
         return parts
 
     def _taught(self, taught: Sequence[Taught]) -> Tensor:
-        """The teacher's vectors of unit length, float32 [n, e]: made here, or packed."""
+        """The teacher's vectors of unit length, float32 [n, e]: made before, or packed."""
         words = [one for one in taught if isinstance(one, str)]
-        if words and self._teacher is not None:
-            return self._teacher.vectors(words)
+        if words and self._teachers:
+            return torch.from_numpy(self._teachers.vectors(words)).to(self.model.device)
         return unit_vectors(
             [one for one in taught if isinstance(one, np.ndarray)], self.model.device
         )

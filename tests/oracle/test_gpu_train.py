@@ -54,23 +54,24 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     convert(checkpoint, folder / "base.gguf", "f32")
     path = recipe_file(folder, Path("base.gguf"), STEPS)
     text = path.read_text().replace('["contrastive"]', '["contrastive", "distillation"]')
-    path.write_text(f'{text}[embed]\nteacher = "teacher"\n'.replace("[[source]]", "\n[[source]]"))
+    text += '[[embed.teacher]]\nfolder = "teacher"\n'
+    path.write_text(text.replace("[[source]]", "\n[[source]]"))
     make_teacher(folder / "teacher")
     return path
 
 
-def make_teacher(folder: Path) -> None:
+def make_teacher(folder: Path, *, width: int = 32, parents: bool = False) -> None:
     torch.manual_seed(2)
     letters = [*"abcdefghijklmnopqrstuvwxyz0123456789.,"]
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *[f"##{c}" for c in letters]]
-    folder.mkdir()
+    folder.mkdir(parents=parents)
     (folder / "vocab.txt").write_text("\n".join(words))
     config = BertConfig(
         vocab_size=len(words),
-        hidden_size=32,
+        hidden_size=width,
         num_hidden_layers=1,
         num_attention_heads=2,
-        intermediate_size=32,
+        intermediate_size=width,
     )
     BertModel(config).save_pretrained(folder)
     BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
@@ -78,14 +79,9 @@ def make_teacher(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def parts(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return packing.pack(
-        Recipe.read(recipe),
-        recipe.parent,
-        tmp_path_factory.mktemp("parts"),
-        PART,
-        packing.teacher,
-        ALL_ROWS,
-    )
+    read, output = Recipe.read(recipe), tmp_path_factory.mktemp("parts")
+    teach = packing.teacher(read, recipe, tmp_path_factory.mktemp("vectors"))
+    return packing.pack(read, recipe.parent, output, PART, teach, ALL_ROWS)
 
 
 def opened(parts: Sequence[Path], store: Path) -> Path:
@@ -161,7 +157,7 @@ def test_a_pack_gives_the_bits_of_its_texts(
     read = dataclasses.replace(read, source=plain)
     texts = Trainer(read, recipe.parent / read.base, recipe.parent)
     expected = [step.losses for step in texts.run()]
-    parts = packing.pack(read, recipe.parent, tmp_path / "parts", PART, packing.teacher, 1)
+    parts = packing.pack(read, recipe.parent, tmp_path / "parts", PART, None, 1)
     packed = opened(parts, tmp_path / "store")
     training.train(packed, tmp_path / "out", time.monotonic() + 600, STEPS)
     assert steps(tmp_path / "out") == expected
@@ -239,14 +235,11 @@ def test_only_rows_that_steps_come_to_are_distilled(
 ) -> None:
     asked: list[str] = []
 
-    def teacher(_: Path) -> packing.Teach:
-        def teach(texts: Sequence[str]) -> NDArray[np.float32]:
-            asked.extend(texts)
-            return np.ones((len(texts), 4), np.float32)
+    def teach(texts: Sequence[str]) -> NDArray[np.float32]:
+        asked.extend(texts)
+        return np.ones((len(texts), 4), np.float32)
 
-        return teach
-
-    packing.pack(Recipe.read(recipe), recipe.parent, tmp_path, PART, teacher, 2)
+    packing.pack(Recipe.read(recipe), recipe.parent, tmp_path, PART, teach, 2)
     told = capsys.readouterr().err
     assert "pairs.npz: 8 of 20 rows" in told
     assert "chats.npz: 20 of 20 rows" in told

@@ -226,7 +226,10 @@ def test_a_run_has_its_teacher_in_the_precision_of_its_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = bfloat16_recipe(tmp_path, monkeypatch, 2)
-    recipe.write_text(recipe.read_text() + '[embed]\nteacher = "teacher"\n')
+    recipe.write_text(
+        recipe.read_text().replace('["contrastive"]', '["distillation"]')
+        + '[[embed.teacher]]\nfolder = "teacher"\n'
+    )
     make_teacher(tmp_path / "teacher")
     given: list[torch.dtype] = []
 
@@ -235,6 +238,6 @@ def test_a_run_has_its_teacher_in_the_precision_of_its_model(
             given.append(dtype)
             super().__init__(folder, device, dtype)
 
-    monkeypatch.setattr("gritlite.train.trainer.Teacher", Noting)
+    monkeypatch.setattr("gritlite.train.teachers.Teacher", Noting)
     trained(recipe, 1)
     assert given == [torch.bfloat16]

@@ -23,7 +23,7 @@ def test_a_recipe_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -
     assert recipe.schedule.learning_rate == 1.0
     assert recipe.source[0].objectives == ("contrastive",)
     assert recipe.source[0].embeds
-    assert recipe.embed.teacher is None
+    assert recipe.embed.teacher == ()
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,14 @@ def test_a_recipe_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -
             "embed.teacher is missing",
         ),
         ('base = "b"\nsteps = 1\n' + SOURCE.replace('["contrastive"]', "[]"), "no objectives"),
+        (
+            'base = "b"\nsteps = 1\n[embed]\nteacher = "minilm"\n' + SOURCE,
+            r"embed.teacher is 'minilm': expected \[\[embed.teacher\]\] tables",
+        ),
+        (
+            'base = "b"\nsteps = 1\n[[embed.teacher]]\nfolder = "m"\nshare = 0\n' + SOURCE,
+            "share of the teacher m is 0.0: expected more than 0",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, told: str) -> None:

@@ -38,6 +38,17 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
 
     with stop_between_steps() as stopping, progress_bar("training", unit="step") as bar:
 
+        def taught(done: int, total: int) -> None:
+            bar.set_description_str("teaching", refresh=False)
+            bar.unit = " vectors"
+            advance_to(bar, done, total)
+
+        def started(done: int, total: int) -> None:
+            bar.reset()
+            bar.set_description_str("training", refresh=False)
+            bar.unit = " steps"
+            advance_to(bar, done, total)
+
         def advance(step: "Step") -> None:
             losses = {name: f"{loss:.3f}" for name, loss in step.losses.items()}
             bar.set_postfix(losses, refresh=False)
@@ -47,7 +58,8 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
             recipe,
             output,
             resume=resume,
-            on_start=lambda done, total: advance_to(bar, done, total),
+            on_teach=taught,
+            on_start=started,
             on_step=advance,
             stopping=stopping.is_set,
         )

@@ -33,7 +33,6 @@ from training.parts import archive, cut
 
 CALL_BYTES = 64 << 20  # of a call to the device machine, the working tree included
 SPARE_BYTES = 2 << 20  # for what an archive of the tree has around its files
-BLOCK = 512  # texts a teacher is asked for at once
 
 Teach = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -49,7 +48,8 @@ def main() -> None:
         recipe = Recipe.read(options.recipe)
         steps = options.steps or recipe.steps
         size = part_bytes(tree_bytes())
-        for part in pack(recipe, options.recipe.parent, options.output, size, teacher, steps):
+        teach = teacher(recipe, options.recipe, options.output)
+        for part in pack(recipe, options.recipe.parent, options.output, size, teach, steps):
             print(f"{part}: {part.stat().st_size:,} bytes")
     except (GritLiteError, OSError) as error:
         sys.exit(f"error: {error}")
@@ -60,19 +60,18 @@ def pack(
     folder: Path,
     output: Path,
     size: int,
-    teacher: Callable[[Path], Teach],
+    teach: Teach | None,
     steps: int,
 ) -> list[Path]:
     """Write a recipe whose paths are relative to `folder` as parts of `size` bytes in `output`.
 
-    `teacher` makes vectors [n, d] from texts, given the folder of a sentence encoder; what is
-    distilled are the rows of the first `steps` steps.
+    `teach` makes the teachers' vectors [n, d] of texts; what is distilled are the rows of the
+    first `steps` steps.
     """
     from gritlite.train.run import find_base
     from gritlite.train.sources import read_sources
 
     base = find_base(recipe, folder)
-    teach = teacher(folder / recipe.embed.teacher) if recipe.embed.teacher else None
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output) as name:
         packed, whole = Path(name) / "pack", Path(name) / "pack.tar.gz"
@@ -87,7 +86,7 @@ def pack(
             recipe,
             base=Path(recipe.base).name,
             source=tuple(sources),
-            embed=dataclasses.replace(recipe.embed, teacher=None),
+            embed=dataclasses.replace(recipe.embed, teacher=(), vectors=None),
         )
         (packed / "recipe.toml").write_text(written.to_toml(), encoding="utf-8")
         archive(packed, whole)
@@ -112,7 +111,7 @@ def write(examples: Examples, rows: int | None, packed: Path, teach: Teach | Non
     if pairs:
         words = [str(taught) for _, taught in distinct_texts(pairs)]
         distils = teach is not None and "distillation" in source.objectives
-        arrays = pack_pairs(pairs, taught(words, teach) if teach and distils else None)
+        arrays = pack_pairs(pairs, teach(words) if teach and distils else None)
     else:
         arrays = pack_samples(samples)
     write_packed(packed / name, arrays)
@@ -125,29 +124,23 @@ def write(examples: Examples, rows: int | None, packed: Path, teach: Teach | Non
     return dataclasses.replace(source, file=name)
 
 
-def taught(words: Sequence[str], teach: Teach) -> NDArray[np.float32]:
-    """The teacher's vectors of texts, with a bar."""
+def teacher(recipe: Recipe, path: Path, output: Path) -> Teach | None:
+    """The recipe's teachers, whose vectors are made with a bar where they are missing."""
     from gritlite.cli.shared.progress import progress_bar
-
-    blocks = []
-    with progress_bar("teaching", unit="text") as shown:
-        shown.reset(total=len(words))
-        for start in range(0, len(words), BLOCK):
-            blocks.append(teach(words[start : start + BLOCK]))
-            shown.update(len(blocks[-1]))
-    return np.concatenate(blocks)
-
-
-def teacher(folder: Path) -> Teach:
-    """The sentence encoder in a folder."""
     from gritlite.train.model import best_device
-    from gritlite.train.teacher import Teacher
+    from gritlite.train.run import vectors_folder
+    from gritlite.train.teachers import Teachers
 
-    encoder = Teacher(folder, best_device())
+    if not recipe.embed.teacher:
+        return None
+    kept = vectors_folder(recipe, path.parent, output)
+    teachers = Teachers(recipe.embed.teacher, path.parent, kept, best_device())
 
     def teach(texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = encoder.vectors(texts).cpu().numpy()
-        return vectors
+        with progress_bar("teaching", unit="vector", total=teachers.missing(texts)) as shown:
+            for made in teachers.prepare(texts):
+                shown.update(made)
+        return teachers.vectors(texts)
 
     return teach
 
