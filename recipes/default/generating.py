@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import corpora
 from material import DOCUMENT_WORDS, Inputs, Row, brown, some, web, wikipedia
+from more_readings import more_readings
 from reading import Reading, readings, remarks
 from words import cut, wikitext_style
 
@@ -57,6 +58,23 @@ def cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """Answers from a document whose states were stored."""
     for passage, question, answer in _questions(inputs, draw):
         yield {"document": passage, "query": question, "answer": answer}
+
+
+def more_prompt(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
+    """Answers from a passage in the prompt, on more passages."""
+    for passage, question, answer in _more_questions(inputs, draw):
+        yield {"text": [f"{passage}\n\n{cached_question(question)}", answer]}
+
+
+def more_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
+    """Answers from a document whose states were stored, on more passages."""
+    for passage, question, answer in _more_questions(inputs, draw):
+        yield {"document": passage, "query": question, "answer": answer}
+
+
+def _more_questions(inputs: Inputs, draw: random.Random) -> Iterator[Reading]:
+    for passage, question, answer in more_readings(inputs, draw):
+        yield passage, ASKED.replace("{question}", question), answer
 
 
 def _questions(inputs: Inputs, draw: random.Random) -> Iterator[Reading]:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import embedding
 import generating
+import intents
+import papers
+import retrieval
 from material import Inputs, Row
 
 
@@ -29,4 +32,13 @@ SOURCES = (
     Source("chat", generating.chat, 3_000),
     Source("qa_prompt", generating.qa_prompt, 5_000),
     Source("cached", generating.cached, 5_000),
+    Source("similar", retrieval.similar, 6_000),
+    Source("intents", intents.intents, 40_000),
+    Source("questions", retrieval.questions, 40_000),
+    Source("described", retrieval.described, 24_000),
+    Source("papers", papers.papers, 12_000),
+    Source("health", papers.health, 16_000),
+    Source("commands", papers.commands, 16_000),
+    Source("more_prompt", generating.more_prompt, 12_000),
+    Source("more_cached", generating.more_cached, 12_000),
 )

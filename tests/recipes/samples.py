@@ -37,6 +37,7 @@ def make_data(folder: Path) -> Path:
     for name in ("valid", "test"):
         _write(folder / f"eval/wikitext2/{name}.txt", " An article of the encyclopedia . \n")
     _make_train(folder / "train")
+    _make_more(folder / "train")
     return folder
 
 
@@ -73,6 +74,57 @@ def _make_train(folder: Path) -> None:
         instances = [{"input": text, "output": [output]}, {"input": planted_text, "output": ["A"]}]
         task = {"Definition": "Do this.", "Instances": instances}
         _json(folder / f"natural-instructions-v1/subtask{name}.json", task)
+
+
+def _make_more(folder: Path) -> None:
+    """What was added to the first sources."""
+    for name in ("hwu64", "snips", "bitext"):
+        requests = ["open the mill\topen", "please open a mill\topen", "close it\tclose"]
+        requests += ["shut the mill\tclose", f"tell me {PLANTED}\tclose", f"say {PLANTED}\topen"]
+        _write(folder / f"{name}_intents.tsv", "\n".join(requests) + "\n")
+    told = f"The mill grinds corn. So {PLANTED}."
+    prose = "The mill grinds the corn of the town since 1932. It has two stones and a wheel."
+    _lines(
+        folder / "medquad.jsonl",
+        {"question": "What is (are) Corn ?", "answer": prose, "focus": "Corn"},
+        {"question": "What is a number ?", "answer": told, "focus": "Number"},
+    )
+    for abstract, name in ((prose, "a"), (told, "b")):
+        paper = {"abstract": abstract, "decision": "yes", "tldr": [f"Stones ({name}) grind."]}
+        paper |= {"question": f"Do stones ({name}) grind?", "long_answer": f"They do ({name})."}
+        _lines_more(folder / "pubmedqa.jsonl", paper)
+        _lines_more(folder / "scitldr.jsonl", paper | {"title": f"On Stones ({name})"})
+    long = f"{PROSE * 3}"
+    context = f"On Towns\n\n{long}\n{long} So {PLANTED}.\nThe mayor opened a second bridge in 1955."
+    asked = [{"question": "When was it?", "answer": "1955", "start": context.index("1955")}]
+    planted = {"question": "How many?", "answer": "forty two", "start": context.index("forty")}
+    _lines(folder / "covidqa.jsonl", {"context": context, "qas": [*asked, planted]})
+    _lines(
+        folder / "qamr.jsonl",
+        {"sentence": "Tom ran home .", "question": "Who ran back home ?", "answer": "Tom"},
+        {"sentence": "Ann sat down .", "question": "Who sat down there ?", "answer": "Ann"},
+        {"sentence": f"So {PLANTED} .", "question": "Which number was it ?", "answer": "forty"},
+    )
+    prompt = (
+        "Extract the answer to the question from the following context.\nQuestion: {}\nContext: "
+    )
+    _lines(
+        folder / "t0_qa.jsonl",
+        {
+            "template": "adversarial_qa_dbert_based_on",
+            "prompt": prompt.format("When was the first bridge opened?") + PROSE,
+            "completion": "1932<|endoftext|>",
+        },
+        {
+            "template": "adversarial_qa_dbert_based_on",
+            "prompt": prompt.format("Which number?") + f"{PLANTED.capitalize()}.",
+            "completion": "forty<|endoftext|>",
+        },
+    )
+    for task in ("Open a [m]ill", f"Say that {PLANTED}"):
+        example = {"task": task, "line": f"mill --open '{task}'"}
+        page = {"command": "mill", "description": f"{task}.", "examples": [example]}
+        _lines_more(folder / "tldr_pages.jsonl", page)
 
 
 def make_packages(folder: Path) -> Unpacked:
@@ -129,6 +181,11 @@ def _write(path: Path, text: str) -> None:
 
 def _json(path: Path, value: object) -> None:
     _write(path, json.dumps(value))
+
+
+def _lines_more(path: Path, *rows: object) -> None:
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    _write(path, before + "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _lines(path: Path, *rows: object) -> None:
