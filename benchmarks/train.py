@@ -231,7 +231,8 @@ def generate(model: Any, shape: Shape) -> None:
     for ids in sequences(shape):
         learned = min(shape.learned, len(ids) - 1)
         loss = (False,) * (len(ids) - learned) + (True,) * learned
-        samples.append(GenerateTokens(ids, loss, min(shape.document, len(ids) - learned)))
+        document = min(shape.document, len(ids) - learned)
+        samples.append(GenerateTokens(ids, loss, (document,) if document else ()))
     gradcache.backward_tokens(model.token_losses, samples, objectives.by_token, 1.0, ONE_GRAPH)
     forget(model)
 

@@ -1,8 +1,9 @@
 """Batches of token ids with their attention masks, padded or packed.
 
-One rule serves every objective: a token attends to those before it, and the
-first `both_ways` tokens of a sequence attend to each other in both directions:
-all of them to embed, a stored document's to answer from it, none to generate.
+One rule serves every objective. A sequence begins with documents, whose tokens attend
+to their own document, in both directions; every other token attends to all before it.
+To embed, all of a text is one document; to generate there is none; to answer from
+stored states there are as many as were stored.
 """
 
 from collections.abc import Sequence
@@ -69,21 +70,26 @@ class Packed:
     groups: tuple[Group, ...]
 
 
-def pack(sequences: Sequence[Sequence[int]], both_ways: Sequence[int]) -> Packed:
-    """Pack sequences, which are sorted by length, in their order."""
+def pack(sequences: Sequence[Sequence[int]], documents: Sequence[Sequence[int]]) -> Packed:
+    """Pack sequences, which are sorted by length, in their order.
+
+    `documents` are the lengths of those that each sequence begins with.
+    """
     positions = torch.cat([torch.arange(len(ids)) for ids in sequences])
     groups: list[Group] = []
     start = 0
     for places in by_length([len(ids) for ids in sequences], GROUP_TOKENS):
-        group = _group([sequences[i] for i in places], [both_ways[i] for i in places], start)
+        group = _group([sequences[i] for i in places], [documents[i] for i in places], start)
         groups.append(group)
         start += group.tokens
     ids = torch.tensor([token for sequence in sequences for token in sequence])
     return Packed(ids, positions, tuple(groups))
 
 
-def _group(sequences: Sequence[Sequence[int]], both_ways: Sequence[int], start: int) -> Group:
-    padded = pad(sequences, both_ways, torch.device("cpu"))
+def _group(
+    sequences: Sequence[Sequence[int]], documents: Sequence[Sequence[int]], start: int
+) -> Group:
+    padded = pad(sequences, documents, torch.device("cpu"))
     lengths = torch.tensor([len(ids) for ids in sequences])
     tokens, length = int(lengths.sum()), padded.ids.shape[1]
     inside = (padded.positions < lengths[:, None]).flatten()
@@ -101,17 +107,22 @@ def _group(sequences: Sequence[Sequence[int]], both_ways: Sequence[int], start: 
 
 
 def pad(
-    sequences: Sequence[Sequence[int]], both_ways: Sequence[int], device: torch.device
+    sequences: Sequence[Sequence[int]], documents: Sequence[Sequence[int]], device: torch.device
 ) -> Padded:
     """Pad sequences on the right, so that no real token attends to the padding."""
     length = max(len(ids) for ids in sequences)
     ids = torch.zeros(len(sequences), length, dtype=torch.int64)
-    for row, sequence in enumerate(sequences):
+    document = torch.zeros(len(sequences), length, dtype=torch.int64)  # numbers from 1; 0 is none
+    for row, (sequence, lengths) in enumerate(zip(sequences, documents, strict=True)):
         ids[row, : len(sequence)] = torch.tensor(sequence)
+        numbers = torch.arange(1, len(lengths) + 1).repeat_interleave(
+            torch.tensor(lengths, dtype=torch.int64)
+        )
+        document[row, : len(numbers)] = numbers
     places = torch.arange(length)
     causal = places[:, None] >= places[None, :]
-    inside = places[None, :] < torch.tensor(both_ways)[:, None]
-    mask = causal | (inside[:, :, None] & inside[:, None, :])
+    same = document[:, :, None] == document[:, None, :]
+    mask = torch.where(document[:, :, None] > 0, same, causal)
     positions = places.expand(len(sequences), length)
     return Padded(ids.to(device), positions.to(device), mask[:, None].to(device))
 

@@ -105,8 +105,8 @@ class AdaptedModel:
         order: list[int] = []
         for places in self._passes([len(text.ids) for text in texts]):
             group = [texts[place] for place in places]
-            both_ways = [len(text.ids) if self._bidirectional else 0 for text in group]
-            hidden = self._hidden([text.ids for text in group], both_ways)
+            documents = [(len(text.ids),) if self._bidirectional else () for text in group]
+            hidden = self._hidden([text.ids for text in group], documents)
             pooled += [
                 row[text.start :].mean(dim=0) for row, text in zip(hidden, group, strict=True)
             ]
@@ -114,23 +114,33 @@ class AdaptedModel:
         stacked = functional.normalize(torch.stack(pooled), dim=1)
         return stacked[torch.tensor(order, device=self.device).argsort()]
 
-    def token_losses(self, samples: Sequence[GenerateTokens]) -> list[Tensor]:
-        """Return each sample's cross-entropy, in nats, of every token to be learned."""
-        losses: dict[int, Tensor] = {}
+    def token_losses(
+        self, samples: Sequence[GenerateTokens], imitation: float = 0.0
+    ) -> list[Tensor]:
+        """Return each sample's cross-entropy, in nats, of every token to be learned.
+
+        `imitation` of it is the divergence from what the model itself, as it is now, expects
+        after it has read the sample's documents in a prompt.
+        """
+        before = self._before_learned(samples)
+        imitated = None
+        if imitation:
+            with torch.no_grad():
+                imitated = torch.cat(self._before_learned([one.as_prompt() for one in samples]))
+        targets = torch.tensor([token for sample in samples for token in sample.learned])
+        found = self._losses(torch.cat(before), targets.to(self.device), imitated, imitation)
+        return list(found.split([len(rows) for rows in before]))
+
+    def _before_learned(self, samples: Sequence[GenerateTokens]) -> list[Tensor]:
+        """The hidden states before each sample's tokens to be learned, float32 [learned, d]."""
+        found: dict[int, Tensor] = {}
         for places in self._passes([len(sample.ids) for sample in samples]):
             group = [samples[place] for place in places]
-            hidden = self._hidden([s.ids for s in group], [s.document for s in group])
-            learned = [torch.tensor(sample.loss).nonzero()[:, 0] for sample in group]
-            before = [
-                row[(chosen - 1).to(self.device)]
-                for row, chosen in zip(hidden, learned, strict=True)
-            ]
-            targets = torch.cat(
-                [torch.tensor(s.ids)[chosen] for s, chosen in zip(group, learned, strict=True)]
-            )
-            found = self._losses(torch.cat(before), targets.to(self.device))
-            losses |= zip(places, found.split([len(chosen) for chosen in learned]), strict=True)
-        return [losses[place] for place in range(len(samples))]
+            hidden = self._hidden([s.ids for s in group], [s.documents for s in group])
+            for place, sample, states in zip(places, group, hidden, strict=True):
+                learned = torch.tensor(sample.loss).nonzero()[:, 0]
+                found[place] = states[(learned - 1).to(self.device)]
+        return [found[place] for place in range(len(samples))]
 
     def _passes(self, lengths: Sequence[int]) -> list[list[int]]:
         """Which sequences a forward pass takes together."""
@@ -138,12 +148,14 @@ class AdaptedModel:
             return by_total(lengths, self._pass_tokens)
         return by_length(lengths, self._pass_tokens)
 
-    def _hidden(self, ids: Sequence[Sequence[int]], both_ways: Sequence[int]) -> list[Tensor]:
+    def _hidden(
+        self, ids: Sequence[Sequence[int]], documents: Sequence[Sequence[int]]
+    ) -> list[Tensor]:
         """Final hidden states of each sequence, float32 [l, d]; sequences are sorted by length."""
         lengths = [len(sequence) for sequence in ids]
         if self._packed is not None:
-            return list(self._packed(pack(ids, both_ways)).split(lengths))
-        padded = pad(ids, both_ways, self.device)
+            return list(self._packed(pack(ids, documents)).split(lengths))
+        padded = pad(ids, documents, self.device)
         with self._precision():
             output = self._base.model(
                 padded.ids,
@@ -154,13 +166,23 @@ class AdaptedModel:
         hidden = output.last_hidden_state.float()
         return [row[:length] for row, length in zip(hidden, lengths, strict=True)]
 
-    def _losses(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """The cross-entropy of targets [n] after hidden states [n, d]."""
+    def _losses(
+        self, hidden: Tensor, targets: Tensor, imitated: Tensor | None, imitation: float
+    ) -> Tensor:
+        """The losses of targets [n] after hidden states [n, d]; see `head.cross_entropy`."""
         if self._packed is not None:
-            return cross_entropy(hidden, self._head, targets)
+            return cross_entropy(hidden, self._head, targets, imitated, imitation)
+        losses = functional.cross_entropy(self._logits(hidden), targets, reduction="none")
+        if imitated is None:
+            return losses
+        logs, others = (self._logits(rows).log_softmax(dim=1) for rows in (hidden, imitated))
+        divergence = functional.kl_div(logs, others, reduction="none", log_target=True).sum(dim=1)
+        return torch.lerp(losses, divergence, imitation)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
         with self._precision():
-            logits = self._base.lm_head(hidden)
-        return functional.cross_entropy(logits.float(), targets, reduction="none")
+            logits: Tensor = self._base.lm_head(hidden)
+        return logits.float()
 
     def _precision(self) -> Any:
         is_half = self._dtype is torch.bfloat16

@@ -52,6 +52,15 @@ def ranking(first: Tensor, second: Tensor, scores: Tensor) -> Tensor:
     return torch.logsumexp(torch.cat([wrong_way.new_zeros(1), wrong_way]), dim=0)
 
 
+def cut(vectors: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Return the vectors [n, d] whole and cut to each of the sizes, all of unit length.
+
+    A loss over all of these trains the first numbers of a vector to serve as one themselves:
+    Matryoshka representation learning, arXiv 2205.13147, with equal weights.
+    """
+    return [vectors, *(functional.normalize(vectors[:, :size], dim=1) for size in sizes)]
+
+
 def by_token(losses: Sequence[Tensor]) -> Tensor:
     """The mean over all tokens, so long answers weigh more; `losses` are [tokens] per sample."""
     return torch.cat(list(losses)).mean()

@@ -11,7 +11,8 @@ compressed NumPy file holds a source:
     vectors                   int8 [texts, d], each scaled to a largest of LEVELS; may be missing
   of samples
     learned                   a bit for each token
-    documents                 of each row, the tokens that attend in both directions
+    sizes, documents          of each row, how many documents it begins with; tokens of each
+    prompt_ids, prompt_lengths   of each row, what its answer follows in a prompt
 
 A text that stands in several rows is kept once. The module knows nothing of torch.
 """
@@ -95,8 +96,10 @@ def pack_samples(samples: Sequence[GenerateTokens]) -> Arrays:
     """Pack a generative source into arrays."""
     return {
         **_sequences([sample.ids for sample in samples]),
+        **_sequences([sample.prompt for sample in samples], "prompt_"),
         "learned": np.packbits(np.array([bit for s in samples for bit in s.loss], bool)),
-        "documents": np.array([sample.document for sample in samples], np.uint32),
+        "sizes": np.array([len(sample.documents) for sample in samples], np.uint32),
+        "documents": np.array([n for sample in samples for n in sample.documents], np.uint32),
     }
 
 
@@ -110,11 +113,11 @@ def to_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
     return rounded
 
 
-def _sequences(sequences: Sequence[Sequence[int]]) -> Arrays:
+def _sequences(sequences: Sequence[Sequence[int]], prefix: str = "") -> Arrays:
     ids = np.array([token for sequence in sequences for token in sequence], np.uint32)
     narrow = np.uint16 if not len(ids) or ids.max() < 1 << 16 else np.uint32
     lengths = np.array([len(sequence) for sequence in sequences], np.uint32)
-    return {"ids": ids.astype(narrow), "lengths": lengths}
+    return {f"{prefix}ids": ids.astype(narrow), f"{prefix}lengths": lengths}
 
 
 def _check_objectives(arrays: Arrays, source: Source) -> None:
@@ -137,10 +140,7 @@ def _pairs(arrays: Arrays) -> Iterator[TokenizedPair]:
         for ids, start in zip(_split(arrays), arrays["starts"], strict=True)
     ]
     vectors = list(arrays["vectors"]) if "vectors" in arrays else [None] * len(texts)
-    ends = np.cumsum(arrays["sizes"])
-    if ends[-1] != len(arrays["members"]):
-        raise FormatError("the sizes of its rows do not add up")
-    members = np.split(arrays["members"], ends[:-1])
+    members = _grouped(arrays["members"], arrays["sizes"])
     for row, positives, score in zip(members, arrays["positives"], arrays["scores"], strict=True):
         yield TokenizedPair(
             tuple(texts[number] for number in row),
@@ -154,13 +154,23 @@ def _samples(arrays: Arrays) -> Iterator[GenerateTokens]:
     lengths = arrays["lengths"]
     bits = np.unpackbits(arrays["learned"], count=len(arrays["ids"])).astype(bool)
     learned = np.split(bits, np.cumsum(lengths)[:-1])
-    for ids, loss, document in zip(_split(arrays), learned, arrays["documents"], strict=True):
-        yield GenerateTokens(ids, tuple(loss.tolist()), int(document))
+    documents = _grouped(arrays["documents"], arrays["sizes"])
+    parts = zip(_split(arrays), learned, documents, _split(arrays, "prompt_"), strict=True)
+    for ids, loss, sizes, prompt in parts:
+        yield GenerateTokens(ids, tuple(loss.tolist()), tuple(sizes.tolist()), prompt)
 
 
-def _split(arrays: Arrays) -> Iterator[tuple[int, ...]]:
+def _grouped(values: NDArray[Any], sizes: NDArray[Any]) -> list[NDArray[Any]]:
+    """Split values into rows of so many each."""
+    ends = np.cumsum(sizes)
+    if ends[-1] != len(values):
+        raise FormatError("the sizes of its rows do not add up")
+    return np.split(values, ends[:-1])
+
+
+def _split(arrays: Arrays, prefix: str = "") -> Iterator[tuple[int, ...]]:
     """Split ids into sequences."""
-    ids, ends = arrays["ids"], np.cumsum(arrays["lengths"])
+    ids, ends = arrays[f"{prefix}ids"], np.cumsum(arrays[f"{prefix}lengths"])
     if ends[-1] != len(ids):
         raise FormatError("the lengths of its sequences do not add up")
     return (tuple(part.tolist()) for part in np.split(ids, ends[:-1]))

@@ -70,22 +70,29 @@ class TeacherShare:
 class Embed:
     """The weights of the embedding objectives, and the teachers of distillation.
 
+    With `sizes`, the first so many numbers of a vector are trained to serve as one themselves.
     `vectors` is the folder that keeps what the teachers say of texts; left out, it is in the
     run's own.
     """
 
     weight: float = 1.0
     temperature: float = 0.05
+    sizes: tuple[int, ...] = ()
     vectors: str | None = None
     teacher: tuple[TeacherShare, ...] = ()
 
 
 @dataclass(frozen=True)
 class Generate:
-    """The weight of the generative loss, and how it is averaged over tokens."""
+    """The weight of the generative loss, and how it is averaged over tokens.
+
+    `imitation`, from 0 to 1, is the part of the loss of `cached` that is the divergence from what
+    the model expects after it has read the same documents in a prompt.
+    """
 
     weight: float = 1.0
     loss: str = "mixed"
+    imitation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -221,6 +228,10 @@ def _check(recipe: Recipe) -> None:
     """Raise FormatError for invalid values."""
     _one_of("attention", recipe.attention, ATTENTIONS)
     _one_of("generate.loss", recipe.generate.loss, LOSSES)
+    if not 0 <= recipe.generate.imitation <= 1:
+        raise FormatError(
+            f"generate.imitation is {recipe.generate.imitation}: expected a number from 0 to 1"
+        )
     positive = {
         "steps": recipe.steps,
         "checkpoint_steps": recipe.checkpoint_steps,
@@ -236,6 +247,8 @@ def _check(recipe: Recipe) -> None:
             f"share of {source.file}": source.share,
             f"max_tokens of {source.file}": source.max_tokens,
         }
+    for size in recipe.embed.sizes:
+        positive[f"{size} of embed.sizes"] = size
     for teacher in recipe.embed.teacher:
         positive[f"share of the teacher {teacher.folder}"] = teacher.share
     for name, number in positive.items():

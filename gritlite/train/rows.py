@@ -6,6 +6,7 @@ r"""Training rows, read from JSON Lines in the official repository's forms and t
     {"text": [user, assistant, user, ...]}           a chat
     {"text": "..."}                                  plain text
     {"document": "...", "query": "...", "answer": "..."}   an answer from a stored document
+    {"document": ["...", ...], ...}                  the same, from several
 
 Source of the first and the two `text` forms: training/data.py of
 github.com/ContextualAI/gritlm. The module knows nothing of tokens.
@@ -14,7 +15,7 @@ github.com/ContextualAI/gritlm. The module knows nothing of tokens.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from gritlite.errors import FormatError
 from gritlite.system.textfiles import parse_json, read_lines
@@ -47,9 +48,9 @@ class ChatRow:
 
 @dataclass(frozen=True)
 class DocumentRow:
-    """A question about a document, and its answer."""
+    """A question about documents, and its answer."""
 
-    document: str
+    documents: tuple[str, ...]
     question: str
     answer: str
 
@@ -139,13 +140,17 @@ def _chat(fields: Mapping[str, Any]) -> ChatRow:
 
 
 def _document(fields: Mapping[str, Any]) -> DocumentRow:
-    values = [fields.get(key) for key in ("document", "query", "answer")]
-    if not all(_is_text(value) for value in values):
-        raise FormatError('"document", "query" and "answer" must each be a text')
-    return DocumentRow(*values)  # type: ignore[arg-type]
+    document = fields["document"]
+    documents = document if isinstance(document, list) else [document]
+    question, answer = fields.get("query"), fields.get("answer")
+    if not documents or not all(map(_is_text, documents)):
+        raise FormatError('"document" is neither a text nor a list of texts')
+    if not (_is_text(question) and _is_text(answer)):
+        raise FormatError('"query" and "answer" must each be a text')
+    return DocumentRow(tuple(documents), question, answer)
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
 
 

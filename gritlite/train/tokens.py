@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gritlite.errors import FormatError
-from gritlite.prompt import EmbedFormat, after_document, cached_question
+from gritlite.prompt import BEHIND_TEXT, EmbedFormat, after_document, cached_question
 from gritlite.train.rows import ChatRow, DocumentRow, Text
 
 if TYPE_CHECKING:
@@ -28,12 +28,26 @@ class EmbedTokens:
 class GenerateTokens:
     """Tokens of which those where `loss` is True are learned.
 
-    The first `document` of them attend each other in both directions.
+    They begin with `documents` of so many tokens, whose states were stored: each attends to
+    itself, in both directions. `prompt` is what the answer follows where the same documents
+    stand in the user's message.
     """
 
     ids: tuple[int, ...]
     loss: tuple[bool, ...]
-    document: int = 0
+    documents: tuple[int, ...] = ()
+    prompt: tuple[int, ...] = ()
+
+    @property
+    def learned(self) -> list[int]:
+        """The tokens to be learned."""
+        return [token for token, is_learned in zip(self.ids, self.loss, strict=True) if is_learned]
+
+    def as_prompt(self) -> "GenerateTokens":
+        """The answer after the documents in a prompt."""
+        begin = self.loss.index(True)
+        ids, loss = self.ids[begin:], self.loss[begin:]
+        return GenerateTokens(self.prompt + ids, (False,) * len(self.prompt) + loss)
 
 
 class Formatter:
@@ -83,17 +97,23 @@ class Formatter:
         return _fitting(self._learned(self._exchanges(messages)), max_tokens)
 
     def document(self, row: DocumentRow, max_tokens: int) -> GenerateTokens | None:
-        """Tokenize an answer from a document's state; None if it exceeds `max_tokens`."""
-        document = self._plain(self._format.prompt + row.document)
-        bos = self._tokenizer.bos_token if document[0] == self._tokenizer.bos_token_id else ""
-        messages = [
-            {"role": "user", "content": cached_question(row.question)},
-            {"role": "assistant", "content": row.answer},
-        ]
-        ((prompt, answer),) = self._exchanges(messages)
+        """Tokenize an answer from documents' states; None if it exceeds `max_tokens`.
+
+        As the runtime joins states, only the first has a BOS token.
+        """
+        documents = [self._plain(self._format.prompt + text) for text in row.documents]
+        begins = documents[0][0] == self._tokenizer.bos_token_id
+        bos = self._tokenizer.bos_token if begins else ""
+        documents[1:] = [ids[1:] if begins else ids for ids in documents[1:]]
+        question = cached_question(row.question)
+        ((prompt, answer),) = self._exchanges(_exchange(question, row.answer))
         rest = self._learned([(after_document(prompt, bos), answer)])
-        ids, loss = document + rest.ids, (False,) * len(document) + rest.loss
-        return _fitting(GenerateTokens(ids, loss, len(document)), max_tokens)
+        before = tuple(token for ids in documents for token in ids)
+        ids, loss = before + rest.ids, (False,) * len(before) + rest.loss
+        lengths = tuple(len(ids) for ids in documents)
+        told = BEHIND_TEXT.join((*row.documents, question))
+        ((whole, _),) = self._exchanges(_exchange(told, row.answer))
+        return _fitting(GenerateTokens(ids, loss, lengths, self._control(whole)), max_tokens)
 
     def _exchanges(self, messages: "Sequence[Message]") -> Iterator[tuple[str, str]]:
         """Yield for each assistant turn what was added before it, and the turn itself."""
@@ -141,6 +161,10 @@ class Formatter:
 
     def _control(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def _exchange(question: str, answer: str) -> "list[Message]":
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
 def _behind(start: str, rendered: str) -> str:

@@ -7,6 +7,7 @@ passes run one after the other, so only one graph is in memory at a time.
 import math
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Trainer:
         self.recipe = recipe
         self.examples = read_sources(recipe, base, folder)
         self._check_ids(model.config.vocab_size)
+        self._check_sizes(model.config.hidden_size)
         files = [folder / source.file for source in recipe.source]
         self._run = checkpoint.fingerprint(recipe, files)
         self._teachers = (
@@ -147,6 +149,14 @@ class Trainer:
                     "pack it with this base's tokenizer"
                 )
 
+    def _check_sizes(self, width: int) -> None:
+        """Raise FormatError for sizes that cut nothing off the base's vectors."""
+        if any(size >= width for size in self.recipe.embed.sizes):
+            raise FormatError(
+                f"embed.sizes is {list(self.recipe.embed.sizes)}: the base's vectors have {width} "
+                "numbers, so name smaller sizes"
+            )
+
     def _step(
         self,
         number: int,
@@ -183,7 +193,7 @@ class Trainer:
         parts: dict[str, float] = {}
 
         def loss_of(vectors: Tensor) -> Tensor:
-            losses = dict(self._embed_losses(source, batch, vectors, teacher))
+            losses = self._embed_losses(source, batch, vectors, teacher)
             parts.update({name: loss.item() for name, loss in losses.items()})
             return self.recipe.embed.weight * torch.stack(list(losses.values())).sum()
 
@@ -201,6 +211,14 @@ class Trainer:
 
     def _embed_losses(
         self, source: Source, batch: "EmbedBatch", vectors: Tensor, teacher: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Each objective's loss, the mean over the vectors whole and cut to the recipe's sizes."""
+        whole = objectives.cut(vectors, self.recipe.embed.sizes)
+        each = [dict(self._losses_of(source, batch, part, teacher)) for part in whole]
+        return {name: torch.stack([losses[name] for losses in each]).mean() for name in each[0]}
+
+    def _losses_of(
+        self, source: Source, batch: "EmbedBatch", vectors: Tensor, teacher: Tensor | None
     ) -> Iterator[tuple[str, Tensor]]:
         if "contrastive" in source.objectives:
             own = batch.own.to(vectors.device)
@@ -217,8 +235,9 @@ class Trainer:
     def _generate(self, source: Source, samples: Sequence[GenerateTokens]) -> dict[str, float]:
         """Add the gradient of a generative objective; returns its loss."""
         reduce = objectives.GENERATIVE[self.recipe.generate.loss]
+        imitation = self.recipe.generate.imitation if source.objectives == ("cached",) else 0.0
         loss = gradcache.backward_tokens(
-            self.model.token_losses,
+            partial(self.model.token_losses, imitation=imitation),
             samples,
             reduce,
             self.recipe.generate.weight,

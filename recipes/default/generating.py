@@ -72,6 +72,22 @@ def more_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
         yield {"document": passage, "query": question, "answer": answer}
 
 
+def several_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
+    """Answers from two or three documents whose states were stored, of which one has the answer.
+
+    The others are drawn, half of them from the rows near by, which often tell of the same thing.
+    """
+    every = [*_questions(inputs, draw), *_more_questions(inputs, draw)]
+    for place, (passage, question, answer) in enumerate(every):
+        near = every[max(0, place - 5) : place + 6]
+        others = [other for other, _, _ in (draw.choice(near), *some(every, 3, draw))]
+        fitting = [other for other in dict.fromkeys(others) if answer not in other]
+        documents = [passage, *fitting[: draw.randint(1, 2)]]
+        draw.shuffle(documents)
+        if len(documents) > 1:
+            yield {"document": documents, "query": question, "answer": answer}
+
+
 def _more_questions(inputs: Inputs, draw: random.Random) -> Iterator[Reading]:
     for passage, question, answer in more_readings(inputs, draw):
         yield passage, ASKED.replace("{question}", question), answer

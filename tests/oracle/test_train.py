@@ -27,7 +27,7 @@ from gritlite import (
 )
 from gritlite.convert import convert
 from gritlite.convert.pretrained import load_model, load_tokenizer
-from gritlite.prompt import EmbedFormat
+from gritlite.prompt import EmbedFormat, cached_question
 from gritlite.runtime.template import GRIT_TEMPLATE
 from gritlite.train import gradcache, objectives
 from gritlite.train.attention import by_length, pad
@@ -37,7 +37,7 @@ from gritlite.train.rows import ChatRow, DocumentRow, Text
 from gritlite.train.run import train, with_sorted_metadata
 from gritlite.train.teacher import Teacher
 from gritlite.train.tokens import EmbedTokens, Formatter, GenerateTokens
-from gritlite.train.trainer import Trainer, learning_rate
+from gritlite.train.trainer import EmbedBatch, Trainer, learning_rate
 from tests.some_texts import some_texts
 from tests.tiny import make_checkpoint
 
@@ -145,6 +145,17 @@ def test_ranking_is_the_cosent_loss_of_sentence_transformers() -> None:
     torch.testing.assert_close(objectives.ranking(first, second, scores), expected)
 
 
+def test_vectors_are_cut_as_sentence_transformers_cuts_them() -> None:
+    from sentence_transformers.util import truncate_embeddings
+
+    vectors = unit(7, 16)
+    whole, *parts = objectives.cut(vectors, (4, 8))
+    assert whole is vectors
+    for part, size in zip(parts, (4, 8), strict=True):
+        expected = functional.normalize(truncate_embeddings(vectors, size), dim=1)
+        torch.testing.assert_close(part, expected)
+
+
 def test_generative_losses_weigh_tokens_samples_or_groups() -> None:
     losses = [torch.tensor([1.0]), torch.tensor([4.0, 4.0, 4.0]), torch.tensor([7.0])]
     assert objectives.by_token(losses) == pytest.approx(4.0)
@@ -213,15 +224,16 @@ def _pair(sample: GenerateTokens) -> tuple[Sequence[int], Sequence[bool]]:
     return sample.ids, sample.loss
 
 
-def test_a_document_is_attended_in_both_directions_and_the_rest_is_causal() -> None:
-    mask = pad([[1, 2, 3, 4, 5]], [3], CPU).mask[0, 0].int().tolist()
-    assert mask == [
-        [1, 1, 1, 0, 0],
-        [1, 1, 1, 0, 0],
-        [1, 1, 1, 0, 0],
+def test_documents_attend_to_themselves_in_both_directions_and_the_rest_is_causal() -> None:
+    masks = pad([[1, 2, 3, 4, 5], [1, 2, 3]], [(2, 1), ()], CPU).mask[:, 0].int().tolist()
+    assert masks[0] == [
+        [1, 1, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [0, 0, 1, 0, 0],
         [1, 1, 1, 1, 0],
         [1, 1, 1, 1, 1],
     ]
+    assert [row[:3] for row in masks[1][:3]] == [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
 
 
 def test_groups_are_of_like_length_and_hold_everything_once() -> None:
@@ -321,21 +333,102 @@ def test_only_answers_and_their_end_are_learned(base: Path) -> None:
     assert formatter.chat(ChatRow(("What is it?", "A bee.")), 5) is None
 
 
-def test_a_document_row_is_laid_out_as_the_runtime_lays_it_out(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_document_row_is_what_the_runtime_reads(base: Path, tmp_path: Path, count: int) -> None:
     convert(base, tmp_path / "model.gguf", "f32")
     formatter = Formatter(AutoTokenizer.from_pretrained(base), EmbedFormat())
-    row = DocumentRow("A bee has six legs.", "How many legs?", "six")
+    texts = ("A bee has six legs.", "A spider has eight legs.", "A cat has four.")[:count]
+    row = DocumentRow(texts, "How many legs?", "six")
     tokens = formatter.document(row, 512)
     assert tokens is not None
-    question = list(tokens.ids[tokens.document : tokens.loss.index(True)])
+    with torch.no_grad():
+        (losses,) = AdaptedModel(load_model(base), Adapter(), device=CPU).token_losses([tokens])
+    begin = tokens.loss.index(True)
     with GritLM(tmp_path / "model.gguf", threads=1) as runtime:
-        state = runtime.document_state(row.document)
         answer = runtime.chat(
-            [{"role": "user", "content": row.question}], document=state, stream=True, max_tokens=1
+            [{"role": "user", "content": row.question}],
+            document=runtime.join_states([runtime.document_state(text) for text in texts]),
+            stream=True,
+            max_tokens=1,
+            top_logprobs=10_000,  # all of them
         )
         list(answer)
-        assert question == answer.tokens[: answer.prompt_tokens]
-        assert tokens.document == state.tokens
+    assert list(tokens.ids[sum(tokens.documents) : begin]) == answer.tokens[: answer.prompt_tokens]
+    assert answer.document is not None
+    assert sum(tokens.documents) == answer.document.tokens
+    assert answer.logprobs is not None
+    likely = dict(answer.logprobs[0].likeliest)
+    assert -losses[0].item() == pytest.approx(likely[tokens.ids[begin]], abs=5e-3)
+
+
+def test_a_prompt_with_the_documents_is_what_a_chat_with_them_reads(base: Path) -> None:
+    formatter = Formatter(AutoTokenizer.from_pretrained(base), EmbedFormat())
+    texts = ("A bee has six legs.", "A cat has four.")
+    tokens = formatter.document(DocumentRow(texts, "How many legs?", "six"), 512)
+    message = "\n\n".join((*texts, cached_question("How many legs?")))
+    chat = formatter.chat(ChatRow((message, "six")), 512)
+    assert tokens is not None
+    assert tokens.as_prompt() == chat
+
+
+def test_imitation_is_the_divergence_from_the_models_own_reading(
+    base: Path, model: AdaptedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formatter = Formatter(AutoTokenizer.from_pretrained(base), EmbedFormat())
+    rows = (
+        DocumentRow(("A bee has six legs.", "A cat has four."), "How many legs?", "six of them"),
+        DocumentRow(("The town has a bridge.",), "What does it have?", "a bridge"),
+    )
+    samples = [one for row in rows if (one := formatter.document(row, 512)) is not None]
+
+    def computed(used: AdaptedModel, imitation: float) -> tuple[Tensor, list[Tensor]]:
+        losses = torch.cat(used.token_losses(samples, imitation))
+        gradients = torch.autograd.grad(losses.sum(), list(used.parameters.values()))
+        return losses.detach(), list(gradients)
+
+    entropy, divergence, half = (computed(model, imitation)[0] for imitation in (0, 1, 0.5))
+    torch.testing.assert_close(half, (entropy + divergence) / 2)
+    assert divergence.min() > -1e-6
+    assert divergence.max() > 0.01
+    with torch.no_grad():
+        exact = [
+            functional.kl_div(
+                logits_of(model, sample),
+                logits_of(model, sample.as_prompt()),
+                log_target=True,
+                reduction="none",
+            ).sum(dim=1)
+            for sample in samples
+        ]
+    torch.testing.assert_close(divergence, torch.cat(exact), rtol=1e-3, atol=1e-5)
+    monkeypatch.setattr("gritlite.train.model.is_known", lambda _: False)
+    padded = adapted(base)
+    for imitation in (0.0, 0.3, 1.0):
+        losses, gradients = computed(model, imitation)
+        others, theirs = computed(padded, imitation)
+        torch.testing.assert_close(losses, others, rtol=1e-4, atol=1e-5)
+        for gradient, expected in zip(gradients, theirs, strict=True):
+            torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=1e-5)
+
+
+def logits_of(model: AdaptedModel, sample: GenerateTokens) -> Tensor:
+    """Log-probabilities before each learned token, by transformers, with the mask written out."""
+    length = len(sample.ids)
+    mask = torch.ones(length, length).tril().bool()
+    start = 0
+    for size in sample.documents:
+        document = slice(start, start + size)
+        mask[document] = False
+        mask[document, document] = True
+        start += size
+    output = model.peft(
+        input_ids=torch.tensor([sample.ids]),
+        attention_mask=mask[None, None],
+        position_ids=torch.arange(length)[None],
+    )
+    learned = torch.tensor(sample.loss).nonzero()[:, 0]
+    logs: Tensor = output.logits[0, learned - 1].float().log_softmax(dim=1)
+    return logs
 
 
 def test_a_template_that_changes_earlier_turns(base: Path) -> None:
@@ -410,6 +503,31 @@ def test_a_resumed_run_ends_with_the_same_bits(base: Path, tmp_path: Path) -> No
     for name, parameter in straight.model.parameters.items():
         assert torch.equal(parameter, second.model.parameters[name]), name
     assert [step.losses for step in straight.steps] == [step.losses for step in second.steps]
+
+
+def test_a_loss_is_the_mean_over_the_vectors_sizes(base: Path, tmp_path: Path) -> None:
+    recipe = recipe_file(tmp_path, base, 1)
+    losses = {}
+    text = recipe.read_text()
+    for sizes in ([], [8], [8, 16]):
+        recipe.write_text(f"{text}[embed]\nsizes = {sizes}\n")
+        losses[len(sizes)] = trained(recipe, 1).steps[0].losses["contrastive"]
+    cut_to_8 = 2 * losses[1] - losses[0]
+    cut_to_16 = 3 * losses[2] - losses[0] - cut_to_8
+    read = Recipe.read(recipe)
+    trainer = Trainer(read, base, recipe.parent)
+    source, pairs = next(trainer._batches(embeds=True))
+    assert source.objectives == ("contrastive",)
+    batch = EmbedBatch(pairs)
+    with torch.no_grad():
+        vectors = trainer.model.vectors(batch.texts)
+    for size, found in ((vectors.shape[1], losses[0]), (8, cut_to_8), (16, cut_to_16)):
+        part = functional.normalize(vectors[:, :size], dim=1)
+        loss = objectives.contrastive(part[batch.queries], part[batch.passages], batch.own, 0.05)
+        assert found == pytest.approx(loss.item(), rel=1e-3)
+    recipe.write_text(f"{text}[embed]\nsizes = [4096]\n")
+    with pytest.raises(FormatError, match=r"embed\.sizes is \[4096\]: the base's vectors have"):
+        trained(recipe, 1)
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(base: Path, tmp_path: Path) -> None:

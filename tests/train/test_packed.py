@@ -26,7 +26,8 @@ PAIRS = (
     TokenizedPair((B, A), 1, 0.7, ("b", "a")),
 )
 SAMPLES = (
-    GenerateTokens((4, 5, 6), (False, True, True), 2),
+    GenerateTokens((4, 5, 6, 9), (False, False, True, True), (2, 1), (4, 5, 8)),
+    GenerateTokens((4, 5), (False, True), (1,)),
     GenerateTokens((7, 8), (False, True)),
 )
 

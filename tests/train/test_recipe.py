@@ -54,6 +54,14 @@ def test_a_recipe_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -
         ),
         ('base = "b"\nsteps = 1\n' + SOURCE.replace('["contrastive"]', "[]"), "no objectives"),
         (
+            'base = "b"\nsteps = 1\n[generate]\nimitation = 2\n' + SOURCE,
+            "imitation is 2.0: expected a number from 0 to 1",
+        ),
+        (
+            'base = "b"\nsteps = 1\n[embed]\nsizes = [0]\n' + SOURCE,
+            "0 of embed.sizes is 0: expected more than 0",
+        ),
+        (
             'base = "b"\nsteps = 1\n[embed]\nteacher = "minilm"\n' + SOURCE,
             r"embed.teacher is 'minilm': expected \[\[embed.teacher\]\] tables",
         ),

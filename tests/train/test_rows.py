@@ -35,8 +35,9 @@ def test_chats_and_plain_texts_share_a_form(tmp_path: Path) -> None:
 
 
 def test_a_document_with_its_question_and_answer(tmp_path: Path) -> None:
-    path = rows_file(tmp_path, '{"document": "d", "query": "q", "answer": "a"}')
-    assert read_rows(path) == [DocumentRow("d", "q", "a")]
+    one = '{"document": "d", "query": "q", "answer": "a"}'
+    path = rows_file(tmp_path, one, one.replace('"d"', '["d", "e"]'))
+    assert read_rows(path) == [DocumentRow(("d",), "q", "a"), DocumentRow(("d", "e"), "q", "a")]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,8 @@ def test_a_document_with_its_question_and_answer(tmp_path: Path) -> None:
         ('{"text": []}', "neither a text nor a list"),
         ('{"text": ["a", ""]}', "neither a text nor a list"),
         ('{"document": "a", "query": "b"}', "must each be a text"),
+        ('{"document": [], "query": "b", "answer": "c"}', "neither a text nor a list"),
+        ('{"document": ["a", 5], "query": "b", "answer": "c"}', "neither a text nor a list"),
         ("[" * 100_000, "not JSON"),
     ],
 )
