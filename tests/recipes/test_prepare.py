@@ -35,8 +35,9 @@ def test_every_source_has_rows_that_the_trainer_takes(run: Path) -> None:
         assert read_rows(path), path.name
 
 
-def test_the_teacher_stands_beside_the_rows(run: Path) -> None:
-    assert (run.parent / "teacher" / "config.json").is_file()
+def test_the_teachers_stand_beside_the_rows(run: Path) -> None:
+    for name in ("teacher", "mpnet"):
+        assert (run.parent / name / "config.json").is_file()
 
 
 def test_nothing_evaluated_is_written(run: Path, inputs: Inputs) -> None:

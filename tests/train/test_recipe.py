@@ -81,7 +81,8 @@ def test_a_missing_recipe(tmp_path: Path) -> None:
         Recipe.read(tmp_path / "none.toml")
 
 
-def test_a_recipe_writes_itself(tmp_path: Path) -> None:
-    recipe = Recipe.read(Path("recipes/default/recipe.toml"))
+@pytest.mark.parametrize("name", ["recipe", "gpu", "longer"])
+def test_a_recipe_writes_itself(tmp_path: Path, name: str) -> None:
+    recipe = Recipe.read(Path(f"recipes/default/{name}.toml"))
     (tmp_path / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
     assert Recipe.read(tmp_path / "recipe.toml") == recipe
