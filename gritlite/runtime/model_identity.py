@@ -17,6 +17,7 @@ from gritlite.modelfile.header import GGUFFile
 from gritlite.system import cache
 from gritlite.system.progress import ProgressCallback, no_progress
 
+_MOST_RECORDS = 500  # files whose fingerprints are kept
 _RACE_NS = 2_000_000_000  # a file changed so shortly before it was read may change unnoticed
 
 
@@ -98,7 +99,7 @@ class ModelIdentity:
         if max(self._loaded.mtime_ns, self._loaded.ctime_ns) >= start_ns - _RACE_NS:
             return
         kept = {"stamp": asdict(self._loaded), "fingerprint": known}
-        cache.keep_record(kept, *self._record())
+        cache.keep_record(kept, *self._record(), most=_MOST_RECORDS)
 
     def _record(self) -> tuple[str, str]:
         """Where the fingerprint is kept in the cache."""

@@ -48,12 +48,23 @@ def read_record(*parts: str) -> Any:
         return None
 
 
-def keep_record(value: Any, *parts: str) -> None:
-    """Keep a JSON value that can be made again; without a writable cache it is not kept."""
+def keep_record(value: Any, *parts: str, most: int | None = None) -> None:
+    """Keep a JSON value that can be made again; without a writable cache it is not kept.
+
+    Of more than `most` files in the record's folder, the oldest are removed.
+    """
     with contextlib.suppress(OSError, FileError):
         path = folder(*parts[:-1]) / parts[-1]
         with atomic_write(path, force=True) as file:
             file.write(json.dumps(value).encode())
+        if most is not None:
+            _remove_oldest(path.parent, most)
+
+
+def _remove_oldest(folder: Path, most: int) -> None:
+    files = [(each.stat().st_mtime_ns, each) for each in folder.glob("*.json")]
+    for _, path in sorted(files)[: max(0, len(files) - most)]:
+        path.unlink(missing_ok=True)
 
 
 def folder(*parts: str) -> Path:

@@ -46,3 +46,16 @@ def test_a_folder_that_cannot_be(tmp_path, monkeypatch):
     monkeypatch.setenv("GRITLITE_CACHE", str(tmp_path / "file"))
     with pytest.raises(FileError, match="set GRITLITE_CACHE"):
         cache.folder("models")
+
+
+def test_of_many_records_the_oldest_are_removed(cache_folder):
+    for number in range(5):
+        cache.keep_record(number, "kept", f"{number}.json", most=5)
+        os.utime(cache_folder / "kept" / f"{number}.json", ns=(number, number))
+    cache.keep_record(5, "kept", "1.json", most=5)
+    cache.keep_record(6, "kept", "6.json", most=5)
+    found = {path.name for path in (cache_folder / "kept").iterdir()}
+    assert found == {"1.json", "2.json", "3.json", "4.json", "6.json"}
+    assert cache.read_record("kept", "1.json") == 5
+    cache.keep_record(7, "record.json")
+    assert {path.name for path in cache_folder.iterdir()} == {"kept", "record.json"}
