@@ -29,6 +29,10 @@ BIN := $(VENV)/bin
 # crashes in its first quantized product; see docs/install.md.
 export CMAKE_ARGS ?= -DCMAKE_CXX_FLAGS=-fno-dse
 
+# of the core tests; and what pytest is told when failed tests run once more (.ci/run)
+WORKERS ?= auto
+AGAIN ?=
+
 .PHONY: demo test test-core test-oracle test-gptq test-clients test-page test-frozen test-desktop browser screen check docs pull clean
 
 demo: pull
@@ -42,36 +46,36 @@ test: test-core test-oracle test-gptq test-clients test-page test-frozen test-de
 test-core: pull
 	$(BIN)/python -m pytest tests --ignore=tests/oracle --ignore=tests/gptq --ignore=tests/clients \
 	  --ignore=tests/frozen --ignore=tests/desktop \
-	  --numprocesses auto
+	  --numprocesses $(WORKERS) $(AGAIN)
 
 # torch and llama.cpp each bring a pool of OpenMP threads; while one waits by spinning, the
 # other has no processor
 test-oracle: pull $(ORACLE_READY)
-	OMP_WAIT_POLICY=passive $(ORACLE)/bin/python -m pytest tests/oracle
+	OMP_WAIT_POLICY=passive $(ORACLE)/bin/python -m pytest tests/oracle $(AGAIN)
 
 test-gptq: $(GPTQ_READY)
-	OMP_WAIT_POLICY=passive $(GPTQ)/bin/python -m pytest tests/gptq
+	OMP_WAIT_POLICY=passive $(GPTQ)/bin/python -m pytest tests/gptq $(AGAIN)
 
 test-clients: pull $(CLIENTS_READY) $(OPENAI2_READY) $(NODE_READY) $(MTEB_READY)
 	$(CLIENTS)/bin/python -m pytest tests/clients --ignore=tests/clients/openai2 \
-	  --ignore=tests/clients/page --ignore=tests/clients/mteb
-	$(OPENAI2)/bin/python -m pytest tests/clients/openai2
-	OMP_WAIT_POLICY=passive $(MTEB)/bin/python -m pytest tests/clients/mteb
+	  --ignore=tests/clients/page --ignore=tests/clients/mteb $(AGAIN)
+	$(OPENAI2)/bin/python -m pytest tests/clients/openai2 $(AGAIN)
+	OMP_WAIT_POLICY=passive $(MTEB)/bin/python -m pytest tests/clients/mteb $(AGAIN)
 
 # the server's page, in a browser that pip cannot install
 test-page: $(CLIENTS_READY)
 	@if command -v chromium && command -v chromedriver; \
-	then $(CLIENTS)/bin/python -m pytest tests/clients/page; \
+	then $(CLIENTS)/bin/python -m pytest tests/clients/page $(AGAIN); \
 	else echo "NOT RUN: tests of the server's page need Chromium: run  make browser  as root"; fi
 
 # an app with gritlite inside, in a root folder without Python
 test-frozen: pull $(FROZEN_READY)
-	$(BIN)/python -m pytest tests/frozen
+	$(BIN)/python -m pytest tests/frozen $(AGAIN)
 
 # examples of desktop apps, on a screen that nobody sees; pip builds PyGObject from system libraries
 test-desktop: pull $(if $(SCREEN),$(DESKTOP_READY))
 	@if [ -n "$(SCREEN)" ]; \
-	then $(DESKTOP)/bin/python -m pytest tests/desktop; \
+	then $(DESKTOP)/bin/python -m pytest tests/desktop $(AGAIN); \
 	else echo "NOT RUN: tests of desktop apps need Xvfb and libraries: run  make screen  as root"; fi
 
 browser:
