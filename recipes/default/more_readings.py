@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import corpora
 import prompted
+from held_out import is_held_out
 from material import DOCUMENT_WORDS, Inputs, some
 from reading import ANSWER_WORDS, Reading
 from words import cut, sentences, squeeze
@@ -18,9 +19,18 @@ OF_A_SENTENCE = 8  # questions of QAMR on one sentence, at most
 OF_AN_ARTICLE = 8  # of COVID-QA on one article, at most
 
 
-def more_readings(inputs: Inputs, draw: random.Random) -> Iterator[Reading]:
-    """All of them, with passages within `DOCUMENT_WORDS` words and answers of few words."""
-    every = (*prompted.readings(inputs), *_of_sentences(inputs, draw), *_of_articles(inputs, draw))
+def more_readings(
+    inputs: Inputs, draw: random.Random, *, held_out: bool = False
+) -> Iterator[Reading]:
+    """Those to train on, or those held out.
+
+    Passages are within `DOCUMENT_WORDS` words, and answers are of few words.
+    """
+    every = (
+        *prompted.readings(inputs, held_out=held_out),
+        *_of_sentences(inputs, draw, held_out),
+        *_of_articles(inputs, draw, held_out),
+    )
     for passage, question, answer in every:
         part = around(passage, answer, DOCUMENT_WORDS, draw)
         if part and 0 < len(answer.split()) <= ANSWER_WORDS:
@@ -40,21 +50,32 @@ def around(passage: str, answer: str, limit: int, draw: random.Random) -> str:
     return draw.choice(fitting) if fitting else ""
 
 
-def qamr_sentences(inputs: Inputs) -> dict[str, list[tuple[str, str]]]:
-    """Sentences of QAMR with their questions and answers; an answer stands in its sentence."""
+def qamr_sentences(inputs: Inputs, *, held_out: bool = False) -> dict[str, list[tuple[str, str]]]:
+    """Sentences of QAMR with their questions and answers; an answer stands in its sentence.
+
+    They are those to train on, or those held out.
+    """
     found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in corpora.json_lines(inputs.train("qamr.jsonl")):
         sentence, question, answer = (
-            corpora.untokenised(row[name]) for name in ("sentence", "question", "answer")
+            corpora.untokenised(_spelled(row[name])) for name in ("sentence", "question", "answer")
         )
-        if answer in sentence and len(question.split()) >= 4:
+        fits = answer in sentence and len(question.split()) >= 4
+        if fits and is_held_out(sentence) == held_out:
             found[sentence].append((question, answer))
     return found
 
 
-def _of_sentences(inputs: Inputs, draw: random.Random) -> Iterator[Reading]:
+def _spelled(text: str) -> str:
+    """Brackets and quotes that a treebank spells as names, as they are written."""
+    for name, sign in (("-LRB-", "("), ("-RRB-", ")"), ("``", '"'), ("''", '"')):
+        text = text.replace(name, sign)
+    return text
+
+
+def _of_sentences(inputs: Inputs, draw: random.Random, held_out: bool) -> Iterator[Reading]:
     """A sentence among some that stand near it in the corpus, which may be of one article."""
-    every = list(qamr_sentences(inputs).items())
+    every = list(qamr_sentences(inputs, held_out=held_out).items())
     for place, (sentence, asked) in enumerate(every):
         near = [other for other, _ in every[max(0, place - 4) : place + 5] if other != sentence]
         for question, answer in some(asked, OF_A_SENTENCE, draw):
@@ -64,8 +85,10 @@ def _of_sentences(inputs: Inputs, draw: random.Random) -> Iterator[Reading]:
                 yield " ".join(together), question, answer
 
 
-def _of_articles(inputs: Inputs, draw: random.Random) -> Iterator[Reading]:
+def _of_articles(inputs: Inputs, draw: random.Random, held_out: bool) -> Iterator[Reading]:
     for row in corpora.json_lines(inputs.train("covidqa.jsonl")):
+        if is_held_out(row["context"].partition("\n")[0]) != held_out:
+            continue
         for asked in some(row["qas"], OF_AN_ARTICLE, draw):
             begin = row["context"].rfind("\n", 0, asked["start"]) + 1
             end = row["context"].find("\n", asked["start"])

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 import corpora
+from held_out import is_held_out
 from instructions import asked
 from material import PASSAGE_WORDS, Inputs, Row, pair
 from words import cut, is_english
@@ -18,10 +19,12 @@ ABSTRACT_WORDS = 220
 
 def papers(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """A title, a summary or a question, and the abstract."""
-    yield from asked(_papers(inputs, draw), "paper", draw)
+    trained = (row for row in pairs(inputs, draw) if not is_held_out(row["pos"][0]))
+    yield from asked(trained, "paper", draw)
 
 
-def _papers(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
+def pairs(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
+    """The same without instructions, and with what is held out."""
     for row in corpora.json_lines(inputs.train("pubmedqa.jsonl")):
         yield pair(row["question"], cut(row["abstract"], ABSTRACT_WORDS))
         yield pair(cut(row["long_answer"], 40), cut(row["abstract"], ABSTRACT_WORDS))

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 import corpora
+from held_out import is_held_out
 from material import Inputs
 
 # of templates' names, with a pattern that has the groups p (passage) and q (question)
@@ -57,16 +58,18 @@ _FORMS = tuple(
 )
 
 
-def readings(inputs: Inputs) -> Iterator[tuple[str, str, str]]:
-    """Passages, questions and answers; a question comes once."""
+def readings(inputs: Inputs, *, held_out: bool = False) -> Iterator[tuple[str, str, str]]:
+    """Passages to train on, or those held out, questions and answers; a question comes once."""
     seen: set[str] = set()
     for row in corpora.json_lines(inputs.train("t0_qa.jsonl")):
         for name, form in _FORMS:
             match = name.fullmatch(row["template"]) and form.fullmatch(row["prompt"].strip())
             if match and match["q"] not in seen:
                 seen.add(match["q"])
+                passage = _joined(match["p"])
                 answer = row["completion"].removesuffix("<|endoftext|>").strip()
-                yield _joined(match["p"]), _asked(match["q"]), answer
+                if is_held_out(passage) == held_out:
+                    yield passage, _asked(match["q"]), answer
 
 
 def _joined(passage: str) -> str:

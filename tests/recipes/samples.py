@@ -102,7 +102,11 @@ def _make_more(folder: Path) -> None:
     _lines(
         folder / "qamr.jsonl",
         {"sentence": "Tom ran home .", "question": "Who ran back home ?", "answer": "Tom"},
-        {"sentence": "Ann sat down .", "question": "Who sat down there ?", "answer": "Ann"},
+        {
+            "sentence": "Ann -LRB- a cook -RRB- sat .",
+            "question": "Who sat there then ?",
+            "answer": "Ann",
+        },
         {"sentence": f"So {PLANTED} .", "question": "Which number was it ?", "answer": "forty"},
     )
     prompt = (

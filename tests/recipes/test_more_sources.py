@@ -98,6 +98,7 @@ def test_an_answer_stands_in_its_passage(inputs: Inputs) -> None:
     assert {"1932", "1955", "Tom", "Ann"} <= {answer for _, _, answer in made}
     for passage, _question, answer in made:
         assert answer in passage
+        assert "Ann" not in passage or "Ann (a cook) sat." in passage
 
 
 def test_a_part_around_an_answer() -> None:
