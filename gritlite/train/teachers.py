@@ -57,6 +57,7 @@ class Teachers:
             return
         with self._locked():
             for folder, file in zip(self._folders, self._files, strict=True):
+                file.refresh()  # another run may have made some before we had the lock
                 missing = {text for text in texts if text not in file}
                 if missing:
                     yield from self._make(missing, folder, file)

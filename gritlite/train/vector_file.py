@@ -33,8 +33,7 @@ class VectorFile:
         self.path = path
         self._rows: dict[bytes, int] = {}
         self._records: NDArray[np.void] | None = None
-        if path.exists():
-            self._map()
+        self.refresh()
 
     def __contains__(self, text: str) -> bool:
         return _digest(text) in self._rows
@@ -56,7 +55,7 @@ class VectorFile:
                 file.write(added.tobytes())
         except OSError as error:
             raise FileError(f"cannot write {self.path}: {error.strerror or error}") from error
-        self._map()
+        self.refresh()
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors [n, d] of texts that are all in the file, rounded to float16."""
@@ -66,20 +65,21 @@ class VectorFile:
         read: NDArray[np.float32] = self._records["vector"][rows].astype(np.float32)
         return read
 
-    def _map(self) -> None:
-        """Map what is in the file now, and learn where each text is."""
+    def refresh(self) -> None:
+        """Map what is in the file now, and learn where the texts are that others have added."""
+        known = 0 if self._records is None else len(self._records)
         try:
             record = _record(_dimension(self.path))
             count = (self.path.stat().st_size - _HEADER.size) // record.itemsize
-            self._records = (
-                np.memmap(self.path, record, "r", _HEADER.size, (count,)) if count else None
-            )
+            if count > known:
+                self._records = np.memmap(self.path, record, "r", _HEADER.size, (count,))
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise FileError(f"cannot read {self.path}: {error.strerror or error}") from error
         if self._records is not None:
-            known = len(self._rows)
             digests = self._records["text"][known:].tobytes()
-            for row in range(count - known):
+            for row in range(len(self._records) - known):
                 digest = digests[row * _DIGEST_BYTES : (row + 1) * _DIGEST_BYTES]
                 self._rows[digest] = known + row
 

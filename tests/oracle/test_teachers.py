@@ -64,11 +64,12 @@ def test_similarities_are_the_mean_of_the_teachers(folder: Path, tmp_path: Path)
 def test_vectors_are_made_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = opened(folder, tmp_path, wide=1)
-    assert first.missing(TEXTS) == len(set(TEXTS))
+    first, other = opened(folder, tmp_path, wide=1), opened(folder, tmp_path, wide=1)
+    assert first.missing(TEXTS) == other.missing(TEXTS) == len(set(TEXTS))
     assert sum(first.prepare(TEXTS[:9])) == 9
     assert sum(first.prepare(TEXTS)) == len(set(TEXTS)) - 9
     monkeypatch.setattr(module, "Teacher", None)  # nothing is loaded any more
+    assert sum(other.prepare(TEXTS)) == 0
     again = opened(folder, tmp_path, wide=1)
     assert again.missing(TEXTS) == sum(again.prepare(TEXTS)) == 0
     np.testing.assert_array_equal(again.vectors(TEXTS), first.vectors(TEXTS))

@@ -27,6 +27,17 @@ def test_what_is_added_comes_back_in_any_order(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file.vectors(["bread", "bread"]), VECTORS[[0, 0]])
 
 
+def test_what_another_run_has_added_is_seen(tmp_path: Path) -> None:
+    first, second = VectorFile(tmp_path / "v"), VectorFile(tmp_path / "v")
+    first.append(TEXTS[:2], VECTORS[:2])
+    assert TEXTS[0] not in second
+    second.refresh()
+    second.append(TEXTS[1:], VECTORS[1:])  # one of them again
+    first.refresh()
+    for file in (first, second, VectorFile(tmp_path / "v")):
+        np.testing.assert_array_equal(file.vectors(TEXTS), VECTORS)
+
+
 def test_a_file_that_does_not_exist_is_empty(tmp_path: Path) -> None:
     file = VectorFile(tmp_path / "v")
     assert "bread" not in file
