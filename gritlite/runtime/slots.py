@@ -1,6 +1,7 @@
 """Slots: the key-value caches that answers take while they are read, in order of arrival.
 
-An answer comes back to the slot that holds most of it. The module does not evaluate tokens.
+An answer comes back to the slot that holds most of it, or else to one near those that are taken.
+The module does not evaluate tokens.
 """
 
 import threading
@@ -88,10 +89,14 @@ class Slots:
         with self._changed:
             return self._best(self._slots, document, tokens)
 
-    @staticmethod
-    def _best(slots: Sequence[Slot], document: State | None, tokens: Sequence[int]) -> Slot:
-        def suits(slot: Slot) -> tuple[bool, int, float]:
-            return slot.owner is None, slot.value(document, tokens), -slot.seen
+    def _best(self, slots: Sequence[Slot], document: State | None, tokens: Sequence[int]) -> Slot:
+        taken = [slot.index for slot in self._slots if slot.owner is not None]
+
+        def suits(slot: Slot) -> tuple[bool, bool, int, int, float]:
+            value = slot.value(document, tokens)
+            # a batch has a token for each slot between its first and its last (`Decoders`)
+            span = max(*taken, slot.index) - min(*taken, slot.index) if taken else 0
+            return slot.owner is None, value > 0, -span, value, -slot.seen
 
         return max(slots, key=suits)
 
