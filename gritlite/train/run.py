@@ -92,9 +92,7 @@ def train(
 
 def _teach(trainer: Trainer, on_teach: ProgressCallback, stopping: Callable[[], bool]) -> bool:
     """Make the teachers' vectors; False if `stopping` ended that."""
-    done, total = 0, trainer.untaught
-    for made in trainer.teach():
-        done += made
+    for done, total in trainer.teach():
         on_teach(done, total)
         if done < total and stopping():
             return False

@@ -44,10 +44,11 @@ class Teachers:
 
     def missing(self, texts: Sequence[str]) -> int:
         """Count the vectors that `prepare` would make."""
-        return sum(text not in file for file in self._files for text in set(texts))
+        different = set(texts)
+        return sum(text not in file for file in self._files for text in different)
 
-    def prepare(self, texts: Sequence[str]) -> Iterator[int]:
-        """Make the vectors that are missing; yield how many of them each step has made.
+    def prepare(self, texts: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """Make the vectors that are missing; yield how many are made, and of how many.
 
         What was made before the caller stops is kept. Raises ArchitectureError for a teacher that
         cannot be loaded, FileError if the folder cannot be written, and UsageError if another run
@@ -56,11 +57,14 @@ class Teachers:
         if not self.missing(texts):
             return
         with self._locked():
-            for folder, file in zip(self._folders, self._files, strict=True):
+            for file in self._files:
                 file.refresh()  # another run may have made some before we had the lock
+            done, total = 0, self.missing(texts)
+            for folder, file in zip(self._folders, self._files, strict=True):
                 missing = {text for text in texts if text not in file}
-                if missing:
-                    yield from self._make(missing, folder, file)
+                for made in self._make(missing, folder, file) if missing else ():
+                    done += made
+                    yield done, total
 
     def _make(self, texts: Iterable[str], folder: Path, file: VectorFile) -> Iterator[int]:
         teacher = Teacher(folder, self._device, self._dtype)

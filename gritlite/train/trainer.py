@@ -76,13 +76,8 @@ class Trainer:
         """How many tokens' graph is held at once."""
         return self.recipe.memory.graph_tokens or self.model.graph_tokens
 
-    @property
-    def untaught(self) -> int:
-        """How many vectors `teach` would make."""
-        return self._teachers.missing(self._taught_texts()) if self._teachers else 0
-
-    def teach(self) -> Iterator[int]:
-        """Make the teachers' vectors that are missing; yield how many each step has made.
+    def teach(self) -> Iterator[tuple[int, int]]:
+        """Make the teachers' vectors that are missing; yield how many are made, and of how many.
 
         Raises what `Teachers.prepare` raises.
         """

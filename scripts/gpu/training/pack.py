@@ -126,7 +126,7 @@ def write(examples: Examples, rows: int | None, packed: Path, teach: Teach | Non
 
 def teacher(recipe: Recipe, path: Path, output: Path) -> Teach | None:
     """The recipe's teachers, whose vectors are made with a bar where they are missing."""
-    from gritlite.cli.shared.progress import progress_bar
+    from gritlite.cli.shared.progress import progress_callback
     from gritlite.train.model import best_device
     from gritlite.train.run import vectors_folder
     from gritlite.train.teachers import Teachers
@@ -137,9 +137,9 @@ def teacher(recipe: Recipe, path: Path, output: Path) -> Teach | None:
     teachers = Teachers(recipe.embed.teacher, path.parent, kept, best_device())
 
     def teach(texts: Sequence[str]) -> NDArray[np.float32]:
-        with progress_bar("teaching", unit="vector", total=teachers.missing(texts)) as shown:
-            for made in teachers.prepare(texts):
-                shown.update(made)
+        with progress_callback("teaching", unit="vector") as advance:
+            for done, total in teachers.prepare(texts):
+                advance(done, total)
         return teachers.vectors(texts)
 
     return teach
