@@ -208,23 +208,20 @@ def embed(model: Any, shape: Shape) -> None:
     import torch
     from torch.nn.functional import normalize
 
-    from gritlite.train import gradcache, objectives
+    from gritlite.train import objectives
     from gritlite.train.tokens import EmbedTokens
 
     texts = [EmbedTokens(ids, 3) for ids in sequences(shape)]
     teacher = normalize(torch.randn(len(texts), TEACHER_WIDTH), dim=1)
-    gradcache.backward(
-        model.vectors,
-        texts,
-        lambda vectors: objectives.distillation(vectors, teacher),
-        ONE_GRAPH,
+    gradients(model).of_vectors(
+        model.vectors, texts, lambda vectors: objectives.distillation(vectors, teacher)
     )
     forget(model)
 
 
 def generate(model: Any, shape: Shape) -> None:
     """Forward and backward of the cross-entropy over a batch's learned tokens."""
-    from gritlite.train import gradcache, objectives
+    from gritlite.train import objectives
     from gritlite.train.tokens import GenerateTokens
 
     samples = []
@@ -233,7 +230,7 @@ def generate(model: Any, shape: Shape) -> None:
         loss = (False,) * (len(ids) - learned) + (True,) * learned
         document = min(shape.document, len(ids) - learned)
         samples.append(GenerateTokens(ids, loss, (document,) if document else ()))
-    gradcache.backward_tokens(model.token_losses, samples, objectives.by_token, 1.0, ONE_GRAPH)
+    gradients(model).of_tokens(model.token_losses, samples, objectives.by_token, 1.0)
     forget(model)
 
 
@@ -245,6 +242,28 @@ def sequences(shape: Shape) -> list[tuple[int, ...]]:
     spread = np.linspace(2 / 3, 4 / 3, shape.rows)
     lengths = [round(mean * part) for part in spread for mean in random.permutation(shape.lengths)]
     return [tuple(random.integers(20, VOCABULARY, length).tolist()) for length in lengths]
+
+
+def gradients(model: Any) -> Any:
+    """What adds a batch's gradients in this tree, or in an earlier one, which had functions."""
+    from gritlite.train import gradcache
+
+    if not hasattr(gradcache, "Gradients"):
+        return EarlierGradients(gradcache)
+    return gradcache.Gradients(list(model.parameters.values()), ONE_GRAPH, model.workers)
+
+
+class EarlierGradients:
+    """The functions of the module as it was before it used several threads."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def of_vectors(self, *given: Any) -> None:
+        self._module.backward(*given, ONE_GRAPH)
+
+    def of_tokens(self, *given: Any) -> None:
+        self._module.backward_tokens(*given, ONE_GRAPH)
 
 
 def forget(model: Any) -> None:

@@ -14,6 +14,9 @@ from torch import Tensor
 
 # of a packed group, padding included: its scores stay in a processor's cache
 GROUP_TOKENS = 512
+# oneDNN writes code for each new size of a product, in the time of several of them
+ROWS = 128  # a pack has a multiple of so many
+LENGTHS = 16  # the sequences of a packed group have a multiple of so many tokens
 
 
 @dataclass(frozen=True)
@@ -73,25 +76,31 @@ class Packed:
 def pack(sequences: Sequence[Sequence[int]], documents: Sequence[Sequence[int]]) -> Packed:
     """Pack sequences, which are sorted by length, in their order.
 
-    `documents` are the lengths of those that each sequence begins with.
+    `documents` are the lengths of those that each sequence begins with. A last sequence of
+    token 0 fills the pack up to a multiple of `ROWS`.
     """
-    positions = torch.cat([torch.arange(len(ids)) for ids in sequences])
     groups: list[Group] = []
     start = 0
     for places in by_length([len(ids) for ids in sequences], GROUP_TOKENS):
         group = _group([sequences[i] for i in places], [documents[i] for i in places], start)
         groups.append(group)
         start += group.tokens
-    ids = torch.tensor([token for sequence in sequences for token in sequence])
+    filling = [0] * (-start % ROWS)
+    if filling:
+        groups.append(_group([filling], [(len(filling),)], start))
+    packed = [*sequences, filling]
+    ids = torch.tensor([token for sequence in packed for token in sequence])
+    positions = torch.cat([torch.arange(len(sequence)) for sequence in packed])
     return Packed(ids, positions, tuple(groups))
 
 
 def _group(
     sequences: Sequence[Sequence[int]], documents: Sequence[Sequence[int]], start: int
 ) -> Group:
-    padded = pad(sequences, documents, torch.device("cpu"))
     lengths = torch.tensor([len(ids) for ids in sequences])
-    tokens, length = int(lengths.sum()), padded.ids.shape[1]
+    tokens, longest = int(lengths.sum()), int(lengths.max())
+    length = longest + -longest % LENGTHS
+    padded = pad(sequences, documents, torch.device("cpu"), length)
     inside = (padded.positions < lengths[:, None]).flatten()
     places = torch.where(inside, inside.cumsum(0) - 1, 0)
     bias = torch.where(padded.mask, 0.0, float("-inf"))
@@ -107,10 +116,16 @@ def _group(
 
 
 def pad(
-    sequences: Sequence[Sequence[int]], documents: Sequence[Sequence[int]], device: torch.device
+    sequences: Sequence[Sequence[int]],
+    documents: Sequence[Sequence[int]],
+    device: torch.device,
+    length: int | None = None,
 ) -> Padded:
-    """Pad sequences on the right, so that no real token attends to the padding."""
-    length = max(len(ids) for ids in sequences)
+    """Pad sequences on the right, so that no real token attends to the padding.
+
+    `length` is the padded one, by default that of the longest.
+    """
+    length = length or max(len(ids) for ids in sequences)
     ids = torch.zeros(len(sequences), length, dtype=torch.int64)
     document = torch.zeros(len(sequences), length, dtype=torch.int64)  # numbers from 1; 0 is none
     for row, (sequence, lengths) in enumerate(zip(sequences, documents, strict=True)):

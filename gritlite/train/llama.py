@@ -14,36 +14,38 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn import functional
 
 from gritlite.train.attention import Group, Packed
+from gritlite.train.kernels import Kernels
 
 
 class PackedLlama:
     """The body of a transformers Llama that PEFT gave adapters, without its output head.
 
     Its frozen matrices are converted to `dtype` and joined; the modules keep views of
-    them, so that nothing is held twice.
+    them, so that nothing is held twice. `kernels` compute what lies between the products.
     """
 
-    def __init__(self, body: Any, dtype: torch.dtype) -> None:
+    def __init__(self, body: Any, dtype: torch.dtype, kernels: Kernels) -> None:
         config = body.config
         width = (
             getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         )
-        self._heads = Heads(config.num_attention_heads, config.num_key_value_heads, width)
+        heads = Heads(config.num_attention_heads, config.num_key_value_heads, width)
         self._embedding = body.embed_tokens
         self._rotary = body.rotary_emb
-        self._layers = [_Layer(layer, dtype) for layer in body.layers]
+        self._layers = [_Layer(layer, dtype, heads, kernels) for layer in body.layers]
         self._norm = body.norm
+        self._kernels = kernels
 
     def __call__(self, packed: Packed) -> Tensor:
         """Final hidden states, float32 [tokens, d]."""
         x = self._embedding(packed.ids)
         cos, sin = self._rotary(x[None], packed.positions[None])
+        added = None
         for layer in self._layers:
-            x = layer(x, packed.groups, self._heads, cos[0], sin[0])
-        normed: Tensor = _Norm.apply(x, self._norm.weight, self._norm.variance_epsilon, x.dtype)
+            x, added = layer(x, added, packed.groups, cos[0], sin[0])
+        _, normed = _normed(x, added, self._norm, x.dtype, self._kernels)
         return normed
 
 
@@ -70,9 +72,9 @@ class Heads:
 
 
 class _Layer:
-    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Any, dtype: torch.dtype, heads: Heads, kernels: Kernels) -> None:
         attention, mlp = layer.self_attn, layer.mlp
-        self._dtype = dtype
+        self._dtype, self._heads, self._kernels = dtype, heads, kernels
         self._norms = layer.input_layernorm, layer.post_attention_layernorm
         self._qkv = _Joined([attention.q_proj, attention.k_proj, attention.v_proj], dtype)
         self._output = _Joined([attention.o_proj], dtype)
@@ -80,13 +82,14 @@ class _Layer:
         self._down = _Joined([mlp.down_proj], dtype)
 
     def __call__(
-        self, x: Tensor, groups: Sequence[Group], heads: Heads, cos: Tensor, sin: Tensor
-    ) -> Tensor:
+        self, x: Tensor, added: Tensor | None, groups: Sequence[Group], cos: Tensor, sin: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The residual stream behind attention, and what is to be added to it."""
         before, behind = self._norms
-        qkv = self._qkv(_Norm.apply(x, before.weight, before.variance_epsilon, self._dtype))
-        x = x + self._output(_Attention.apply(qkv, cos, sin, heads, groups))
-        normed = _Norm.apply(x, behind.weight, behind.variance_epsilon, self._dtype)
-        return x + self._down(_Gated.apply(self._gate_up(normed)))
+        x, normed = _normed(x, added, before, self._dtype, self._kernels)
+        attended = _Attention.apply(self._qkv(normed), cos, sin, self._heads, groups, self._kernels)
+        x, normed = _normed(x, self._output(attended), behind, self._dtype, self._kernels)
+        return x, self._down(_Gated.apply(self._gate_up(normed), self._kernels))
 
 
 class _Joined:
@@ -127,43 +130,55 @@ class _Adapted(Function):  # type: ignore[misc]
         return dx, None, dnarrow.T @ x, dy.T @ narrow
 
 
+def _normed(
+    x: Tensor, added: Tensor | None, module: Any, dtype: torch.dtype, kernels: Kernels
+) -> tuple[Tensor, Tensor]:
+    """`x` with what is `added` to it, and the norm of that."""
+    found: tuple[Tensor, Tensor] = _Norm.apply(
+        x, added, module.weight, module.variance_epsilon, dtype, kernels
+    )
+    return found
+
+
 class _Norm(Function):  # type: ignore[misc]
-    """RMS norm of `x` float32 [t, d], as `dtype`."""
+    """The residual stream `x` float32 [t, d] with an addition, and its RMS norm as `dtype`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float, dtype: torch.dtype) -> Tensor:
-        squares = torch.linalg.vector_norm(x, dim=1, keepdim=True).square_()
-        scale = (squares / x.shape[1] + epsilon).rsqrt_()
-        ctx.save_for_backward(x, weight, scale)
-        return (x * scale).mul_(weight).to(dtype)
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        added: Tensor | None,
+        weight: Tensor,
+        epsilon: float,
+        dtype: torch.dtype,
+        kernels: Kernels,
+    ) -> tuple[Tensor, Tensor]:
+        total, normed, scale = kernels.norm(x, added, weight, epsilon, dtype)
+        ctx.save_for_backward(total, weight, scale)
+        ctx.kernels = kernels
+        return total, normed
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, scale = ctx.saved_tensors
-        dy = gradients[0] * weight
-        along = (dy * x).mean(dim=1, keepdim=True) * scale**3
-        return dy.mul_(scale).addcmul_(x, along, value=-1), None, None, None
+        total, weight, scale = ctx.saved_tensors
+        dx, dadded = ctx.kernels.norm_backward(*gradients, total, weight, scale)
+        return dx, dadded if ctx.needs_input_grad[1] else None, None, None, None, None
 
 
 class _Gated(Function):  # type: ignore[misc]
     """`silu(gate) * up` of [t, gate and up]."""
 
     @staticmethod
-    def forward(ctx: Any, both: Tensor) -> Tensor:
+    def forward(ctx: Any, both: Tensor, kernels: Kernels) -> Tensor:
         ctx.save_for_backward(both)
-        gate, up = both.chunk(2, dim=1)
-        return functional.silu(gate).mul_(up)
+        ctx.kernels = kernels
+        return kernels.gated(both)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (both,) = ctx.saved_tensors
         (dy,) = gradients
-        gate, up = both.chunk(2, dim=1)
-        dboth = torch.empty_like(both)
-        dgate, dup = dboth.chunk(2, dim=1)
-        torch.mul(functional.silu(gate), dy, out=dup)
-        dgate.copy_(torch.ops.aten.silu_backward(dy * up, gate))
-        return dboth
+        return ctx.kernels.gated_backward(both, dy), None
 
 
 class _Attention(Function):  # type: ignore[misc]
@@ -176,25 +191,26 @@ class _Attention(Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(
-        ctx: Any, qkv: Tensor, cos: Tensor, sin: Tensor, heads: Heads, groups: Sequence[Group]
+        ctx: Any,
+        qkv: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        heads: Heads,
+        groups: Sequence[Group],
+        kernels: Kernels,
     ) -> Tensor:
-        split = qkv.view(len(qkv), -1, heads.width)
-        rotated = _rotate(split[:, : -heads.keys].float(), cos, sin)
-        rotated[:, : heads.queries] *= heads.width**-0.5
-        rotated = torch.cat([rotated.to(qkv.dtype), split[:, -heads.keys :]], dim=1)
+        rotated = kernels.rotated(qkv, cos, sin, heads.queries, heads.keys)
         kept: list[Tensor] = []
         outputs: list[Tensor] = []
         for group in groups:
             q, k, v = _by_head(group, rotated, heads)
-            scores = torch.bmm(q, k.mT).float()
-            scores = scores.view(group.sequences, -1, group.length, group.length)
-            if group.bias is not None:
-                scores += group.bias
-            shares = torch.softmax(scores, dim=-1).to(qkv.dtype).view(*q.shape[:2], -1)
+            scores = torch.bmm(q, k.mT)
+            by_sequence = scores.view(group.sequences, -1, group.length, group.length)
+            shares = kernels.shares(by_sequence, group.bias).view(scores.shape)
             outputs.append(_to_rows(group, torch.bmm(shares, v), heads.queries))
             kept += (q, k, v, shares)
         ctx.save_for_backward(cos, sin, *kept)
-        ctx.heads, ctx.groups = heads, groups
+        ctx.heads, ctx.groups, ctx.kernels = heads, groups, kernels
         return torch.cat(outputs).flatten(1)
 
     @staticmethod
@@ -206,31 +222,16 @@ class _Attention(Function):  # type: ignore[misc]
         for number, group in enumerate(ctx.groups):
             q, k, v, shares = kept[4 * number : 4 * number + 4]
             do = _head_rows(group, group.zero_padded(dy), heads.keys)
-            dshares = torch.bmm(do, v.mT).float()
-            dscores = torch.ops.aten._softmax_backward_data(
-                dshares, shares.float(), -1, torch.float32
-            ).to(q.dtype)
+            dscores = ctx.kernels.shares_backward(torch.bmm(do, v.mT), shares)
             parts = (
                 (torch.bmm(dscores, k), heads.queries),
                 (torch.bmm(dscores.mT, q), heads.keys),
                 (torch.bmm(shares.mT, do), heads.keys),
             )
             rows.append(torch.cat([_to_rows(group, *part) for part in parts], dim=1))
-        dqkv = torch.cat(rows)
-        drotated = dqkv[:, : -heads.keys].float()
-        drotated[:, : heads.queries] *= heads.width**-0.5
-        dqkv[:, : -heads.keys] = _rotate(drotated, cos, -sin)
-        return dqkv.flatten(1), None, None, None, None
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of `x` [t, heads, width] by angles [t, width]; -sin turns back."""
-    half = x.shape[-1] // 2
-    first, second = x[..., :half], x[..., half:]
-    rotated = x * cos[:, None]
-    rotated[..., :half].addcmul_(second, sin[:, None, :half], value=-1)
-    rotated[..., half:].addcmul_(first, sin[:, None, half:])
-    return rotated
+        drotated = torch.cat(rows)
+        dqkv = ctx.kernels.rotated_backward(drotated, cos, sin, heads.queries, heads.keys)
+        return dqkv, None, None, None, None, None
 
 
 def _by_head(group: Group, rotated: Tensor, heads: Heads) -> Iterator[Tensor]:

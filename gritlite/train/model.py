@@ -15,9 +15,11 @@ from torch.nn import functional
 
 from gritlite.train.attention import by_length, by_total, pack, pad
 from gritlite.train.head import cross_entropy
+from gritlite.train.kernels import Kernels, compiled
 from gritlite.train.llama import PackedLlama, is_known
 from gritlite.train.recipe import Adapter
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
+from gritlite.train.workers import Workers
 
 # tokens of one forward pass, padding included; a GPU waits for its next kernel in short ones
 PASS_TOKENS = 2048
@@ -25,6 +27,7 @@ GPU_PASS_TOKENS = 16_384
 # tokens of one graph, where a recipe sets no limit; one of a 135M model takes 2.1 MB, packed 0.7
 GRAPH_TOKENS = 4096
 PACKED_GRAPH_TOKENS = 8192
+COMPILED = 10_000_000  # weights: a smaller model's steps are over before compiling pays
 
 
 def best_device() -> torch.device:
@@ -48,7 +51,7 @@ class AdaptedModel:
     """A base with adapters on the linear layers of its blocks.
 
     `bidirectional` False embeds with causal attention, the `cccc` of the paper.
-    `graph_tokens` is how many tokens' graph should be held at once.
+    `graph_tokens` is how many tokens' graph should be held at once, by all `workers` together.
     """
 
     def __init__(
@@ -82,10 +85,15 @@ class AdaptedModel:
             self.peft = get_peft_model(base, config)
         self._base = base
         self.graph_tokens = GRAPH_TOKENS
+        self.workers = Workers(1)
+        self._is_compiled = False
         self._packed: PackedLlama | None = None
         if device.type == "cpu" and not gradient_checkpointing and is_known(base):
             self.graph_tokens = PACKED_GRAPH_TOKENS
-            self._packed = PackedLlama(base.model, self._dtype)
+            self.workers = Workers.of_this_machine()
+            kernels = compiled() if base.num_parameters() >= COMPILED else None
+            self._is_compiled = kernels is not None
+            self._packed = PackedLlama(base.model, self._dtype, kernels or Kernels())
             self._head = base.lm_head.weight.detach().to(self._dtype)
 
     @property
@@ -95,9 +103,11 @@ class AdaptedModel:
 
     @property
     def description(self) -> str:
-        """The device, the precision, and whether sequences are packed: for the log of a run."""
+        """The device, the precision, and whether sequences are packed and steps compiled."""
         name = str(self._dtype).removeprefix("torch.")
-        return f"{self.device.type}, {name}, {'padded' if self._packed is None else 'packed'}"
+        packed = "padded" if self._packed is None else "packed"
+        compiled = ", compiled" if self._is_compiled else ""
+        return f"{self.device.type}, {name}, {packed}{compiled}"
 
     def vectors(self, texts: Sequence[EmbedTokens]) -> Tensor:
         """Return mean-pooled vectors of unit length, float32 [n, d]."""
@@ -154,7 +164,8 @@ class AdaptedModel:
         """Final hidden states of each sequence, float32 [l, d]; sequences are sorted by length."""
         lengths = [len(sequence) for sequence in ids]
         if self._packed is not None:
-            return list(self._packed(pack(ids, documents)).split(lengths))
+            rows = self._packed(pack(ids, documents))
+            return list(rows[: sum(lengths)].split(lengths))
         padded = pad(ids, documents, self.device)
         with self._precision():
             output = self._base.model(

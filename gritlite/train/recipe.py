@@ -42,10 +42,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Adapter:
-    """Low-rank adapters on every linear layer of the blocks: rank, and alpha of alpha / rank."""
+    """Low-rank adapters on every linear layer of the blocks: rank, and alpha of alpha / rank.
+
+    `start` is the folder of an adapter to begin from, of this rank or a smaller one.
+    """
 
     rank: int = 16
     alpha: float = 32.0
+    start: str | None = None
 
 
 @dataclass(frozen=True)

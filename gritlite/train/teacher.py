@@ -4,6 +4,7 @@ Vectors are mean-pooled over all tokens and normalized, as the MiniLM, MPNet and
 families require. Texts are truncated to `MAX_TOKENS`, as in sentence-transformers.
 """
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from gritlite.convert.pretrained import loading
 from gritlite.errors import FileError
 
 MAX_TOKENS = 256
-PASS_TEXTS = 32
+PASS_CHARACTERS = 12_000  # of the texts that are computed together, padding included
 
 
 class Teacher:
@@ -37,26 +38,35 @@ class Teacher:
             self._model = AutoModel.from_pretrained(folder, dtype=torch.float32).to(device).eval()
         self._device = device
         self._dtype = dtype
+        self._tokenizing = threading.Lock()  # a tokenizer of transformers is for one thread
 
     def vectors(self, texts: Sequence[str]) -> Tensor:
         """Return vectors of unit length, float32 [n, d]."""
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        with torch.no_grad():
-            parts = [
-                self._pooled([texts[place] for place in order[start : start + PASS_TEXTS]])
-                for start in range(0, len(order), PASS_TEXTS)
-            ]
+        is_half = self._dtype is torch.bfloat16
+        # one context for all passes: it converts each weight once
+        with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=is_half):
+            parts = [self._pooled(group) for group in _passes([texts[place] for place in order])]
         return torch.cat(parts)[torch.tensor(order, device=self._device).argsort()]
 
     def _pooled(self, texts: list[str]) -> Tensor:
-        batch = self._tokenizer(
-            texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
-        ).to(self._device)
-        is_half = self._dtype is torch.bfloat16
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=is_half):
-            hidden = self._model(**batch).last_hidden_state.float()
+        with self._tokenizing:
+            batch = self._tokenizer(
+                texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+            ).to(self._device)
+        hidden = self._model(**batch).last_hidden_state.float()
         content = batch["attention_mask"][:, :, None].to(hidden.dtype)
         return functional.normalize((hidden * content).sum(dim=1) / content.sum(dim=1), dim=1)
+
+
+def _passes(texts: Sequence[str]) -> list[list[str]]:
+    """Divide texts, which are sorted by length, into those that are computed together."""
+    passes: list[list[str]] = []
+    for text in texts:
+        if not passes or (len(passes[-1]) + 1) * len(text) > PASS_CHARACTERS:
+            passes.append([])
+        passes[-1].append(text)
+    return passes
 
 
 def check_folder(folder: Path) -> None:

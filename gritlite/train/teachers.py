@@ -22,8 +22,9 @@ from gritlite.train.model import precision
 from gritlite.train.recipe import TeacherShare
 from gritlite.train.teacher import Teacher, check_folder
 from gritlite.train.vector_file import VectorFile
+from gritlite.train.workers import Workers
 
-_BLOCK = 128  # texts whose vectors are made, and kept, at once
+_BLOCK = 256  # texts whose vectors are made, and kept, at once
 
 
 class Teachers:
@@ -36,6 +37,7 @@ class Teachers:
         self, teachers: Sequence[TeacherShare], folder: Path, kept: Path, device: torch.device
     ) -> None:
         self._device, self._kept = device, kept
+        self._workers = Workers.of_this_machine() if device.type == "cpu" else Workers(1)
         self._dtype = precision(device)
         self._folders = [folder / teacher.folder for teacher in teachers]
         shares = np.array([teacher.share for teacher in teachers])
@@ -69,9 +71,10 @@ class Teachers:
     def _make(self, texts: Iterable[str], folder: Path, file: VectorFile) -> Iterator[int]:
         teacher = Teacher(folder, self._device, self._dtype)
         ordered = sorted(texts, key=lambda text: (len(text), text))  # a pass has little padding
-        for start in range(0, len(ordered), _BLOCK):
-            block = ordered[start : start + _BLOCK]
-            file.append(block, teacher.vectors(block).cpu().numpy())
+        blocks = [ordered[start : start + _BLOCK] for start in range(0, len(ordered), _BLOCK)]
+        made = self._workers.map(lambda block: teacher.vectors(block).cpu().numpy(), blocks)
+        for block, vectors in zip(blocks, made, strict=True):
+            file.append(block, vectors)
             yield len(block)
 
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gritlite.convert.adapter import WEIGHTS
 from gritlite.convert.pretrained import load_model
 from gritlite.errors import FormatError
-from gritlite.train import checkpoint, gradcache, objectives
+from gritlite.train import checkpoint, objectives
 from gritlite.train.batches import sample_batches
 from gritlite.train.examples import Taught, TokenizedPair
+from gritlite.train.gradcache import Gradients
 from gritlite.train.loss_log import Step
 from gritlite.train.model import AdaptedModel, best_device
 from gritlite.train.recipe import Recipe, Schedule, Source
 from gritlite.train.sources import read_sources
+from gritlite.train.start import begin_from
 from gritlite.train.teacher import unit_vectors
 from gritlite.train.teachers import Teachers
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
@@ -50,7 +54,6 @@ class Trainer:
         self._check_ids(model.config.vocab_size)
         self._check_sizes(model.config.hidden_size)
         files = [folder / source.file for source in recipe.source]
-        self._run = checkpoint.fingerprint(recipe, files)
         self._teachers = (
             Teachers(recipe.embed.teacher, folder, vectors or folder / "vectors", device)
             if recipe.embed.teacher
@@ -63,6 +66,11 @@ class Trainer:
             bidirectional=recipe.attention == "bbcc",
             gradient_checkpointing=recipe.memory.gradient_checkpointing,
         )
+        if recipe.adapter.start:
+            start = folder / recipe.adapter.start
+            begin_from(start, self.model.parameters, recipe.adapter)
+            files.append(start / WEIGHTS)
+        self._run = checkpoint.fingerprint(recipe, files)
         schedule = recipe.schedule
         self._optimizer = torch.optim.AdamW(
             self.model.parameters.values(),
@@ -76,6 +84,11 @@ class Trainer:
         """How many tokens' graph is held at once."""
         return self.recipe.memory.graph_tokens or self.model.graph_tokens
 
+    @property
+    def _gradients(self) -> Gradients:
+        parameters = list(self.model.parameters.values())
+        return Gradients(parameters, self.graph_tokens, self.model.workers)
+
     def teach(self) -> Iterator[tuple[int, int]]:
         """Make the teachers' vectors that are missing; yield how many are made, and of how many.
 
@@ -85,13 +98,12 @@ class Trainer:
             yield from self._teachers.prepare(self._taught_texts())
 
     def _taught_texts(self) -> list[str]:
-        """The texts of all sources that are distilled; packed ones have their vectors."""
+        """The texts of the distilled rows that the run comes to; packed ones have their vectors."""
         return [
             taught
-            for one in self.examples
-            if "distillation" in one.source.objectives
-            for row in one.rows
-            if isinstance(row, TokenizedPair)
+            for source, rows in islice(self._batches(embeds=True), self.recipe.steps)
+            if "distillation" in source.objectives
+            for row in rows
             for taught in row.taught
             if isinstance(taught, str)
         ]
@@ -192,7 +204,7 @@ class Trainer:
             parts.update({name: loss.item() for name, loss in losses.items()})
             return self.recipe.embed.weight * torch.stack(list(losses.values())).sum()
 
-        gradcache.backward(self.model.vectors, batch.texts, loss_of, self.graph_tokens)
+        self._gradients.of_vectors(self.model.vectors, batch.texts, loss_of)
         return parts
 
     def _taught(self, taught: Sequence[Taught]) -> Tensor:
@@ -231,12 +243,11 @@ class Trainer:
         """Add the gradient of a generative objective; returns its loss."""
         reduce = objectives.GENERATIVE[self.recipe.generate.loss]
         imitation = self.recipe.generate.imitation if source.objectives == ("cached",) else 0.0
-        loss = gradcache.backward_tokens(
+        loss = self._gradients.of_tokens(
             partial(self.model.token_losses, imitation=imitation),
             samples,
             reduce,
             self.recipe.generate.weight,
-            self.graph_tokens,
         )
         return {source.objectives[0]: loss}
 

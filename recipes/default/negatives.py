@@ -41,9 +41,19 @@ def main() -> None:
     chosen = parser.add_mutually_exclusive_group(required=True)
     chosen.add_argument("--teacher", type=Path, help="folder of a sentence encoder")
     chosen.add_argument("--model", type=Path, help="GGUF file of the model in training")
+    parser.add_argument(
+        "--vectors",
+        type=Path,
+        default=Path("build/vectors"),
+        help="folder of teachers' vectors, which the recipe names as well",
+    )
     options = parser.parse_args()
     try:
-        embed = by_teacher(options.teacher) if options.teacher else by_model(options.model)
+        embed = (
+            by_teacher(options.teacher, options.vectors)
+            if options.teacher
+            else by_model(options.model)
+        )
         for name in FILES:
             path = options.rows / f"{name}.jsonl"
             rows = [parse_json(line, place) for place, line in read_lines(path)]
@@ -54,16 +64,18 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-def by_teacher(folder: Path) -> Embed:
-    """What a sentence encoder makes of texts, queries and passages alike."""
+def by_teacher(folder: Path, kept: Path) -> Embed:
+    """What a sentence encoder makes of texts, kept for the training in the folder `kept`."""
     from gritlite.train.model import best_device
-    from gritlite.train.teacher import Teacher
+    from gritlite.train.recipe import TeacherShare
+    from gritlite.train.teachers import Teachers
 
-    teacher = Teacher(folder, best_device())
+    teacher = Teachers([TeacherShare(str(folder.resolve()))], Path(), kept, best_device())
 
     def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors: NDArray[np.float32] = teacher.vectors(texts).cpu().numpy()
-        return vectors
+        for done, total in teacher.prepare(texts):
+            print(f"\r{done:,} of {total:,} vectors", end="", file=sys.stderr)
+        return teacher.vectors(texts)
 
     return embed
 
@@ -80,12 +92,12 @@ def with_negatives(rows: Sequence[Row], embed: Embed) -> Iterator[Row]:
     """The rows, each with up to `NEGATIVES` texts of other rows under "neg"."""
     passages = list(dict.fromkeys(text for row in rows for text in row["pos"]))
     places = {text: place for place, text in enumerate(passages)}
+    queries = embed([plain(row["query"]) for row in rows])
     vectors = embed(passages)
     draw = random.Random(SEED)
     for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
-        similar = embed([plain(row["query"]) for row in block]) @ vectors.T
-        for row, scores in zip(block, similar, strict=True):
+        block = slice(start, start + _BLOCK)
+        for row, scores in zip(rows[block], queries[block] @ vectors.T, strict=True):
             own = [places[text] for text in row["pos"]]
             nearest = np.argsort(-scores, kind="stable")[RANKS.start : RANKS.stop]
             most = NEARLY * scores[own].max()

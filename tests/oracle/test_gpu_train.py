@@ -19,8 +19,8 @@ from transformers import BertConfig, BertModel, BertTokenizer
 
 from gritlite import FileError, GritLM, OutOfMemoryError, UsageError
 from gritlite.convert import convert
-from gritlite.train import gradcache
 from gritlite.train.card import fitting, graph_tokens
+from gritlite.train.gradcache import Gradients
 from gritlite.train.model import PACKED_GRAPH_TOKENS
 from gritlite.train.recipe import Recipe
 from gritlite.train.trainer import Trainer
@@ -206,14 +206,14 @@ def test_less_is_taken_at_once_until_memory_holds_it(
 ) -> None:
     read = Recipe.read(recipe)
     trainer = Trainer(read, recipe.parent / read.base, recipe.parent)
-    plain, least = gradcache.backward, 2048
+    plain, least = Gradients.of_vectors, 2048
 
-    def backward(encode: Any, texts: Any, loss_of: Any, most: int) -> float:
-        if most > least:
+    def of_vectors(self: Gradients, *given: Any) -> float:
+        if trainer.graph_tokens > least:
             raise torch.OutOfMemoryError("tried to allocate")
-        return plain(encode, texts, loss_of, most)
+        return plain(self, *given)
 
-    monkeypatch.setattr(gradcache, "backward", backward)
+    monkeypatch.setattr(Gradients, "of_vectors", of_vectors)
     assert len(training.probed(trainer)) == STEPS
     assert trainer.recipe.memory.graph_tokens == 2048
     least, trainer.steps = 0, []

@@ -29,8 +29,9 @@ from gritlite.convert import convert
 from gritlite.convert.pretrained import load_model, load_tokenizer
 from gritlite.prompt import EmbedFormat, cached_question
 from gritlite.runtime.template import GRIT_TEMPLATE
-from gritlite.train import gradcache, objectives
+from gritlite.train import objectives
 from gritlite.train.attention import by_length, pad
+from gritlite.train.gradcache import Gradients
 from gritlite.train.model import AdaptedModel
 from gritlite.train.recipe import Adapter, Recipe
 from gritlite.train.rows import ChatRow, DocumentRow, Text
@@ -38,6 +39,7 @@ from gritlite.train.run import train, with_sorted_metadata
 from gritlite.train.teacher import Teacher
 from gritlite.train.tokens import EmbedTokens, Formatter, GenerateTokens
 from gritlite.train.trainer import EmbedBatch, Trainer, learning_rate
+from gritlite.train.workers import Workers
 from tests.some_texts import some_texts
 from tests.tiny import make_checkpoint
 
@@ -259,8 +261,9 @@ def test_gradient_caching_gives_the_plain_gradient(base: Path, checkpointing: bo
             calls.append(sum(len(text.ids) for text in part))
             return model.vectors(part)
 
-        loss = gradcache.backward(
-            encode, sample, lambda vectors: objectives.distillation(vectors, teacher), most
+        added = Gradients(list(model.parameters.values()), most, Workers(1))
+        loss = added.of_vectors(
+            encode, sample, lambda vectors: objectives.distillation(vectors, teacher)
         )
         assert loss > 0
         assert len(calls) == 1 if most > 10_000 else max(calls) <= most
@@ -280,9 +283,9 @@ def test_token_losses_in_parts_give_the_plain_gradient(base: Path, name: str) ->
 
     def gradients(most: int) -> tuple[float, dict[str, Tensor]]:
         model = adapted(base)
-        loss = gradcache.backward_tokens(
-            model.token_losses, samples, objectives.GENERATIVE[name], 0.5, most
-        )
+        added = Gradients(list(model.parameters.values()), most, Workers(1))
+        reduce = objectives.GENERATIVE[name]
+        loss = added.of_tokens(model.token_losses, samples, reduce, 0.5)
         named = model.parameters.items()
         return loss, {name: p.grad.clone() for name, p in named if p.grad is not None}
 

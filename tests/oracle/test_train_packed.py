@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from gritlite.convert.pretrained import load_model
 from gritlite.train import head
-from gritlite.train.attention import by_total, pack
+from gritlite.train.attention import LENGTHS as LENGTH_STEP
+from gritlite.train.attention import ROWS, by_total, pack
 from gritlite.train.model import AdaptedModel, computes_bfloat16
 from gritlite.train.recipe import Adapter
 from gritlite.train.teacher import Teacher
@@ -174,13 +175,17 @@ def test_the_head_in_pieces_is_the_cross_entropy(monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(ours, plain)
 
 
-def test_a_pack_holds_no_padding_and_groups_little() -> None:
+def test_a_pack_is_filled_at_its_end_only_and_groups_pad_little() -> None:
     ordered = sorted(sequences(), key=len)
     packed = pack(ordered, [()] * len(ordered))
-    assert packed.ids.tolist() == [token for ids in ordered for token in ids]
-    assert packed.positions.tolist() == [place for ids in ordered for place in range(len(ids))]
-    assert sum(group.tokens for group in packed.groups) == sum(LENGTHS)
-    assert sum(group.sequences * group.length for group in packed.groups) < 1.25 * sum(LENGTHS)
+    filling = -sum(LENGTHS) % ROWS
+    assert packed.ids.tolist() == [token for ids in ordered for token in ids] + [0] * filling
+    assert packed.positions.tolist() == [
+        place for length in [*sorted(LENGTHS), filling] for place in range(length)
+    ]
+    assert sum(group.tokens for group in packed.groups) == len(packed.ids) == 4 * ROWS
+    assert all(group.length % LENGTH_STEP == 0 for group in packed.groups)
+    assert sum(group.sequences * group.length for group in packed.groups) < 1.5 * sum(LENGTHS)
 
 
 def test_passes_hold_everything_once_and_are_full() -> None:
@@ -246,3 +251,18 @@ def test_a_run_has_its_teacher_in_the_precision_of_its_model(
     monkeypatch.setattr("gritlite.train.teachers.Teacher", Noting)
     trained(recipe, 1)
     assert given == [torch.bfloat16]
+
+
+@pytest.mark.parametrize("losses", [embedding, generative, cached])
+def test_compiled_steps_give_the_same_loss_and_gradients(
+    losses: Losses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make_checkpoint(tmp_path / "base", "llama-tied")
+    loss, gradients = computed(made(base, monkeypatch, bfloat16=False, own=True), losses)
+    monkeypatch.setattr("gritlite.train.model.COMPILED", 0)
+    compiled = made(base, monkeypatch, bfloat16=False, own=True)
+    assert compiled.description == "cpu, float32, packed, compiled"
+    found, fused = computed(compiled, losses)
+    assert error(found, loss) < 1e-5
+    for name, gradient in fused.items():
+        assert error(gradient, gradients[name]) < 1e-5, name
