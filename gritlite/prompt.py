@@ -21,6 +21,8 @@ NORMALIZE_KEY = "grit.embed.normalize"
 ATTENTION_KEY = "grit.embed.attention"
 # whether the mean counts the prompt's tokens and BOS too, as llama.cpp's own pooling does
 INCLUDE_PROMPT_KEY = "grit.embed.include_prompt"
+# how many of a vector's first numbers were trained to serve as a vector themselves
+SIZES_KEY = "grit.embed.sizes"
 INSTRUCTION_FIELD = "{instruction}"
 # what queries are embedded for where another program has no place for an instruction
 QUERY_INSTRUCTION = "Given a question, retrieve the passage that answers it"
@@ -93,7 +95,8 @@ class EmbedFormat:
     `prompt` precedes a text without an instruction; `instruction_prompt` holds
     `{instruction}` once and precedes a text with one. `pooling` is "mean", or "last": the last
     token's vector, that of EOS where the vocabulary adds it. `include_prompt` says whether
-    the mean counts the tokens of the prompt and BOS as well.
+    the mean counts the tokens of the prompt and BOS as well. `sizes` are the numbers of
+    dimensions, besides all of them, that the model was trained to be cut to.
     """
 
     prompt: str = EMBED
@@ -102,6 +105,7 @@ class EmbedFormat:
     normalize: bool = True
     attention: Attention = "bidirectional"
     include_prompt: bool = False
+    sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pooling not in ("mean", "last"):
@@ -114,13 +118,27 @@ class EmbedFormat:
             raise FormatError(
                 f"{INSTRUCTION_PROMPT_KEY} must hold {INSTRUCTION_FIELD} exactly once"
             )
+        if any(size < 1 for size in self.sizes):
+            raise FormatError(f"{SIZES_KEY} holds {min(self.sizes)}: expected 1 or more")
 
     def with_instruction(self, text: str) -> str:
         """The prompt for plain instruction words; the document prompt when there are none."""
         return self.instruction_prompt.replace(INSTRUCTION_FIELD, text) if text else self.prompt
 
+    def check_dimensions(self, asked: int | None, width: int) -> None:
+        """Raise UsageError for a size that the model, whose own is `width`, was not trained for."""
+        if asked is None or asked == width or asked in self.sizes:
+            return
+        if not self.sizes:
+            raise UsageError(
+                f"{asked} dimensions: this model's vectors have {width} and were not trained to be "
+                "cut: leave it out"
+            )
+        known = ", ".join(map(str, sorted(self.sizes)))
+        raise UsageError(f"{asked} dimensions: this model was trained for {known} and {width}")
+
     def to_metadata(self) -> dict[str, str | bool]:
-        """The `grit.*` keys of a GGUF file."""
+        """The `grit.*` keys of a GGUF file, but for `sizes`, which only training adds."""
         included = {INCLUDE_PROMPT_KEY: True} if self.include_prompt else {}
         return {
             EMBED_PROMPT_KEY: self.prompt,
@@ -156,6 +174,7 @@ class EmbedFormat:
             normalize=metadata.get(NORMALIZE_KEY, default.normalize),
             attention=metadata.get(ATTENTION_KEY, default.attention),
             include_prompt=metadata.get(INCLUDE_PROMPT_KEY, default.include_prompt),
+            sizes=_numbers(metadata, SIZES_KEY, "numbers"),
         )
 
 
@@ -176,13 +195,17 @@ def end_tokens(metadata: Mapping[str, Any]) -> tuple[int, ...]:
 
     Raises FormatError for a value that is not an array of token ids.
     """
-    ids = metadata.get(END_TOKENS_KEY)
-    if ids is None:
+    return _numbers(metadata, END_TOKENS_KEY, "token ids")
+
+
+def _numbers(metadata: Mapping[str, Any], key: str, what: str) -> tuple[int, ...]:
+    numbers = metadata.get(key)
+    if numbers is None:
         return ()
-    kind = getattr(getattr(ids, "dtype", None), "kind", None)
-    if kind not in ("i", "u") or any(number < 0 for number in ids.tolist()):
-        raise FormatError(f"{END_TOKENS_KEY} is not an array of token ids")
-    return tuple(ids.tolist())
+    kind = getattr(getattr(numbers, "dtype", None), "kind", None)
+    if kind not in ("i", "u") or any(number < 0 for number in numbers.tolist()):
+        raise FormatError(f"{key} is not an array of {what}")
+    return tuple(numbers.tolist())
 
 
 def check_normalizer(form: str | None) -> Literal["NFC", "NFD", "NFKC", "NFKD"] | None:

@@ -13,6 +13,7 @@ from gritlite.convert import convert
 from gritlite.modelfile.header import GGUFFile
 from gritlite.system.locate import locate
 from tests.tiny import make_checkpoint
+from tests.tiny_adapters import make_adapter, write_said
 
 # a shell's background jobs ignore Ctrl-C, and nohup's a hang-up, and hand that on to their
 # children, but the children that tests start are to be interrupted
@@ -61,6 +62,24 @@ def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def tiny_path(tiny_file: Callable[..., Path]) -> Path:
     """A Llama with a byte-level BPE tokenizer and a context of 1,024 tokens."""
     return tiny_file("llama-head-dim")
+
+
+@pytest.fixture(scope="session")
+def sized_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of 64 dimensions whose adapter was trained to be cut to 8 and 16, f32."""
+    folder = tmp_path_factory.mktemp("sized")
+    base = make_checkpoint(folder / "base", "llama-head-dim")
+    adapter = make_adapter(folder / "adapter", base)
+    write_said(adapter, {"grit.embed.trained": "true", "grit.embed.sizes": "8 16"})
+    convert(base, folder / "model.gguf", "f32", adapter=adapter)
+    return folder / "model.gguf"
+
+
+@pytest.fixture
+def sized_model(sized_path: Path) -> Iterator[GritLM]:
+    """`sized_path` loaded, on one thread."""
+    with GritLM(sized_path, threads=1) as model:
+        yield model
 
 
 @pytest.fixture

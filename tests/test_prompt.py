@@ -1,5 +1,6 @@
 """The prompt format, and its keys in a file."""
 
+import numpy as np
 import pytest
 
 from gritlite import instruction
@@ -54,6 +55,8 @@ def test_words_become_the_prompt_of_the_format() -> None:
     [
         ({"grit.embed.prompt": 3}, "grit.embed.prompt is not a str"),
         ({"grit.embed.normalize": "yes"}, "grit.embed.normalize is not a bool"),
+        ({"grit.embed.sizes": "many"}, "is not an array of numbers"),
+        ({"grit.embed.sizes": np.array([8, 0])}, "holds 0: expected 1 or more"),
         ({"grit.embed.pooling": "cls"}, "expected 'mean' or 'last'"),
         ({"grit.embed.attention": "both"}, "expected 'bidirectional' or 'causal'"),
         ({"grit.embed.instruction_prompt": "no field"}, "exactly once"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save
 
 from tests.tiny import safetensors_bytes
 
@@ -67,6 +68,12 @@ def make_adapter(
 def write_matrices(folder: Path, tensors: dict[str, NDArray[np.float32]], dtype: str) -> None:
     """adapter_model.safetensors."""
     (folder / "adapter_model.safetensors").write_bytes(safetensors_bytes(tensors, dtype))
+
+
+def write_said(folder: Path, metadata: dict[str, str]) -> None:
+    """Give the adapter's file this metadata, as `gritlite train` does."""
+    path = folder / "adapter_model.safetensors"
+    path.write_bytes(save(load_file(path), metadata))
 
 
 def random_matrices(

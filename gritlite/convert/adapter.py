@@ -21,7 +21,7 @@ from gritlite.convert.rope_permutation import heads_to_permute, permute_heads
 from gritlite.convert.safetensors import TensorEntry, read_metadata
 from gritlite.convert.source import ModelSource, SourceTensor
 from gritlite.errors import FileError, FormatError
-from gritlite.prompt import TRAINED_KEY
+from gritlite.prompt import SIZES_KEY, TRAINED_KEY
 from gritlite.quant.type_selection import ModelSpec
 
 WEIGHTS = "adapter_model.safetensors"
@@ -80,12 +80,15 @@ class _Module:
 class Adapter:
     """An open adapter. `pairs` maps the GGUF names of the adapted tensors to their matrices.
 
-    `is_trained_to_embed` tells whether `gritlite train` made it with an objective for that.
+    `is_trained_to_embed` tells whether `gritlite train` made it with an objective for that, and
+    `sizes` what its vectors were trained to be cut to.
     """
 
     def __init__(self, checkpoint: Checkpoint, pairs: Mapping[str, LoraPair]) -> None:
         self.pairs = pairs
-        self.is_trained_to_embed = read_metadata(checkpoint.path).get(TRAINED_KEY) == "true"
+        said = read_metadata(checkpoint.path)
+        self.is_trained_to_embed = said.get(TRAINED_KEY) == "true"
+        self.sizes = _sizes(checkpoint.path, said.get(SIZES_KEY, ""))
         self._checkpoint = checkpoint
         self._last: tuple[str, LowRankUpdate] | None = None
 
@@ -112,6 +115,13 @@ class Adapter:
         if not np.isfinite(values).all():
             raise FormatError(f"{entry.path}: {shown(entry.name)} has a NaN or an infinity")
         return values
+
+
+def _sizes(path: Path, said: str) -> tuple[int, ...]:
+    """The sizes that an adapter's file names, as "64 128"."""
+    if not all(word.isdecimal() for word in said.split()):
+        raise FormatError(f"{path}: {SIZES_KEY} is {shown(said)}: expected numbers")
+    return tuple(map(int, said.split()))
 
 
 @contextlib.contextmanager

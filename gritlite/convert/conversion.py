@@ -25,7 +25,7 @@ from gritlite.convert.source_loader import open_model_source
 from gritlite.convert.tensor_importance import TensorImportance
 from gritlite.errors import FormatError, RequantizationError, UsageError
 from gritlite.modelfile.header_writer import MetadataValue, TensorFormat, encode_header, padding
-from gritlite.prompt import TRAINED_KEY
+from gritlite.prompt import SIZES_KEY, TRAINED_KEY
 from gritlite.quant.imatrix import read_imatrix
 from gritlite.quant.rows import check_rows, dequantize_rows, quantize_rows
 from gritlite.quant.type_selection import SelectedType, TensorSpec, select_types
@@ -200,7 +200,8 @@ def _lossless_types(source: ModelSource) -> Mapping[str, GGMLQuantizationType]:
 def _declared(adapter: Adapter | None, trained_to_embed: bool) -> Mapping[str, MetadataValue]:
     """Return the metadata that the caller or the adapter adds to the source's."""
     is_trained = trained_to_embed or (adapter is not None and adapter.is_trained_to_embed)
-    return {TRAINED_KEY: True} if is_trained else {}
+    keys: dict[str, MetadataValue] = {TRAINED_KEY: True} if is_trained else {}
+    return keys | {SIZES_KEY: adapter.sizes} if adapter and adapter.sizes else keys
 
 
 def _select_types(

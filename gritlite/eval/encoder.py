@@ -43,13 +43,21 @@ class GritEncoder:
     """A GritLM model as an `Encoder`.
 
     A text of more than `max_length` tokens with its prompt (default: what one
-    pass can hold) is an InputTooLongError, or is cut if `truncate`.
+    pass can hold) is an InputTooLongError, or is cut if `truncate`. Vectors have `dimensions`
+    numbers, by default all. Raises UsageError for a size that the model was not trained for.
     """
 
     def __init__(
-        self, model: GritLM, *, max_length: int | None = None, truncate: bool = False
+        self,
+        model: GritLM,
+        *,
+        max_length: int | None = None,
+        truncate: bool = False,
+        dimensions: int | None = None,
     ) -> None:
+        model.format.check_dimensions(dimensions, model.dimension)
         self._model = model
+        self._dimensions = dimensions
         self._max_length = min(max_length or model.max_length, model.max_length)
         self._too_long: Literal["truncate", "error"] = "truncate" if truncate else "error"
         self._cuts = _Counter()
@@ -77,6 +85,7 @@ class GritEncoder:
             instruction=prompt,
             max_length=self._max_length,
             too_long=self._too_long,
+            dimensions=self._dimensions,
             on_cut=self._cuts,
             progress=progress,
         )

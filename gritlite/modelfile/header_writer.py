@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 VERSION = 3
 
-MetadataValue = str | bool | int | float | Sequence[str]
+MetadataValue = str | bool | int | float | Sequence[str] | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TensorFormat:
 
 
 def encode_metadata(values: Mapping[str, MetadataValue]) -> EncodedMetadata:
-    """Encode strings, booleans, integers as u32, floats as f32, and lists of strings."""
+    """Encode strings, booleans, integers as u32, floats as f32, and lists of strings or u32."""
     return EncodedMetadata(len(values), b"".join(_key(key, value) for key, value in values.items()))
 
 
@@ -103,8 +103,16 @@ def _key(key: str, value: MetadataValue) -> bytes:
         case str():
             return name + struct.pack("<I", STRING_TYPE) + _string(value)
         case _:
-            strings = b"".join(map(_string, value))
-            return name + struct.pack("<IIQ", ARRAY_TYPE, STRING_TYPE, len(value)) + strings
+            return name + _array(value)
+
+
+def _array(values: Sequence[str] | Sequence[int]) -> bytes:
+    numbers = [value for value in values if isinstance(value, int)]
+    if numbers:
+        start = struct.pack("<IIQ", ARRAY_TYPE, U32_TYPE, len(numbers))
+        return start + struct.pack(f"<{len(numbers)}I", *numbers)
+    strings = [_string(value) for value in values if isinstance(value, str)]
+    return struct.pack("<IIQ", ARRAY_TYPE, STRING_TYPE, len(strings)) + b"".join(strings)
 
 
 def _string(text: str) -> bytes:

@@ -217,8 +217,8 @@ class Contents:
         self, database: Database, progress: ProgressCallback, cancel: threading.Event | None
     ) -> None:
         states = self._states_in(database)
-        vectors = self.settings.vectors
-        embed_pending(database, self._paths, self.model, vectors, states, progress, cancel)
+        kept = self.settings.vectors, self.settings.dimensions or None
+        embed_pending(database, self._paths, self.model, *kept, states, progress, cancel)
 
     def documents(self, where: Where | None = None) -> list[StoredDocument]:
         """The documents, changed ones as last read: files by folder and path, then texts by id.

@@ -82,6 +82,7 @@ def embed_pending(
     paths: StorePaths,
     model: AnyModel,
     vector_type: VectorType,
+    dimensions: int | None,
     states: States | None,
     progress: ProgressCallback,
     cancel: threading.Event | None,
@@ -90,7 +91,8 @@ def embed_pending(
 
     States are kept from the same passes while their budget lasts; those of earlier runs
     make room for them, the least recently used first. `progress` counts tokens. Raises
-    CancelledError within one pass of `cancel` being set; what was written stays.
+    CancelledError within one pass of `cancel` being set; what was written stays. `dimensions`
+    is how many of a vector's numbers are kept, None for all.
     """
     total, done = count_pending(database).tokens, 0
     progress(done, total)
@@ -113,7 +115,9 @@ def embed_pending(
 
     keep_states = keep if writer else None
     with located_errors(lambda index: place_of(database, paths, in_flight[index - first])):
-        stream = model.encode_stream(texts(), cancel=cancel, keep=keep_states, progress=embedded)
+        stream = model.encode_stream(
+            texts(), dimensions=dimensions, cancel=cancel, keep=keep_states, progress=embedded
+        )
         for vectors in stream:
             chunks = [in_flight.popleft() for _ in vectors]
             first += len(chunks)

@@ -23,7 +23,7 @@ from gritlite.rag.sources import copies, read_source
 from gritlite.rag.vectors import Matrix, Ranked, VectorType
 from gritlite.rag.where import Clause
 from gritlite.rag.word_ranking import word_scores
-from gritlite.runtime.embed import Vectors
+from gritlite.runtime.embed import Vectors, cut
 
 Mode = Literal["hybrid", "vectors", "words"]
 Chunks = NDArray[np.int64]  # ids, which ascend
@@ -87,10 +87,13 @@ class Searcher:
     ) -> list[Passage]:
         """The `count` best passages; `vector` [d] is the query's, None for mode "words".
 
+        It is cut to the store's dimension.
         Only documents for which `where` holds are ranked. A passage of a file that is gone is
         left out where the same file is at another place.
         """
         depth = count
+        if vector is not None:
+            (vector,) = cut(vector[None], self._dimension)
         with self._database.snapshot():
             wanted = None if where is None else chunks_where(self._database, where)
             while True:

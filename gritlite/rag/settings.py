@@ -22,6 +22,7 @@ _MIN_CHUNK_TOKENS = 32
 
 
 _CHECKSUM = "checksum"
+_ADDED = {"sampled_fingerprint": "", "dimensions": "0"}  # that stores of earlier versions lack
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class Settings:
 
     `chunk_tokens` limits a chunk, `states` is the type of key-value states ("none": they
     are not kept), `states_budget` the most bytes of all states, 0 for no limit. `main_text`
-    is whether web pages are read without navigation, headers and footers. A store that was
-    made by an earlier version has the `sampled_fingerprint` under which it knew its model. The
+    is whether web pages are read without navigation, headers and footers. `dimensions` is how
+    many of a vector's numbers are kept, 0 for all. A store that was made by an earlier version
+    has the `sampled_fingerprint` under which it knew its model. The
     names of the fields are those in the database.
     """
 
@@ -43,6 +45,7 @@ class Settings:
     states_budget: int
     main_text: bool
     sampled_fingerprint: str = ""
+    dimensions: int = 0
 
     @property
     def state_bytes_limit(self) -> float:
@@ -61,7 +64,7 @@ class Settings:
     @classmethod
     def read(cls, database: Database) -> Self:
         """The settings without a look at their checksum. Raises FormatError for impossible ones."""
-        rows = {"sampled_fingerprint": "", **dict(database.rows("select name, value from setting"))}
+        rows = {**_ADDED, **dict(database.rows("select name, value from setting"))}
         try:
             settings = cls(
                 **{
@@ -76,6 +79,7 @@ class Settings:
             or settings.states not in (*get_args(StateType), "none")
             or settings.chunk_tokens < 1
             or settings.states_budget < 0
+            or settings.dimensions < 0
         ):
             raise database.damaged("its settings are impossible")
         return settings
@@ -118,7 +122,10 @@ class Settings:
         return settings
 
     def _checksum(self) -> str:
-        return row_checksum(list(asdict(self).items())).hex()
+        kept = asdict(self)
+        if not self.dimensions:
+            del kept["dimensions"]  # as it was before there were any
+        return row_checksum(list(kept.items())).hex()
 
 
 def _boolean(text: str) -> bool:
@@ -127,7 +134,7 @@ def _boolean(text: str) -> bool:
 
 _FIELD_TYPES: tuple[Callable[[str], Any], ...] = (
     *(str, str, str, int, str, int),
-    *(_boolean, str),
+    *(_boolean, str, int),
 )
 
 
@@ -155,6 +162,7 @@ class RequestedSettings:
     states: StateTypeOrNone | None = None
     states_budget: int | None = None
     main_text: bool | None = None
+    dimensions: int | None = None
 
     def check(self, model: AnyModel, *, is_new: bool) -> None:
         """Raise UsageError for settings that no store, or no new store, can have."""
@@ -164,6 +172,7 @@ class RequestedSettings:
             raise UsageError(f"states is {self.states!r}: expected none, f16, q8_0 or q4_0")
         if self.states_budget is not None and self.states_budget < 1:
             raise UsageError(f"states_budget is {self.states_budget}: expected 1 byte or more")
+        model.format.check_dimensions(self.dimensions, model.dimension)
         most = model.max_length // 2
         if self.chunk_tokens is not None and not _MIN_CHUNK_TOKENS <= self.chunk_tokens <= most:
             raise UsageError(
@@ -189,6 +198,7 @@ class RequestedSettings:
             states=self.states or "none",
             states_budget=self.states_budget or 0,
             main_text=bool(self.main_text),
+            dimensions=0 if self.dimensions == model.dimension else self.dimensions or 0,
         )
 
     def check_against(self, settings: Settings, model: AnyModel, path: Path) -> None:
@@ -200,6 +210,8 @@ class RequestedSettings:
             )
         for name, requested in asdict(self).items():
             kept = getattr(settings, name)
+            if name == "dimensions":
+                kept = kept or model.dimension
             if requested is not None and requested != kept:
                 raise UsageError(
                     f"{path} was made with {name} {kept}, which cannot be changed: index into a "

@@ -51,7 +51,8 @@ class Store(Contents):
     ) -> None:
         super().__init__(path, model, settings, database)
         self._cost_model = CostModel(database, measures=measures)
-        self._searcher = Searcher(database, self._paths, settings.vectors, model.dimension)
+        dimension = settings.dimensions or model.dimension
+        self._searcher = Searcher(database, self._paths, settings.vectors, dimension)
         self._retriever = Retriever(model, self._searcher, self._lock)
         self._pipeline = Pipeline(
             model, self._retriever, self._states, self._cost_model, self._lock
@@ -69,15 +70,18 @@ class Store(Contents):
         states: StateTypeOrNone | None = None,
         states_budget: int | None = None,
         main_text: bool | None = None,
+        dimensions: int | None = None,
         measures: bool = True,
     ) -> Self:
         """Open a store, or create one if there is none and `create` is true.
 
-        Five settings are chosen when a store is created and stay: `vectors`, the type of
+        Six settings are chosen when a store is created and stay: `vectors`, the type of
         stored vectors (float32 by default), `chunk_tokens`, the size of a chunk (256),
         `states`, the type of the chunks' key-value states ("none", the default, keeps
-        none), `states_budget`, the most bytes of all states (no limit), and `main_text`,
-        whether web pages are read without their navigation, headers and footers (False).
+        none), `states_budget`, the most bytes of all states (no limit), `main_text`,
+        whether web pages are read without their navigation, headers and footers (False), and
+        `dimensions`, how many numbers of a vector are kept, of the sizes that the model was
+        trained for (all).
         The caller closes the model.
 
         `measures` lets `ask(layout="auto")` choose by times that it measures; without it, states
@@ -91,7 +95,9 @@ class Store(Contents):
         if main_text:
             require_main_text()
         path = Path(path)
-        requested = RequestedSettings(vectors, chunk_tokens, states, states_budget, main_text)
+        requested = RequestedSettings(
+            vectors, chunk_tokens, states, states_budget, main_text, dimensions
+        )
         requested.check(model, is_new=not path.exists())
         check_location(path, create=create)
         database = open_database(path)

@@ -48,7 +48,8 @@ class EmbedOptions:
     out of the mean unless `embed_instruction` is set or the file includes them. `too_long`
     decides about a text of more than `max_length` tokens, prompt and BOS included: raise an
     error, truncate it, or embed it in chunks and take the mean over all content tokens.
-    `max_length` None means the capacity of one pass.
+    `max_length` None means the capacity of one pass. `dimensions` is how many of a vector's
+    numbers are kept, None for all.
     """
 
     prompt: str | None = None
@@ -56,6 +57,7 @@ class EmbedOptions:
     add_bos: bool = True
     max_length: int | None = None
     too_long: TooLong = "error"
+    dimensions: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_length is not None and self.max_length < 1:
@@ -94,6 +96,16 @@ class _Hooks:
         """Report so many texts of the window as embedded."""
         if self.progress is not None:
             self.progress(self.first + texts)
+
+
+def cut(vectors: Vectors, size: int | None) -> Vectors:
+    """Return the first `size` numbers of vectors [n, d] as vectors of unit length; None: all."""
+    if size is None or size == vectors.shape[1]:
+        return vectors
+    kept = vectors[:, :size]
+    norms = np.linalg.norm(kept, axis=1, keepdims=True)
+    scaled: Vectors = np.divide(kept, norms, out=kept.copy(), where=norms > 0)
+    return scaled
 
 
 class Embedder:
@@ -154,15 +166,15 @@ class Embedder:
             count += 1
             if tokens >= _WINDOW_PASSES * self._pass_tokens:
                 hooks = _Hooks(first, cancel, keep, progress)
-                yield check_vectors(
-                    self._embed_window(window, count, options, hooks, "bulk"), first
-                )
+                vectors = self._embed_window(window, count, options, hooks, "bulk")
+                yield cut(check_vectors(vectors, first), options.dimensions)
                 first += count
                 window, count, tokens = [], 0, 0
         if count:
             work: Work = "bulk" if first or tokens > self._pass_tokens else "query"
             hooks = _Hooks(first, cancel, keep, progress)
-            yield check_vectors(self._embed_window(window, count, options, hooks, work), first)
+            vectors = self._embed_window(window, count, options, hooks, work)
+            yield cut(check_vectors(vectors, first), options.dimensions)
 
     def pieces(
         self,
@@ -176,6 +188,7 @@ class Embedder:
         Raises EmptyTextError, InputTooLongError or InputError, whose `index` is
         the text's number, from 0.
         """
+        self._format.check_dimensions(options.dimensions, self._engine.dimension)
         prompt = self._format.prompt if options.prompt is None else options.prompt
         prompt_tokens = self._tokenizer.prompt(prompt, add_bos=options.add_bos)
         limit = min(options.max_length or self.max_tokens, self.max_tokens)

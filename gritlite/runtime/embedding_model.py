@@ -138,6 +138,7 @@ class EmbeddingModel(OfficialEncoding):
         instruction: str = "",
         max_length: int | None = None,
         too_long: TooLong = "error",
+        dimensions: int | None = None,
         cancel: threading.Event | None = None,
         on_cut: threading.Event | None = None,
         keep: Callable[[int, DocumentState], None] | None = None,
@@ -148,17 +149,21 @@ class EmbeddingModel(OfficialEncoding):
         Yields float32 [k, dimension] in the order of the texts, with varying k. A
         text over `max_length` tokens (default: the capacity of one pass) is an
         error, or is truncated ("truncate", which sets `on_cut`), or is embedded in
-        chunks of that length whose token-weighted mean is taken ("chunk").
+        chunks of that length whose token-weighted mean is taken ("chunk"). With `dimensions`,
+        vectors are cut to one of the sizes that the model was trained for (`format.sizes`).
 
         `keep` is called with the number of each text, from 0, and its key-value state,
         before its vector is yielded. `progress` is called after each pass with the number
         of texts embedded so far, where those whose vectors are still to come count by the
-        share of their tokens. Raises UsageError for `keep` with "chunk", the errors of
-        `check`, and CancelledError within one pass of `cancel` being set.
+        share of their tokens. Raises UsageError for `keep` with "chunk" and for dimensions that
+        the model was not trained for, the errors of `check`, and CancelledError within one pass
+        of `cancel` being set.
         """
         if keep is not None and too_long == "chunk":
             raise UsageError("a text that is embedded in chunks has no single state")
-        options = EmbedOptions(instruction or None, max_length=max_length, too_long=too_long)
+        options = EmbedOptions(
+            instruction or None, max_length=max_length, too_long=too_long, dimensions=dimensions
+        )
         return self._stream(
             texts, options, cancel=cancel, on_cut=on_cut, keep=keep, progress=progress
         )

@@ -29,6 +29,7 @@ class EncodeOptions(TypedDict, total=False):
     embed_instruction: bool
     convert_to_tensor: bool
     add_special_tokens: bool
+    dimensions: int | None
     progress: ProgressCallback
     cancel: threading.Event | None
 
@@ -73,6 +74,7 @@ class OfficialEncoding(ABC):
         recast: bool = False,
         add_special_tokens: bool = True,
         *,
+        dimensions: int | None = None,
         progress: ProgressCallback = no_progress,
         cancel: threading.Event | None = None,
         **ignored: object,
@@ -87,12 +89,13 @@ class OfficialEncoding(ABC):
         `max_length` tokens, prompt included, with a TruncationWarning; None
         raises an error instead. `batch_size` and `recast` are accepted for code
         written for the official package: passes are packed by tokens, and
-        vectors are float32 already.
+        vectors are float32 already. With `dimensions`, vectors are cut to one of the sizes that
+        the model was trained for (`format.sizes`), and are of unit length again.
 
         `progress` is called after each pass, in the thread that called, with the texts that are
         embedded and all texts; `cancel` ends the pass in progress. Raises CancelledError then,
-        what `progress` raises, and EmptyTextError and InputTooLongError with the number of the
-        text.
+        what `progress` raises, EmptyTextError and InputTooLongError with the number of the
+        text, and UsageError for other dimensions.
         """
         del batch_size, recast
         _check_ignored(ignored)
@@ -106,6 +109,7 @@ class OfficialEncoding(ABC):
             add_bos=add_special_tokens,
             max_length=max_length,
             too_long="error" if max_length is None else "truncate",
+            dimensions=dimensions,
         )
         cut = threading.Event()
 
@@ -116,7 +120,8 @@ class OfficialEncoding(ABC):
         parts = list(stream)
         if cut.is_set():
             _warn_cut(min(max_length or self.max_length, self.max_length))
-        vectors = np.concatenate(parts) if parts else np.empty((0, self.dimension), np.float32)
+        width = dimensions or self.dimension
+        vectors = np.concatenate(parts) if parts else np.empty((0, width), np.float32)
         result = vectors[0] if single else vectors
         return _to_tensor(result) if convert_to_tensor else result
 

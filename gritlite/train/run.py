@@ -18,7 +18,7 @@ from safetensors.torch import save as to_safetensors
 
 from gritlite.convert.adapter_gguf import write_adapter
 from gritlite.errors import FileError, OutputExistsError, UsageError
-from gritlite.prompt import TRAINED_KEY
+from gritlite.prompt import SIZES_KEY, TRAINED_KEY
 from gritlite.system.files import atomic_write
 from gritlite.system.locate import locate
 from gritlite.system.progress import ProgressCallback, no_progress
@@ -135,8 +135,11 @@ def with_sorted_metadata(tensors: dict[str, torch.Tensor], metadata: dict[str, s
 
 
 def _said_of(recipe: Recipe) -> dict[str, str]:
-    """What the adapter's file says: whether the model was trained to embed."""
-    return {TRAINED_KEY: "true"} if any(source.embeds for source in recipe.source) else {}
+    """What the adapter's file says: whether, and in which sizes, the model was trained to embed."""
+    if not any(source.embeds for source in recipe.source):
+        return {}
+    sizes = {SIZES_KEY: " ".join(map(str, recipe.embed.sizes))} if recipe.embed.sizes else {}
+    return {TRAINED_KEY: "true"} | sizes
 
 
 def _check_folder(folder: Path, saved: Path, *, resume: bool) -> None:

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
 
 from gritlite import ArchitectureError, FormatError, GritLM
 from gritlite.convert import convert
 from gritlite.errors import GritLiteError
 from gritlite.modelfile.header import read_header
 from tests.tiny import Tensors, make_checkpoint, safetensors_bytes, write_tensors
-from tests.tiny_adapters import make_adapter
+from tests.tiny_adapters import make_adapter, write_said
 
 SMALL: Any = {"hidden": 32, "feed_forward": 32}
 INDEX = "model.safetensors.index.json"
@@ -272,8 +272,7 @@ def test_an_adapter_says_what_it_was_trained_for(tmp_path: Path, is_marked: bool
     """As `gritlite train` writes it."""
     folder = make_checkpoint(tmp_path / "model", **SMALL)
     adapter = make_adapter(tmp_path / "adapter", folder, rank=2)
-    path = adapter / "adapter_model.safetensors"
-    path.write_bytes(save(load_file(path), {"grit.embed.trained": "true"} if is_marked else {}))
+    write_said(adapter, {"grit.embed.trained": "true"} if is_marked else {})
     convert(folder, tmp_path / "merged.gguf", "f16", adapter=adapter)
     metadata = read_header(tmp_path / "merged.gguf").metadata
     assert metadata.get("grit.embed.trained", False) is is_marked

@@ -63,6 +63,13 @@ class _Options(TypedDict):
     metavar="N",
     help="Most tokens of a text with its prompt; by default as many as fit into one pass.",
 )
+@click.option(
+    "--dimensions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many numbers of each vector are kept, of the sizes that the model was trained for "
+    "(`gritlite inspect` names them); all by default.",
+)
 @click.option("--truncate", is_flag=True, help="Cut texts that are longer.")
 @click.option("--chunk", is_flag=True, help="Embed longer texts in pieces, and average these.")
 @click.option(
@@ -80,6 +87,7 @@ def command(
     force: bool,
     resume: bool,
     max_length: int | None,
+    dimensions: int | None,
     truncate: bool,
     chunk: bool,
     pass_tokens: int | None,
@@ -108,12 +116,13 @@ def command(
     is_long = (texts.bytes_total or 0) >= _LONG
     with load_model(prepares=is_long, **model_choice) as model:
         print_if_untrained(model_choice["model"], model)
+        model.format.check_dimensions(dimensions, model.dimension)
         options: _Options = {
             "instruction": model.format.with_instruction(instruction),
             "max_length": max_length,
             "too_long": too_long,
         }
-        job = _Job(model, texts, options, output)
+        job = _Job(model, texts, options, dimensions or model.dimension, output)
         job.check()
         job.run(resume=resume, force=force)
 
@@ -122,9 +131,15 @@ class _Job:
     """Texts to embed, and where their vectors go."""
 
     def __init__(
-        self, model: "GritLM", texts: "Texts", options: _Options, output: Path | None
+        self,
+        model: "GritLM",
+        texts: "Texts",
+        options: _Options,
+        dimensions: int,
+        output: Path | None,
     ) -> None:
         self._model = model
+        self._dimensions = dimensions
         self._texts = texts
         self._options = options
         self._output = output
@@ -153,7 +168,7 @@ class _Job:
 
         if self._texts.from_terminal:
             print_notice("reading lines from the terminal; end with Ctrl-D")
-        dimension, texts, done = self._model.dimension, iter(self._texts), 0
+        dimension, texts, done = self._dimensions, iter(self._texts), 0
         with ExitStack() as stack:
             partial = stack.enter_context(self._open_partial(resume)) if self._output else None
             write = stack.enter_context(open_writer(self._output, dimension, force=force))
@@ -185,6 +200,7 @@ class _Job:
         ):
             for vectors in self._model.encode_stream(
                 texts,
+                dimensions=self._dimensions,
                 on_cut=cut,
                 progress=lambda done: bar.update(before + done - bar.n),
                 **self._options,
@@ -203,7 +219,7 @@ class _Job:
         assert self._output is not None
         job = Job(
             model=identify(self._model),
-            dimension=self._model.dimension,
+            dimension=self._dimensions,
             prompt=self._options["instruction"],
             max_length=self._limit,
             too_long=self._options["too_long"],

@@ -81,6 +81,13 @@ def _parse_instructions(
 )
 @click.option("--truncate", is_flag=True, help="Cut longer texts; the table says how many.")
 @click.option(
+    "--dimensions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many numbers of each vector are used, of the sizes that the model was trained for; "
+    "all by default.",
+)
+@click.option(
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
@@ -97,6 +104,7 @@ def command(
     instructions: dict[str, str],
     max_length: int | None,
     truncate: bool,
+    dimensions: int | None,
     limit: int | None,
     output: Path | None,
     force: bool,
@@ -126,7 +134,9 @@ def command(
         raise click.UsageError("no test set: name one, for example with --sts")
     check_names(names)
     with load_model(**choices) as model:
-        encoder = GritEncoder(model, max_length=max_length, truncate=truncate)
+        encoder = GritEncoder(
+            model, max_length=max_length, truncate=truncate, dimensions=dimensions
+        )
         runs: dict[str, _Run] = {task.name: partial(task.run, encoder) for task in embedding}
         runs |= {task.name: partial(task.run, model) for task in generation}
         scores, seconds = _run_tasks(runs, ScoreTable(names, reference))
@@ -135,6 +145,7 @@ def command(
             "instructions": instructions,
             "max_length": max_length,
             "truncate": truncate,
+            "dimensions": dimensions,
             "limit": limit,
         }
         _write_report(output, model.path, settings, scores, seconds, force=force)

@@ -43,6 +43,13 @@ _VECTOR_FORMATS = ("float32", "int8", "binary")
     "of the size, binary adds single bits to int8 for a faster search.",
 )
 @click.option(
+    "--dimensions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="How many numbers of a vector a new store keeps, of the sizes that the model was trained "
+    "for; all by default.",
+)
+@click.option(
     "--chunk-tokens",
     type=click.IntRange(min=1),
     metavar="N",
@@ -79,6 +86,7 @@ def command(
     store_path: Path,
     model: str,
     vectors: str | None,
+    dimensions: int | None,
     chunk_tokens: int | None,
     states: str | None,
     states_budget: int | None,
@@ -108,6 +116,7 @@ def command(
             store_path,
             loaded,
             vectors=vectors,
+            dimensions=dimensions,
             chunk_tokens=chunk_tokens,
             states=states,
             states_budget=states_budget,

@@ -166,6 +166,11 @@ def _grit_rows(facts: "ModelDescription") -> list[tuple[str, str]]:
             "GRIT metadata",
             f"{grit.pooling} pooling{pooled}, {grit.attention} attention, {normalized}",
         ),
+        *(
+            [("vectors cut to", ", ".join(map(str, sorted(grit.sizes))) + " dimensions")]
+            if grit.sizes
+            else []
+        ),
         ("document prompt", repr(grit.prompt)),
         ("instruction prompt", repr(grit.instruction_prompt)),
     ]

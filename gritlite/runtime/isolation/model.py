@@ -76,6 +76,7 @@ class IsolatedGritLM(RemoteModel, OfficialEncoding):
         instruction: str = "",
         max_length: int | None = None,
         too_long: TooLong = "error",
+        dimensions: int | None = None,
         cancel: threading.Event | None = None,
         on_cut: threading.Event | None = None,
         keep: Callable[[int, DocumentState], None] | None = None,
@@ -84,7 +85,9 @@ class IsolatedGritLM(RemoteModel, OfficialEncoding):
         """Embed any number of texts in bounded memory; see `GritLM.encode_stream`."""
         if keep is not None and too_long == "chunk":
             raise UsageError("a text that is embedded in chunks has no single state")
-        options = EmbedOptions(instruction or None, max_length=max_length, too_long=too_long)
+        options = EmbedOptions(
+            instruction or None, max_length=max_length, too_long=too_long, dimensions=dimensions
+        )
         return self._stream(
             texts, options, cancel=cancel, on_cut=on_cut, keep=keep, progress=progress
         )

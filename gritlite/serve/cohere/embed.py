@@ -13,6 +13,7 @@ from gritlite.serve.json_response import JsonResponse
 from gritlite.serve.lists import Items
 from gritlite.serve.openai.chat_answer import new_id
 from gritlite.serve.openai.embeddings import (
+    DIMENSIONS,
     as_base64,
     as_numbers,
     check_dimensions,
@@ -37,7 +38,7 @@ class EmbedRequest(BaseModel):
     truncate: Literal["NONE", "END"] | None = Field(
         None, description="NONE: a text that is too long is an error; else its end is cut off."
     )
-    output_dimension: int | None = Field(None, description="The model's own number, or null.")
+    output_dimension: int | None = Field(None, description=DIMENSIONS)
 
 
 class EmbeddingsByType(BaseModel):
@@ -63,15 +64,16 @@ async def embed(body: EmbedRequest, service: ReadyService) -> Response:
     target = service.names.find(body.model)
     if not body.texts:
         raise invalid("texts is empty: expected at least one", "texts")
-    check_dimensions(body.output_dimension, service.model.dimension)
+    check_dimensions(body.output_dimension, service.model, "output_dimension")
     embedded = await service.embed(
         checked_texts(body.texts),
         instruction_for(target, service.settings, input_type=body.input_type),
         too_long="error" if body.truncate == "NONE" else "truncate",
     )
+    vectors = embedded.cut(body.output_dimension).vectors
     shown: dict[str, Any] = {}
     for kind in body.embedding_types or ["float"]:
-        shown[kind] = (as_base64 if kind == "base64" else as_numbers)(embedded.vectors)
+        shown[kind] = (as_base64 if kind == "base64" else as_numbers)(vectors)
     return JsonResponse(
         {
             "id": new_id("embed"),

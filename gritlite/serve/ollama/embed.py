@@ -11,7 +11,7 @@ from gritlite.serve.json_response import JsonResponse
 from gritlite.serve.lists import Items
 from gritlite.serve.ollama.failures import FAILURES
 from gritlite.serve.ollama.names import target_of
-from gritlite.serve.openai.embeddings import as_numbers, check_dimensions, checked_texts
+from gritlite.serve.openai.embeddings import DIMENSIONS, as_numbers, check_dimensions, checked_texts
 from gritlite.serve.query_kinds import instruction_for
 
 router = APIRouter(prefix="/api", tags=["Ollama"], responses=FAILURES)
@@ -27,7 +27,7 @@ class EmbedRequest(BaseModel):
     truncate: bool | None = Field(
         None, description="false: a text that is too long is an error; else its end is cut off."
     )
-    dimensions: int | None = Field(None, description="The model's own number, or null.")
+    dimensions: int | None = Field(None, description=DIMENSIONS)
 
 
 class EmbedAnswer(BaseModel):
@@ -58,7 +58,7 @@ async def embed(body: EmbedRequest, service: ReadyService) -> Response:
     """Embed texts: the same numbers as `GritLM.encode`."""
     arrived = time.monotonic_ns()
     target = target_of(service.names, body.model)
-    check_dimensions(body.dimensions, service.model.dimension)
+    check_dimensions(body.dimensions, service.model)
     name = body.model or service.names.name
     if not body.input:
         return JsonResponse({"model": name, "embeddings": []})
@@ -70,7 +70,7 @@ async def embed(body: EmbedRequest, service: ReadyService) -> Response:
     return JsonResponse(
         {
             "model": name,
-            "embeddings": as_numbers(embedded.vectors),
+            "embeddings": as_numbers(embedded.cut(body.dimensions).vectors),
             "total_duration": time.monotonic_ns() - arrived,
             "load_duration": 0,
             "prompt_eval_count": embedded.tokens,

@@ -9,6 +9,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from gritlite.errors import UsageError
+from gritlite.runtime.any_model import AnyModel
 from gritlite.runtime.embed import Vectors
 from gritlite.serve.dependencies import ReadyService
 from gritlite.serve.errors import invalid
@@ -20,6 +22,7 @@ from gritlite.serve.service.embeddings import Embedded
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 MOST_TEXTS = 2048  # as OpenAI's
+DIMENSIONS = "Numbers of a vector, one of the `dimensions` in /info; null for all."
 _TEXTS_ONLY = "send texts. LangChain's OpenAIEmbeddings does with check_embedding_ctx_length=False"
 
 
@@ -34,7 +37,7 @@ class EmbeddingRequest(BaseModel):
     encoding_format: Literal["float", "base64"] | None = Field(
         None, description="float (also null) for numbers, base64 for little-endian float32."
     )
-    dimensions: int | None = Field(None, description="The model's own number, or null.")
+    dimensions: int | None = Field(None, description=DIMENSIONS)
     instruction: str | None = Field(
         None, description="What the texts are embedded for, in plain words; empty for documents."
     )
@@ -73,7 +76,7 @@ async def embeddings(body: EmbeddingRequest, service: ReadyService) -> Response:
     """Embed texts: the same numbers as `GritLM.encode`."""
     target = service.names.find(body.model)
     texts = checked_texts(body.input)
-    check_dimensions(body.dimensions, service.model.dimension)
+    check_dimensions(body.dimensions, service.model)
     words = instruction_for(
         target,
         service.settings,
@@ -81,7 +84,7 @@ async def embeddings(body: EmbeddingRequest, service: ReadyService) -> Response:
         prompt_name=body.prompt_name,
         input_type=body.input_type,
     )
-    embedded = await service.embed(texts, words)
+    embedded = (await service.embed(texts, words)).cut(body.dimensions)
     name = body.model or service.names.name
     shown = as_base64 if body.encoding_format == "base64" else as_numbers
     content = await asyncio.to_thread(_rendered, embedded, name, shown)
@@ -123,11 +126,9 @@ def as_base64(vectors: Vectors) -> list[str]:
     return [base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii") for vector in vectors]
 
 
-def check_dimensions(asked: int | None, dimension: int) -> None:
-    """Raise ApiError if vectors of another length are asked for than the model has."""
-    if asked is not None and asked != dimension:
-        raise invalid(
-            f"dimensions is {asked}, but this model's vectors have {dimension} and were not "
-            "trained to be cut: leave it out",
-            "dimensions",
-        )
+def check_dimensions(asked: int | None, model: AnyModel, name: str = "dimensions") -> None:
+    """Raise ApiError, naming the parameter, for a size that the model was not trained for."""
+    try:
+        model.format.check_dimensions(asked, model.dimension)
+    except UsageError as error:
+        raise invalid(str(error), name) from error

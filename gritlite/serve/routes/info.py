@@ -44,6 +44,7 @@ class Facts(BaseModel):
     file_bytes: int
     context_length: int = Field(description="In tokens, of a chat.")
     dimension: int = Field(description="Numbers of a vector.")
+    dimensions: list[int] = Field(description="Numbers that a vector may have on request.")
     generates: bool = Field(description="Whether it answers chats.")
     embeds_with: str = Field(description="The engine that embeds.")
     threads: int
@@ -69,6 +70,7 @@ def _facts(name: str, model: GritLM, stores: "dict[str, Store]") -> Facts:
         file_bytes=file.file_bytes,
         context_length=model.context_length,
         dimension=model.dimension,
+        dimensions=[*sorted(model.format.sizes), model.dimension],
         generates=file.generates and not file.embeds_only,
         embeds_with=model.embeds_with,
         threads=model.threads,

@@ -16,7 +16,7 @@ import numpy as np
 
 from gritlite.errors import CancelledError, GritLiteError
 from gritlite.modelfile.memory import PASS_TOKENS
-from gritlite.runtime.embed import TooLong, Vectors
+from gritlite.runtime.embed import TooLong, Vectors, cut
 from gritlite.runtime.model import GritLM
 from gritlite.serve.service.places import BusyError, Pace
 
@@ -29,6 +29,10 @@ class Embedded:
 
     vectors: Vectors
     tokens: int
+
+    def cut(self, dimensions: int | None) -> "Embedded":
+        """The same with vectors of fewer numbers; None keeps all."""
+        return Embedded(cut(self.vectors, dimensions), self.tokens)
 
 
 @dataclass(eq=False)

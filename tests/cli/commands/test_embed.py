@@ -42,6 +42,18 @@ def expected(model):
         return loaded.encode(TEXTS)
 
 
+def test_vectors_are_cut_to_a_size_of_the_model(sized_path, lines, tmp_path):
+    with GritLM(sized_path, threads=1) as loaded:
+        cut = loaded.encode(TEXTS, dimensions=16)
+    output = tmp_path / "out.npy"
+    said = embed(sized_path, lines, "--dimensions", 16, "-o", output)
+    assert said == f"{output}: 120 vectors of 16 dimensions\n"
+    assert np.array_equal(read(output), cut)
+    with pytest.raises(UsageError, match="this model was trained for 8, 16 and 64"):
+        embed(sized_path, lines, "--dimensions", 17, "-o", tmp_path / "b.npy")
+    assert not (tmp_path / "b.npy").exists()
+
+
 @pytest.fixture
 def lines(tmp_path):
     path = tmp_path / "texts.txt"
