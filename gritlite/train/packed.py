@@ -51,6 +51,19 @@ def read_packed(path: Path, source: Source) -> Examples:
     Raises FileError if it cannot be read, FormatError if it is not a packed source
     or does not suit the objectives.
     """
+    examples, arrays = unpacked(path, source)
+    if "distillation" in source.objectives and "vectors" not in arrays:
+        raise FormatError(
+            f'{path}: "distillation" needs the teacher\'s vectors, and none are packed'
+        )
+    return examples
+
+
+def unpacked(path: Path, source: Source) -> tuple[Examples, Arrays]:
+    """Read a packed source, which may lack a teacher's vectors, and its arrays.
+
+    Raises as `read_packed`.
+    """
     try:
         with open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
@@ -65,7 +78,7 @@ def read_packed(path: Path, source: Source) -> Examples:
         raise FormatError(f"{path} holds no {error} and is not a packed source") from error
     except (FormatError, ValueError, IndexError) as error:
         raise FormatError(f"{path}: {error}") from error
-    return Examples(source, rows, left_out=0)  # type: ignore[arg-type]
+    return Examples(source, rows, left_out=0), arrays  # type: ignore[arg-type]
 
 
 def pack_pairs(pairs: Sequence[TokenizedPair], vectors: NDArray[np.float32] | None) -> Arrays:
@@ -130,8 +143,6 @@ def _check_objectives(arrays: Arrays, source: Source) -> None:
         raise FormatError('"contrastive" needs a positive in every row')
     if "ranking" in source.objectives and np.isnan(arrays["scores"]).any():
         raise FormatError('"ranking" needs a score in every row')
-    if "distillation" in source.objectives and "vectors" not in arrays:
-        raise FormatError('"distillation" needs the teacher\'s vectors, and none are packed')
 
 
 def _pairs(arrays: Arrays) -> Iterator[TokenizedPair]:

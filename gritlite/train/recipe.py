@@ -75,8 +75,8 @@ class Embed:
     """The weights of the embedding objectives, and the teachers of distillation.
 
     With `sizes`, the first so many numbers of a vector are trained to serve as one themselves.
-    `vectors` is the folder that keeps what the teachers say of texts; left out, it is in the
-    run's own.
+    `vectors` is the folder that keeps what the teachers say of texts, and the rows' tokens; left
+    out, it is in the run's own.
     """
 
     weight: float = 1.0

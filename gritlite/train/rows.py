@@ -38,6 +38,11 @@ class PairRow:
     negatives: tuple[Text, ...] = ()
     score: float | None = None
 
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        """All of them: the query, then the positives, then the negatives."""
+        return (self.query, *self.positives, *self.negatives)
+
 
 @dataclass(frozen=True)
 class ChatRow:

@@ -9,30 +9,46 @@ from gritlite.prompt import EmbedFormat
 from gritlite.train.examples import Examples, TokenizedPair
 from gritlite.train.packed import read_packed
 from gritlite.train.recipe import Recipe, Source
-from gritlite.train.rows import ChatRow, DocumentRow, PairRow, Row, Text, read_rows
+from gritlite.train.rows import ChatRow, DocumentRow, PairRow, Row, read_rows
+from gritlite.train.token_cache import cache_path, read_tokens, write_tokens
 from gritlite.train.tokens import Formatter, GenerateTokens
 
 
-def read_sources(recipe: Recipe, base: Path, folder: Path) -> list[Examples]:
+def read_sources(
+    recipe: Recipe, base: Path, folder: Path, kept: Path | None = None
+) -> list[Examples]:
     """Read every source of a recipe whose paths are relative to `folder`.
 
-    The base's tokenizer is loaded only for sources that hold texts. Raises what
-    loading it raises, and FormatError, with the file's name, for rows that do
-    not suit their objectives.
+    The base's tokenizer is loaded only for sources that hold texts; their tokens are kept for
+    later runs in the folder `kept`. Raises what loading it raises, FormatError, with the file's
+    name, for rows that do not suit their objectives, and FileError where tokens cannot be kept.
     """
     holds_texts = any(not source.packed for source in recipe.source)
     formatter = Formatter(load_tokenizer(base), EmbedFormat()) if holds_texts else None
     return [
         read_packed(folder / source.file, source)
         if formatter is None or source.packed
-        else read_texts(folder / source.file, source, formatter)
+        else read_texts(folder / source.file, source, formatter, kept)
         for source in recipe.source
     ]
 
 
-def read_texts(path: Path, source: Source, formatter: Formatter) -> Examples:
+def read_texts(
+    path: Path, source: Source, formatter: Formatter, kept: Path | None = None
+) -> Examples:
     """Read and tokenize a source. Raises FormatError for rows that do not suit its objectives."""
     rows = read_rows(path)
+    if kept is None:
+        return _read(rows, path, source, formatter)
+    cached = cache_path(kept, path, source, formatter)
+    examples = read_tokens(cached, source, rows)
+    if examples is None:
+        examples = _read(rows, path, source, formatter)
+        write_tokens(cached, examples)
+    return examples
+
+
+def _read(rows: Sequence[Row], path: Path, source: Source, formatter: Formatter) -> Examples:
     try:
         kept = [_tokenized(row, source, formatter) for row in rows]
     except FormatError as error:
@@ -51,12 +67,11 @@ def _tokenized(
             raise FormatError(f'"contrastive" needs a "pos": {row.query.text[:60]!r} has none')
         if "ranking" in source.objectives and row.score is None:
             raise FormatError(f'"ranking" needs a "score": {row.query.text[:60]!r} has none')
-        members: Sequence[Text] = (row.query, *row.positives, *row.negatives)
         return TokenizedPair(
-            tuple(formatter.embed(text, source.max_tokens) for text in members),
+            tuple(formatter.embed(text, source.max_tokens) for text in row.texts),
             len(row.positives),
             row.score,
-            tuple(text.text for text in members),
+            tuple(text.text for text in row.texts),
         )
     if source.objectives == ("generative",) and isinstance(row, ChatRow):
         return formatter.chat(row, source.max_tokens)

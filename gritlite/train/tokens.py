@@ -4,6 +4,7 @@ Control tokens come from templates only: a text that spells one is embedded as p
 text, and refused in a chat, where it could not be distinguished from the template's own.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,12 @@ class Formatter:
             str(token) for token in tokenizer.added_tokens_decoder.values() if token.special
         )
         self._prompt_lengths: dict[str, int] = {}
+
+    @property
+    def digest(self) -> str:
+        """What tells these tokens from others': a digest of the tokenizer and the prompts."""
+        said = [self._tokenizer.backend_tokenizer.to_str(), self._template, repr(self._format)]
+        return hashlib.sha256("\0".join(said).encode()).hexdigest()
 
     def embed(self, text: Text, max_tokens: int) -> EmbedTokens:
         """Tokenize a text to embed, cut to `max_tokens` including its prompt.

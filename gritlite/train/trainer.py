@@ -39,8 +39,8 @@ class Trainer:
     """Trains a recipe, from the first step or from a checkpoint.
 
     `folder` is what the recipe's paths are relative to, `vectors` the folder of the
-    teachers' vectors, by default in `folder`. Raises what reading the base, the
-    teachers' folders and the sources raises.
+    teachers' vectors, by default in `folder`; where it is given, it keeps the rows' tokens too.
+    Raises what reading the base, the teachers' folders and the sources raises.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Trainer:
         device = best_device()
         model = load_model(base)
         self.recipe = recipe
-        self.examples = read_sources(recipe, base, folder)
+        self.examples = read_sources(recipe, base, folder, vectors)
         self._check_ids(model.config.vocab_size)
         self._check_sizes(model.config.hidden_size)
         files = [folder / source.file for source in recipe.source]
