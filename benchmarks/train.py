@@ -5,10 +5,12 @@
 DIR is another checkout of gritlite, such as a git worktree of an earlier commit. Each trainer
 runs in a child process, one batch after the other, turn about. The batches have the sizes and
 lengths of the default recipe's rows, with random token ids and teacher vectors: one of each
-source, and the sources are weighed by their shares. Tokens are the rows' own, without padding.
+source, and the sources are weighed by their shares. Lengths are others in each round, as those
+of real batches are. Tokens are the rows' own, without padding.
 
-Seconds are the process's own processor time, so that tokens a second are per core, and work of
-others on the machine disturbs less. `--profile` prints instead where a step's time goes here.
+With one thread, seconds are the process's own processor time, so that tokens a second are per
+core, and work of others on the machine disturbs less; with several they are the clock's.
+`--profile` prints instead where a step's time goes here.
 """
 
 import argparse
@@ -18,9 +20,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +107,8 @@ def compare(trees: dict[str, Path], options: argparse.Namespace) -> None:
         print(f"| {name} | {' | '.join(speeds)} | {peaks[name]:,.0f} MB |")
     first, last = (medians[name] for name in (next(iter(trees)), list(trees)[-1]))
     ratios = [f"{speed(part, last) / speed(part, first):.2f}" for part in _parts()]
-    print(f"| ratio | {' | '.join(ratios)} | |\n\nTokens a second and core.\n")
+    each_core = " and core" if options.threads == 1 else ""
+    print(f"| ratio | {' | '.join(ratios)} | |\n\nTokens a second{each_core}.\n")
     print(f"| batch | tokens |{''.join(f' {name}, s |' for name in trees)}")
     print("|---|---|" + "---|" * len(trees))
     for source, shape in (EMBEDDING | GENERATIVE).items():
@@ -144,7 +148,7 @@ class Child:
             self.ask(source)
 
     def ask(self, source: str) -> float:
-        """Processor seconds of a batch's forward and backward."""
+        """Seconds of a batch's forward and backward."""
         return self._said(source)
 
     def close(self) -> float:
@@ -163,13 +167,14 @@ class Child:
 def serve(base: str, threads: int) -> None:
     """Compute the batches that the parent asks for."""
     steps = make_steps(base, threads)
+    now = time.process_time if threads == 1 else time.perf_counter
     for line in sys.stdin:
         if line.strip() == "end":
             print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, flush=True)
             return
-        start = time.process_time()
+        start = now()
         steps[line.strip()]()
-        print(time.process_time() - start, flush=True)
+        print(now() - start, flush=True)
 
 
 def profile(base: str, threads: int) -> None:
@@ -199,11 +204,13 @@ def make_steps(base: str, threads: int) -> Mapping[str, Callable[[], None]]:
     path = Path(base) if Path(base).exists() else locate(base)
     adapter = Recipe.read(RECIPE).adapter
     model = AdaptedModel(load_model(path), adapter, device=torch.device("cpu"))
-    embedding = {name: partial(embed, model, shape) for name, shape in EMBEDDING.items()}
-    return embedding | {name: partial(generate, model, s) for name, s in GENERATIVE.items()}
+    embedding = {name: partial(embed, model, count(), s) for name, s in EMBEDDING.items()}
+    return embedding | {
+        name: partial(generate, model, count(), shape) for name, shape in GENERATIVE.items()
+    }
 
 
-def embed(model: Any, shape: Shape) -> None:
+def embed(model: Any, rounds: Iterator[int], shape: Shape) -> None:
     """Forward and backward of a distillation over a batch's texts."""
     import torch
     from torch.nn.functional import normalize
@@ -211,7 +218,7 @@ def embed(model: Any, shape: Shape) -> None:
     from gritlite.train import objectives
     from gritlite.train.tokens import EmbedTokens
 
-    texts = [EmbedTokens(ids, 3) for ids in sequences(shape)]
+    texts = [EmbedTokens(ids, 3) for ids in sequences(shape, next(rounds))]
     teacher = normalize(torch.randn(len(texts), TEACHER_WIDTH), dim=1)
     gradients(model).of_vectors(
         model.vectors, texts, lambda vectors: objectives.distillation(vectors, teacher)
@@ -219,13 +226,13 @@ def embed(model: Any, shape: Shape) -> None:
     forget(model)
 
 
-def generate(model: Any, shape: Shape) -> None:
+def generate(model: Any, rounds: Iterator[int], shape: Shape) -> None:
     """Forward and backward of the cross-entropy over a batch's learned tokens."""
     from gritlite.train import objectives
     from gritlite.train.tokens import GenerateTokens
 
     samples = []
-    for ids in sequences(shape):
+    for ids in sequences(shape, next(rounds)):
         learned = min(shape.learned, len(ids) - 1)
         loss = (False,) * (len(ids) - learned) + (True,) * learned
         document = min(shape.document, len(ids) - learned)
@@ -234,12 +241,13 @@ def generate(model: Any, shape: Shape) -> None:
     forget(model)
 
 
-def sequences(shape: Shape) -> list[tuple[int, ...]]:
-    """Random token ids whose lengths differ by up to a third either way, the same each time."""
+def sequences(shape: Shape, number: int) -> list[tuple[int, ...]]:
+    """Random token ids whose lengths differ by up to a third either way, others in each round."""
     import numpy as np
 
-    random = np.random.default_rng(len(shape.lengths) * shape.rows)
-    spread = np.linspace(2 / 3, 4 / 3, shape.rows)
+    random = np.random.default_rng((len(shape.lengths) * shape.rows, number))
+    spread = random.uniform(2 / 3, 4 / 3, shape.rows)
+    spread /= spread.mean()  # as many tokens in each round, about
     lengths = [round(mean * part) for part in spread for mean in random.permutation(shape.lengths)]
     return [tuple(random.integers(20, VOCABULARY, length).tolist()) for length in lengths]
 
