@@ -6,7 +6,7 @@ To embed, all of a text is one document; to generate there is none; to answer fr
 stored states there are as many as were stored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 GROUP_TOKENS = 512
 # oneDNN writes code for each new size of a product, in the time of several of them
 ROWS = 128  # a pack has a multiple of so many
-LENGTHS = 16  # the sequences of a packed group have a multiple of so many tokens
+LENGTHS = 16  # the rows of a packed group's sequences are a multiple of so many
 
 
 @dataclass(frozen=True)
@@ -29,39 +29,46 @@ class Padded:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Sequences of similar length that lie one after another in a pack, for attention.
+class Rows:
+    """Rows of a pack, as many for each of some sequences: padded to `length`.
 
-    `start` and `tokens` say where; padded to `length` each, they take `places` of their
-    tokens, and the real ones are at `real`. `bias` is float32 [sequences, 1, length,
-    length], minus infinity where a token does not attend; None where all attend to all.
+    `places` int64 [sequences * length] says which row stands at each padded place, `real` which
+    places are no padding, and `rows` which rows stand there.
     """
 
-    start: int
-    tokens: int
     sequences: int
     length: int
     places: Tensor
     real: Tensor
-    bias: Tensor | None
+    rows: Tensor
 
-    def padded(self, rows: Tensor) -> Tensor:
-        """The group's rows of a pack's [tokens, ...], padded with copies of its first."""
-        part = rows[self.start : self.start + self.tokens]
-        return part if len(self.places) == self.tokens else part[self.places]
+    def padded(self, pack: Tensor) -> Tensor:
+        """These rows of a pack's [tokens, ...], padded with copies of others."""
+        return pack[self.places]
 
-    def zero_padded(self, rows: Tensor) -> Tensor:
-        """The group's rows padded with zeros, as the gradient of padding is."""
-        part = rows[self.start : self.start + self.tokens]
-        if len(self.places) == self.tokens:
-            return part
-        padded = part.new_zeros(len(self.places), *part.shape[1:])
-        padded[self.real] = part
+    def zero_padded(self, pack: Tensor) -> Tensor:
+        """These rows padded with zeros, as the gradient of padding is."""
+        padded = pack.new_zeros(len(self.places), *pack.shape[1:])
+        padded[self.real] = pack[self.rows]
         return padded
 
-    def packed(self, padded: Tensor) -> Tensor:
-        """The rows without the padding."""
-        return padded if len(self.places) == self.tokens else padded[self.real]
+    def unpadded(self, padded: Tensor) -> Tensor:
+        """Without the padding, in the order of `rows`."""
+        return padded if len(self.places) == len(self.rows) else padded[self.real]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Queries that attend to keys, of sequences of similar length.
+
+    `bias` is float32 [sequences, 1, queries, keys], minus infinity where a token does not
+    attend; None where all attend to all. Each row of a pack is a query in one group; it is a
+    key in several where a stored document is asked about.
+    """
+
+    queries: Rows
+    keys: Rows
+    bias: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -73,59 +80,81 @@ class Packed:
     groups: tuple[Group, ...]
 
 
+@dataclass(frozen=True)
+class _Segment:
+    """Queries from `first` up to `end`, which attend to what begins at `start` and ends there.
+
+    A document's tokens attend to all of it; others, `causal`, to those before them.
+    """
+
+    start: int
+    first: int
+    end: int
+    causal: bool
+
+
 def pack(sequences: Sequence[Sequence[int]], documents: Sequence[Sequence[int]]) -> Packed:
     """Pack sequences, which are sorted by length, in their order.
 
     `documents` are the lengths of those that each sequence begins with. A last sequence of
     token 0 fills the pack up to a multiple of `ROWS`.
     """
-    groups: list[Group] = []
-    start = 0
-    for places in by_length([len(ids) for ids in sequences], GROUP_TOKENS):
-        group = _group([sequences[i] for i in places], [documents[i] for i in places], start)
-        groups.append(group)
-        start += group.tokens
-    filling = [0] * (-start % ROWS)
-    if filling:
-        groups.append(_group([filling], [(len(filling),)], start))
-    packed = [*sequences, filling]
+    filling = [0] * (-sum(map(len, sequences)) % ROWS)
+    packed = [*sequences, filling] if filling else list(sequences)
+    begun = [*documents, (len(filling),)] if filling else documents
     ids = torch.tensor([token for sequence in packed for token in sequence])
     positions = torch.cat([torch.arange(len(sequence)) for sequence in packed])
+    segments = list(_segments([len(sequence) for sequence in packed], begun))
+    groups: list[Group] = []
+    for causal in (False, True):
+        alike = [segment for segment in segments if segment.causal == causal]
+        lengths = [segment.end - segment.start for segment in alike]
+        groups += [_group([alike[i] for i in part]) for part in by_length(lengths, GROUP_TOKENS)]
     return Packed(ids, positions, tuple(groups))
 
 
-def _group(
-    sequences: Sequence[Sequence[int]], documents: Sequence[Sequence[int]], start: int
-) -> Group:
-    lengths = torch.tensor([len(ids) for ids in sequences])
-    tokens, longest = int(lengths.sum()), int(lengths.max())
+def _segments(lengths: Sequence[int], documents: Sequence[Sequence[int]]) -> Iterator[_Segment]:
+    start = 0
+    for length, parts in zip(lengths, documents, strict=True):
+        first = start
+        for part in parts:
+            yield _Segment(first, first, first + part, causal=False)
+            first += part
+        if first < start + length:
+            yield _Segment(start, first, start + length, causal=True)
+        start += length
+
+
+def _group(segments: Sequence[_Segment]) -> Group:
+    queries = _rows([(segment.first, segment.end) for segment in segments])
+    keys = _rows([(segment.start, segment.end) for segment in segments])
+    rows, columns = (each.places.view(each.sequences, -1) for each in (queries, keys))
+    ends = torch.tensor([segment.end for segment in segments])
+    starts = torch.tensor([segment.start for segment in segments])
+    order = starts[:, None] + torch.arange(keys.length)  # of the keys, past the end in the padding
+    attends = (order < ends[:, None])[:, None, :].expand(-1, queries.length, -1)
+    if segments[0].causal:
+        attends = attends & (columns[:, None, :] <= rows[:, :, None])
+    bias = torch.where(attends, 0.0, float("-inf"))[:, None]
+    return Group(queries, keys, None if attends.all() else bias)
+
+
+def _rows(parts: Sequence[tuple[int, int]]) -> Rows:
+    """Rows from a first one up to another's, of each sequence; its last is copied as padding."""
+    firsts, ends = torch.tensor(parts).T
+    longest = int((ends - firsts).max())
     length = longest + -longest % LENGTHS
-    padded = pad(sequences, documents, torch.device("cpu"), length)
-    inside = (padded.positions < lengths[:, None]).flatten()
-    places = torch.where(inside, inside.cumsum(0) - 1, 0)
-    bias = torch.where(padded.mask, 0.0, float("-inf"))
-    return Group(
-        start,
-        tokens,
-        len(sequences),
-        length,
-        places,
-        inside.nonzero()[:, 0],
-        None if padded.mask.all() else bias,
-    )
+    order = firsts[:, None] + torch.arange(length)
+    places = torch.minimum(order, ends[:, None] - 1).flatten()
+    real = (order < ends[:, None]).flatten().nonzero()[:, 0]
+    return Rows(len(parts), length, places, real, places[real])
 
 
 def pad(
-    sequences: Sequence[Sequence[int]],
-    documents: Sequence[Sequence[int]],
-    device: torch.device,
-    length: int | None = None,
+    sequences: Sequence[Sequence[int]], documents: Sequence[Sequence[int]], device: torch.device
 ) -> Padded:
-    """Pad sequences on the right, so that no real token attends to the padding.
-
-    `length` is the padded one, by default that of the longest.
-    """
-    length = length or max(len(ids) for ids in sequences)
+    """Pad sequences on the right, so that no real token attends to the padding."""
+    length = max(len(ids) for ids in sequences)
     ids = torch.zeros(len(sequences), length, dtype=torch.int64)
     document = torch.zeros(len(sequences), length, dtype=torch.int64)  # numbers from 1; 0 is none
     for row, (sequence, lengths) in enumerate(zip(sequences, documents, strict=True)):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from gritlite.train.attention import Group, Packed
+from gritlite.train.attention import Group, Packed, Rows
 from gritlite.train.kernels import Kernels
 
 
@@ -201,55 +201,61 @@ class _Attention(Function):  # type: ignore[misc]
     ) -> Tensor:
         rotated = kernels.rotated(qkv, cos, sin, heads.queries, heads.keys)
         kept: list[Tensor] = []
-        outputs: list[Tensor] = []
+        output = torch.empty_like(rotated[:, : heads.queries])
         for group in groups:
             q, k, v = _by_head(group, rotated, heads)
             scores = torch.bmm(q, k.mT)
-            by_sequence = scores.view(group.sequences, -1, group.length, group.length)
+            lengths = group.queries.length, group.keys.length
+            by_sequence = scores.view(group.keys.sequences, -1, *lengths)
             shares = kernels.shares(by_sequence, group.bias).view(scores.shape)
-            outputs.append(_to_rows(group, torch.bmm(shares, v), heads.queries))
+            output[group.queries.rows] = _to_rows(
+                group.queries, torch.bmm(shares, v), heads.queries
+            )
             kept += (q, k, v, shares)
         ctx.save_for_backward(cos, sin, *kept)
         ctx.heads, ctx.groups, ctx.kernels = heads, groups, kernels
-        return torch.cat(outputs).flatten(1)
+        return output.flatten(1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         cos, sin, *kept = ctx.saved_tensors
         heads = ctx.heads
         dy = gradients[0].view(len(cos), -1, heads.width)
-        rows: list[Tensor] = []
+        drotated = dy.new_zeros(len(cos), heads.queries + 2 * heads.keys, heads.width)
+        dqueries, dkeys, dvalues = drotated.split([heads.queries, heads.keys, heads.keys], dim=1)
         for number, group in enumerate(ctx.groups):
             q, k, v, shares = kept[4 * number : 4 * number + 4]
-            do = _head_rows(group, group.zero_padded(dy), heads.keys)
+            do = _head_rows(group.queries, group.queries.zero_padded(dy), heads.keys)
             dscores = ctx.kernels.shares_backward(torch.bmm(do, v.mT), shares)
-            parts = (
-                (torch.bmm(dscores, k), heads.queries),
-                (torch.bmm(dscores.mT, q), heads.keys),
-                (torch.bmm(shares.mT, do), heads.keys),
+            dqueries[group.queries.rows] = _to_rows(
+                group.queries, torch.bmm(dscores, k), heads.queries
             )
-            rows.append(torch.cat([_to_rows(group, *part) for part in parts], dim=1))
-        drotated = torch.cat(rows)
+            for sums, found in (
+                (dkeys, torch.bmm(dscores.mT, q)),
+                (dvalues, torch.bmm(shares.mT, do)),
+            ):
+                sums.index_add_(0, group.keys.rows, _to_rows(group.keys, found, heads.keys))
         dqkv = ctx.kernels.rotated_backward(drotated, cos, sin, heads.queries, heads.keys)
         return dqkv, None, None, None, None, None
 
 
 def _by_head(group: Group, rotated: Tensor, heads: Heads) -> Iterator[Tensor]:
     """A group's queries, keys and values, [sequences * key heads, rows, width] each."""
-    padded = group.padded(rotated)
-    for part in padded.split([heads.queries, heads.keys, heads.keys], dim=1):
-        yield _head_rows(group, part, heads.keys)
+    yield _head_rows(group.queries, group.queries.padded(rotated[:, : heads.queries]), heads.keys)
+    both = group.keys.padded(rotated[:, heads.queries :])
+    for part in both.split(heads.keys, dim=1):
+        yield _head_rows(group.keys, part, heads.keys)
 
 
-def _head_rows(group: Group, padded: Tensor, keys: int) -> Tensor:
+def _head_rows(rows: Rows, padded: Tensor, keys: int) -> Tensor:
     """Rows of a key head: [sequences * length, heads, width] to [sequences * keys, rows, width]."""
     width = padded.shape[-1]
-    rows = padded.view(group.sequences, group.length, keys, -1, width).permute(0, 2, 3, 1, 4)
-    return rows.reshape(group.sequences * keys, -1, width)
+    by_key = padded.view(rows.sequences, rows.length, keys, -1, width).permute(0, 2, 3, 1, 4)
+    return by_key.reshape(rows.sequences * keys, -1, width)
 
 
-def _to_rows(group: Group, by_head: Tensor, heads: int) -> Tensor:
-    """Back from `_head_rows`, without the padding: [tokens, heads, width]."""
+def _to_rows(rows: Rows, by_head: Tensor, heads: int) -> Tensor:
+    """Back from `_head_rows`, without the padding: [rows, heads, width]."""
     width = by_head.shape[-1]
-    rows = by_head.view(group.sequences, heads, group.length, width).transpose(1, 2)
-    return group.packed(rows.reshape(-1, heads, width))
+    padded = by_head.view(rows.sequences, heads, rows.length, width).transpose(1, 2)
+    return rows.unpadded(padded.reshape(-1, heads, width))

@@ -12,7 +12,7 @@ from torch.nn import functional
 from gritlite.convert.pretrained import load_model
 from gritlite.train import head
 from gritlite.train.attention import LENGTHS as LENGTH_STEP
-from gritlite.train.attention import ROWS, by_total, pack
+from gritlite.train.attention import ROWS, by_total, pack, pad
 from gritlite.train.model import AdaptedModel, computes_bfloat16
 from gritlite.train.recipe import Adapter
 from gritlite.train.teacher import Teacher
@@ -183,9 +183,34 @@ def test_a_pack_is_filled_at_its_end_only_and_groups_pad_little() -> None:
     assert packed.positions.tolist() == [
         place for length in [*sorted(LENGTHS), filling] for place in range(length)
     ]
-    assert sum(group.tokens for group in packed.groups) == len(packed.ids) == 4 * ROWS
-    assert all(group.length % LENGTH_STEP == 0 for group in packed.groups)
-    assert sum(group.sequences * group.length for group in packed.groups) < 1.5 * sum(LENGTHS)
+    assert len(packed.ids) == 4 * ROWS
+    queries = [group.queries for group in packed.groups]
+    assert all(rows.length % LENGTH_STEP == 0 for rows in queries)
+    assert sum(rows.sequences * rows.length for rows in queries) < 1.5 * sum(LENGTHS)
+
+
+def test_each_token_is_a_query_once_and_attends_to_what_padding_says() -> None:
+    """Documents to themselves, what follows them to all before it: as `pad`'s mask has it."""
+    ordered = sorted(sequences(), key=len)
+    begun = [_halves(len(ids) // 2) for ids in ordered]
+    packed = pack(ordered, begun)
+    attends = torch.zeros(len(packed.ids), len(packed.ids))
+    asked: list[int] = []
+    for group in packed.groups:
+        shape = group.queries.sequences, 1, group.queries.length, group.keys.length
+        bias = torch.zeros(shape) if group.bias is None else group.bias
+        rows = group.queries.places.view(group.queries.sequences, -1, 1)
+        columns = group.keys.places.view(group.keys.sequences, 1, -1)
+        attends.index_put_((rows, columns), (bias[:, 0] == 0).float(), accumulate=True)
+        asked += group.queries.rows.tolist()
+    assert sorted(asked) == list(range(len(packed.ids)))
+    expected = torch.zeros_like(attends)
+    start = 0
+    for ids, documents in zip(ordered, begun, strict=True):
+        part = slice(start, start + len(ids))
+        expected[part, part] = pad([ids], [documents], CPU).mask[0, 0]
+        start += len(ids)
+    assert torch.equal(attends[:start] > 0, expected[:start])
 
 
 def test_passes_hold_everything_once_and_are_full() -> None:
