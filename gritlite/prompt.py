@@ -131,11 +131,11 @@ class EmbedFormat:
             return
         if not self.sizes:
             raise UsageError(
-                f"{asked} dimensions: this model's vectors have {width} and were not trained to be "
-                "cut: leave it out"
+                f"dimensions is {asked}: this model's vectors have {width} and were not trained to "
+                "be cut: leave it out"
             )
         known = ", ".join(map(str, sorted(self.sizes)))
-        raise UsageError(f"{asked} dimensions: this model was trained for {known} and {width}")
+        raise UsageError(f"dimensions is {asked}: this model was trained for {known} and {width}")
 
     def to_metadata(self) -> dict[str, str | bool]:
         """The `grit.*` keys of a GGUF file, but for `sizes`, which only training adds."""

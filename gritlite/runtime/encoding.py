@@ -81,27 +81,24 @@ class OfficialEncoding(ABC):
     ) -> Any:
         """Embed texts, with the signature and numbers of the official `gritlm.GritLM.encode`.
 
-        Returns float32 [n, dimension], unit length; [dimension] for a single
-        string; a torch tensor if `convert_to_tensor`. `instruction` is the
-        formatted prompt (`gritlite.instruction` makes it from plain words);
-        without one the file's own document prompt is used. Its tokens are left
-        out of the mean unless `embed_instruction`. Texts are truncated to
-        `max_length` tokens, prompt included, with a TruncationWarning; None
-        raises an error instead. `batch_size` and `recast` are accepted for code
-        written for the official package: passes are packed by tokens, and
-        vectors are float32 already. With `dimensions`, vectors are cut to one of the sizes that
-        the model was trained for (`format.sizes`), and are of unit length again.
+        Returns float32 [n, dimension], unit length; [dimension] for a single string; a torch
+        tensor if `convert_to_tensor`. `instruction` is the formatted prompt
+        (`gritlite.instruction` makes it from plain words); without one the file's own document
+        prompt is used. Its tokens are left out of the mean unless `embed_instruction`. Texts are
+        truncated to `max_length` tokens, prompt included, with a TruncationWarning; None raises
+        an error instead. `batch_size` and `recast` are accepted for code written for the official
+        package: passes are packed by tokens, and vectors are float32 already. `dimensions` cuts
+        them to a size that the model was trained for (`format.sizes`), of unit length again.
 
         `progress` is called after each pass, in the thread that called, with the texts that are
         embedded and all texts; `cancel` ends the pass in progress. Raises CancelledError then,
-        what `progress` raises, EmptyTextError and InputTooLongError with the number of the
-        text, and UsageError for other dimensions.
+        what `progress` raises, EmptyTextError and InputTooLongError with the number of the text,
+        and UsageError.
         """
         del batch_size, recast
         _check_ignored(ignored)
         if get_cache:
             raise UsageError("get_cache is not supported: use document_state to get a text's state")
-        single = isinstance(sentences, str)
         texts = [sentences] if isinstance(sentences, str) else list(sentences)
         options = EmbedOptions(
             prompt=instruction or None,
@@ -120,9 +117,9 @@ class OfficialEncoding(ABC):
         parts = list(stream)
         if cut.is_set():
             _warn_cut(min(max_length or self.max_length, self.max_length))
-        width = dimensions or self.dimension
-        vectors = np.concatenate(parts) if parts else np.empty((0, width), np.float32)
-        result = vectors[0] if single else vectors
+        empty = np.empty((0, dimensions or self.dimension), np.float32)
+        vectors = np.concatenate(parts or [empty])
+        result = vectors[0] if isinstance(sentences, str) else vectors
         return _to_tensor(result) if convert_to_tensor else result
 
     def encode_queries(self, queries: list[str] | str, **options: Unpack[EncodeOptions]) -> Any:

@@ -65,7 +65,7 @@ _WHEEL_BYTES = 92_900_000  # as pip rounds it
 _DEFAULT = MergedAdapter(
     base="base",
     adapter="default",
-    sha256="8bda2c8d9d3f7ece37a11d020e0e621b1506ed44385d11869f06cadb3f75a7fa",
+    sha256="8ebc057b0f71d75daa933b4f567a98bf14a720efa5fc146c9187c470b3a9d1ad",
     type="q8_0",
 )
 
@@ -73,7 +73,7 @@ CATALOG: Mapping[str, CatalogModel] = MappingProxyType(
     {
         model.name: model
         for model in (
-            CatalogModel("default", _DEFAULT, download=_WHEEL_BYTES, size=144_811_360),
+            CatalogModel("default", _DEFAULT, download=_WHEEL_BYTES, size=144_811_424),
             CatalogModel("base", _SMOLLM2, download=_WHEEL_BYTES, size=98_362_720),
         )
     }

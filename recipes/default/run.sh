@@ -4,16 +4,22 @@
 set -eu
 cd "$(dirname "$0")/../.."
 data=${1:?"name the data folder, which holds train/ and eval/"}
-run=build/run
 
-[ -e build/recipe/cached.jsonl ] ||
+trained() {
+    if [ -e "$2/checkpoint.pt" ]; then
+        gritlite train "recipes/default/$1" -o "$2" --resume
+    else
+        gritlite train "recipes/default/$1" -o "$2"
+    fi
+}
+
+[ -e build/recipe/several_cached.jsonl ] ||
     python recipes/default/prepare.py --data "$data" --output build/recipe
 [ -e build/recipe/neighbours.jsonl ] ||
     python recipes/default/neighbours.py --rows build/recipe --teacher build/teacher
+[ -e build/recipe/health_hard.jsonl ] ||
+    python recipes/default/negatives.py --rows build/recipe --teacher build/mpnet
 gritlite pull base
-if [ -e $run/checkpoint.pt ]; then
-    gritlite train recipes/default/recipe.toml -o $run --resume
-else
-    gritlite train recipes/default/recipe.toml -o $run
-fi
-gritlite convert base --adapter $run/adapter -o build/default.q8_0.gguf --type q8_0 --force
+trained recipe.toml build/run
+trained longer.toml build/longer  # which begins from build/run/adapter
+gritlite convert base --adapter build/longer/adapter -o build/default.q8_0.gguf --type q8_0 --force

@@ -47,7 +47,7 @@ def test_an_isolated_model_gives_the_same(sized_path: Path, sized_model: GritLM)
 
 @pytest.mark.parametrize("size", [-8, 0, 9, 65])
 def test_other_sizes_are_refused(sized_model: GritLM, size: int) -> None:
-    with pytest.raises(UsageError, match=f"{size} dimensions: .* trained for 8, 16 and 64"):
+    with pytest.raises(UsageError, match=f"dimensions is {size}: .* trained for 8, 16 and 64"):
         sized_model.encode(TEXTS, dimensions=size)
 
 

@@ -89,6 +89,7 @@ def test_the_numbers_are_the_librarys(tiny_path, sets):
         "instructions": {"sts": "Find like=text"},
         "max_length": 40,
         "truncate": True,
+        "dimensions": None,
         "limit": None,
     }
 
