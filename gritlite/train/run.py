@@ -4,7 +4,7 @@ DIR/adapter/        adapter_config.json and adapter_model.safetensors, as PEFT l
 DIR/adapter.gguf    the same for llama.cpp
 DIR/loss.jsonl      every step's figures        DIR/loss.png   the curve
 DIR/recipe.toml     the recipe                  DIR/checkpoint.pt   to resume from
-DIR/vectors/        the teachers' vectors, if the recipe names no other folder for them
+DIR/vectors/        teachers' vectors and rows' tokens, if the recipe names no other folder for them
 """
 
 import json

@@ -553,6 +553,7 @@ def test_a_run_lowers_every_loss_and_leaves_what_its_docs_say(base: Path, tmp_pa
         "adapter",
         "adapter.gguf",
         "checkpoint.pt",
+        "vectors",
         "loss.jsonl",
         "loss.png",
         "recipe.toml",
