@@ -14,7 +14,7 @@ import gritlite
 from gritlite import GritLM, IsolatedGritLM, ModelProcessError, Store
 
 TEXTS = ["The ferry leaves at seven.", "Let the dough rise."]
-QUESTION = "When does the ferry leave, and who founded the inn?"
+QUESTION = "When does the ferry to the island leave?"
 
 
 def main() -> None:
