@@ -43,6 +43,11 @@ class PairRow:
         """All of them: the query, then the positives, then the negatives."""
         return (self.query, *self.positives, *self.negatives)
 
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """What teachers read of each: the text without its instruction."""
+        return tuple(text.text for text in self.texts)
+
 
 @dataclass(frozen=True)
 class ChatRow:

@@ -71,7 +71,7 @@ def _tokenized(
             tuple(formatter.embed(text, source.max_tokens) for text in row.texts),
             len(row.positives),
             row.score,
-            tuple(text.text for text in row.texts),
+            row.taught,
         )
     if source.objectives == ("generative",) and isinstance(row, ChatRow):
         return formatter.chat(row, source.max_tokens)

@@ -57,8 +57,5 @@ def read_tokens(path: Path, source: Source, rows: Sequence[Row]) -> Examples | N
     if not pairs:
         return replace(examples, left_out=left_out)
     texts = [row for row in rows if isinstance(row, PairRow)]
-    taught = tuple(
-        replace(pair, taught=tuple(text.text for text in row.texts))
-        for pair, row in zip(pairs, texts, strict=True)
-    )
+    taught = tuple(replace(pair, taught=row.taught) for pair, row in zip(pairs, texts, strict=True))
     return replace(examples, rows=taught, left_out=left_out)

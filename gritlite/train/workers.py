@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class Workers:
-    """`count` threads; one is the caller's own."""
+    """`count` threads; one alone is the caller's own."""
 
     def __init__(self, count: int) -> None:
         self.count = count

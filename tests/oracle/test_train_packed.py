@@ -94,6 +94,14 @@ def error(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
 
+def check_equal(found: tuple[Tensor, Gradients], expected: tuple[Tensor, Gradients]) -> None:
+    """Losses and gradients in float32, but for rounding."""
+    (loss, gradients), (other, others) = found, expected
+    assert error(loss, other) < 1e-5
+    for name, gradient in gradients.items():
+        assert error(gradient, others[name]) < 1e-5, name
+
+
 @pytest.mark.parametrize("losses", [embedding, generative, cached])
 @pytest.mark.parametrize("case", KNOWN)
 def test_in_float32_loss_and_gradients_are_transformers_own(
@@ -106,9 +114,7 @@ def test_in_float32_loss_and_gradients_are_transformers_own(
     plain = made(base, monkeypatch, bfloat16=False, own=False)
     assert plain.description == "cpu, float32, padded"
     expected, plains = computed(plain, losses)
-    assert error(loss, expected) < 1e-5
-    for name, gradient in gradients.items():
-        assert error(gradient, plains[name]) < 1e-5, name
+    check_equal((loss, gradients), (expected, plains))
 
 
 @pytest.mark.parametrize("losses", [embedding, generative, cached])
@@ -287,7 +293,4 @@ def test_compiled_steps_give_the_same_loss_and_gradients(
     monkeypatch.setattr("gritlite.train.model.COMPILED", 0)
     compiled = made(base, monkeypatch, bfloat16=False, own=True)
     assert compiled.description == "cpu, float32, packed, compiled"
-    found, fused = computed(compiled, losses)
-    assert error(found, loss) < 1e-5
-    for name, gradient in fused.items():
-        assert error(gradient, gradients[name]) < 1e-5, name
+    check_equal(computed(compiled, losses), (loss, gradients))
