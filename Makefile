@@ -29,9 +29,13 @@ BIN := $(VENV)/bin
 # crashes in its first quantized product; see docs/install.md.
 export CMAKE_ARGS ?= -DCMAKE_CXX_FLAGS=-fno-dse
 
-# of the core tests; and what pytest is told when failed tests run once more (.ci/run)
-WORKERS ?= auto
+# One group's tests: its environment, and what pytest is told. With AGAIN=yes, as in .ci/run, those of the
+# group that fail run once more, alone, as with CPython's --rerun; if the group hangs, all of it does.
 AGAIN ?=
+define pytest
+$(if $(AGAIN),timeout 25m) $(1)/bin/python -m pytest $(2) $(3) \
+  $(if $(AGAIN),|| $(1)/bin/python -m pytest $(2) --last-failed)
+endef
 
 .PHONY: demo test test-core test-oracle test-gptq test-clients test-page test-frozen test-desktop browser screen check docs pull clean
 
@@ -44,38 +48,39 @@ demo: pull
 test: test-core test-oracle test-gptq test-clients test-page test-frozen test-desktop
 
 test-core: pull
-	$(BIN)/python -m pytest tests --ignore=tests/oracle --ignore=tests/gptq --ignore=tests/clients \
-	  --ignore=tests/frozen --ignore=tests/desktop \
-	  --numprocesses $(WORKERS) $(AGAIN)
+	$(call pytest,$(VENV),tests --ignore=tests/oracle --ignore=tests/gptq --ignore=tests/clients \
+	  --ignore=tests/frozen --ignore=tests/desktop,--numprocesses auto)
 
 # torch and llama.cpp each bring a pool of OpenMP threads; while one waits by spinning, the
 # other has no processor
+test-oracle test-gptq test-clients: export OMP_WAIT_POLICY = passive
+
 test-oracle: pull $(ORACLE_READY)
-	OMP_WAIT_POLICY=passive $(ORACLE)/bin/python -m pytest tests/oracle $(AGAIN)
+	$(call pytest,$(ORACLE),tests/oracle)
 
 test-gptq: $(GPTQ_READY)
-	OMP_WAIT_POLICY=passive $(GPTQ)/bin/python -m pytest tests/gptq $(AGAIN)
+	$(call pytest,$(GPTQ),tests/gptq)
 
 test-clients: pull $(CLIENTS_READY) $(OPENAI2_READY) $(NODE_READY) $(MTEB_READY)
-	$(CLIENTS)/bin/python -m pytest tests/clients --ignore=tests/clients/openai2 \
-	  --ignore=tests/clients/page --ignore=tests/clients/mteb $(AGAIN)
-	$(OPENAI2)/bin/python -m pytest tests/clients/openai2 $(AGAIN)
-	OMP_WAIT_POLICY=passive $(MTEB)/bin/python -m pytest tests/clients/mteb $(AGAIN)
+	$(call pytest,$(CLIENTS),tests/clients --ignore=tests/clients/openai2 \
+	  --ignore=tests/clients/page --ignore=tests/clients/mteb)
+	$(call pytest,$(OPENAI2),tests/clients/openai2)
+	$(call pytest,$(MTEB),tests/clients/mteb)
 
 # the server's page, in a browser that pip cannot install
 test-page: $(CLIENTS_READY)
 	@if command -v chromium && command -v chromedriver; \
-	then $(CLIENTS)/bin/python -m pytest tests/clients/page $(AGAIN); \
+	then $(call pytest,$(CLIENTS),tests/clients/page); \
 	else echo "NOT RUN: tests of the server's page need Chromium: run  make browser  as root"; fi
 
 # an app with gritlite inside, in a root folder without Python
 test-frozen: pull $(FROZEN_READY)
-	$(BIN)/python -m pytest tests/frozen $(AGAIN)
+	$(call pytest,$(VENV),tests/frozen)
 
 # examples of desktop apps, on a screen that nobody sees; pip builds PyGObject from system libraries
 test-desktop: pull $(if $(SCREEN),$(DESKTOP_READY))
 	@if [ -n "$(SCREEN)" ]; \
-	then $(DESKTOP)/bin/python -m pytest tests/desktop $(AGAIN); \
+	then $(call pytest,$(DESKTOP),tests/desktop); \
 	else echo "NOT RUN: tests of desktop apps need Xvfb and libraries: run  make screen  as root"; fi
 
 browser:
