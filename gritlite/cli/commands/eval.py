@@ -56,7 +56,7 @@ def _parse_instructions(
 @_test_set("--clustering", "FILE", "CSV with columns text,category: v-measure.")
 @_test_set("--perplexity", "FILE", "Text file: perplexity, computed as in llama.cpp.")
 @_test_set("--choice", "FILE", "JSON Lines of multiple-choice questions: accuracy by likelihood.")
-@_test_set("--exact-match", "FILE", "SQuAD JSON: exact match and F1 of greedy answers.")
+@_test_set("--exact-match", "FILE", "SQuAD JSON or JSON Lines: exact match, F1 of greedy answers.")
 @click.option(
     "--passages",
     type=Choice(_PASSAGES),
