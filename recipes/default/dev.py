@@ -3,8 +3,10 @@
     python recipes/default/dev.py --data DIR --output build/dev
 
 readings.json and papers.json are in SQuAD's form: questions on passages, and titles and summaries
-of abstracts, for --retrieval and --exact-match. banking77/ has every tenth text of that set's
-training half as its test.csv, for --classification. The test sets themselves decide nothing.
+of abstracts, for --retrieval and --exact-match. several.jsonl has those readings among two other
+passages, and hops.jsonl questions that need two facts of QASC, for --exact-match. banking77/ has
+every tenth text of that set's training half as its test.csv, for --classification. The test sets
+themselves decide nothing; xquad_several.jsonl is one, XQuAD among two other passages.
 """
 
 import argparse
@@ -12,23 +14,27 @@ import csv
 import json
 import random
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import papers
+import prompted
 from held_out import is_held_out
-from material import Inputs
+from material import Inputs, Row, qasc, some
 from more_readings import more_readings
 from overlap import Evaluated, read_evaluated
 from packages import fetch_all
 from prepare import SEED
 from reading import Reading
+from words import words
 
 from gritlite.errors import GritLiteError
+from gritlite.eval.squad import Question, read_squad
 from gritlite.system.files import atomic_write
 
 MOST = 400  # questions of a file
+OTHERS = 2  # passages beside a question's own
 TENTH = 10
 
 
@@ -61,6 +67,10 @@ def write(inputs: Inputs, output: Path) -> None:
         if is_held_out(row["pos"][0])
     )
     write_squad(output / "papers.json", abstracts, evaluated, draw)
+    write_several(output / "several.jsonl", read_squad(output / "readings.json"), draw)
+    write_hops(output / "hops.jsonl", inputs)
+    xquad = read_squad(inputs.data / "eval/xquad/xquad.en.json")
+    write_several(output / "xquad_several.jsonl", xquad, draw)
     write_banking(inputs.data / "eval/banking77/train.csv", output / "banking77")
 
 
@@ -81,6 +91,39 @@ def write_squad(
 
 def _question(number: int, question: str, answer: str) -> dict[str, Any]:
     return {"id": str(number), "question": question, "answers": [{"text": answer}]}
+
+
+def write_several(path: Path, questions: Sequence[Question], draw: random.Random) -> None:
+    """Write each question with its passage among two others, in any order."""
+    passages = list(dict.fromkeys(question.paragraph for question in questions))
+
+    def row(question: Question) -> Row:
+        others = [text for text in some(passages, OTHERS + 1, draw) if text != question.paragraph]
+        together = [question.paragraph, *others[:OTHERS]]
+        draw.shuffle(together)
+        return {"passage": together, "question": question.text, "answer": list(question.answers)}
+
+    _write_lines(path, map(row, questions))
+
+
+def write_hops(path: Path, inputs: Inputs) -> None:
+    """Write QASC's questions that are not trained on, each with the two facts that answer it."""
+    trained = {" ".join(words(question)) for _, question, _ in qasc(inputs)}
+    _write_lines(
+        path,
+        (
+            {"passage": [first, second], "question": question, "answer": answer}
+            for first, second, question, answer in prompted.facts(inputs)
+            if " ".join(words(question)) not in trained
+            and any(answer.lower() in fact.lower() for fact in (first, second))
+        ),
+    )
+
+
+def _write_lines(path: Path, rows: Iterable[Row]) -> None:
+    with atomic_write(path, force=True) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
 
 def write_banking(source: Path, folder: Path) -> None:

@@ -72,6 +72,19 @@ def readings(inputs: Inputs, *, held_out: bool = False) -> Iterator[tuple[str, s
                     yield passage, _asked(match["q"]), answer
 
 
+def facts(inputs: Inputs) -> Iterator[tuple[str, str, str, str]]:
+    """Two facts of QASC, a question that needs both, and its answer."""
+    form = re.compile(
+        r"Fact 1: (.*?)\n\nFact 2: (.*?)\n\nGiven the two facts above, (.*\?)", re.DOTALL
+    )
+    for row in corpora.json_lines(inputs.train("t0_qa.jsonl")):
+        match = form.fullmatch(row["prompt"].strip())
+        if match:
+            first, second, question = match.groups()
+            question = question[0].upper() + question[1:].replace("? ?", "?")
+            yield first, second, question, row["completion"].removesuffix("<|endoftext|>").strip()
+
+
 def _joined(passage: str) -> str:
     """A passage on one line, whose parts were a list's."""
     return " ".join(corpora.untokenised(line.removeprefix("- ")) for line in passage.splitlines())

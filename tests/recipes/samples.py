@@ -124,6 +124,15 @@ def _make_more(folder: Path) -> None:
             "prompt": prompt.format("Which number?") + f"{PLANTED.capitalize()}.",
             "completion": "forty<|endoftext|>",
         },
+        *(
+            {
+                "template": "qasc_qa_with_separated_facts_3",
+                "prompt": f"Fact 1: Ice is water.\n\nFact 2: Water is wet.\n\n"
+                f"Given the two facts above, {question}",
+                "completion": "wet<|endoftext|>",
+            }
+            for question in ("what is ice? ?", "what is water?")
+        ),
     )
     for task in ("Open a [m]ill", f"Say that {PLANTED}"):
         example = {"task": task, "line": f"mill --open '{task}'"}

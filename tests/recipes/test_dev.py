@@ -12,6 +12,7 @@ from material import Inputs
 from more_readings import more_readings
 
 from gritlite.eval.labelled_texts import read_labelled
+from gritlite.eval.questions import read_questions
 from gritlite.eval.squad import read_squad
 from tests.recipes.samples import make_data, make_packages
 
@@ -60,6 +61,16 @@ def test_eval_reads_the_sets(
     assert "On Stones (a)" in {question.text for question in abstracts}
     for name in ("readings", "papers"):  # planted are texts of the test sets
         assert "secret" not in (tmp_path / f"dev/{name}.json").read_text()
+    passages = len({question.paragraph for question in readings})
+    several = read_questions(tmp_path / "dev/several.jsonl")
+    assert [question.text for question in several] == [question.text for question in readings]
+    for one, own in zip(several, readings, strict=True):
+        assert own.paragraph in one.passages
+        assert len(set(one.passages)) == len(one.passages) == min(3, passages)
+    hops = read_questions(tmp_path / "dev/hops.jsonl")  # the other question is trained on
+    assert [(question.text, question.passages) for question in hops] == [
+        ("What is ice?", ("Ice is water.", "Water is wet."))
+    ]
     assert list(papers.papers(inputs, random.Random(1))) == []
     train, test = (
         {entry.text for entry in read_labelled(tmp_path / f"dev/banking77/{name}.csv")}
