@@ -85,7 +85,7 @@ def by_model(path: Path) -> Embed:
     from gritlite import GritLM
 
     model = GritLM(path)
-    return lambda texts: model.encode(list(texts), truncate=True)
+    return lambda texts: model.encode(list(texts))
 
 
 def with_negatives(rows: Sequence[Row], embed: Embed) -> Iterator[Row]:
