@@ -33,7 +33,7 @@ export CMAKE_ARGS ?= -DCMAKE_CXX_FLAGS=-fno-dse
 # group that fail run once more, alone, as with CPython's --rerun; if the group hangs, all of it does.
 AGAIN ?=
 define pytest
-$(if $(AGAIN),timeout 25m) $(1)/bin/python -m pytest $(2) $(3) \
+$(if $(AGAIN),timeout 45m) $(1)/bin/python -m pytest $(2) $(3) \
   $(if $(AGAIN),|| $(1)/bin/python -m pytest $(2) --last-failed)
 endef
 
