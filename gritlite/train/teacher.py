@@ -46,7 +46,7 @@ class Teacher:
         is_half = self._dtype is torch.bfloat16
         # one context for all passes: it converts each weight once
         with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16, enabled=is_half):
-            parts = [self._pooled(group) for group in _passes([texts[place] for place in order])]
+            parts = [self._pooled(group) for group in passes([texts[place] for place in order])]
         return torch.cat(parts)[torch.tensor(order, device=self._device).argsort()]
 
     def _pooled(self, texts: list[str]) -> Tensor:
@@ -59,14 +59,17 @@ class Teacher:
         return functional.normalize((hidden * content).sum(dim=1) / content.sum(dim=1), dim=1)
 
 
-def _passes(texts: Sequence[str]) -> list[list[str]]:
-    """Divide texts, which are sorted by length, into those that are computed together."""
-    passes: list[list[str]] = []
+def passes(texts: Sequence[str]) -> list[list[str]]:
+    """Divide texts, which are sorted by length, into those that are computed together.
+
+    A pass takes a few seconds on a slow processor.
+    """
+    groups: list[list[str]] = []
     for text in texts:
-        if not passes or (len(passes[-1]) + 1) * len(text) > PASS_CHARACTERS:
-            passes.append([])
-        passes[-1].append(text)
-    return passes
+        if not groups or (len(groups[-1]) + 1) * len(text) > PASS_CHARACTERS:
+            groups.append([])
+        groups[-1].append(text)
+    return groups
 
 
 def check_folder(folder: Path) -> None:

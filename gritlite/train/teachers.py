@@ -20,11 +20,9 @@ from gritlite.system.files import sha256
 from gritlite.system.locks import exclusive
 from gritlite.train.model import precision
 from gritlite.train.recipe import TeacherShare
-from gritlite.train.teacher import Teacher, check_folder
+from gritlite.train.teacher import Teacher, check_folder, passes
 from gritlite.train.vector_file import VectorFile
 from gritlite.train.workers import Workers
-
-_BLOCK = 256  # texts whose vectors are made, and kept, at once
 
 
 class Teachers:
@@ -71,7 +69,7 @@ class Teachers:
     def _make(self, texts: Iterable[str], folder: Path, file: VectorFile) -> Iterator[int]:
         teacher = Teacher(folder, self._device, self._dtype)
         ordered = sorted(texts, key=lambda text: (len(text), text))  # a pass has little padding
-        blocks = [ordered[start : start + _BLOCK] for start in range(0, len(ordered), _BLOCK)]
+        blocks = passes(ordered)
         made = self._workers.map(lambda block: teacher.vectors(block).cpu().numpy(), blocks)
         for block, vectors in zip(blocks, made, strict=True):
             file.append(block, vectors)

@@ -1,6 +1,7 @@
 """Teachers: their vectors are made once, kept when a run stops, and several speak as one."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from gritlite.system.locks import exclusive
 from gritlite.train import teachers as module
 from gritlite.train.recipe import TeacherShare
 from gritlite.train.run import train
-from gritlite.train.teacher import Teacher
+from gritlite.train.teacher import PASS_CHARACTERS, Teacher, passes
 from gritlite.train.teachers import Teachers
 from tests.oracle.test_gpu_train import make_teacher
 from tests.oracle.test_train import recipe_file
@@ -109,10 +110,24 @@ def test_a_folder_that_is_no_encoder(folder: Path, tmp_path: Path) -> None:
         opened(folder, tmp_path, none=1)
 
 
+def by_four(texts: Sequence[str]) -> list[Sequence[str]]:
+    """Passes of four texts."""
+    return [texts[start : start + 4] for start in range(0, len(texts), 4)]
+
+
+def test_passes_are_small_enough_to_show_progress() -> None:
+    texts = sorted(some_texts(60) * 40, key=len)
+    groups = passes(texts)
+    assert [text for group in groups for text in group] == texts
+    assert len(groups) > 3
+    for group in groups:
+        assert len(group) == 1 or len(group) * len(group[-1]) <= PASS_CHARACTERS
+
+
 def test_a_run_that_is_stopped_while_it_is_taught(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BLOCK", 4)
+    monkeypatch.setattr(module, "passes", by_four)
     base = make_checkpoint(tmp_path / "base", "llama-tied")
     (base / "chat_template.jinja").unlink()
     convert(base, tmp_path / "base.gguf", "f32")
