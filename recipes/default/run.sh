@@ -22,10 +22,4 @@ trained() {
 gritlite pull base
 trained recipe.toml build/run
 trained longer.toml build/longer  # which begins from build/run/adapter
-[ -e build/recipe/.mined ] || {
-    gritlite convert base --adapter build/longer/adapter -o build/longer.q8_0.gguf --type q8_0 --force
-    python recipes/default/negatives.py --rows build/recipe --model build/longer.q8_0.gguf
-    touch build/recipe/.mined
-}
-trained further.toml build/further  # which begins from build/longer/adapter
-gritlite convert base --adapter build/further/adapter -o build/default.q8_0.gguf --type q8_0 --force
+gritlite convert base --adapter build/longer/adapter -o build/default.q8_0.gguf --type q8_0 --force
