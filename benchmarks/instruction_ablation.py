@@ -1,6 +1,6 @@
 """What instructions do to a model's vectors: the right one, one of another task, and none.
 
-    python benchmarks/instructions.py MODEL DEV
+    python benchmarks/instruction_ablation.py MODEL DEV
 
 DEV is the folder that recipes/default/dev.py writes. Queries are embedded with each instruction,
 passages once and with none, as stores embed them. "Another wording" says the same in words that

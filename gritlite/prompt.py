@@ -1,15 +1,20 @@
 """The GRIT prompt format, and the `grit.*` metadata keys that carry it in a file.
 
 Source: the official repository's README (github.com/ContextualAI/gritlm) and
-arXiv 2402.09906, figure 2. The module knows strings only: what becomes a token,
-and which tokens are pooled, is decided in `runtime/tokens.py`.
+arXiv 2402.09906, figure 2. The module computes nothing: what becomes a token, and which tokens
+are pooled, is decided in `runtime/tokens.py`, and `runtime/cutting.py` cuts vectors.
 """
 
+import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from gritlite.errors import FormatError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 USER = "<|user|>\n"
 EMBED = "<|embed|>\n"
@@ -23,6 +28,9 @@ ATTENTION_KEY = "grit.embed.attention"
 INCLUDE_PROMPT_KEY = "grit.embed.include_prompt"
 # how many of a vector's first numbers were trained to serve as a vector themselves
 SIZES_KEY = "grit.embed.sizes"
+# the axes whose coordinates are kept instead, [dimension, largest of the sizes]: base64 of
+# little-endian float16, row by row
+AXES_KEY = "grit.embed.axes"
 INSTRUCTION_FIELD = "{instruction}"
 # what queries are embedded for where another program has no place for an instruction
 QUERY_INSTRUCTION = "Given a question, retrieve the passage that answers it"
@@ -96,7 +104,8 @@ class EmbedFormat:
     `{instruction}` once and precedes a text with one. `pooling` is "mean", or "last": the last
     token's vector, that of EOS where the vocabulary adds it. `include_prompt` says whether
     the mean counts the tokens of the prompt and BOS as well. `sizes` are the numbers of
-    dimensions, besides all of them, that the model was trained to be cut to.
+    dimensions, besides all of them, that the model was trained to be cut to; `axes`, float32
+    [dimension, largest of the sizes], are what a vector is multiplied by before it is cut.
     """
 
     prompt: str = EMBED
@@ -106,6 +115,7 @@ class EmbedFormat:
     attention: Attention = "bidirectional"
     include_prompt: bool = False
     sizes: tuple[int, ...] = ()
+    axes: "NDArray[np.float32] | None" = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.pooling not in ("mean", "last"):
@@ -138,7 +148,7 @@ class EmbedFormat:
         raise UsageError(f"dimensions is {asked}: this model was trained for {known} and {width}")
 
     def to_metadata(self) -> dict[str, str | bool]:
-        """The `grit.*` keys of a GGUF file, but for `sizes`, which only training adds."""
+        """The `grit.*` keys of a GGUF file, without `sizes` and `axes`, which training adds."""
         included = {INCLUDE_PROMPT_KEY: True} if self.include_prompt else {}
         return {
             EMBED_PROMPT_KEY: self.prompt,
@@ -167,6 +177,7 @@ class EmbedFormat:
         for key, kind in expected.items():
             if key in metadata and not isinstance(metadata[key], kind):
                 raise FormatError(f"metadata key {key} is not a {kind.__name__}")
+        sizes = _numbers(metadata, SIZES_KEY, "numbers")
         return cls(
             prompt=metadata.get(EMBED_PROMPT_KEY, default.prompt),
             instruction_prompt=metadata.get(INSTRUCTION_PROMPT_KEY, default.instruction_prompt),
@@ -174,7 +185,8 @@ class EmbedFormat:
             normalize=metadata.get(NORMALIZE_KEY, default.normalize),
             attention=metadata.get(ATTENTION_KEY, default.attention),
             include_prompt=metadata.get(INCLUDE_PROMPT_KEY, default.include_prompt),
-            sizes=_numbers(metadata, SIZES_KEY, "numbers"),
+            sizes=sizes,
+            axes=_axes(metadata, sizes),
         )
 
 
@@ -196,6 +208,31 @@ def end_tokens(metadata: Mapping[str, Any]) -> tuple[int, ...]:
     Raises FormatError for a value that is not an array of token ids.
     """
     return _numbers(metadata, END_TOKENS_KEY, "token ids")
+
+
+def encode_axes(axes: "NDArray[np.float32]") -> str:
+    """The value of AXES_KEY: a string, for llama.cpp prints an array's numbers at every load."""
+    return base64.b64encode(axes.astype("<f2").tobytes()).decode("ascii")
+
+
+def _axes(metadata: Mapping[str, Any], sizes: tuple[int, ...]) -> "NDArray[np.float32] | None":
+    text = metadata.get(AXES_KEY)
+    if text is None:
+        return None
+    import numpy as np  # where there are axes, and so vectors
+
+    width: Any = metadata.get(f"{metadata.get('general.architecture')}.embedding_length")
+    try:
+        values = np.frombuffer(base64.b64decode(text, validate=True), "<f2").astype(np.float32)
+        axes: NDArray[np.float32] = values.reshape(width, max(sizes))
+    except (TypeError, ValueError) as error:
+        raise FormatError(
+            f"{AXES_KEY} does not hold, in base64, float16 numbers for each of the model's "
+            f"dimensions and of the largest of {SIZES_KEY}"
+        ) from error
+    if not np.isfinite(axes).all():
+        raise FormatError(f"{AXES_KEY} has a NaN or an infinity")
+    return axes
 
 
 def _numbers(metadata: Mapping[str, Any], key: str, what: str) -> tuple[int, ...]:

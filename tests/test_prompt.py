@@ -10,6 +10,7 @@ from gritlite.prompt import (
     after_document,
     cached_question,
     check_normalizer,
+    encode_axes,
     is_grit,
 )
 
@@ -57,6 +58,18 @@ def test_words_become_the_prompt_of_the_format() -> None:
         ({"grit.embed.normalize": "yes"}, "grit.embed.normalize is not a bool"),
         ({"grit.embed.sizes": "many"}, "is not an array of numbers"),
         ({"grit.embed.sizes": np.array([8, 0])}, "holds 0: expected 1 or more"),
+        ({"grit.embed.axes": "many!"}, "does not hold, in base64, float16 numbers"),
+        ({"grit.embed.axes": 3}, "does not hold, in base64, float16 numbers"),
+        ({"grit.embed.axes": encode_axes(np.ones(8))}, "does not hold, in base64, float16"),
+        (
+            {
+                "general.architecture": "llama",
+                "llama.embedding_length": 4,
+                "grit.embed.sizes": np.array([2]),
+                "grit.embed.axes": encode_axes(np.full(8, np.inf)),
+            },
+            "has a NaN or an infinity",
+        ),
         ({"grit.embed.pooling": "cls"}, "expected 'mean' or 'last'"),
         ({"grit.embed.attention": "both"}, "expected 'bidirectional' or 'causal'"),
         ({"grit.embed.instruction_prompt": "no field"}, "exactly once"),

@@ -76,6 +76,12 @@ def write_said(folder: Path, metadata: dict[str, str]) -> None:
     path.write_bytes(save(load_file(path), metadata))
 
 
+def write_axes(folder: Path, dimension: int, count: int) -> None:
+    """axes.npy, as `gritlite train` writes it: some that stand upright on each other."""
+    random = np.random.default_rng(3).normal(size=(dimension, count))
+    np.save(folder / "axes.npy", np.linalg.qr(random)[0].astype(np.float16))
+
+
 def random_matrices(
     checkpoint: Path, targets: Sequence[str], rank: int, ranks: dict[str, int], seed: int
 ) -> dict[str, NDArray[np.float32]]:

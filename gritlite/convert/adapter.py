@@ -19,12 +19,14 @@ from gritlite.convert.json_files import shown
 from gritlite.convert.lora_config import LoraConfig, read_lora_config
 from gritlite.convert.rope_permutation import heads_to_permute, permute_heads
 from gritlite.convert.safetensors import TensorEntry, read_metadata
-from gritlite.convert.source import ModelSource, SourceTensor
+from gritlite.convert.source import TOKEN_EMBEDDINGS, ModelSource, SourceTensor
 from gritlite.errors import FileError, FormatError
 from gritlite.prompt import SIZES_KEY, TRAINED_KEY
 from gritlite.quant.type_selection import ModelSpec
+from gritlite.system.reading import open_regular
 
 WEIGHTS = "adapter_model.safetensors"
+AXES = "axes.npy"  # beside PEFT's files
 
 # PEFT's prefix, then transformers' name; a model without a head has no "model." before its layers
 NAME = re.compile(
@@ -81,14 +83,18 @@ class Adapter:
     """An open adapter. `pairs` maps the GGUF names of the adapted tensors to their matrices.
 
     `is_trained_to_embed` tells whether `gritlite train` made it with an objective for that, and
-    `sizes` what its vectors were trained to be cut to.
+    `sizes` what its vectors were trained to be cut to; `axes` [dimension, largest of these] are
+    those by which they are cut, None where it has none. Raises FormatError if they do not fit.
     """
 
-    def __init__(self, checkpoint: Checkpoint, pairs: Mapping[str, LoraPair]) -> None:
+    def __init__(
+        self, folder: Path, checkpoint: Checkpoint, pairs: Mapping[str, LoraPair], dimension: int
+    ) -> None:
         self.pairs = pairs
         said = read_metadata(checkpoint.path)
         self.is_trained_to_embed = said.get(TRAINED_KEY) == "true"
         self.sizes = _sizes(checkpoint.path, said.get(SIZES_KEY, ""))
+        self.axes = _axes(folder / AXES, (dimension, max(self.sizes, default=0)))
         self._checkpoint = checkpoint
         self._last: tuple[str, LowRankUpdate] | None = None
 
@@ -124,6 +130,23 @@ def _sizes(path: Path, said: str) -> tuple[int, ...]:
     return tuple(map(int, said.split()))
 
 
+def _axes(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+    """The axes in an adapter's folder, which `gritlite train` writes; None if there are none."""
+    if not path.exists():
+        return None
+    try:
+        with open_regular(path) as file:
+            axes = np.load(file, allow_pickle=False)
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, EOFError) as error:
+        raise FormatError(f"{path} is not a NumPy array: {error}") from error
+    if axes.shape != shape or axes.dtype.kind != "f" or not np.isfinite(axes).all():
+        expected = " x ".join(map(str, shape))
+        raise FormatError(f"{path} does not hold {expected} floats, as {SIZES_KEY} asks for")
+    return np.asarray(axes, np.float32)
+
+
 @contextlib.contextmanager
 def open_adapter(folder: Path, base: ModelSource) -> Iterator[Adapter]:
     """Open an adapter folder written by PEFT's save_pretrained, and check it against its base.
@@ -137,7 +160,11 @@ def open_adapter(folder: Path, base: ModelSource) -> Iterator[Adapter]:
     if not path.is_file():
         raise FileError(f"{folder} has no {WEIGHTS}: save the adapter with safe_serialization=True")
     with Checkpoint(path) as checkpoint:
-        yield Adapter(checkpoint, _pairs(checkpoint, config, base))
+        yield Adapter(folder, checkpoint, _pairs(checkpoint, config, base), _dimension(base))
+
+
+def _dimension(base: ModelSource) -> int:
+    return next(one.shape[-1] for one in base.tensors if one.name == TOKEN_EMBEDDINGS)
 
 
 def _pairs(checkpoint: Checkpoint, config: LoraConfig, base: ModelSource) -> dict[str, LoraPair]:

@@ -25,7 +25,7 @@ from gritlite.convert.source_loader import open_model_source
 from gritlite.convert.tensor_importance import TensorImportance
 from gritlite.errors import FormatError, RequantizationError, UsageError
 from gritlite.modelfile.header_writer import MetadataValue, TensorFormat, encode_header, padding
-from gritlite.prompt import SIZES_KEY, TRAINED_KEY
+from gritlite.prompt import AXES_KEY, SIZES_KEY, TRAINED_KEY, encode_axes
 from gritlite.quant.imatrix import read_imatrix
 from gritlite.quant.rows import check_rows, dequantize_rows, quantize_rows
 from gritlite.quant.type_selection import SelectedType, TensorSpec, select_types
@@ -201,7 +201,11 @@ def _declared(adapter: Adapter | None, trained_to_embed: bool) -> Mapping[str, M
     """Return the metadata that the caller or the adapter adds to the source's."""
     is_trained = trained_to_embed or (adapter is not None and adapter.is_trained_to_embed)
     keys: dict[str, MetadataValue] = {TRAINED_KEY: True} if is_trained else {}
-    return keys | {SIZES_KEY: adapter.sizes} if adapter and adapter.sizes else keys
+    if adapter and adapter.sizes:
+        keys[SIZES_KEY] = adapter.sizes
+    if adapter and adapter.axes is not None:
+        keys[AXES_KEY] = encode_axes(adapter.axes)
+    return keys
 
 
 def _select_types(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ADAPTERS = Path(__file__).parent / "adapters"
 PINNED_FILES = ("adapter_config.json", "adapter_model.safetensors")
+AXES = "axes.npy"  # of adapters that were trained for vectors that are cut
 
 
 def merge(
@@ -67,14 +68,15 @@ def check_adapter(source: MergedAdapter) -> None:
 
 
 def digest(adapter: str) -> str:
-    """The SHA-256 in hex of an adapter's PINNED_FILES, one after the other.
+    """The SHA-256 in hex of an adapter's PINNED_FILES, and of AXES if it has them, in this order.
 
     Raises FileError if one is missing.
     """
     combined = hashlib.sha256()
-    for name in PINNED_FILES:
+    for name in (*PINNED_FILES, AXES):
         path = ADAPTERS / adapter / name
-        if not path.exists():
+        if path.exists():
+            combined.update(read_bytes(path))
+        elif name != AXES:
             raise FileError(f"{path} is missing: reinstall gritlite")
-        combined.update(read_bytes(path))
     return combined.hexdigest()

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gritlite.prompt import EmbedFormat
 from gritlite.rag.chunks import load_matrix, read_chunk, read_vectors
 from gritlite.rag.database import Database
 from gritlite.rag.metadata import Value
@@ -23,7 +24,8 @@ from gritlite.rag.sources import copies, read_source
 from gritlite.rag.vectors import Matrix, Ranked, VectorType
 from gritlite.rag.where import Clause
 from gritlite.rag.word_ranking import word_scores
-from gritlite.runtime.embed import Vectors, cut
+from gritlite.runtime.cutting import cut
+from gritlite.runtime.embed import Vectors
 
 Mode = Literal["hybrid", "vectors", "words"]
 Chunks = NDArray[np.int64]  # ids, which ascend
@@ -68,12 +70,18 @@ class Searcher:
     """Searches over one database. Not thread-safe."""
 
     def __init__(
-        self, database: Database, paths: StorePaths, vector_type: VectorType, dimension: int
+        self,
+        database: Database,
+        paths: StorePaths,
+        vector_type: VectorType,
+        dimension: int,
+        embed_format: EmbedFormat,
     ) -> None:
         self._database = database
         self._paths = paths
         self._vector_type = vector_type
         self._dimension = dimension
+        self._format = embed_format
         self._matrix: Matrix | None = None
         self._generation = -1
 
@@ -93,7 +101,7 @@ class Searcher:
         """
         depth = count
         if vector is not None:
-            (vector,) = cut(vector[None], self._dimension)
+            (vector,) = cut(vector[None], self._dimension, self._format)
         with self._database.snapshot():
             wanted = None if where is None else chunks_where(self._database, where)
             while True:

@@ -22,6 +22,7 @@ from gritlite.errors import (
     UsageError,
 )
 from gritlite.prompt import EmbedFormat
+from gritlite.runtime.cutting import cut
 from gritlite.runtime.engine import EmbeddingEngine, EmbeddingPass, HiddenStates, KeyValues, Tokens
 from gritlite.runtime.finite import check_state, check_vectors
 from gritlite.runtime.packing import PADDED, UNPADDED
@@ -98,16 +99,6 @@ class _Hooks:
             self.progress(self.first + texts)
 
 
-def cut(vectors: Vectors, size: int | None) -> Vectors:
-    """Return the first `size` numbers of vectors [n, d] as vectors of unit length; None: all."""
-    if size is None or size == vectors.shape[1]:
-        return vectors
-    kept = vectors[:, :size]
-    norms = np.linalg.norm(kept, axis=1, keepdims=True)
-    scaled: Vectors = np.divide(kept, norms, out=kept.copy(), where=norms > 0)
-    return scaled
-
-
 class Embedder:
     """Runs embedding passes on an engine. Thread-safe: the scheduler orders passes.
 
@@ -167,14 +158,14 @@ class Embedder:
             if tokens >= _WINDOW_PASSES * self._pass_tokens:
                 hooks = _Hooks(first, cancel, keep, progress)
                 vectors = self._embed_window(window, count, options, hooks, "bulk")
-                yield cut(check_vectors(vectors, first), options.dimensions)
+                yield cut(check_vectors(vectors, first), options.dimensions, self._format)
                 first += count
                 window, count, tokens = [], 0, 0
         if count:
             work: Work = "bulk" if first or tokens > self._pass_tokens else "query"
             hooks = _Hooks(first, cancel, keep, progress)
             vectors = self._embed_window(window, count, options, hooks, work)
-            yield cut(check_vectors(vectors, first), options.dimensions)
+            yield cut(check_vectors(vectors, first), options.dimensions, self._format)
 
     def pieces(
         self,

@@ -1,6 +1,7 @@
 """Run a training recipe and write the adapter and its logs to a folder.
 
-DIR/adapter/        adapter_config.json and adapter_model.safetensors, as PEFT loads them
+DIR/adapter/        adapter_config.json and adapter_model.safetensors, as PEFT loads them, and
+                    axes.npy, if vectors are to be cut
 DIR/adapter.gguf    the same for llama.cpp
 DIR/loss.jsonl      every step's figures        DIR/loss.png   the curve
 DIR/recipe.toml     the recipe                  DIR/checkpoint.pt   to resume from
@@ -9,13 +10,15 @@ DIR/vectors/        teachers' vectors and rows' tokens, if the recipe names no o
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save as to_safetensors
 
+from gritlite.convert.adapter import AXES
 from gritlite.convert.adapter_gguf import write_adapter
 from gritlite.errors import FileError, OutputExistsError, UsageError
 from gritlite.prompt import SIZES_KEY, TRAINED_KEY
@@ -45,13 +48,15 @@ def train(
     resume: bool = False,
     on_teach: ProgressCallback = no_progress,
     on_start: ProgressCallback = no_progress,
+    on_axes: ProgressCallback = no_progress,
     on_step: Callable[[Step], None] = lambda _step: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> TrainingReport:
     """Run a recipe in `folder`, which is created; with `resume`, continue from its checkpoint.
 
     `on_teach` receives the teachers' vectors made and in total, if any are missing;
-    `on_start` the steps done and in total, `on_step` the result of each step. `stopping` is
+    `on_start` the steps done and in total, `on_step` the result of each step, and `on_axes`,
+    at the end, the texts embedded and in total, if vectors are to be cut. `stopping` is
     called between steps; a run that it stops leaves a checkpoint, and the vectors.
     Everything else is written when the last step is done.
 
@@ -68,7 +73,7 @@ def train(
     if resume:
         trainer.resume(saved)
     folder.mkdir(parents=True, exist_ok=True)
-    if not _teach(trainer, on_teach, stopping):
+    if not _follow(trainer.teach(), on_teach, stopping):
         trainer.save(saved)
         return TrainingReport(folder, len(trainer.steps), False, {})
     on_start(len(trainer.steps), recipe.steps)
@@ -81,6 +86,8 @@ def train(
         if stops:
             break
     finished = len(trainer.steps) == recipe.steps
+    if finished and _is_cut(recipe):
+        finished = _follow(trainer.find_axes(), on_axes, stopping)
     if finished:
         write_curve(folder / "loss.png", trainer.steps)
         shutil.copyfile(recipe_path, folder / "recipe.toml")
@@ -90,13 +97,20 @@ def train(
     return TrainingReport(folder, len(trainer.steps), finished, left_out)
 
 
-def _teach(trainer: Trainer, on_teach: ProgressCallback, stopping: Callable[[], bool]) -> bool:
-    """Make the teachers' vectors; False if `stopping` ended that."""
-    for done, total in trainer.teach():
-        on_teach(done, total)
+def _follow(
+    work: Iterator[tuple[int, int]], progress: ProgressCallback, stopping: Callable[[], bool]
+) -> bool:
+    """Do the work; False if `stopping` ended it before."""
+    for done, total in work:
+        progress(done, total)
         if done < total and stopping():
             return False
     return True
+
+
+def _is_cut(recipe: Recipe) -> bool:
+    """Whether the model is trained for vectors that are cut."""
+    return bool(recipe.embed.sizes) and any(source.embeds for source in recipe.source)
 
 
 def vectors_folder(recipe: Recipe, folder: Path, run: Path) -> Path:
@@ -106,7 +120,7 @@ def vectors_folder(recipe: Recipe, folder: Path, run: Path) -> Path:
 
 
 def save_adapter(trainer: Trainer, folder: Path) -> None:
-    """Save the adapters in PEFT's format, in float16."""
+    """Save the adapters in PEFT's format, in float16, and the axes by which vectors are cut."""
     from peft import get_peft_model_state_dict
 
     folder.mkdir(exist_ok=True)
@@ -119,6 +133,9 @@ def save_adapter(trainer: Trainer, folder: Path) -> None:
     halves = {name: tensor.to(torch.float16).contiguous().cpu() for name, tensor in state.items()}
     with atomic_write(folder / "adapter_model.safetensors", force=True) as file:
         file.write(with_sorted_metadata(halves, {"format": "pt"} | _said_of(trainer.recipe)))
+    if trainer.axes is not None:
+        with atomic_write(folder / AXES, force=True) as file:
+            np.save(file, trainer.axes, allow_pickle=False)
 
 
 def with_sorted_metadata(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:

@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gritlite.convert.adapter import WEIGHTS
 from gritlite.convert.pretrained import load_model
 from gritlite.errors import FormatError
 from gritlite.train import checkpoint, objectives
+from gritlite.train.axes import TEXTS, principal_axes
 from gritlite.train.batches import sample_batches
 from gritlite.train.examples import Taught, TokenizedPair
 from gritlite.train.gradcache import Gradients
@@ -32,6 +34,7 @@ from gritlite.train.teacher import unit_vectors
 from gritlite.train.teachers import Teachers
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
 
+_AT_ONCE = 16  # texts of one pass, when axes are found
 FINAL_RATE = 0.1  # of the highest learning rate, at the end of the decay
 
 
@@ -78,6 +81,7 @@ class Trainer:
             weight_decay=schedule.weight_decay,
         )
         self.steps: list[Step] = []
+        self.axes: NDArray[np.float16] | None = None
 
     @property
     def graph_tokens(self) -> int:
@@ -130,6 +134,21 @@ class Trainer:
             if number >= len(self.steps):
                 self.steps.append(self._step(number, embed, generate))
                 yield self.steps[-1]
+
+    def find_axes(self) -> Iterator[tuple[int, int]]:
+        """Set `axes`, by which vectors are cut; yield how many texts are embedded, and of how many.
+
+        The texts are the first of the rows that the run comes to.
+        """
+        batches = islice(self._batches(embeds=True), self.recipe.steps)
+        rows = (row for _, batch in batches for row in batch)
+        texts = list(islice(dict.fromkeys(text for row in rows for text in row.texts), TEXTS))
+        parts = []
+        for start in range(0, len(texts), _AT_ONCE):
+            with torch.no_grad():
+                parts.append(self.model.vectors(texts[start : start + _AT_ONCE]).cpu().numpy())
+            yield min(start + _AT_ONCE, len(texts)), len(texts)
+        self.axes = principal_axes(np.concatenate(parts), max(self.recipe.embed.sizes))
 
     def _batches(self, *, embeds: bool) -> Iterator[tuple[Source, Sequence[Any]]]:
         """Yield endless batches of one task's sources; none if it has no sources."""

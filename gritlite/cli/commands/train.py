@@ -54,12 +54,18 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
             bar.set_postfix(losses, refresh=False)
             bar.update()
 
+        def embedded(done: int, total: int) -> None:
+            bar.set_description_str("finding axes", refresh=False)
+            bar.unit = " texts"
+            advance_to(bar, done, total)
+
         report = train(
             recipe,
             output,
             resume=resume,
             on_teach=taught,
             on_start=started,
+            on_axes=embedded,
             on_step=advance,
             stopping=stopping.is_set,
         )

@@ -10,13 +10,15 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from gritlite.errors import CancelledError, GritLiteError
 from gritlite.modelfile.memory import PASS_TOKENS
-from gritlite.runtime.embed import TooLong, Vectors, cut
+from gritlite.prompt import EmbedFormat
+from gritlite.runtime.cutting import cut
+from gritlite.runtime.embed import TooLong, Vectors
 from gritlite.runtime.model import GritLM
 from gritlite.serve.service.places import BusyError, Pace
 
@@ -29,10 +31,11 @@ class Embedded:
 
     vectors: Vectors
     tokens: int
+    format: EmbedFormat
 
     def cut(self, dimensions: int | None) -> "Embedded":
         """The same with vectors of fewer numbers; None keeps all."""
-        return Embedded(cut(self.vectors, dimensions), self.tokens)
+        return replace(self, vectors=cut(self.vectors, dimensions, self.format))
 
 
 @dataclass(eq=False)
@@ -80,7 +83,7 @@ class Embeddings:
             if self._stopping.is_set():
                 raise CancelledError("the server stops")
             lane = self._small if job.tokens <= self._pass_tokens else self._large
-            return Embedded(await lane.run(job), job.tokens)
+            return Embedded(await lane.run(job), job.tokens, self._model.format)
         finally:
             self._pace.add((time.monotonic() - started) / self.pending)
             self.pending -= 1

@@ -1,0 +1,23 @@
+"""The axes by which vectors are cut: those along which a model's vectors vary most.
+
+They are the eigenvectors of the vectors' second moments, as in a principal component analysis
+without centring: a rotation, so that cosines of whole vectors stay as they are, and cosines of
+the first coordinates are the nearest to them that any such projection gives.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+TEXTS = 1_500  # that the axes are found from, at most
+
+
+def principal_axes(vectors: NDArray[np.float32], count: int) -> NDArray[np.float16]:
+    """Return the first `count` axes of vectors [n, d] as the columns of a matrix [d, count].
+
+    Each axis has its largest number positive, so that the same vectors give the same axes.
+    """
+    wide = vectors.astype(np.float64)
+    axes = np.linalg.eigh(wide.T @ wide)[1][:, : -count - 1 : -1]
+    largest = axes[np.abs(axes).argmax(axis=0), np.arange(count)]
+    signed: NDArray[np.float16] = (axes * np.sign(largest)).astype(np.float16)
+    return signed
