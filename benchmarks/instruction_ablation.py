@@ -9,10 +9,9 @@ the recipe has not. banking77's texts, of which `TEXTS` are taken, all have the 
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
+from remembering import Remembering
 
 from gritlite import GritLM
 from gritlite.errors import GritLiteError
@@ -20,7 +19,6 @@ from gritlite.eval.classification import Classification
 from gritlite.eval.encoder import Encoder, GritEncoder
 from gritlite.eval.retrieval import Retrieval
 from gritlite.eval.task import Task
-from gritlite.runtime.embed import Vectors
 
 TEXTS = 300
 NONE = ("none", "")
@@ -69,35 +67,6 @@ def task(path: Path, instruction: str) -> Task[Encoder]:
     if path.is_dir():
         return Classification(path, instruction=instruction, limit=TEXTS)
     return Retrieval(path, instruction=instruction)
-
-
-class Remembering:
-    """An encoder that embeds the same texts with the same instruction once."""
-
-    def __init__(self, encoder: GritEncoder) -> None:
-        self._encoder = encoder
-        self._known: dict[tuple[str, ...], Vectors] = {}
-
-    @property
-    def max_length(self) -> int:
-        """The maximum number of tokens of a text."""
-        return self._encoder.max_length
-
-    @property
-    def cut(self) -> int:
-        """The number of texts cut."""
-        return self._encoder.cut
-
-    def stream(
-        self, texts: Sequence[str], instruction: str, progress: Callable[[int], None]
-    ) -> Iterator[Vectors]:
-        """Yield the texts' vectors in one block."""
-        key = (instruction, *texts)
-        if key not in self._known:
-            self._known[key] = np.concatenate(
-                list(self._encoder.stream(texts, instruction, progress))
-            )
-        yield self._known[key]
 
 
 if __name__ == "__main__":

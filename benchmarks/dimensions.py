@@ -1,0 +1,93 @@
+"""What it costs to cut vectors: the embedding tasks of `gritlite eval` at each size of a model.
+
+    python benchmarks/dimensions.py MODEL --sts sts-test.tsv --retrieval xquad.en.json ...
+
+Each text is embedded once, and its vector cut as `encode(dimensions=)` cuts it, and, for
+comparison, to its first numbers.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from remembering import Remembering
+
+from gritlite import GritLM
+from gritlite.errors import GritLiteError
+from gritlite.eval.classification import Classification
+from gritlite.eval.encoder import Encoder, GritEncoder
+from gritlite.eval.retrieval import Retrieval
+from gritlite.eval.sts import STS
+from gritlite.eval.task import Task
+from gritlite.prompt import EmbedFormat
+from gritlite.runtime.cutting import cut
+from gritlite.runtime.embed import Vectors
+
+
+def main() -> None:
+    """Parse the command line and print a line for each set and size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    for name in ("--sts", "--retrieval", "--classification"):
+        parser.add_argument(name, type=Path, action="append", default=[])
+    options = parser.parse_args()
+    tasks: list[Task[Encoder]] = [
+        *map(STS, options.sts),
+        *map(Retrieval, options.retrieval),
+        *map(Classification, options.classification),
+    ]
+    try:
+        with GritLM(options.model, engine="llama") as model:
+            for task in tasks:
+                measure(task, model)
+    except GritLiteError as error:
+        sys.exit(f"error: {error}")
+
+
+def measure(task: Task[Encoder], model: GritLM) -> None:
+    """Print the task's first measure of whole vectors, and of cut ones the part of it."""
+    encoder = Cutting(Remembering(GritEncoder(model, truncate=True)), model.format)
+    whole = task.run(encoder, lambda *_: None)[0]
+    print(f"{task.name}: {whole.measure} {whole.value:.4f}", flush=True)
+    first = replace(model.format, axes=None)
+    for size in sorted(model.format.sizes, reverse=True):
+        for name, form in (("cut", model.format), ("first numbers", first)):
+            encoder.cut_to(size, form)
+            value = task.run(encoder, lambda *_: None)[0].value
+            print(f"  {size:4} {name:13} {value:.4f} {value / whole.value:.1%}", flush=True)
+
+
+class Cutting:
+    """An encoder whose vectors are cut."""
+
+    def __init__(self, encoder: Encoder, embed_format: EmbedFormat) -> None:
+        self._encoder = encoder
+        self._format = embed_format
+        self._size: int | None = None
+
+    def cut_to(self, size: int, embed_format: EmbedFormat) -> None:
+        """Cut vectors to a size from now on."""
+        self._size, self._format = size, embed_format
+
+    @property
+    def max_length(self) -> int:
+        """The maximum number of tokens of a text."""
+        return self._encoder.max_length
+
+    @property
+    def cut(self) -> int:
+        """The number of texts cut."""
+        return self._encoder.cut
+
+    def stream(
+        self, texts: Sequence[str], instruction: str, progress: Callable[[int], None]
+    ) -> Iterator[Vectors]:
+        """Yield the texts' vectors, cut."""
+        for block in self._encoder.stream(texts, instruction, progress):
+            yield cut(block, self._size, self._format)
+
+
+if __name__ == "__main__":
+    main()
