@@ -10,9 +10,6 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gritlite.modelfile.header import MAGIC, GGUFFile
 from gritlite.modelfile.metadata_values import (
     ARRAY_TYPE,
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
 
 VERSION = 3
 
-MetadataValue = str | bool | int | float | Sequence[str] | Sequence[int] | NDArray[np.float32]
+MetadataValue = str | bool | int | float | Sequence[str] | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class TensorFormat:
 
 
 def encode_metadata(values: Mapping[str, MetadataValue]) -> EncodedMetadata:
-    """Encode strings, booleans, u32, f32, lists of strings or u32, and arrays of f32."""
+    """Encode strings, booleans, integers as u32, floats as f32, and lists of strings or u32."""
     return EncodedMetadata(len(values), b"".join(_key(key, value) for key, value in values.items()))
 
 
@@ -105,9 +102,6 @@ def _key(key: str, value: MetadataValue) -> bytes:
             return name + struct.pack("<If", F32_TYPE, value)
         case str():
             return name + struct.pack("<I", STRING_TYPE) + _string(value)
-        case np.ndarray():
-            start = struct.pack("<IIQ", ARRAY_TYPE, F32_TYPE, value.size)
-            return name + start + value.astype("<f4").tobytes()
         case _:
             return name + _array(value)
 

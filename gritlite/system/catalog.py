@@ -65,7 +65,7 @@ _WHEEL_BYTES = 92_900_000  # as pip rounds it
 _DEFAULT = MergedAdapter(
     base="base",
     adapter="default",
-    sha256="8ebc057b0f71d75daa933b4f567a98bf14a720efa5fc146c9187c470b3a9d1ad",
+    sha256="3a09d3c0bbbfa66d52a70fa7ea0fde82b1154e20c31c7f569268136f698f0378",
     type="q8_0",
 )
 
@@ -73,7 +73,7 @@ CATALOG: Mapping[str, CatalogModel] = MappingProxyType(
     {
         model.name: model
         for model in (
-            CatalogModel("default", _DEFAULT, download=_WHEEL_BYTES, size=144_811_424),
+            CatalogModel("default", _DEFAULT, download=_WHEEL_BYTES, size=145_204_672),
             CatalogModel("base", _SMOLLM2, download=_WHEEL_BYTES, size=98_362_720),
         )
     }
