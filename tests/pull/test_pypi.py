@@ -73,6 +73,7 @@ def test_damage_is_noticed_and_mended(source, index):
     whole = path.read_bytes()
     path.write_bytes(b"x" + whole[1:])
     done = pull()
+    assert done.exit_code == 0, done.output
     assert "damaged" in done.stderr
     assert path.read_bytes() == whole
 
