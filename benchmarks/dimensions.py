@@ -8,8 +8,8 @@ comparison, to its first numbers.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from remembering import Remembering
@@ -21,9 +21,7 @@ from gritlite.eval.encoder import Encoder, GritEncoder
 from gritlite.eval.retrieval import Retrieval
 from gritlite.eval.sts import STS
 from gritlite.eval.task import Task
-from gritlite.prompt import EmbedFormat
 from gritlite.runtime.cutting import cut
-from gritlite.runtime.embed import Vectors
 
 
 def main() -> None:
@@ -48,45 +46,15 @@ def main() -> None:
 
 def measure(task: Task[Encoder], model: GritLM) -> None:
     """Print the task's first measure of whole vectors, and of cut ones the part of it."""
-    encoder = Cutting(Remembering(GritEncoder(model, truncate=True)), model.format)
+    encoder = Remembering(GritEncoder(model, truncate=True))
     whole = task.run(encoder, lambda *_: None)[0]
     print(f"{task.name}: {whole.measure} {whole.value:.4f}", flush=True)
     first = replace(model.format, axes=None)
     for size in sorted(model.format.sizes, reverse=True):
         for name, form in (("cut", model.format), ("first numbers", first)):
-            encoder.cut_to(size, form)
+            encoder.finish = partial(cut, size=size, embed_format=form)
             value = task.run(encoder, lambda *_: None)[0].value
             print(f"  {size:4} {name:13} {value:.4f} {value / whole.value:.1%}", flush=True)
-
-
-class Cutting:
-    """An encoder whose vectors are cut."""
-
-    def __init__(self, encoder: Encoder, embed_format: EmbedFormat) -> None:
-        self._encoder = encoder
-        self._format = embed_format
-        self._size: int | None = None
-
-    def cut_to(self, size: int, embed_format: EmbedFormat) -> None:
-        """Cut vectors to a size from now on."""
-        self._size, self._format = size, embed_format
-
-    @property
-    def max_length(self) -> int:
-        """The maximum number of tokens of a text."""
-        return self._encoder.max_length
-
-    @property
-    def cut(self) -> int:
-        """The number of texts cut."""
-        return self._encoder.cut
-
-    def stream(
-        self, texts: Sequence[str], instruction: str, progress: Callable[[int], None]
-    ) -> Iterator[Vectors]:
-        """Yield the texts' vectors, cut."""
-        for block in self._encoder.stream(texts, instruction, progress):
-            yield cut(block, self._size, self._format)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,14 @@ from gritlite.runtime.embed import Vectors
 
 
 class Remembering:
-    """Keeps the vectors of texts that were embedded together, with the same instruction."""
+    """Keeps the vectors of texts that were embedded together, with the same instruction.
+
+    Tasks get what `finish` makes of them; it may be set anew between tasks.
+    """
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
+        self.finish: Callable[[Vectors], Vectors] = lambda vectors: vectors
         self._known: dict[tuple[str, ...], Vectors] = {}
 
     @property
@@ -34,4 +38,4 @@ class Remembering:
             self._known[key] = np.concatenate(
                 list(self._encoder.stream(texts, instruction, progress))
             )
-        yield self._known[key]
+        yield self.finish(self._known[key])

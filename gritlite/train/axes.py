@@ -5,8 +5,13 @@ without centring: a rotation, so that cosines of whole vectors stay as they are,
 the first coordinates are the nearest to them that any such projection gives.
 """
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
+
+from gritlite.convert.adapter import AXES
+from gritlite.system.files import atomic_write
 
 TEXTS = 1_500  # that the axes are found from, at most
 
@@ -21,3 +26,9 @@ def principal_axes(vectors: NDArray[np.float32], count: int) -> NDArray[np.float
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(count)]
     signed: NDArray[np.float16] = (axes * np.sign(largest)).astype(np.float16)
     return signed
+
+
+def write_axes(adapter: Path, axes: NDArray[np.float16]) -> None:
+    """Write axes [d, count] into the folder of an adapter. Raises FileError if it cannot."""
+    with atomic_write(adapter / AXES, force=True) as file:
+        np.save(file, axes, allow_pickle=False)

@@ -14,11 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save as to_safetensors
 
-from gritlite.convert.adapter import AXES
 from gritlite.convert.adapter_gguf import write_adapter
 from gritlite.errors import FileError, OutputExistsError, UsageError
 from gritlite.prompt import SIZES_KEY, TRAINED_KEY
@@ -26,6 +24,7 @@ from gritlite.system.files import atomic_write
 from gritlite.system.locate import locate
 from gritlite.system.progress import ProgressCallback, no_progress
 from gritlite.train import checkpoint
+from gritlite.train.axes import write_axes
 from gritlite.train.loss_log import Step, write_curve, write_log
 from gritlite.train.recipe import Recipe
 from gritlite.train.trainer import Trainer
@@ -134,8 +133,7 @@ def save_adapter(trainer: Trainer, folder: Path) -> None:
     with atomic_write(folder / "adapter_model.safetensors", force=True) as file:
         file.write(with_sorted_metadata(halves, {"format": "pt"} | _said_of(trainer.recipe)))
     if trainer.axes is not None:
-        with atomic_write(folder / AXES, force=True) as file:
-            np.save(file, trainer.axes, allow_pickle=False)
+        write_axes(folder, trainer.axes)
 
 
 def with_sorted_metadata(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:

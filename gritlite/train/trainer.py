@@ -140,9 +140,12 @@ class Trainer:
 
         The texts are the first of the rows that the run comes to.
         """
-        batches = islice(self._batches(embeds=True), self.recipe.steps)
-        rows = (row for _, batch in batches for row in batch)
-        texts = list(islice(dict.fromkeys(text for row in rows for text in row.texts), TEXTS))
+        found: dict[EmbedTokens, None] = {}
+        for _, rows in islice(self._batches(embeds=True), self.recipe.steps):
+            found |= dict.fromkeys(text for row in rows for text in row.texts)
+            if len(found) >= TEXTS:
+                break
+        texts = list(found)[:TEXTS]
         parts = []
         for start in range(0, len(texts), _AT_ONCE):
             with torch.no_grad():

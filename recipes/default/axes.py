@@ -11,14 +11,10 @@ import sys
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from gritlite import GritLM
-from gritlite.convert.adapter import AXES
 from gritlite.errors import GritLiteError
-from gritlite.system.files import atomic_write
 from gritlite.system.textfiles import parse_json, read_lines
-from gritlite.train.axes import principal_axes
+from gritlite.train.axes import principal_axes, write_axes
 
 TEXTS = {("sentences", "query"): 1_200, ("questions", "pos"): 300, ("papers", "pos"): 150}
 
@@ -34,8 +30,7 @@ def main() -> None:
         with GritLM(options.model) as model:
             vectors = model.encode(read_texts(options.rows))
             axes = principal_axes(vectors, max(model.format.sizes))
-        with atomic_write(options.adapter / AXES, force=True) as file:
-            np.save(file, axes, allow_pickle=False)
+        write_axes(options.adapter, axes)
     except (GritLiteError, OSError) as error:
         sys.exit(f"error: {error}")
 

@@ -67,9 +67,8 @@ def readings(inputs: Inputs, *, held_out: bool = False) -> Iterator[tuple[str, s
             if match and match["q"] not in seen:
                 seen.add(match["q"])
                 passage = _joined(match["p"])
-                answer = row["completion"].removesuffix("<|endoftext|>").strip()
                 if is_held_out(passage) == held_out:
-                    yield passage, _asked(match["q"]), answer
+                    yield passage, _asked(match["q"]), _answer(row)
 
 
 def facts(inputs: Inputs) -> Iterator[tuple[str, str, str, str]]:
@@ -82,7 +81,11 @@ def facts(inputs: Inputs) -> Iterator[tuple[str, str, str, str]]:
         if match:
             first, second, question = match.groups()
             question = question[0].upper() + question[1:].replace("? ?", "?")
-            yield first, second, question, row["completion"].removesuffix("<|endoftext|>").strip()
+            yield first, second, question, _answer(row)
+
+
+def _answer(row: dict[str, str]) -> str:
+    return row["completion"].removesuffix("<|endoftext|>").strip()
 
 
 def _joined(passage: str) -> str:
