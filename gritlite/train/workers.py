@@ -6,6 +6,7 @@ times as fast as one, and in two threads twice as fast.
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 import torch
@@ -35,8 +36,14 @@ class Workers:
         return cls(min(MOST, torch.get_num_threads()))
 
     def map(self, function: Callable[[T], R], parts: Sequence[T]) -> Iterator[R]:
-        """Return the results of a function, in the order of the parts."""
-        return map(function, parts) if self._pool is None else self._pool.map(function, parts)
+        """Return the results of a function, in the order of the parts.
+
+        Threads see the caller's context variables, where torch keeps its compiler's settings.
+        """
+        if self._pool is None:
+            return map(function, parts)
+        calls = [self._pool.submit(copy_context().run, function, part) for part in parts]
+        return (call.result() for call in calls)
 
     def split(self, lengths: Sequence[int]) -> list[list[int]]:
         """Divide sequences among the threads, those of similar length together.

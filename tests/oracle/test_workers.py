@@ -81,3 +81,10 @@ def test_an_error_in_a_thread_reaches_the_caller() -> None:
 
     with pytest.raises(MemoryError, match="no room"):
         list(Workers(2).map(fail, [1, 2]))
+
+
+def test_threads_see_the_settings_of_torchs_compiler() -> None:
+    from torch._dynamo import config
+
+    with config.patch(recompile_limit=77):
+        assert list(Workers(2).map(lambda _: config.recompile_limit, range(4))) == [77] * 4
