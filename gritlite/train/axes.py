@@ -16,19 +16,19 @@ from gritlite.system.files import atomic_write
 TEXTS = 1_500  # that the axes are found from, at most
 
 
-def principal_axes(vectors: NDArray[np.float32], count: int) -> NDArray[np.float16]:
+def principal_axes(vectors: NDArray[np.floating], count: int) -> NDArray[np.float64]:
     """Return the first `count` axes of vectors [n, d] as the columns of a matrix [d, count].
 
     Each axis has its largest number positive, so that the same vectors give the same axes.
     """
     wide = vectors.astype(np.float64)
-    axes = np.linalg.eigh(wide.T @ wide)[1][:, : -count - 1 : -1]
+    axes: NDArray[np.float64] = np.linalg.eigh(wide.T @ wide)[1][:, : -count - 1 : -1]
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(count)]
-    signed: NDArray[np.float16] = (axes * np.sign(largest)).astype(np.float16)
+    signed: NDArray[np.float64] = axes * np.sign(largest)
     return signed
 
 
-def write_axes(adapter: Path, axes: NDArray[np.float16]) -> None:
-    """Write axes [d, count] into the folder of an adapter. Raises FileError if it cannot."""
+def write_axes(adapter: Path, axes: NDArray[np.floating]) -> None:
+    """Write axes [d, count] as float16 into an adapter's folder. Raises FileError if it cannot."""
     with atomic_write(adapter / AXES, force=True) as file:
-        np.save(file, axes, allow_pickle=False)
+        np.save(file, axes.astype(np.float16), allow_pickle=False)

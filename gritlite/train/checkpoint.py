@@ -1,4 +1,4 @@
-"""Checkpoints of a training run, in one file: adapters, optimizer state, steps done.
+"""Checkpoints of a training run, in one file: adapters, optimizer state, steps done, alignment.
 
 Data order and learning rate follow from the recipe and the step, and nothing is
 random besides, so a run that resumes gives the same adapters, bit for bit, as
@@ -36,6 +36,7 @@ def save(
     parameters: Mapping[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
     steps: Sequence[Step],
+    aligning: torch.Tensor | None,
     run: str,
 ) -> None:
     """Write a checkpoint atomically."""
@@ -44,6 +45,7 @@ def save(
         "parameters": {name: p.detach().cpu() for name, p in parameters.items()},
         "optimizer": optimizer.state_dict(),
         "steps": [asdict(step) for step in steps],
+        "aligning": aligning,
     }
     with atomic_write(path, force=True) as file:
         torch.save(state, file)
@@ -54,8 +56,10 @@ def load(
     parameters: Mapping[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
     run: str,
-) -> list[Step]:
-    """Restore parameters and optimizer state from a checkpoint; return the steps done.
+) -> tuple[list[Step], torch.Tensor | None]:
+    """Restore parameters and optimizer state from a checkpoint.
+
+    Returns the steps done, and what takes teachers' vectors to the model's, if it was found.
 
     Raises FormatError for a file that is not a checkpoint, or belongs to another recipe or
     other data.
@@ -63,6 +67,7 @@ def load(
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         steps = [Step(**step) for step in state["steps"]]
+        aligning: torch.Tensor | None = state["aligning"]
     except Exception as error:  # torch raises whatever its unpickler meets
         raise FormatError(f"{path} is not a checkpoint: {error}") from error
     if state["run"] != run:
@@ -74,4 +79,4 @@ def load(
         for name, parameter in parameters.items():
             parameter.copy_(state["parameters"][name])
     optimizer.load_state_dict(state["optimizer"])
-    return steps
+    return steps, aligning

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 COSENT_SCALE = 20.0
 DISTILLED_DIFFERENCE = 0.2  # of two similarities: what counts as a loss of 1
+ALIGNED_DISTANCE = 0.5  # of a vector from its target: what counts as a loss of 1
 
 
 def contrastive(queries: Tensor, passages: Tensor, own: Tensor, temperature: float) -> Tensor:
@@ -39,6 +40,15 @@ def distillation(vectors: Tensor, teacher: Tensor) -> Tensor:
     i, j = torch.triu_indices(len(vectors), len(vectors), offset=1, device=vectors.device)
     differences = (vectors @ vectors.T - teacher @ teacher.T)[i, j]
     return (differences / DISTILLED_DIFFERENCE).square().mean()
+
+
+def alignment(vectors: Tensor, targets: Tensor) -> Tensor:
+    """The mean squared distance of the vectors from where a teacher's lie among them.
+
+    `vectors` and `targets` [n, d] are of unit length; a distance of ALIGNED_DISTANCE counts 1.
+    LEAF, arXiv 2509.12539, trains each text toward its teacher's vector in this way.
+    """
+    return (vectors - targets).square().sum(dim=1).mean() / ALIGNED_DISTANCE**2
 
 
 def ranking(first: Tensor, second: Tensor, scores: Tensor) -> Tensor:

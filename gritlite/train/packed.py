@@ -52,10 +52,8 @@ def read_packed(path: Path, source: Source) -> Examples:
     or does not suit the objectives.
     """
     examples, arrays = unpacked(path, source)
-    if "distillation" in source.objectives and "vectors" not in arrays:
-        raise FormatError(
-            f'{path}: "distillation" needs the teacher\'s vectors, and none are packed'
-        )
+    if source.taught and "vectors" not in arrays:
+        raise FormatError(f"{path}: a teacher's vectors are needed, and none are packed")
     return examples
 
 

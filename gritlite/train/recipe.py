@@ -32,7 +32,8 @@ from typing import Any, TypeVar, get_args, get_origin
 from gritlite.errors import FormatError
 from gritlite.system.textfiles import read_text
 
-EMBED_OBJECTIVES = ("contrastive", "distillation", "ranking")
+EMBED_OBJECTIVES = ("alignment", "contrastive", "distillation", "ranking")
+TAUGHT_OBJECTIVES = ("alignment", "distillation")  # those that a teacher's vectors are for
 GENERATE_OBJECTIVES = ("generative", "cached")
 ATTENTIONS = ("bbcc", "cccc")
 LOSSES = ("token", "sample", "mixed")
@@ -125,6 +126,11 @@ class Source:
     def embeds(self) -> bool:
         """Whether the source belongs to the embedding task."""
         return self.objectives[0] in EMBED_OBJECTIVES
+
+    @property
+    def taught(self) -> bool:
+        """Whether a teacher's vectors are learned from."""
+        return any(name in TAUGHT_OBJECTIVES for name in self.objectives)
 
     @property
     def packed(self) -> bool:
@@ -262,11 +268,9 @@ def _check(recipe: Recipe) -> None:
         raise FormatError("there is no [[source]] to learn from")
     for source in recipe.source:
         _check_source(source)
-    distils = any(
-        "distillation" in source.objectives and not source.packed for source in recipe.source
-    )
-    if distils and not recipe.embed.teacher:
-        raise FormatError('embed.teacher is missing: "distillation" needs one')
+    for source in recipe.source:
+        if source.taught and not source.packed and not recipe.embed.teacher:
+            raise FormatError(f"embed.teacher is missing: {source.file} is learned from one")
 
 
 def _check_source(source: Source) -> None:

@@ -46,6 +46,7 @@ def train(
     *,
     resume: bool = False,
     on_teach: ProgressCallback = no_progress,
+    on_align: ProgressCallback = no_progress,
     on_start: ProgressCallback = no_progress,
     on_axes: ProgressCallback = no_progress,
     on_step: Callable[[Step], None] = lambda _step: None,
@@ -54,6 +55,7 @@ def train(
     """Run a recipe in `folder`, which is created; with `resume`, continue from its checkpoint.
 
     `on_teach` receives the teachers' vectors made and in total, if any are missing;
+    `on_align` the texts embedded and in total, if vectors are aligned with theirs;
     `on_start` the steps done and in total, `on_step` the result of each step, and `on_axes`,
     at the end, the texts embedded and in total, if vectors are to be cut. `stopping` is
     called between steps; a run that it stops leaves a checkpoint, and the vectors.
@@ -72,7 +74,8 @@ def train(
     if resume:
         trainer.resume(saved)
     folder.mkdir(parents=True, exist_ok=True)
-    if not _follow(trainer.teach(), on_teach, stopping):
+    prepared = _follow(trainer.teach(), on_teach, stopping)
+    if not (prepared and _follow(trainer.align(), on_align, stopping)):
         trainer.save(saved)
         return TrainingReport(folder, len(trainer.steps), False, {})
     on_start(len(trainer.steps), recipe.steps)

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +16,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from gritlite.convert.adapter import WEIGHTS
 from gritlite.convert.pretrained import load_model
 from gritlite.errors import FormatError
-from gritlite.train import checkpoint, objectives
-from gritlite.train.axes import TEXTS, principal_axes
+from gritlite.train import alignment, axes, checkpoint, objectives
 from gritlite.train.batches import sample_batches
+from gritlite.train.embed_batch import EmbedBatch
 from gritlite.train.examples import Taught, TokenizedPair
 from gritlite.train.gradcache import Gradients
 from gritlite.train.loss_log import Step
 from gritlite.train.model import AdaptedModel, best_device
-from gritlite.train.recipe import Recipe, Schedule, Source
+from gritlite.train.recipe import EMBED_OBJECTIVES, Recipe, Schedule, Source
 from gritlite.train.sources import read_sources
 from gritlite.train.start import begin_from
 from gritlite.train.teacher import unit_vectors
 from gritlite.train.teachers import Teachers
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
 
-_AT_ONCE = 16  # texts of one pass, when axes are found
+_AT_ONCE = 16  # texts of one pass, when vectors are aligned and axes are found
 FINAL_RATE = 0.1  # of the highest learning rate, at the end of the decay
 
 
@@ -81,7 +82,8 @@ class Trainer:
             weight_decay=schedule.weight_decay,
         )
         self.steps: list[Step] = []
-        self.axes: NDArray[np.float16] | None = None
+        self.axes: NDArray[np.floating] | None = None
+        self._aligning: Tensor | None = None  # [e, d], what takes teachers' vectors to our space
 
     @property
     def graph_tokens(self) -> int:
@@ -101,12 +103,27 @@ class Trainer:
         if self._teachers:
             yield from self._teachers.prepare(self._taught_texts())
 
+    def align(self) -> Iterator[tuple[int, int]]:
+        """Find where teachers' vectors lie among the model's, once, before the first step.
+
+        Yields how many texts are embedded for it, and of how many; none if nothing is aligned.
+        """
+        if self._aligning is not None:
+            return
+        found = self._first_texts(alignment.TEXTS, ("alignment",))
+        if not found:
+            return
+        ours: list[NDArray[np.float32]] = []
+        yield from self._embed_into(ours, list(found))
+        theirs = self._taught(list(found.values())).cpu().numpy()
+        self._aligning = torch.from_numpy(alignment.aligning(theirs, np.concatenate(ours)))
+
     def _taught_texts(self) -> list[str]:
         """The texts of the distilled rows that the run comes to; packed ones have their vectors."""
         return [
             taught
             for source, rows in islice(self._batches(embeds=True), self.recipe.steps)
-            if "distillation" in source.objectives
+            if source.taught
             for row in rows
             for taught in row.taught
             if isinstance(taught, str)
@@ -114,18 +131,22 @@ class Trainer:
 
     def resume(self, path: Path) -> None:
         """Resume from a checkpoint. Raises FormatError if it belongs to another run."""
-        self.steps = checkpoint.load(path, self.model.parameters, self._optimizer, self._run)
+        self.steps, self._aligning = checkpoint.load(
+            path, self.model.parameters, self._optimizer, self._run
+        )
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
-        checkpoint.save(path, self.model.parameters, self._optimizer, self.steps, self._run)
+        checkpoint.save(
+            path, self.model.parameters, self._optimizer, self.steps, self._aligning, self._run
+        )
 
     def run(self) -> Iterator[Step]:
         """Train to the recipe's last step, yielding the result of each step.
 
-        What `teach` has not made is made first.
+        What `teach` and `align` have not made is made first.
         """
-        for _ in self.teach():
+        for _ in chain(self.teach(), self.align()):
             pass
         embedding = self._batches(embeds=True)
         generating = self._batches(embeds=False)
@@ -140,18 +161,30 @@ class Trainer:
 
         The texts are the first of the rows that the run comes to.
         """
-        found: dict[EmbedTokens, None] = {}
-        for _, rows in islice(self._batches(embeds=True), self.recipe.steps):
-            found |= dict.fromkeys(text for row in rows for text in row.texts)
-            if len(found) >= TEXTS:
+        texts = list(self._first_texts(axes.TEXTS, EMBED_OBJECTIVES))
+        parts: list[NDArray[np.float32]] = []
+        yield from self._embed_into(parts, texts)
+        self.axes = axes.principal_axes(np.concatenate(parts), max(self.recipe.embed.sizes))
+
+    def _first_texts(self, count: int, names: Sequence[str]) -> dict[EmbedTokens, Taught]:
+        """The first texts that the run comes to, of sources with an objective of these names."""
+        found: dict[EmbedTokens, Taught] = {}
+        for source, rows in islice(self._batches(embeds=True), self.recipe.steps):
+            if set(names) & set(source.objectives):
+                for row in rows:
+                    found |= zip(row.texts, row.taught, strict=True)
+            if len(found) >= count:
                 break
-        texts = list(found)[:TEXTS]
-        parts = []
+        return dict(islice(found.items(), count))
+
+    def _embed_into(
+        self, parts: list[NDArray[np.float32]], texts: Sequence[EmbedTokens]
+    ) -> Iterator[tuple[int, int]]:
+        """Append the texts' vectors; yield how many texts are embedded, and of how many."""
         for start in range(0, len(texts), _AT_ONCE):
             with torch.no_grad():
                 parts.append(self.model.vectors(texts[start : start + _AT_ONCE]).cpu().numpy())
             yield min(start + _AT_ONCE, len(texts)), len(texts)
-        self.axes = principal_axes(np.concatenate(parts), max(self.recipe.embed.sizes))
 
     def _batches(self, *, embeds: bool) -> Iterator[tuple[Source, Sequence[Any]]]:
         """Yield endless batches of one task's sources; none if it has no sources."""
@@ -218,7 +251,7 @@ class Trainer:
     def _embed(self, source: Source, pairs: Sequence[TokenizedPair]) -> dict[str, float]:
         """Add the gradient of a source's embedding objectives; returns each one's loss."""
         batch = EmbedBatch(pairs)
-        teacher = self._taught(batch.taught) if "distillation" in source.objectives else None
+        teacher = self._taught(batch.taught) if source.taught else None
         parts: dict[str, float] = {}
 
         def loss_of(vectors: Tensor) -> Tensor:
@@ -239,22 +272,32 @@ class Trainer:
         )
 
     def _embed_losses(
-        self, source: Source, batch: "EmbedBatch", vectors: Tensor, teacher: Tensor | None
+        self, source: Source, batch: EmbedBatch, vectors: Tensor, teacher: Tensor | None
     ) -> dict[str, Tensor]:
-        """Each objective's loss, the mean over the vectors whole and cut to the recipe's sizes."""
-        whole = objectives.cut(vectors, self.recipe.embed.sizes)
-        each = [dict(self._losses_of(source, batch, part, teacher)) for part in whole]
-        return {name: torch.stack([losses[name] for losses in each]).mean() for name in each[0]}
+        """Each objective's loss, the mean over the vectors whole and cut to the recipe's sizes.
+
+        Vectors are aligned whole: their parts follow.
+        """
+        parts = objectives.cut(vectors, self.recipe.embed.sizes)
+        each = [dict(self._losses_of(source, batch, part, teacher)) for part in parts]
+        losses = {name: torch.stack([one[name] for one in each]).mean() for name in each[0]}
+        if "alignment" in source.objectives:
+            assert teacher is not None
+            assert self._aligning is not None
+            targets = functional.normalize(teacher @ self._aligning.to(teacher.device), dim=1)
+            losses["alignment"] = objectives.alignment(vectors, targets)
+        return losses
 
     def _losses_of(
-        self, source: Source, batch: "EmbedBatch", vectors: Tensor, teacher: Tensor | None
+        self, source: Source, batch: EmbedBatch, vectors: Tensor, teacher: Tensor | None
     ) -> Iterator[tuple[str, Tensor]]:
         if "contrastive" in source.objectives:
             own = batch.own.to(vectors.device)
             queries, passages = vectors[batch.queries], vectors[batch.passages]
             temperature = self.recipe.embed.temperature
             yield "contrastive", objectives.contrastive(queries, passages, own, temperature)
-        if teacher is not None:
+        if "distillation" in source.objectives:
+            assert teacher is not None
             yield "distillation", objectives.distillation(vectors, teacher)
         if "ranking" in source.objectives:
             scores = torch.tensor([pair.score for pair in batch.pairs], device=vectors.device)
@@ -272,39 +315,6 @@ class Trainer:
             self.recipe.generate.weight,
         )
         return {source.objectives[0]: loss}
-
-
-class EmbedBatch:
-    """The distinct texts of a batch of pairs, and which passage belongs to which query.
-
-    A passage that several queries share is therefore not a negative of any of them.
-    """
-
-    def __init__(self, pairs: Sequence[TokenizedPair]) -> None:
-        self.pairs = pairs
-        self.texts: list[EmbedTokens] = []
-        self.taught: list[Taught] = []
-        places: dict[EmbedTokens, int] = {}
-
-        def place(tokens: EmbedTokens, taught: Taught) -> int:
-            if tokens not in places:
-                places[tokens] = len(self.texts)
-                self.texts.append(tokens)
-                self.taught.append(taught)
-            return places[tokens]
-
-        members = [
-            [place(*member) for member in zip(pair.texts, pair.taught, strict=True)]
-            for pair in pairs
-        ]
-        self.queries = [texts[0] for texts in members]
-        self.firsts = [texts[1] for texts in members if len(texts) > 1]
-        self.passages = sorted({text for texts in members for text in texts[1:]})
-        column = {text: number for number, text in enumerate(self.passages)}
-        self.own = torch.zeros(len(pairs), len(self.passages), dtype=torch.bool)
-        for row, (pair, texts) in enumerate(zip(pairs, members, strict=True)):
-            for text in texts[1 : 1 + pair.positives]:
-                self.own[row, column[text]] = True
 
 
 def learning_rate(step: int, steps: int, schedule: Schedule) -> float:

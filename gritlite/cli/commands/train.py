@@ -38,10 +38,18 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
 
     with stop_between_steps() as stopping, progress_bar("training", unit="step") as bar:
 
+        def embedded(what: str, done: int, total: int) -> None:
+            bar.set_description_str(what, refresh=False)
+            bar.unit = " texts"
+            advance_to(bar, done, total)
+
         def taught(done: int, total: int) -> None:
             bar.set_description_str("teaching", refresh=False)
             bar.unit = " vectors"
             advance_to(bar, done, total)
+
+        def aligned(done: int, total: int) -> None:
+            embedded("aligning", done, total)
 
         def started(done: int, total: int) -> None:
             bar.reset()
@@ -54,18 +62,17 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
             bar.set_postfix(losses, refresh=False)
             bar.update()
 
-        def embedded(done: int, total: int) -> None:
-            bar.set_description_str("finding axes", refresh=False)
-            bar.unit = " texts"
-            advance_to(bar, done, total)
+        def found_axes(done: int, total: int) -> None:
+            embedded("finding axes", done, total)
 
         report = train(
             recipe,
             output,
             resume=resume,
             on_teach=taught,
+            on_align=aligned,
             on_start=started,
-            on_axes=embedded,
+            on_axes=found_axes,
             on_step=advance,
             stopping=stopping.is_set,
         )

@@ -94,8 +94,8 @@ def pack(
 
 
 def needed(recipe: Recipe, source: Source, steps: int) -> int | None:
-    """The most rows of a source that so many steps can come to; None if it is not distilled."""
-    if "distillation" not in source.objectives:
+    """The most rows of a source that so many steps can come to; None if no teacher is needed."""
+    if not source.taught:
         return None
     shares = [other.share for other in recipe.source if other.embeds]
     return math.ceil(steps * source.share / sum(shares) + 1) * source.batch
@@ -110,8 +110,7 @@ def write(examples: Examples, rows: int | None, packed: Path, teach: Teach | Non
     samples = [row for row in examples.rows[:rows] if not isinstance(row, TokenizedPair)]
     if pairs:
         words = [str(taught) for _, taught in distinct_texts(pairs)]
-        distils = teach is not None and "distillation" in source.objectives
-        arrays = pack_pairs(pairs, teach(words) if teach and distils else None)
+        arrays = pack_pairs(pairs, teach(words) if teach and source.taught else None)
     else:
         arrays = pack_samples(samples)
     write_packed(packed / name, arrays)
