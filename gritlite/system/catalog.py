@@ -65,7 +65,7 @@ _WHEEL_BYTES = 92_900_000  # as pip rounds it
 _DEFAULT = MergedAdapter(
     base="base",
     adapter="default",
-    sha256="3a09d3c0bbbfa66d52a70fa7ea0fde82b1154e20c31c7f569268136f698f0378",
+    sha256="c8df0a7b1dd9cb3bf3a02a26cffffbdc4b6a8a3047ef6bc01d558771a36ad8fe",
     type="q8_0",
 )
 
