@@ -11,6 +11,7 @@ from gritlite.errors import MissingExtraError, OutputExistsError
 from gritlite.system.wording import counted
 
 if TYPE_CHECKING:
+    from gritlite.system.progress import ProgressCallback
     from gritlite.train.loss_log import Step
 
 
@@ -38,42 +39,32 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
 
     with stop_between_steps() as stopping, progress_bar("training", unit="step") as bar:
 
-        def embedded(what: str, done: int, total: int) -> None:
-            bar.set_description_str(what, refresh=False)
-            bar.unit = " texts"
-            advance_to(bar, done, total)
+        def phase(name: str, unit: str) -> "ProgressCallback":
+            def advance(done: int, total: int) -> None:
+                bar.set_description_str(name, refresh=False)
+                bar.unit = f" {unit}"
+                advance_to(bar, done, total)
 
-        def taught(done: int, total: int) -> None:
-            bar.set_description_str("teaching", refresh=False)
-            bar.unit = " vectors"
-            advance_to(bar, done, total)
-
-        def aligned(done: int, total: int) -> None:
-            embedded("aligning", done, total)
+            return advance
 
         def started(done: int, total: int) -> None:
             bar.reset()
-            bar.set_description_str("training", refresh=False)
-            bar.unit = " steps"
-            advance_to(bar, done, total)
+            phase("training", "steps")(done, total)
 
-        def advance(step: "Step") -> None:
+        def trained(step: "Step") -> None:
             losses = {name: f"{loss:.3f}" for name, loss in step.losses.items()}
             bar.set_postfix(losses, refresh=False)
             bar.update()
-
-        def found_axes(done: int, total: int) -> None:
-            embedded("finding axes", done, total)
 
         report = train(
             recipe,
             output,
             resume=resume,
-            on_teach=taught,
-            on_align=aligned,
+            on_teach=phase("teaching", "vectors"),
+            on_align=phase("aligning", "texts"),
             on_start=started,
-            on_axes=found_axes,
-            on_step=advance,
+            on_axes=phase("finding axes", "texts"),
+            on_step=trained,
             stopping=stopping.is_set,
         )
     for file, count in report.left_out.items():
