@@ -8,7 +8,7 @@
     rank = 16
 
     [[embed.teacher]]
-    folder = "minilm"              # of a sentence encoder, for "distillation"
+    folder = "minilm"              # of a sentence encoder, to learn from
 
     [[source]]
     file = "pairs.jsonl"

@@ -119,7 +119,7 @@ class Trainer:
         self._aligning = torch.from_numpy(alignment.aligning(theirs, np.concatenate(ours)))
 
     def _taught_texts(self) -> list[str]:
-        """The texts of the distilled rows that the run comes to; packed ones have their vectors."""
+        """The texts that teachers are to make vectors of; packed ones have theirs."""
         return [
             taught
             for source, rows in islice(self._batches(embeds=True), self.recipe.steps)

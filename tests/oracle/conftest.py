@@ -20,6 +20,12 @@ class Pair:
     file: Path
 
 
+@pytest.fixture
+def float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train in float32, to compare digits, also on a processor that computes bfloat16."""
+    monkeypatch.setattr("gritlite.train.model.computes_bfloat16", lambda _: False)
+
+
 @pytest.fixture(scope="session")
 def tiny_pair(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pair]:
     """Pairs of tiny random checkpoints, by their name in tests.tiny."""

@@ -17,12 +17,7 @@ from tests.oracle.test_gpu_train import make_teacher
 from tests.oracle.test_train import recipe_file, trained, unit
 from tests.tiny import make_checkpoint
 
-pytestmark = pytest.mark.torch
-
-
-@pytest.fixture(autouse=True)
-def float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gritlite.train.model.computes_bfloat16", lambda _: False)
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from gritlite.train.trainer import Trainer
 from tests.oracle.test_train import recipe_file
 from tests.tiny import make_checkpoint
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 
 STEPS = 5
 ALL_ROWS = 50  # in so many steps every row has its turn
@@ -37,12 +37,6 @@ PART = 150_000  # bytes: several parts
 WITHOUT_LLAMA = (
     "import sys; sys.modules['llama_cpp'] = None; from training.train import main; main()"
 )
-
-
-@pytest.fixture(autouse=True)
-def float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To the digit, also on a processor that computes bfloat16."""
-    monkeypatch.setattr("gritlite.train.model.computes_bfloat16", lambda _: False)
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,7 @@ from gritlite.train.trainer import Trainer
 from tests.oracle.test_train import recipe_file, texts, trained
 from tests.tiny import make_checkpoint
 
-pytestmark = pytest.mark.torch
-
-
-@pytest.fixture(autouse=True)
-def float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compared to their digits, also on a processor that computes bfloat16."""
-    monkeypatch.setattr("gritlite.train.model.computes_bfloat16", lambda _: False)
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 
 
 @pytest.fixture

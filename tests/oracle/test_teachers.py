@@ -22,14 +22,9 @@ from tests.oracle.test_train import recipe_file
 from tests.some_texts import some_texts
 from tests.tiny import make_checkpoint
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 CPU = torch.device("cpu")
 TEXTS = [text for text in some_texts(30) if text.strip()]
-
-
-@pytest.fixture(autouse=True)
-def float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gritlite.train.model.computes_bfloat16", lambda _: False)
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ from gritlite.train.workers import Workers
 from tests.some_texts import some_texts
 from tests.tiny import make_checkpoint
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 CPU = torch.device("cpu")
 
 
@@ -52,12 +52,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_checkpoint(tmp_path_factory.mktemp("base") / "model", "llama-tied")
     (folder / "chat_template.jinja").unlink()  # GritLM's own, which ends its answers
     return folder
-
-
-@pytest.fixture(autouse=True)
-def float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compared with references to their digits, also on a processor that computes bfloat16."""
-    monkeypatch.setattr("gritlite.train.model.computes_bfloat16", lambda _: False)
 
 
 @pytest.fixture
