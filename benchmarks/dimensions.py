@@ -2,13 +2,11 @@
 
     python benchmarks/dimensions.py MODEL --sts sts-test.tsv --retrieval xquad.en.json ...
 
-Each text is embedded once, and its vector cut as `encode(dimensions=)` cuts it, and, for
-comparison, to its first numbers.
+Each text is embedded once, and its vector cut as `encode(dimensions=)` cuts it.
 """
 
 import argparse
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -49,12 +47,10 @@ def measure(task: Task[Encoder], model: GritLM) -> None:
     encoder = Remembering(GritEncoder(model, truncate=True))
     whole = task.run(encoder, lambda *_: None)[0]
     print(f"{task.name}: {whole.measure} {whole.value:.4f}", flush=True)
-    first = replace(model.format, axes=None)
     for size in sorted(model.format.sizes, reverse=True):
-        for name, form in (("cut", model.format), ("first numbers", first)):
-            encoder.finish = partial(cut, size=size, embed_format=form)
-            value = task.run(encoder, lambda *_: None)[0].value
-            print(f"  {size:4} {name:13} {value:.4f} {value / whole.value:.1%}", flush=True)
+        encoder.finish = partial(cut, size=size)
+        value = task.run(encoder, lambda *_: None)[0].value
+        print(f"  {size:4} {value:.4f} {value / whole.value:.1%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from gritlite.rag.word_ranking import word_scores
 from gritlite.runtime.embed import Vectors
 
 Scores = NDArray[np.float64]  # of all passages [passages] for a question
-MIN_SCORES = (0.15, 0.18, 0.2, 0.22, 0.25, 0.3)
+MIN_SCORES = (0.1, 0.12, 0.13, 0.14, 0.15, 0.18, 0.2, 0.25)
 CRANFIELD_QUERIES, CRANFIELD_OTHERS = 50, 100
 
 

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.prompt import EmbedFormat
 from gritlite.rag.chunking import Chunk
 from gritlite.rag.chunks import insert_chunks, insert_vectors
 from gritlite.rag.database import Database
@@ -75,7 +74,7 @@ def measure_times(chunks: int) -> None:
             stack.callback(database.close)
             fill(database, vector_type, chunks)
             searchers[vector_type] = Searcher(
-                database, StorePaths(Path(folder)), vector_type, DIMENSION, EmbedFormat()
+                database, StorePaths(Path(folder)), vector_type, DIMENSION
             )
             start = time.perf_counter()
             searchers[vector_type].search("", unit(rng.normal(size=DIMENSION)), 5, "vectors")

@@ -26,11 +26,11 @@ NORMALIZE_KEY = "grit.embed.normalize"
 ATTENTION_KEY = "grit.embed.attention"
 # whether the mean counts the prompt's tokens and BOS too, as llama.cpp's own pooling does
 INCLUDE_PROMPT_KEY = "grit.embed.include_prompt"
-# how many of a vector's first numbers were trained to serve as a vector themselves
+# how many of a vector's first numbers serve as a vector themselves
 SIZES_KEY = "grit.embed.sizes"
-# the axes whose coordinates are kept instead, [dimension, largest of the sizes]: base64 of
-# little-endian float16, row by row
-AXES_KEY = "grit.embed.axes"
+# what the pooled vector is multiplied by, [dimension, dimension]: base64 of little-endian
+# float16, row by row
+PROJECTION_KEY = "grit.embed.projection"
 INSTRUCTION_FIELD = "{instruction}"
 # what queries are embedded for where another program has no place for an instruction
 QUERY_INSTRUCTION = "Given a question, retrieve the passage that answers it"
@@ -104,8 +104,8 @@ class EmbedFormat:
     `{instruction}` once and precedes a text with one. `pooling` is "mean", or "last": the last
     token's vector, that of EOS where the vocabulary adds it. `include_prompt` says whether
     the mean counts the tokens of the prompt and BOS as well. `sizes` are the numbers of
-    dimensions, besides all of them, that the model was trained to be cut to; `axes`, float32
-    [dimension, largest of the sizes], are what a vector is multiplied by before it is cut.
+    dimensions, besides all of them, that the model was trained to be cut to; `projection`,
+    float32 [dimension, dimension], is what the pooled vector is multiplied by.
     """
 
     prompt: str = EMBED
@@ -115,7 +115,7 @@ class EmbedFormat:
     attention: Attention = "bidirectional"
     include_prompt: bool = False
     sizes: tuple[int, ...] = ()
-    axes: "NDArray[np.float32] | None" = field(default=None, compare=False, repr=False)
+    projection: "NDArray[np.float32] | None" = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.pooling not in ("mean", "last"):
@@ -148,7 +148,7 @@ class EmbedFormat:
         raise UsageError(f"dimensions is {asked}: this model was trained for {known} and {width}")
 
     def to_metadata(self) -> dict[str, str | bool]:
-        """The `grit.*` keys of a GGUF file, without `sizes` and `axes`, which training adds."""
+        """The `grit.*` keys of a GGUF file, without what training adds: `sizes`, `projection`."""
         included = {INCLUDE_PROMPT_KEY: True} if self.include_prompt else {}
         return {
             EMBED_PROMPT_KEY: self.prompt,
@@ -177,7 +177,6 @@ class EmbedFormat:
         for key, kind in expected.items():
             if key in metadata and not isinstance(metadata[key], kind):
                 raise FormatError(f"metadata key {key} is not a {kind.__name__}")
-        sizes = _numbers(metadata, SIZES_KEY, "numbers")
         return cls(
             prompt=metadata.get(EMBED_PROMPT_KEY, default.prompt),
             instruction_prompt=metadata.get(INSTRUCTION_PROMPT_KEY, default.instruction_prompt),
@@ -185,8 +184,8 @@ class EmbedFormat:
             normalize=metadata.get(NORMALIZE_KEY, default.normalize),
             attention=metadata.get(ATTENTION_KEY, default.attention),
             include_prompt=metadata.get(INCLUDE_PROMPT_KEY, default.include_prompt),
-            sizes=sizes,
-            axes=_axes(metadata, sizes),
+            sizes=_numbers(metadata, SIZES_KEY, "numbers"),
+            projection=_projection(metadata),
         )
 
 
@@ -210,29 +209,29 @@ def end_tokens(metadata: Mapping[str, Any]) -> tuple[int, ...]:
     return _numbers(metadata, END_TOKENS_KEY, "token ids")
 
 
-def encode_axes(axes: "NDArray[np.float32]") -> str:
-    """The value of AXES_KEY: a string, for llama.cpp prints an array's numbers at every load."""
-    return base64.b64encode(axes.astype("<f2").tobytes()).decode("ascii")
+def encode_projection(projection: "NDArray[np.float32]") -> str:
+    """The value of PROJECTION_KEY: a string, for llama.cpp prints an array's numbers at loading."""
+    return base64.b64encode(projection.astype("<f2").tobytes()).decode("ascii")
 
 
-def _axes(metadata: Mapping[str, Any], sizes: tuple[int, ...]) -> "NDArray[np.float32] | None":
-    text = metadata.get(AXES_KEY)
+def _projection(metadata: Mapping[str, Any]) -> "NDArray[np.float32] | None":
+    text = metadata.get(PROJECTION_KEY)
     if text is None:
         return None
-    import numpy as np  # where there are axes, and so vectors
+    import numpy as np  # where there is one, and so vectors
 
     width: Any = metadata.get(f"{metadata.get('general.architecture')}.embedding_length")
     try:
         values = np.frombuffer(base64.b64decode(text, validate=True), "<f2").astype(np.float32)
-        axes: NDArray[np.float32] = values.reshape(width, max(sizes))
+        projection: NDArray[np.float32] = values.reshape(width, width)
     except (TypeError, ValueError) as error:
         raise FormatError(
-            f"{AXES_KEY} does not hold, in base64, float16 numbers for each of the model's "
-            f"dimensions and of the largest of {SIZES_KEY}"
+            f"{PROJECTION_KEY} does not hold, in base64, a square matrix of float16 numbers, a "
+            "row for each of the model's dimensions"
         ) from error
-    if not np.isfinite(axes).all():
-        raise FormatError(f"{AXES_KEY} has a NaN or an infinity")
-    return axes
+    if not np.isfinite(projection).all():
+        raise FormatError(f"{PROJECTION_KEY} has a NaN or an infinity")
+    return projection
 
 
 def _numbers(metadata: Mapping[str, Any], key: str, what: str) -> tuple[int, ...]:

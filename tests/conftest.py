@@ -13,7 +13,7 @@ from gritlite.convert import convert
 from gritlite.modelfile.header import GGUFFile
 from gritlite.system.locate import locate
 from tests.tiny import make_checkpoint
-from tests.tiny_adapters import make_adapter, write_axes, write_said
+from tests.tiny_adapters import make_adapter, write_projection, write_said
 
 # a shell's background jobs ignore Ctrl-C, and nohup's a hang-up, and hand that on to their
 # children, but the children that tests start are to be interrupted
@@ -64,15 +64,15 @@ def tiny_path(tiny_file: Callable[..., Path]) -> Path:
     return tiny_file("llama-head-dim")
 
 
-@pytest.fixture(scope="session", params=["first numbers", "axes"])
+@pytest.fixture(scope="session", params=["plain", "projected"])
 def sized_path(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A model of 64 dimensions whose adapter was trained to be cut to 8 and 16, f32."""
     folder = tmp_path_factory.mktemp("sized")
     base = make_checkpoint(folder / "base", "llama-head-dim")
     adapter = make_adapter(folder / "adapter", base)
     write_said(adapter, {"grit.embed.trained": "true", "grit.embed.sizes": "8 16"})
-    if request.param == "axes":
-        write_axes(adapter, 64, 16)
+    if request.param == "projected":
+        write_projection(adapter, 64)
     convert(base, folder / "model.gguf", "f32", adapter=adapter)
     return folder / "model.gguf"
 

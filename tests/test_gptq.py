@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
@@ -16,6 +17,7 @@ from gritlite.errors import (
 )
 from gritlite.gptq import conversion
 from gritlite.gptq.conversion import convert_to_gptq
+from gritlite.prompt import encode_projection
 from gritlite.system import processes
 from tests.sample_gguf import rewrite
 from tests.tiny import make_checkpoint, write_tensors
@@ -53,15 +55,23 @@ def test_without_the_extra(
         convert_to_gptq(checkpoint, tmp_path / "solved", [text])
 
 
-def test_a_source_with_prompts_of_its_own(checkpoint: Path, text: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("prompt", "passage: "), ("projection", encode_projection(np.eye(64)))],
+)
+def test_a_source_with_prompts_or_a_projection_of_its_own(
+    checkpoint: Path, text: Path, tmp_path: Path, key: str, value: str
+) -> None:
     convert(checkpoint, tmp_path / "f32.gguf", "f32")
     own = rewrite(
         tmp_path / "f32.gguf",
         tmp_path / "own.gguf",
-        lambda writer: writer.add_string("grit.embed.prompt", "passage: "),
-        without=("grit.embed.prompt",),
+        lambda writer: writer.add_string(f"grit.embed.{key}", value),
+        without=(f"grit.embed.{key}",),
     )
-    with pytest.raises(UsageError, match="embeds with prompts or a pooling of its own"):
+    with pytest.raises(
+        UsageError, match="embeds with prompts, a pooling or a projection of its own"
+    ):
         convert_to_gptq(own, tmp_path / "solved", [text])
 
 

@@ -10,7 +10,7 @@ from gritlite.prompt import (
     after_document,
     cached_question,
     check_normalizer,
-    encode_axes,
+    encode_projection,
     is_grit,
 )
 
@@ -58,15 +58,14 @@ def test_words_become_the_prompt_of_the_format() -> None:
         ({"grit.embed.normalize": "yes"}, "grit.embed.normalize is not a bool"),
         ({"grit.embed.sizes": "many"}, "is not an array of numbers"),
         ({"grit.embed.sizes": np.array([8, 0])}, "holds 0: expected 1 or more"),
-        ({"grit.embed.axes": "many!"}, "does not hold, in base64, float16 numbers"),
-        ({"grit.embed.axes": 3}, "does not hold, in base64, float16 numbers"),
-        ({"grit.embed.axes": encode_axes(np.ones(8))}, "does not hold, in base64, float16"),
+        ({"grit.embed.projection": "many!"}, "does not hold, in base64, a square"),
+        ({"grit.embed.projection": 3}, "does not hold, in base64, a square"),
+        ({"grit.embed.projection": encode_projection(np.ones(8))}, "does not hold, in base64"),
         (
             {
                 "general.architecture": "llama",
                 "llama.embedding_length": 4,
-                "grit.embed.sizes": np.array([2]),
-                "grit.embed.axes": encode_axes(np.full(8, np.inf)),
+                "grit.embed.projection": encode_projection(np.full(16, np.inf)),
             },
             "has a NaN or an infinity",
         ),

@@ -76,10 +76,10 @@ def write_said(folder: Path, metadata: dict[str, str]) -> None:
     path.write_bytes(save(load_file(path), metadata))
 
 
-def write_axes(folder: Path, dimension: int, count: int) -> None:
-    """axes.npy, as `gritlite train` writes it: some that stand upright on each other."""
-    random = np.random.default_rng(3).normal(size=(dimension, count))
-    np.save(folder / "axes.npy", np.linalg.qr(random)[0].astype(np.float16))
+def write_projection(folder: Path, dimension: int) -> None:
+    """projection.npy, as `gritlite train` writes it, with random numbers."""
+    random = np.random.default_rng(3).normal(size=(dimension, dimension))
+    np.save(folder / "projection.npy", random.astype(np.float16))
 
 
 def random_matrices(

@@ -26,7 +26,7 @@ from gritlite.quant.type_selection import ModelSpec
 from gritlite.system.reading import open_regular
 
 WEIGHTS = "adapter_model.safetensors"
-AXES = "axes.npy"  # beside PEFT's files
+PROJECTION = "projection.npy"  # beside PEFT's files
 
 # PEFT's prefix, then transformers' name; a model without a head has no "model." before its layers
 NAME = re.compile(
@@ -83,8 +83,8 @@ class Adapter:
     """An open adapter. `pairs` maps the GGUF names of the adapted tensors to their matrices.
 
     `is_trained_to_embed` tells whether `gritlite train` made it with an objective for that, and
-    `sizes` what its vectors were trained to be cut to; `axes` [dimension, largest of these] are
-    those by which they are cut, None where it has none. Raises FormatError if they do not fit.
+    `sizes` what its vectors were trained to be cut to; `projection` [dimension, dimension] is
+    what they are multiplied by, None where it has none. Raises FormatError if that does not fit.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Adapter:
         said = read_metadata(checkpoint.path)
         self.is_trained_to_embed = said.get(TRAINED_KEY) == "true"
         self.sizes = _sizes(checkpoint.path, said.get(SIZES_KEY, ""))
-        self.axes = _axes(folder / AXES, (dimension, max(self.sizes, default=0)))
+        self.projection = _projection(folder / PROJECTION, dimension)
         self._checkpoint = checkpoint
         self._last: tuple[str, LowRankUpdate] | None = None
 
@@ -130,21 +130,22 @@ def _sizes(path: Path, said: str) -> tuple[int, ...]:
     return tuple(map(int, said.split()))
 
 
-def _axes(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
-    """The axes in an adapter's folder, which `gritlite train` writes; None if there are none."""
+def _projection(path: Path, dimension: int) -> NDArray[np.float32] | None:
+    """The projection in an adapter's folder, which `gritlite train` writes; None without one."""
     if not path.exists():
         return None
     try:
         with open_regular(path) as file:
-            axes = np.load(file, allow_pickle=False)
+            projection = np.load(file, allow_pickle=False)
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, EOFError) as error:
         raise FormatError(f"{path} is not a NumPy array: {error}") from error
-    if axes.shape != shape or axes.dtype.kind != "f" or not np.isfinite(axes).all():
-        expected = " x ".join(map(str, shape))
-        raise FormatError(f"{path} does not hold {expected} floats, as {SIZES_KEY} asks for")
-    return np.asarray(axes, np.float32)
+    shape = (dimension, dimension)
+    fits = projection.shape == shape and projection.dtype.kind == "f"
+    if not (fits and np.isfinite(projection).all()):
+        raise FormatError(f"{path} does not hold {dimension} x {dimension} finite floats")
+    return np.asarray(projection, np.float32)
 
 
 @contextlib.contextmanager

@@ -19,13 +19,13 @@ from gguf.constants import GGMLQuantizationType
 from numpy.typing import NDArray
 
 from gritlite.convert.adapter import Adapter, open_adapter
-from gritlite.convert.for_embedding import embedding_keys, keys_to_take_back
+from gritlite.convert.for_embedding import LEFT_OUT, embedding_keys, keys_to_take_back
 from gritlite.convert.source import ModelSource, SourceTensor
 from gritlite.convert.source_loader import open_model_source
 from gritlite.convert.tensor_importance import TensorImportance
 from gritlite.errors import FormatError, RequantizationError, UsageError
 from gritlite.modelfile.header_writer import MetadataValue, TensorFormat, encode_header, padding
-from gritlite.prompt import AXES_KEY, SIZES_KEY, TRAINED_KEY, encode_axes
+from gritlite.prompt import PROJECTION_KEY, SIZES_KEY, TRAINED_KEY, encode_projection
 from gritlite.quant.imatrix import read_imatrix
 from gritlite.quant.rows import check_rows, dequantize_rows, quantize_rows
 from gritlite.quant.type_selection import SelectedType, TensorSpec, select_types
@@ -33,6 +33,10 @@ from gritlite.quant.types import TARGETS, Target, block_size
 from gritlite.system.files import atomic_write, check_output
 
 _GPTQ_TARGET = "q4_0"  # the file type of losslessly converted GPTQ weights
+_PROJECTION_LEFT_OUT = (
+    "llama.cpp does not know projections, so the file is without the model's, and its vectors are "
+    "others than the model's own: keep the source"
+)
 BLOCK_VALUES = 1 << 24  # 64 MiB of float32: enough for all threads, small beside a model
 
 _ProgressCallback = Callable[["ConversionProgress"], None]
@@ -98,7 +102,20 @@ class _Plan:
     @property
     def removed_keys(self) -> Collection[str]:
         """The metadata keys of the source that the output shall not have."""
+        if self.for_embedding:
+            return LEFT_OUT
         return keys_to_take_back(self.source) if self.for_embedding is False else ()
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a person should know about the model."""
+        projections = [
+            self.source.embed_format.projection,
+            self.adapter and self.adapter.projection,
+        ]
+        if self.for_embedding and any(one is not None for one in projections):
+            return (*self.source.notices, _PROJECTION_LEFT_OUT)
+        return tuple(self.source.notices)
 
     @property
     def requantized(self) -> int:
@@ -203,8 +220,8 @@ def _declared(adapter: Adapter | None, trained_to_embed: bool) -> Mapping[str, M
     keys: dict[str, MetadataValue] = {TRAINED_KEY: True} if is_trained else {}
     if adapter and adapter.sizes:
         keys[SIZES_KEY] = adapter.sizes
-    if adapter and adapter.axes is not None:
-        keys[AXES_KEY] = encode_axes(adapter.axes)
+    if adapter and adapter.projection is not None:
+        keys[PROJECTION_KEY] = encode_projection(adapter.projection)
     return keys
 
 
@@ -246,7 +263,7 @@ def _report(plan: _Plan, output: Path, size: int) -> ConversionReport:
         requantized=plan.requantized,
         without_importance=plan.importance.missing,
         for_both_tasks=bool(plan.removed_keys),
-        notices=tuple(plan.source.notices),
+        notices=plan.notices,
     )
 
 
@@ -270,7 +287,8 @@ def _header(plan: _Plan) -> bytes:
     added = {**plan.importance.metadata, **plan.declared}
     if plan.for_embedding:
         added = {**added, **embedding_keys(plan.source)}
-    metadata = plan.source.metadata(plan.target, added, plan.removed_keys)
+    kept = {key: value for key, value in added.items() if key not in plan.removed_keys}
+    metadata = plan.source.metadata(plan.target, kept, plan.removed_keys)
     return encode_header(metadata, formats, plan.source.alignment)
 
 

@@ -3,7 +3,8 @@
 llama.cpp reads two keys: with `attention.causal` false every token attends to every other, and
 `pooling_type` chooses its own pooling. Its mean counts the tokens of the prompt and BOS, which
 GritLM leaves out, so `grit.embed.include_prompt` tells gritlite to count them too: all programs
-then compute the same vectors from this file. What llama.cpp generates from it is nonsense.
+then compute the same vectors from this file. A projection, which llama.cpp does not know, is left
+out. What llama.cpp generates from the file is nonsense.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,10 +12,11 @@ from collections.abc import Collection, Mapping
 from gritlite.convert.source import ModelSource
 from gritlite.modelfile.header_writer import MetadataValue
 from gritlite.modelfile.hyperparameters import CAUSAL
-from gritlite.prompt import INCLUDE_PROMPT_KEY
+from gritlite.prompt import INCLUDE_PROMPT_KEY, PROJECTION_KEY
 
 POOLING_TYPE = "pooling_type"  # behind the architecture's name
 ADD_EOS = "tokenizer.ggml.add_eos_token"
+LEFT_OUT = (PROJECTION_KEY,)
 _MEAN, _LAST = 1, 3  # LLAMA_POOLING_TYPE_MEAN, _LAST
 
 

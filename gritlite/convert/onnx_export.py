@@ -137,7 +137,7 @@ def _write_graph(
         key: json.dumps(value) if isinstance(value, bool) else value
         for key, value in described.items()
     }
-    take_token_ids(path, network.width, texts)
+    take_token_ids(path, network.width, texts, format.projection)
 
 
 def _write_config(path: Path, file: GGUFFile, network: Network, checkpoint: Path | None) -> None:

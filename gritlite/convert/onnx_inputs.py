@@ -9,14 +9,16 @@ and values. Nodes are put around it here, so that it takes and gives what transf
 
 A row's tokens are turned to its front, and their hidden states back: a text at position p is
 rotated by p more in queries and keys alike, which changes no product of the two
-(arXiv 2104.09864). The module does not know files, tokenizers or the layers' operators, but for
-attention.
+(arXiv 2104.09864). Where the model's vectors are multiplied by a projection, its hidden states
+are: their mean is then the same. The module does not know files, tokenizers or the layers'
+operators, but for attention.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gritlite.errors import MissingExtraError
 
@@ -32,20 +34,28 @@ TABLE, SCALES = "token_embeddings", "token_embedding_scales"
 _ATTENTION = "GroupQueryAttention"
 
 
-def take_token_ids(path: Path, width: int, metadata: Mapping[str, str]) -> None:
+def take_token_ids(
+    path: Path,
+    width: int,
+    metadata: Mapping[str, str],
+    projection: NDArray[np.float32] | None = None,
+) -> None:
     """Change the graph in a file that `OnnxWriter` wrote, and add metadata to it.
 
     Its constants have the token embeddings: TABLE, floats [vocabulary, `width`], or int8
-    [vocabulary, blocks, block length] with SCALES, floats [vocabulary, blocks]. Raises OSError.
+    [vocabulary, blocks, block length] with SCALES, floats [vocabulary, blocks]. Hidden states
+    are multiplied by `projection` [`width`, `width`]. Raises OSError.
     """
     model = onnx.load(path, load_external_data=False)
-    _put_nodes_around(model.graph, width)
+    _put_nodes_around(model.graph, width, projection)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     path.write_bytes(model.SerializeToString())
 
 
-def _put_nodes_around(graph: onnx.GraphProto, width: int) -> None:
+def _put_nodes_around(
+    graph: onnx.GraphProto, width: int, projection: NDArray[np.float32] | None
+) -> None:
     in_blocks = any(constant.name == SCALES for constant in graph.initializer)
     _drop_states(graph)
     around = _Nodes(graph)
@@ -59,6 +69,9 @@ def _put_nodes_around(graph: onnx.GraphProto, width: int) -> None:
     graph.node.extend([*around.nodes, *layers])
     behind = _Nodes(graph)
     turned = behind.node("GatherND", "hidden", behind.unsqueezed(back), batch_dims=1)
+    if projection is not None:
+        matrix = behind.constant(projection, np.float32, [width, width])
+        turned = behind.node("MatMul", turned, matrix)
     kept = behind.node("Cast", behind.unsqueezed(MASK), to=TensorProto.BOOL)
     behind.node("Where", kept, turned, behind.constant(0, np.float32, []), output=HIDDEN)
     graph.node.extend(behind.nodes)
@@ -99,7 +112,7 @@ class _Nodes:
         return name
 
     def constant(self, values: object, dtype: type[np.generic], shape: list[int]) -> str:
-        """Add a small constant."""
+        """Add a constant that is kept in the graph's own file."""
         array = np.array(values, dtype).reshape(shape)
         name = f"constant.{len(self._graph.initializer)}"
         self._graph.initializer.append(numpy_helper.from_array(array, name))

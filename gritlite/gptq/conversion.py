@@ -104,10 +104,10 @@ def _floats_of(source: Path) -> str:
     Refuses, before hours of work, what is damaged, not known, or has no place in a folder.
     """
     with open_model_source(source) as model:
-        if model.embed_format != EmbedFormat():
+        if model.embed_format != EmbedFormat() or model.embed_format.projection is not None:
             raise UsageError(
-                f"{source} embeds with prompts or a pooling of its own, which a folder of GPTQ "
-                "weights cannot say"
+                f"{source} embeds with prompts, a pooling or a projection of its own, which a "
+                "folder of GPTQ weights cannot say"
             )
         if not model.generates:
             raise UsageError(

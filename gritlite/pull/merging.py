@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ADAPTERS = Path(__file__).parent / "adapters"
 PINNED_FILES = ("adapter_config.json", "adapter_model.safetensors")
-AXES = "axes.npy"  # of adapters that were trained for vectors that are cut
+PROJECTION = "projection.npy"  # of adapters whose vectors are multiplied by one
 
 
 def merge(
@@ -68,15 +68,15 @@ def check_adapter(source: MergedAdapter) -> None:
 
 
 def digest(adapter: str) -> str:
-    """The SHA-256 in hex of an adapter's PINNED_FILES, and of AXES if it has them, in this order.
+    """The SHA-256 in hex of an adapter's PINNED_FILES, and PROJECTION if it has one, in order.
 
     Raises FileError if one is missing.
     """
     combined = hashlib.sha256()
-    for name in (*PINNED_FILES, AXES):
+    for name in (*PINNED_FILES, PROJECTION):
         path = ADAPTERS / adapter / name
         if path.exists():
             combined.update(read_bytes(path))
-        elif name != AXES:
+        elif name != PROJECTION:
             raise FileError(f"{path} is missing: reinstall gritlite")
     return combined.hexdigest()

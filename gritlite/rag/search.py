@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.prompt import EmbedFormat
 from gritlite.rag.chunks import load_matrix, read_chunk, read_vectors
 from gritlite.rag.database import Database
 from gritlite.rag.metadata import Value
@@ -75,13 +74,11 @@ class Searcher:
         paths: StorePaths,
         vector_type: VectorType,
         dimension: int,
-        embed_format: EmbedFormat,
     ) -> None:
         self._database = database
         self._paths = paths
         self._vector_type = vector_type
         self._dimension = dimension
-        self._format = embed_format
         self._matrix: Matrix | None = None
         self._generation = -1
 
@@ -101,7 +98,7 @@ class Searcher:
         """
         depth = count
         if vector is not None:
-            (vector,) = cut(vector[None], self._dimension, self._format)
+            (vector,) = cut(vector[None], self._dimension)
         with self._database.snapshot():
             wanted = None if where is None else chunks_where(self._database, where)
             while True:

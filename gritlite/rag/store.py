@@ -52,7 +52,7 @@ class Store(Contents):
         super().__init__(path, model, settings, database)
         self._cost_model = CostModel(database, measures=measures)
         dimension = settings.dimensions or model.dimension
-        self._searcher = Searcher(database, self._paths, settings.vectors, dimension, model.format)
+        self._searcher = Searcher(database, self._paths, settings.vectors, dimension)
         self._retriever = Retriever(model, self._searcher, self._lock)
         self._pipeline = Pipeline(
             model, self._retriever, self._states, self._cost_model, self._lock

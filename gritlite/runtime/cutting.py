@@ -1,23 +1,17 @@
-"""Cut vectors to a size that the model was trained for.
+"""Cut vectors to a size that the model was trained for: the first numbers, of unit length again.
 
-The first numbers of a vector are kept, or, where the file has axes, those along which vectors vary
-most. The module knows neither texts nor models.
+The module knows neither texts nor models.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.prompt import EmbedFormat
 
-
-def cut(
-    vectors: NDArray[np.float32], size: int | None, embed_format: EmbedFormat
-) -> NDArray[np.float32]:
+def cut(vectors: NDArray[np.float32], size: int | None) -> NDArray[np.float32]:
     """Return vectors [n, d] as vectors of `size` numbers, of unit length; None: as they are."""
     if size is None or size == vectors.shape[1]:
         return vectors
-    axes = embed_format.axes
-    kept = vectors[:, :size] if axes is None else vectors @ axes[:, :size]
+    kept = vectors[:, :size]
     norms = np.linalg.norm(kept, axis=1, keepdims=True)
     scaled: NDArray[np.float32] = np.divide(kept, norms, out=kept.copy(), where=norms > 0)
     return scaled

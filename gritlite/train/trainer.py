@@ -21,7 +21,7 @@ from torch.nn import functional
 from gritlite.convert.adapter import WEIGHTS
 from gritlite.convert.pretrained import load_model
 from gritlite.errors import FormatError
-from gritlite.train import alignment, axes, checkpoint, objectives
+from gritlite.train import alignment, checkpoint, objectives, projection
 from gritlite.train.batches import sample_batches
 from gritlite.train.embed_batch import EmbedBatch
 from gritlite.train.examples import Taught, TokenizedPair
@@ -35,7 +35,7 @@ from gritlite.train.teacher import unit_vectors
 from gritlite.train.teachers import Teachers
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
 
-_AT_ONCE = 16  # texts of one pass, when vectors are aligned and axes are found
+_AT_ONCE = 16  # texts of one pass, when vectors are aligned or projected
 FINAL_RATE = 0.1  # of the highest learning rate, at the end of the decay
 
 
@@ -82,7 +82,7 @@ class Trainer:
             weight_decay=schedule.weight_decay,
         )
         self.steps: list[Step] = []
-        self.axes: NDArray[np.floating] | None = None
+        self.projection: NDArray[np.float64] | None = None
         self._aligning: Tensor | None = None  # [e, d], what takes teachers' vectors to our space
 
     @property
@@ -156,15 +156,16 @@ class Trainer:
                 self.steps.append(self._step(number, embed, generate))
                 yield self.steps[-1]
 
-    def find_axes(self) -> Iterator[tuple[int, int]]:
-        """Set `axes`, by which vectors are cut; yield how many texts are embedded, and of how many.
+    def find_projection(self) -> Iterator[tuple[int, int]]:
+        """Set `projection`; yield how many texts are embedded for it, and of how many.
 
         The texts are the first of the rows that the run comes to.
         """
-        texts = list(self._first_texts(axes.TEXTS, EMBED_OBJECTIVES))
+        texts = list(self._first_texts(projection.TEXTS, EMBED_OBJECTIVES))
         parts: list[NDArray[np.float32]] = []
         yield from self._embed_into(parts, texts)
-        self.axes = axes.principal_axes(np.concatenate(parts), max(self.recipe.embed.sizes))
+        whitening = self.recipe.embed.whitening
+        self.projection = projection.find_projection(np.concatenate(parts), whitening)
 
     def _first_texts(self, count: int, names: Sequence[str]) -> dict[EmbedTokens, Taught]:
         """The first texts that the run comes to, of sources with an objective of these names."""

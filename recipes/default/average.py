@@ -3,8 +3,8 @@
     python recipes/default/average.py build/longer/adapter build/further/adapter -o build/default
 
 Writes the mean of their matrices, in float16, with the second's config. Most of what either piece
-gained stays: "Robust fine-tuning of zero-shot models", arXiv 2109.01903. axes.py then makes the
-axes of what this writes.
+gained stays: "Robust fine-tuning of zero-shot models", arXiv 2109.01903. projection.py then finds
+the projection of what this writes.
 """
 
 import argparse

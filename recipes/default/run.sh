@@ -25,5 +25,5 @@ trained longer.toml build/longer  # which begins from build/run/adapter
 trained further.toml build/further  # which begins from build/longer/adapter
 python recipes/default/average.py build/longer/adapter build/further/adapter -o build/mean
 gritlite convert base --adapter build/mean -o build/mean.q8_0.gguf --type q8_0 --force
-python recipes/default/axes.py --rows build/recipe --model build/mean.q8_0.gguf --adapter build/mean
+python recipes/default/projection.py --rows build/recipe --model build/mean.q8_0.gguf --adapter build/mean
 gritlite convert base --adapter build/mean -o build/default.q8_0.gguf --type q8_0 --force

@@ -153,8 +153,8 @@ def test_the_digest_is_that_of_the_files_together(adapter):
     data = (adapter / "adapter_config.json").read_bytes()
     data += (adapter / "adapter_model.safetensors").read_bytes()
     assert merging.digest("mine") == hashlib.sha256(data).hexdigest()
-    (adapter / "axes.npy").write_bytes(b"axes")
-    assert merging.digest("mine") == hashlib.sha256(data + b"axes").hexdigest()
+    (adapter / "projection.npy").write_bytes(b"matrix")
+    assert merging.digest("mine") == hashlib.sha256(data + b"matrix").hexdigest()
 
 
 def test_the_catalog_names_the_adapters_that_there_are():

@@ -1,11 +1,9 @@
 """Vectors cut to a size that the model was trained for: what they are, and where others fail."""
 
-import base64
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf import GGUFReader
 from numpy.typing import NDArray
 
 from gritlite import GritLM, IsolatedGritLM
@@ -18,24 +16,16 @@ from tests.tiny_adapters import make_adapter, write_said
 TEXTS = ["one", "two words", "a third text"]
 
 
-def cut(vectors: NDArray[np.float32], size: int, path: Path) -> NDArray[np.float32]:
-    """By the file's axes, as gguf's own reader has them, or else the first numbers."""
-    field = GGUFReader(path).get_field("grit.embed.axes")
-    axes = np.eye(64)[:, :16]
-    if field is not None:
-        data = base64.b64decode(field.contents())
-        axes = np.frombuffer(data, np.float16).reshape(64, 16).astype(np.float64)
-    kept: NDArray[np.float32] = vectors @ axes[:, :size]
+def cut(vectors: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    kept = vectors[:, :size]
     return kept / np.linalg.norm(kept, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("size", [8, 16])
-def test_they_are_some_numbers_of_unit_length(
-    sized_model: GritLM, sized_path: Path, size: int
-) -> None:
+def test_they_are_the_first_numbers_of_unit_length(sized_model: GritLM, size: int) -> None:
     whole = sized_model.encode(TEXTS)
     found = sized_model.encode(TEXTS, dimensions=size)
-    np.testing.assert_allclose(found, cut(whole, size, sized_path), atol=1e-6)
+    np.testing.assert_allclose(found, cut(whole, size), atol=1e-6)
     (streamed,) = sized_model.encode_stream(TEXTS, dimensions=size)
     np.testing.assert_array_equal(streamed, found)
     assert sized_model.encode("one", dimensions=size).shape == (size,)
@@ -70,11 +60,6 @@ def test_sizes_travel_with_the_file(sized_path: Path, tmp_path: Path) -> None:
     convert(sized_path, tmp_path / "small.gguf", "q8_0")
     for path in (sized_path, tmp_path / "small.gguf"):
         assert read_header(path).metadata["grit.embed.sizes"].tolist() == [8, 16]
-    axes, kept = (
-        read_header(path).metadata.get("grit.embed.axes")
-        for path in (sized_path, tmp_path / "small.gguf")
-    )
-    assert kept == axes
 
 
 def test_an_adapter_with_other_words_for_sizes(tmp_path: Path) -> None:
@@ -82,27 +67,4 @@ def test_an_adapter_with_other_words_for_sizes(tmp_path: Path) -> None:
     adapter = make_adapter(tmp_path / "adapter", base)
     write_said(adapter, {"grit.embed.sizes": "8, many"})
     with pytest.raises(FormatError, match="expected numbers"):
-        convert(base, tmp_path / "model.gguf", "f32", adapter=adapter)
-
-
-@pytest.mark.parametrize(
-    ("axes", "message"),
-    [
-        (np.zeros((64, 8), np.float16), "does not hold 64 x 16 floats"),
-        (np.zeros((64, 16), np.int8), "does not hold 64 x 16 floats"),
-        (np.full((64, 16), np.nan, np.float16), "does not hold 64 x 16 floats"),
-        (None, "is not a NumPy array"),
-    ],
-)
-def test_axes_that_do_not_fit(
-    tmp_path: Path, axes: NDArray[np.float16] | None, message: str
-) -> None:
-    base = make_checkpoint(tmp_path / "base", "llama-head-dim")
-    adapter = make_adapter(tmp_path / "adapter", base)
-    write_said(adapter, {"grit.embed.sizes": "8 16"})
-    if axes is None:
-        (adapter / "axes.npy").write_bytes(b"no array")
-    else:
-        np.save(adapter / "axes.npy", axes)
-    with pytest.raises(FormatError, match=message):
         convert(base, tmp_path / "model.gguf", "f32", adapter=adapter)

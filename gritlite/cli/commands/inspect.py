@@ -79,8 +79,11 @@ def _as_json(
     from dataclasses import asdict
 
     trial = None if verdict is None else asdict(verdict)
+    told = asdict(facts)
+    if facts.grit is not None:
+        told["grit"]["projection"] = facts.grit.projection is not None  # and not its numbers
     content = {
-        **asdict(facts),
+        **told,
         "unchecked": unchecked,
         "trial": trial,
         "engines": [asdict(each) for each in engines],
@@ -161,10 +164,11 @@ def _grit_rows(facts: "ModelDescription") -> list[tuple[str, str]]:
         return [("GRIT metadata", "none: prompts default to GritLM's")]
     normalized = "unit length" if grit.normalize else "not normalized"
     pooled = " with the prompt" if grit.include_prompt else ""
+    projected = "" if grit.projection is None else ", a projection"
     return [
         (
             "GRIT metadata",
-            f"{grit.pooling} pooling{pooled}, {grit.attention} attention, {normalized}",
+            f"{grit.pooling} pooling{pooled}, {grit.attention} attention{projected}, {normalized}",
         ),
         *(
             [("vectors cut to", ", ".join(map(str, sorted(grit.sizes))) + " dimensions")]

@@ -24,7 +24,7 @@ def command(name: str, revision: str | None, force: bool) -> None:
     cache without pulling it.
 
     `base` is SmolLM2-135M-Instruct (98 MB), which only generates. `default` is `base`
-    merged with an adapter that comes with gritlite, and also embeds (145 MB). Pulling
+    merged with an adapter that comes with gritlite, and also embeds (146 MB). Pulling
     `default` does not keep `base`; pull that too if you want both.
 
     The cache is the folder $GRITLITE_CACHE, or else the system's usual one.

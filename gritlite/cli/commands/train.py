@@ -63,7 +63,7 @@ def command(recipe: Path, output: Path, resume: bool) -> None:
             on_teach=phase("teaching", "vectors"),
             on_align=phase("aligning", "texts"),
             on_start=started,
-            on_axes=phase("finding axes", "texts"),
+            on_projection=phase("projecting", "texts"),
             on_step=trained,
             stopping=stopping.is_set,
         )

@@ -16,7 +16,6 @@ import numpy as np
 
 from gritlite.errors import CancelledError, GritLiteError
 from gritlite.modelfile.memory import PASS_TOKENS
-from gritlite.prompt import EmbedFormat
 from gritlite.runtime.cutting import cut
 from gritlite.runtime.embed import TooLong, Vectors
 from gritlite.runtime.model import GritLM
@@ -31,11 +30,10 @@ class Embedded:
 
     vectors: Vectors
     tokens: int
-    format: EmbedFormat
 
     def cut(self, dimensions: int | None) -> "Embedded":
         """The same with vectors of fewer numbers; None keeps all."""
-        return replace(self, vectors=cut(self.vectors, dimensions, self.format))
+        return replace(self, vectors=cut(self.vectors, dimensions))
 
 
 @dataclass(eq=False)
@@ -83,7 +81,7 @@ class Embeddings:
             if self._stopping.is_set():
                 raise CancelledError("the server stops")
             lane = self._small if job.tokens <= self._pass_tokens else self._large
-            return Embedded(await lane.run(job), job.tokens, self._model.format)
+            return Embedded(await lane.run(job), job.tokens)
         finally:
             self._pace.add((time.monotonic() - started) / self.pending)
             self.pending -= 1

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import gguf
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -13,7 +14,7 @@ from gritlite.cli.commands.inspect import command
 from gritlite.errors import ArchitectureError, FormatError
 from gritlite.modelfile.description import TypeShare, describe
 from gritlite.modelfile.header import read_header
-from gritlite.prompt import EmbedFormat
+from gritlite.prompt import EmbedFormat, encode_projection
 from tests.sample_gguf import BPE, SPM, rewrite, write_model
 
 
@@ -58,6 +59,15 @@ def test_grit_metadata_is_reported(tmp_path):
     assert "mean pooling, bidirectional attention, not normalized" in text
     assert r"document prompt           '<doc>\n'" in text
     assert "none: prompts default to GritLM's" in shown(source)
+
+
+def test_a_projection_is_named_without_its_numbers(tmp_path):
+    source = write_model(tmp_path / "m.gguf", BPE)
+    width = read_header(source).metadata["llama.embedding_length"]
+    keys = {"grit.embed.projection": encode_projection(np.eye(width))}
+    path = with_keys(source, tmp_path / "grit.gguf", {**EmbedFormat().to_metadata(), **keys})
+    assert "bidirectional attention, a projection, unit length" in shown(path)
+    assert json.loads(shown(path, "--json"))["grit"]["projection"] is True
 
 
 def test_grit_metadata_that_cannot_be_is_an_error(tmp_path):

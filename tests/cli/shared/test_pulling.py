@@ -13,7 +13,7 @@ from gritlite.errors import FileError
 
 QUESTION = (
     "The model default has not been pulled. "
-    "Fetch it now (93 MB to download, 145 MB on the disk)? [y/N]: "
+    "Fetch it now (93 MB to download, 146 MB on the disk)? [y/N]: "
 )
 
 
