@@ -287,8 +287,9 @@ def _header(plan: _Plan) -> bytes:
     added = {**plan.importance.metadata, **plan.declared}
     if plan.for_embedding:
         added = {**added, **embedding_keys(plan.source)}
-    kept = {key: value for key, value in added.items() if key not in plan.removed_keys}
-    metadata = plan.source.metadata(plan.target, kept, plan.removed_keys)
+    removed = plan.removed_keys
+    kept = {key: value for key, value in added.items() if key not in removed}
+    metadata = plan.source.metadata(plan.target, kept, removed)
     return encode_header(metadata, formats, plan.source.alignment)
 
 

@@ -72,3 +72,8 @@ def alike(rows: Iterable[Row], task: str, draw: random.Random) -> Iterator[Row]:
             compared = [[wording, text] for text in row["pos"]]
             row = row | {"query": [wording, row["query"]], "pos": compared}
         yield row
+
+
+def plain(text: str | list[str]) -> str:
+    """A row's text without its instruction."""
+    return text if isinstance(text, str) else text[1]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from instructions import plain
 from numpy.typing import NDArray
 
 from gritlite.errors import GritLiteError
@@ -103,11 +104,6 @@ def with_negatives(rows: Sequence[Row], embed: Embed) -> Iterator[Row]:
             most = NEARLY * scores[own].max()
             found = [passages[place] for place in nearest if scores[place] < most]
             yield row | {"neg": draw.sample(found, min(NEGATIVES, len(found)))}
-
-
-def plain(query: str | list[str]) -> str:
-    """A query without its instruction."""
-    return query if isinstance(query, str) else query[1]
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
     python recipes/default/projection.py --rows build/recipe --model FILE --adapter DIR
 
 It is found from the vectors of 3,960 texts of prepare.py's files, as MODEL, which is DIR's adapter
-merged, makes them: single sentences, and queries and passages as often as further.toml has them.
+merged, makes them: single sentences, and pairs of ten other files, without instructions.
 """
 
 import argparse
 import sys
 from itertools import islice
 from pathlib import Path
-from typing import Any
+
+from instructions import plain
 
 from gritlite import GritLM
 from gritlite.errors import GritLiteError
@@ -57,14 +58,8 @@ def read_texts(folder: Path) -> list[str]:
     for name, count in ROWS.items():
         for place, line in islice(read_lines(folder / f"{name}.jsonl"), count):
             row = parse_json(line, place)
-            found += [words(member) for member in (row["query"], *row.get("pos", [])[:1])]
+            found += [plain(text) for text in (row["query"], *row.get("pos", [])[:1])]
     return found
-
-
-def words(member: Any) -> str:
-    """A text of a row without its instruction."""
-    text: str = member if isinstance(member, str) else member[1]
-    return text
 
 
 if __name__ == "__main__":
