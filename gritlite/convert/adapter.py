@@ -94,7 +94,7 @@ class Adapter:
         said = read_metadata(checkpoint.path)
         self.is_trained_to_embed = said.get(TRAINED_KEY) == "true"
         self.sizes = _sizes(checkpoint.path, said.get(SIZES_KEY, ""))
-        self.projection = _projection(folder / PROJECTION, dimension)
+        self.projection = read_projection(folder / PROJECTION, dimension)
         self._checkpoint = checkpoint
         self._last: tuple[str, LowRankUpdate] | None = None
 
@@ -130,8 +130,11 @@ def _sizes(path: Path, said: str) -> tuple[int, ...]:
     return tuple(map(int, said.split()))
 
 
-def _projection(path: Path, dimension: int) -> NDArray[np.float32] | None:
-    """The projection in an adapter's folder, which `gritlite train` writes; None without one."""
+def read_projection(path: Path, dimension: int) -> NDArray[np.float32] | None:
+    """Read the projection in an adapter's folder, which `gritlite train` writes; None without one.
+
+    Raises FileError if it cannot be read, FormatError if it is not [dimension, dimension].
+    """
     if not path.exists():
         return None
     try:

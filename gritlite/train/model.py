@@ -52,6 +52,7 @@ class AdaptedModel:
 
     `bidirectional` False embeds with causal attention, the `cccc` of the paper.
     `graph_tokens` is how many tokens' graph should be held at once, by all `workers` together.
+    `projection` [d, d], where it is set, is what the mean of a text's states is multiplied by.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class AdaptedModel:
                 base.enable_input_require_grads()
             self.peft = get_peft_model(base, config)
         self._base = base
+        self.projection: Tensor | None = None
         self.graph_tokens = GRAPH_TOKENS
         self.workers = Workers(1)
         self._is_compiled = False
@@ -121,7 +123,10 @@ class AdaptedModel:
                 row[text.start :].mean(dim=0) for row, text in zip(hidden, group, strict=True)
             ]
             order += places
-        stacked = functional.normalize(torch.stack(pooled), dim=1)
+        stacked = torch.stack(pooled)
+        if self.projection is not None:
+            stacked = stacked @ self.projection
+        stacked = functional.normalize(stacked, dim=1)
         return stacked[torch.tensor(order, device=self.device).argsort()]
 
     def token_losses(

@@ -3,7 +3,8 @@
 Its columns are the principal axes of the model's own vectors, so that the first numbers of a
 vector keep most of it when it is cut. They may be whitened in part ("Whitening Sentence
 Representations", arXiv 2103.15316): many texts have the first axes in common, so that these tell
-less of a text than their lengths say. The module knows nothing of texts, or of what made vectors.
+less of a text than their lengths say. A training that goes on from a model with a projection keeps
+it, and multiplies it by what it finds. The module knows nothing of texts, or of what made vectors.
 """
 
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.convert.adapter import PROJECTION
+from gritlite.convert.adapter import PROJECTION, read_projection
+from gritlite.convert.gguf_source import open_gguf
 from gritlite.system.files import atomic_write
 from gritlite.train.axes import Floats, principal_axes
 
@@ -34,7 +36,19 @@ def find_projection(vectors: NDArray[np.floating], whitening: float) -> Floats:
     return scaled
 
 
-def write_projection(adapter: Path, projection: Floats) -> None:
+def at_start(base: Path, adapter: Path | None, dimension: int) -> NDArray[np.float32] | None:
+    """Read the projection that a training begins with: its adapter's, or else its base's.
+
+    None where neither has one. Raises FileError and FormatError for what cannot be read.
+    """
+    found = read_projection(adapter / PROJECTION, dimension) if adapter else None
+    if found is not None or not base.is_file():
+        return found
+    with open_gguf(base) as source:
+        return source.embed_format.projection
+
+
+def write_projection(adapter: Path, projection: NDArray[np.floating]) -> None:
     """Write a projection as float16 into an adapter's folder. Raises FileError if it cannot."""
     with atomic_write(adapter / PROJECTION, force=True) as file:
         np.save(file, projection.astype(np.float16), allow_pickle=False)

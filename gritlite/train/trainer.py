@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from gritlite.convert.adapter import WEIGHTS
+from gritlite.convert.adapter import PROJECTION, WEIGHTS
 from gritlite.convert.pretrained import load_model
 from gritlite.errors import FormatError
 from gritlite.train import alignment, checkpoint, objectives, projection
@@ -70,10 +70,13 @@ class Trainer:
             bidirectional=recipe.attention == "bbcc",
             gradient_checkpointing=recipe.memory.gradient_checkpointing,
         )
-        if recipe.adapter.start:
-            start = folder / recipe.adapter.start
+        start = folder / recipe.adapter.start if recipe.adapter.start else None
+        if start:
             begin_from(start, self.model.parameters, recipe.adapter)
-            files.append(start / WEIGHTS)
+            files += [start / name for name in (WEIGHTS, PROJECTION) if (start / name).exists()]
+        self.projection = projection.at_start(base, start, model.config.hidden_size)
+        if self.projection is not None:
+            self.model.projection = torch.from_numpy(self.projection).to(device)
         self._run = checkpoint.fingerprint(recipe, files)
         schedule = recipe.schedule
         self._optimizer = torch.optim.AdamW(
@@ -82,7 +85,6 @@ class Trainer:
             weight_decay=schedule.weight_decay,
         )
         self.steps: list[Step] = []
-        self.projection: NDArray[np.float64] | None = None
         self._aligning: Tensor | None = None  # [e, d], what takes teachers' vectors to our space
 
     @property
@@ -157,15 +159,17 @@ class Trainer:
                 yield self.steps[-1]
 
     def find_projection(self) -> Iterator[tuple[int, int]]:
-        """Set `projection`; yield how many texts are embedded for it, and of how many.
+        """Find what `projection` becomes at the end of the run: what it was, times what is found.
 
-        The texts are the first of the rows that the run comes to.
+        Yields how many texts are embedded for it, and of how many. They are the first of the rows
+        that the run comes to.
         """
         texts = list(self._first_texts(projection.TEXTS, EMBED_OBJECTIVES))
         parts: list[NDArray[np.float32]] = []
         yield from self._embed_into(parts, texts)
         whitening = self.recipe.embed.whitening
-        self.projection = projection.find_projection(np.concatenate(parts), whitening)
+        found = projection.find_projection(np.concatenate(parts), whitening).astype(np.float32)
+        self.projection = found if self.projection is None else self.projection @ found
 
     def _first_texts(self, count: int, names: Sequence[str]) -> dict[EmbedTokens, Taught]:
         """The first texts that the run comes to, of sources with an objective of these names."""
