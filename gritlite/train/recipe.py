@@ -76,7 +76,8 @@ class Embed:
     """The weights of the embedding objectives, and the teachers of distillation.
 
     With `sizes`, the first so many numbers of a vector are trained to serve as one themselves.
-    `whitening`, from 0 to 1, is how far the axes of the vectors are made alike at the end.
+    `whitening`, from 0 to 1, is how far the axes of the vectors are made alike at the end, and
+    `teacher_whitening` how far those of the teachers' are, before vectors are aligned with them.
     `vectors` is the folder that keeps what the teachers say of texts, and the rows' tokens; left
     out, it is in the run's own.
     """
@@ -85,6 +86,7 @@ class Embed:
     temperature: float = 0.05
     sizes: tuple[int, ...] = ()
     whitening: float = 0.0
+    teacher_whitening: float = 0.0
     vectors: str | None = None
     teacher: tuple[TeacherShare, ...] = ()
 
@@ -242,6 +244,7 @@ def _check(recipe: Recipe) -> None:
     _one_of("generate.loss", recipe.generate.loss, LOSSES)
     for name, part in (
         ("embed.whitening", recipe.embed.whitening),
+        ("embed.teacher_whitening", recipe.embed.teacher_whitening),
         ("generate.imitation", recipe.generate.imitation),
     ):
         if not 0 <= part <= 1:

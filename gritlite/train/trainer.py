@@ -112,13 +112,15 @@ class Trainer:
         """
         if self._aligning is not None:
             return
-        found = self._first_texts(alignment.TEXTS, ("alignment",))
-        if not found:
+        texts = self._first_texts(alignment.TEXTS, ("alignment",))
+        if not texts:
             return
         ours: list[NDArray[np.float32]] = []
-        yield from self._embed_into(ours, list(found))
-        theirs = self._taught(list(found.values())).cpu().numpy()
-        self._aligning = torch.from_numpy(alignment.aligning(theirs, np.concatenate(ours)))
+        yield from self._embed_into(ours, list(texts))
+        theirs = self._taught(list(texts.values())).cpu().numpy()
+        whitening = self.recipe.embed.teacher_whitening
+        found = alignment.aligning(theirs, np.concatenate(ours), whitening)
+        self._aligning = torch.from_numpy(found)
 
     def _taught_texts(self) -> list[str]:
         """The texts that teachers are to make vectors of; packed ones have theirs."""

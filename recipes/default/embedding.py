@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterator
 
 import corpora
+import intents
+import papers
 from material import PASSAGE_WORDS, Inputs, Row, brown, pair, qasc, some, web, wikipedia
 from reading import squad_style
-from words import cut, is_clean, sentences, words
+from words import cut, is_clean, sentences, squeeze, words
 
 # words of a question that find no passage
 _EMPTY = frozenset(
@@ -86,6 +88,17 @@ def alone(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """Texts of every length and topic, for a teacher to place."""
     for text in _texts(inputs, draw):
         yield {"query": text}
+
+
+def brief(inputs: Inputs, _: random.Random) -> Iterator[Row]:
+    """Short questions and requests, for a teacher to place."""
+    for line in inputs.train("web_questions.txt").read_text(encoding="utf-8").splitlines():
+        yield {"query": squeeze(corpora.untokenised(line))}
+    for name in intents.FILES:
+        for texts in intents.requests(inputs.train(name)).values():
+            yield from ({"query": text} for text in texts)
+    for row in corpora.json_lines(inputs.train("medquad.jsonl")):
+        yield {"query": squeeze(papers.question(row))}
 
 
 def _texts(inputs: Inputs, draw: random.Random) -> Iterator[str]:

@@ -21,10 +21,10 @@ TRIED = 12  # requests of other intents, of which the most similar is taken
 def intents(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """Two pairs of each request: one of its own intent, and one of another."""
     for name in FILES:
-        yield from alike(_pairs(_requests(inputs.train(name)), draw), "intent", draw)
+        yield from alike(_pairs(requests(inputs.train(name)), draw), "intent", draw)
 
 
-def _requests(path: Path) -> dict[str, list[str]]:
+def requests(path: Path) -> dict[str, list[str]]:
     """Requests by their intents, without what is spelled like an earlier one."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     seen: set[str] = set()

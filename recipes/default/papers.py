@@ -47,11 +47,15 @@ def health(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
 
 def _health(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     for row in corpora.json_lines(inputs.train("medquad.jsonl")):
-        question = re.sub(r"\(are\) |\(s\)", "", row["question"]).replace(" ?", "?")
         answer = re.sub(r"^Key Points\s+(- .*?\. )+(?=[A-Z])", "", row["answer"])
         answer = cut(answer, draw.choice([PASSAGE_WORDS // 2, PASSAGE_WORDS, ABSTRACT_WORDS]))
         if len(answer.split()) >= 8 and not answer.startswith("These resources"):
-            yield pair(question, answer)
+            yield pair(question(row), answer)
+
+
+def question(row: Row) -> str:
+    """The question of a row of MedQuAD, without what stands for either number."""
+    return re.sub(r"\(are\) |\(s\)", "", row["question"]).replace(" ?", "?")
 
 
 def commands(inputs: Inputs, draw: random.Random) -> Iterator[Row]:

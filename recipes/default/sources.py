@@ -42,4 +42,5 @@ SOURCES = (
     Source("more_prompt", generating.more_prompt, 12_000),
     Source("more_cached", generating.more_cached, 12_000),
     Source("several_cached", generating.several_cached, 16_000),
+    Source("brief", embedding.brief, 40_000),
 )

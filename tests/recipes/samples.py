@@ -82,6 +82,8 @@ def _make_more(folder: Path) -> None:
         requests = ["open the mill\topen", "please open a mill\topen", "close it\tclose"]
         requests += ["shut the mill\tclose", f"tell me {PLANTED}\tclose", f"say {PLANTED}\topen"]
         _write(folder / f"{name}_intents.tsv", "\n".join(requests) + "\n")
+    questions = ["Where is the mill ?", f"What is {PLANTED} ?", "Where is the mill ?"]
+    _write(folder / "web_questions.txt", "\n".join(questions) + "\n")
     told = f"The mill grinds corn. So {PLANTED}."
     prose = "The mill grinds the corn of the town since 1932. It has two stones and a wheel."
     _lines(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import prompted
 import pytest
+from embedding import brief
 from intents import intents
 from material import Inputs
 from more_readings import around, more_readings
@@ -32,6 +33,13 @@ def test_a_request_has_a_pair_of_its_intent_and_one_of_another(inputs: Inputs) -
         query, other = last(row["query"]), last(row["pos"][0])
         assert query != other
         assert (intent[query] == intent[other]) == (row["score"] == 1.0)
+
+
+def test_short_texts_come_from_the_web_from_requests_and_from_questions_on_health(
+    inputs: Inputs,
+) -> None:
+    texts = {row["query"] for row in brief(inputs, random.Random(1))}
+    assert {"Where is the mill?", "close it", "What is Corn?"} <= texts
 
 
 @pytest.mark.parametrize(
