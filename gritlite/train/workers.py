@@ -4,7 +4,7 @@ One thread with all cores waits for them at the end of every operation: two core
 times as fast as one, and in two threads twice as fast.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
@@ -35,15 +35,22 @@ class Workers:
         """A thread for each core, up to `MOST`."""
         return cls(min(MOST, torch.get_num_threads()))
 
-    def map(self, function: Callable[[T], R], parts: Sequence[T]) -> Iterator[R]:
-        """Return the results of a function, in the order of the parts.
+    def map(self, function: Callable[[T], R], parts: Sequence[T]) -> Generator[R, None, None]:
+        """Yield the results of a function, in the order of the parts.
 
-        Threads see the caller's context variables, where torch keeps its compiler's settings.
+        A caller that stops in between leaves parts that have not begun uncomputed. Threads see the
+        caller's context variables, where torch keeps its compiler's settings.
         """
         if self._pool is None:
-            return map(function, parts)
+            yield from map(function, parts)
+            return
         calls = [self._pool.submit(copy_context().run, function, part) for part in parts]
-        return (call.result() for call in calls)
+        try:
+            for call in calls:
+                yield call.result()
+        finally:
+            for call in calls:
+                call.cancel()
 
     def split(self, lengths: Sequence[int]) -> list[list[int]]:
         """Divide sequences among the threads, those of similar length together.

@@ -1,5 +1,6 @@
 """Parts of a batch in several threads: the gradient of the whole, the same bits every time."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,22 @@ def test_threads_see_the_settings_of_torchs_compiler() -> None:
 
     with config.patch(recompile_limit=77):
         assert list(Workers(2).map(lambda _: config.recompile_limit, range(4))) == [77] * 4
+
+
+def test_a_caller_that_stops_leaves_what_has_not_begun() -> None:
+    begun: list[int] = []
+    stopped = threading.Event()
+
+    def compute(part: int) -> int:
+        begun.append(part)
+        if part:
+            stopped.wait(60)
+        return part
+
+    workers = Workers(2)
+    results = workers.map(compute, range(50))
+    assert next(results) == 0
+    results.close()
+    stopped.set()
+    assert list(workers.map(abs, range(4))) == [0, 1, 2, 3]  # the threads have come this far
+    assert set(begun) <= {0, 1, 2}
