@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from gritlite.convert.rope_permutation import heads_to_permute, permute_heads
 from gritlite.convert.safetensors import TensorEntry, read_metadata
 from gritlite.convert.source import TOKEN_EMBEDDINGS, ModelSource, SourceTensor
 from gritlite.errors import FileError, FormatError
-from gritlite.prompt import SIZES_KEY, TRAINED_KEY
+from gritlite.prompt import ATTENTION_KEY, SIZES_KEY, TRAINED_KEY, Attention
 from gritlite.quant.type_selection import ModelSpec
 from gritlite.system.reading import open_regular
 
@@ -82,8 +83,9 @@ class _Module:
 class Adapter:
     """An open adapter. `pairs` maps the GGUF names of the adapted tensors to their matrices.
 
-    `is_trained_to_embed` tells whether `gritlite train` made it with an objective for that, and
-    `sizes` what its vectors were trained to be cut to; `projection` [dimension, dimension] is
+    `is_trained_to_embed` tells whether `gritlite train` made it with an objective for that,
+    `attention` with which one, None where it is not said, and `sizes` what its vectors were
+    trained to be cut to; `projection` [dimension, dimension] is
     what they are multiplied by, None where it has none. Raises FormatError if that does not fit.
     """
 
@@ -93,6 +95,7 @@ class Adapter:
         self.pairs = pairs
         said = read_metadata(checkpoint.path)
         self.is_trained_to_embed = said.get(TRAINED_KEY) == "true"
+        self.attention = _attention(checkpoint.path, said.get(ATTENTION_KEY))
         self.sizes = _sizes(checkpoint.path, said.get(SIZES_KEY, ""))
         self.projection = read_projection(folder / PROJECTION, dimension)
         self._checkpoint = checkpoint
@@ -121,6 +124,15 @@ class Adapter:
         if not np.isfinite(values).all():
             raise FormatError(f"{entry.path}: {shown(entry.name)} has a NaN or an infinity")
         return values
+
+
+def _attention(path: Path, said: str | None) -> str | None:
+    """The attention that an adapter's file names."""
+    if said not in (None, *get_args(Attention)):
+        raise FormatError(
+            f"{path}: {ATTENTION_KEY} is {shown(said)}: expected {' or '.join(get_args(Attention))}"
+        )
+    return said
 
 
 def _sizes(path: Path, said: str) -> tuple[int, ...]:

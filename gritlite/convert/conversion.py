@@ -25,7 +25,7 @@ from gritlite.convert.source_loader import open_model_source
 from gritlite.convert.tensor_importance import TensorImportance
 from gritlite.errors import FormatError, RequantizationError, UsageError
 from gritlite.modelfile.header_writer import MetadataValue, TensorFormat, encode_header, padding
-from gritlite.prompt import PROJECTION_KEY, SIZES_KEY, TRAINED_KEY, encode_projection
+from gritlite.prompt import ATTENTION_KEY, PROJECTION_KEY, SIZES_KEY, TRAINED_KEY, encode_projection
 from gritlite.quant.imatrix import read_imatrix
 from gritlite.quant.rows import check_rows, dequantize_rows, quantize_rows
 from gritlite.quant.type_selection import SelectedType, TensorSpec, select_types
@@ -218,6 +218,8 @@ def _declared(adapter: Adapter | None, trained_to_embed: bool) -> Mapping[str, M
     """Return the metadata that the caller or the adapter adds to the source's."""
     is_trained = trained_to_embed or (adapter is not None and adapter.is_trained_to_embed)
     keys: dict[str, MetadataValue] = {TRAINED_KEY: True} if is_trained else {}
+    if adapter and adapter.attention:
+        keys[ATTENTION_KEY] = adapter.attention
     if adapter and adapter.sizes:
         keys[SIZES_KEY] = adapter.sizes
     if adapter and adapter.projection is not None:
@@ -286,7 +288,8 @@ def _header(plan: _Plan) -> bytes:
     ]
     added = {**plan.importance.metadata, **plan.declared}
     if plan.for_embedding:
-        added = {**added, **embedding_keys(plan.source)}
+        attention = str(added.get(ATTENTION_KEY, plan.source.embed_format.attention))
+        added = {**added, **embedding_keys(plan.source, attention)}
     removed = plan.removed_keys
     kept = {key: value for key, value in added.items() if key not in removed}
     metadata = plan.source.metadata(plan.target, kept, removed)

@@ -20,10 +20,10 @@ LEFT_OUT = (PROJECTION_KEY,)
 _MEAN, _LAST = 1, 3  # LLAMA_POOLING_TYPE_MEAN, _LAST
 
 
-def embedding_keys(source: ModelSource) -> Mapping[str, MetadataValue]:
-    """Return the keys to add to a source's metadata."""
+def embedding_keys(source: ModelSource, attention: str) -> Mapping[str, MetadataValue]:
+    """Return the keys to add to the metadata of a source that embeds with this attention."""
     architecture = source.spec.arch
-    is_causal = source.embed_format.attention == "causal"
+    is_causal = attention == "causal"
     if source.embed_format.pooling == "last":
         return {
             f"{architecture}.{CAUSAL}": is_causal,
@@ -39,4 +39,5 @@ def embedding_keys(source: ModelSource) -> Mapping[str, MetadataValue]:
 
 def keys_to_take_back(source: ModelSource) -> Collection[str]:
     """Return the keys that make a source one for embedding only; none if it is not."""
-    return embedding_keys(source) if source.embed_format.include_prompt else ()
+    form = source.embed_format
+    return embedding_keys(source, form.attention) if form.include_prompt else ()

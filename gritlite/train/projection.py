@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gritlite.convert.adapter import PROJECTION, read_projection
-from gritlite.convert.gguf_source import open_gguf
+from gritlite.convert.adapter import PROJECTION
 from gritlite.system.files import atomic_write
 from gritlite.train.axes import Floats, principal_axes
 
@@ -34,18 +33,6 @@ def find_projection(vectors: NDArray[np.floating], whitening: float) -> Floats:
     expected = (count * squares + width * squares.mean()) / (count + width)
     scaled: Floats = axes * (expected / expected[0]) ** (-whitening / 2)
     return scaled
-
-
-def at_start(base: Path, adapter: Path | None, dimension: int) -> NDArray[np.float32] | None:
-    """Read the projection that a training begins with: its adapter's, or else its base's.
-
-    None where neither has one. Raises FileError and FormatError for what cannot be read.
-    """
-    found = read_projection(adapter / PROJECTION, dimension) if adapter else None
-    if found is not None or not base.is_file():
-        return found
-    with open_gguf(base) as source:
-        return source.embed_format.projection
 
 
 def write_projection(adapter: Path, projection: NDArray[np.floating]) -> None:

@@ -175,6 +175,11 @@ class Recipe:
             raise FormatError(f"{path}: {error}") from error
         return recipe
 
+    @property
+    def embeds(self) -> bool:
+        """Whether a source belongs to the embedding task."""
+        return any(source.embeds for source in self.source)
+
     def to_toml(self) -> str:
         """Return the recipe as TOML with every value written out."""
         parts = _lines(self)

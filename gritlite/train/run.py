@@ -19,7 +19,7 @@ from safetensors.torch import save as to_safetensors
 
 from gritlite.convert.adapter_gguf import write_adapter
 from gritlite.errors import FileError, OutputExistsError, UsageError
-from gritlite.prompt import SIZES_KEY, TRAINED_KEY
+from gritlite.prompt import ATTENTION_KEY, SIZES_KEY, TRAINED_KEY
 from gritlite.system.files import atomic_write
 from gritlite.system.locate import locate
 from gritlite.system.progress import ProgressCallback, no_progress
@@ -113,7 +113,7 @@ def _follow(
 def _is_projected(recipe: Recipe) -> bool:
     """Whether the model's vectors are to be multiplied by a projection."""
     is_asked = bool(recipe.embed.sizes) or recipe.embed.whitening > 0
-    return is_asked and any(source.embeds for source in recipe.source)
+    return is_asked and recipe.embeds
 
 
 def vectors_folder(recipe: Recipe, folder: Path, run: Path) -> Path:
@@ -154,11 +154,12 @@ def with_sorted_metadata(tensors: dict[str, torch.Tensor], metadata: dict[str, s
 
 
 def _said_of(recipe: Recipe) -> dict[str, str]:
-    """What the adapter's file says: whether, and in which sizes, the model was trained to embed."""
-    if not any(source.embeds for source in recipe.source):
+    """What the adapter's file says: whether, how, and in which sizes it was trained to embed."""
+    if not recipe.embeds:
         return {}
     sizes = {SIZES_KEY: " ".join(map(str, recipe.embed.sizes))} if recipe.embed.sizes else {}
-    return {TRAINED_KEY: "true"} | sizes
+    attention = "bidirectional" if recipe.attention == "bbcc" else "causal"
+    return {TRAINED_KEY: "true", ATTENTION_KEY: attention} | sizes
 
 
 def _check_folder(folder: Path, saved: Path, *, resume: bool) -> None:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from gritlite.convert.adapter import PROJECTION, WEIGHTS
+from gritlite.convert.adapter import PROJECTION, WEIGHTS, read_projection
 from gritlite.convert.pretrained import load_model
 from gritlite.errors import FormatError
 from gritlite.train import alignment, checkpoint, objectives, projection
+from gritlite.train.base import read_form
 from gritlite.train.batches import sample_batches
 from gritlite.train.embed_batch import EmbedBatch
 from gritlite.train.examples import Taught, TokenizedPair
@@ -54,6 +55,7 @@ class Trainer:
         device = best_device()
         model = load_model(base)
         self.recipe = recipe
+        self.projection = read_form(base).projection if recipe.embeds else None
         self.examples = read_sources(recipe, base, folder, vectors)
         self._check_ids(model.config.vocab_size)
         self._check_sizes(model.config.hidden_size)
@@ -70,11 +72,12 @@ class Trainer:
             bidirectional=recipe.attention == "bbcc",
             gradient_checkpointing=recipe.memory.gradient_checkpointing,
         )
-        start = folder / recipe.adapter.start if recipe.adapter.start else None
-        if start:
+        if recipe.adapter.start:
+            start = folder / recipe.adapter.start
             begin_from(start, self.model.parameters, recipe.adapter)
             files += [start / name for name in (WEIGHTS, PROJECTION) if (start / name).exists()]
-        self.projection = projection.at_start(base, start, model.config.hidden_size)
+            begun = read_projection(start / PROJECTION, model.config.hidden_size)
+            self.projection = self.projection if begun is None else begun
         if self.projection is not None:
             self.model.projection = torch.from_numpy(self.projection).to(device)
         self._run = checkpoint.fingerprint(recipe, files)

@@ -276,3 +276,25 @@ def test_an_adapter_says_what_it_was_trained_for(tmp_path: Path, is_marked: bool
     convert(folder, tmp_path / "merged.gguf", "f16", adapter=adapter)
     metadata = read_header(tmp_path / "merged.gguf").metadata
     assert metadata.get("grit.embed.trained", False) is is_marked
+
+
+@pytest.mark.parametrize("for_embedding", [None, True])
+def test_the_attention_that_an_adapter_was_trained_with(
+    tmp_path: Path, for_embedding: bool | None
+) -> None:
+    folder = make_checkpoint(tmp_path / "model", **SMALL)
+    adapter = make_adapter(tmp_path / "adapter", folder)
+    write_said(adapter, {"grit.embed.trained": "true", "grit.embed.attention": "causal"})
+    made = tmp_path / "made.gguf"
+    convert(folder, made, "f32", adapter=adapter, for_embedding=for_embedding)
+    metadata = read_header(made).metadata
+    assert metadata["grit.embed.attention"] == "causal"
+    assert metadata.get("llama.attention.causal") is (True if for_embedding else None)
+
+
+def test_an_adapter_of_an_unknown_attention(tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "model", **SMALL)
+    adapter = make_adapter(tmp_path / "adapter", folder)
+    write_said(adapter, {"grit.embed.attention": "sideways"})
+    with pytest.raises(FormatError, match="expected bidirectional or causal"):
+        convert(folder, tmp_path / "made.gguf", "f32", adapter=adapter)

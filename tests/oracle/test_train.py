@@ -562,8 +562,12 @@ def test_a_run_lowers_every_loss_and_leaves_what_its_docs_say(base: Path, tmp_pa
         train(recipe, tmp_path / "run")
 
 
-def test_the_written_adapter_is_what_was_trained(base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("attention", ["bbcc", "cccc"])
+def test_the_written_adapter_is_what_was_trained(
+    base: Path, tmp_path: Path, attention: str
+) -> None:
     recipe = recipe_file(tmp_path, base, 10)
+    recipe.write_text(f'attention = "{attention}"\n{recipe.read_text()}')
     train(recipe, tmp_path / "run")
     trainer = trained(recipe, 10)
     convert(base, tmp_path / "merged.gguf", "f32", adapter=tmp_path / "run" / "adapter")
