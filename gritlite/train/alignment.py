@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from gritlite.train.projection import find_projection
 
-TEXTS = 3_000  # that the map is found from, at most
+# that the map is found from, at most. Of too few it says more than is true of others: with 576
+# dimensions and 3,000 texts, their cosine with their targets was 0.62, and that of others 0.47
+TEXTS = 12_000
 
 
 def aligning(
