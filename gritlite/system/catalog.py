@@ -65,7 +65,7 @@ _WHEEL_BYTES = 92_900_000  # as pip rounds it
 _DEFAULT = MergedAdapter(
     base="base",
     adapter="default",
-    sha256="e42bf808332c4de03d7614aec22aa688a975680adf3120118ccacb7265cf45d1",
+    sha256="9c0f1b11810af9adcfb7e25fe3095e04fbcf746deef9b8f75c5e1c422ce63980",
     type="q8_0",
 )
 

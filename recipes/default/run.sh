@@ -13,7 +13,7 @@ trained() {
     fi
 }
 
-[ -e build/recipe/several_cached.jsonl ] ||
+[ -e build/recipe/brief.jsonl ] ||
     python recipes/default/prepare.py --data "$data" --output build/recipe
 [ -e build/recipe/neighbours.jsonl ] ||
     python recipes/default/neighbours.py --rows build/recipe --teacher build/teacher
@@ -26,4 +26,8 @@ trained further.toml build/further  # which begins from build/longer/adapter
 python recipes/default/average.py build/longer/adapter build/further/adapter -o build/mean
 gritlite convert base --adapter build/mean -o build/mean.q8_0.gguf --type q8_0 --force
 python recipes/default/projection.py --rows build/recipe --model build/mean.q8_0.gguf --adapter build/mean
-gritlite convert base --adapter build/mean -o build/default.q8_0.gguf --type q8_0 --force
+trained fourth.toml build/fourth  # which begins from build/mean, and its projection
+python recipes/default/average.py build/mean build/fourth/adapter -o build/default
+gritlite convert base --adapter build/default -o build/plain.q8_0.gguf --type q8_0 --force
+python recipes/default/projection.py --rows build/recipe --model build/plain.q8_0.gguf --adapter build/default
+gritlite convert base --adapter build/default -o build/default.q8_0.gguf --type q8_0 --force

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "integrations.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-OUTPUTS = ["Margaret Bell", "name='Tom' age=12\n", "Margaret Bell", "Margaret Bell"]
+OUTPUTS = ["Margaret Bell", "name='Anna' age=12\n", "Margaret Bell", "Margaret Bell"]
 
 
 @pytest.mark.real
