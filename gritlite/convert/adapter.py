@@ -85,8 +85,8 @@ class Adapter:
 
     `is_trained_to_embed` tells whether `gritlite train` made it with an objective for that,
     `attention` with which one, None where it is not said, and `sizes` what its vectors were
-    trained to be cut to; `projection` [dimension, dimension] is
-    what they are multiplied by, None where it has none. Raises FormatError if that does not fit.
+    trained to be cut to; `projection` [dimension, dimension] is what they are multiplied by, None
+    where it has none. Raises FormatError if that does not fit.
     """
 
     def __init__(
