@@ -13,6 +13,14 @@ trained() {
     fi
 }
 
+# the mean of two adapters, with a projection that is found without an earlier one
+averaged() {
+    python recipes/default/average.py "$1" "$2" -o "$3"
+    rm -f "$3/projection.npy"
+    gritlite convert base --adapter "$3" -o "$3.plain.gguf" --type q8_0 --force
+    python recipes/default/projection.py --rows build/recipe --model "$3.plain.gguf" --adapter "$3"
+}
+
 [ -e build/recipe/brief.jsonl ] ||
     python recipes/default/prepare.py --data "$data" --output build/recipe
 [ -e build/recipe/neighbours.jsonl ] ||
@@ -23,11 +31,7 @@ gritlite pull base
 trained recipe.toml build/run
 trained longer.toml build/longer  # which begins from build/run/adapter
 trained further.toml build/further  # which begins from build/longer/adapter
-python recipes/default/average.py build/longer/adapter build/further/adapter -o build/mean
-gritlite convert base --adapter build/mean -o build/mean.q8_0.gguf --type q8_0 --force
-python recipes/default/projection.py --rows build/recipe --model build/mean.q8_0.gguf --adapter build/mean
+averaged build/longer/adapter build/further/adapter build/mean
 trained fourth.toml build/fourth  # which begins from build/mean, and its projection
-python recipes/default/average.py build/mean build/fourth/adapter -o build/default
-gritlite convert base --adapter build/default -o build/plain.q8_0.gguf --type q8_0 --force
-python recipes/default/projection.py --rows build/recipe --model build/plain.q8_0.gguf --adapter build/default
+averaged build/mean build/fourth/adapter build/default
 gritlite convert base --adapter build/default -o build/default.q8_0.gguf --type q8_0 --force
