@@ -26,8 +26,12 @@ def read_form(base: Path) -> EmbedFormat:
             f"{base} embeds by its last token, and training is for GritLM's mean over the text's "
             "own tokens: name the model that it was made from as the base"
         )
-    prompts = replace(plain, normalize=form.normalize, attention=form.attention, sizes=form.sizes)
-    if form != prompts:
+    if form != replace(
+        form,
+        prompt=plain.prompt,
+        instruction_prompt=plain.instruction_prompt,
+        include_prompt=plain.include_prompt,
+    ):
         raise FormatError(
             f"{base} embeds with other prompts than GritLM's, or counts their tokens: name the "
             "model that it was made from as the base"

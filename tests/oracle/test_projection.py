@@ -114,17 +114,15 @@ def test_a_run_that_goes_on_trains_the_vectors_that_the_runtime_gives(
 def test_a_run_that_finds_no_projection_leaves_the_one_it_began_with(
     recipe: Path, earlier: Path, tmp_path: Path, kept_in: str
 ) -> None:
-    trainer = goes_on(recipe, earlier, tmp_path, kept_in, "[embed]\nsizes = [8, 16]\n", "")
+    trainer = goes_on(recipe, earlier, tmp_path, kept_in, "[embed]\nsizes = [8, 16]\n")
     save_adapter(trainer, tmp_path / "later")
     before, after = (folder / "projection.npy" for folder in (earlier, tmp_path / "later"))
     np.testing.assert_array_equal(np.load(before), np.load(after))
 
 
-def goes_on(
-    recipe: Path, earlier: Path, folder: Path, kept_in: str, removed: str = "", put: str = ""
-) -> Trainer:
-    """A trainer that begins where the earlier run ended, without whitening."""
-    text = recipe.read_text().replace("whitening = 0.5\n", "").replace(removed, put)
+def goes_on(recipe: Path, earlier: Path, folder: Path, kept_in: str, removed: str = "") -> Trainer:
+    """A trainer that begins where the earlier run ended, without whitening and what is removed."""
+    text = recipe.read_text().replace("whitening = 0.5\n", "").replace(removed, "")
     start = f'[adapter]\nstart = "{earlier}"\n'
     if kept_in == "the adapter":
         text = text.replace("[adapter]\n", start)
