@@ -42,6 +42,25 @@ def distillation(vectors: Tensor, teacher: Tensor) -> Tensor:
     return (differences / DISTILLED_DIFFERENCE).square().mean()
 
 
+def listwise(vectors: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """The divergence, in nats, of our similarities within the batch from the teacher's.
+
+    `vectors` [n, d] and `teacher` [n, e] are of unit length. A text's similarities to all others,
+    divided by `temperature`, become shares by a softmax, so that its nearest texts count most: the
+    Kullback-Leibler divergence of these, and the mean over texts. The loss of SEED (arXiv
+    2101.04731), with the batch in place of its queue.
+    """
+    ours, theirs = ((_others(each) / temperature).log_softmax(dim=1) for each in (vectors, teacher))
+    return functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+
+
+def _others(vectors: Tensor) -> Tensor:
+    """The similarities of each of the vectors [n, d] to the others, [n, n - 1]."""
+    count = len(vectors)
+    is_other = ~torch.eye(count, dtype=torch.bool, device=vectors.device)
+    return (vectors @ vectors.T)[is_other].view(count, count - 1)
+
+
 def alignment(vectors: Tensor, targets: Tensor) -> Tensor:
     """The mean squared distance of the vectors from where a teacher's lie among them.
 

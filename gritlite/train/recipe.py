@@ -32,8 +32,9 @@ from typing import Any, TypeVar, get_args, get_origin
 from gritlite.errors import FormatError
 from gritlite.system.textfiles import read_text
 
-EMBED_OBJECTIVES = ("alignment", "contrastive", "distillation", "ranking")
-TAUGHT_OBJECTIVES = ("alignment", "distillation")  # those that a teacher's vectors are for
+EMBED_OBJECTIVES = ("alignment", "contrastive", "distillation", "listwise", "ranking")
+WHITENED_OBJECTIVES = ("alignment", "listwise")  # those for which a teacher's vectors are whitened
+TAUGHT_OBJECTIVES = (*WHITENED_OBJECTIVES, "distillation")  # those that they are for
 GENERATE_OBJECTIVES = ("generative", "cached")
 ATTENTIONS = ("bbcc", "cccc")
 LOSSES = ("token", "sample", "mixed")
@@ -77,7 +78,7 @@ class Embed:
 
     With `sizes`, the first so many numbers of a vector are trained to serve as one themselves.
     `whitening`, from 0 to 1, is how far the axes of the vectors are made alike at the end, and
-    `teacher_whitening` how far those of the teachers' are, before vectors are aligned with them.
+    `teacher_whitening` how far those of the teachers' are, for alignment and listwise.
     `vectors` is the folder that keeps what the teachers say of texts, and the rows' tokens; left
     out, it is in the run's own.
     """

@@ -29,7 +29,13 @@ from gritlite.train.examples import Taught, TokenizedPair
 from gritlite.train.gradcache import Gradients
 from gritlite.train.loss_log import Step
 from gritlite.train.model import AdaptedModel, best_device
-from gritlite.train.recipe import EMBED_OBJECTIVES, Recipe, Schedule, Source
+from gritlite.train.recipe import (
+    EMBED_OBJECTIVES,
+    WHITENED_OBJECTIVES,
+    Recipe,
+    Schedule,
+    Source,
+)
 from gritlite.train.sources import read_sources
 from gritlite.train.start import begin_from
 from gritlite.train.teacher import unit_vectors
@@ -58,7 +64,8 @@ class Trainer:
         self.projection = read_form(base).projection if recipe.embeds else None
         self.examples = read_sources(recipe, base, folder, vectors)
         self._check_ids(model.config.vocab_size)
-        self._check_sizes(model.config.hidden_size)
+        self._width = model.config.hidden_size
+        self._check_sizes()
         files = [folder / source.file for source in recipe.source]
         self._teachers = (
             Teachers(recipe.embed.teacher, folder, vectors or folder / "vectors", device)
@@ -76,7 +83,7 @@ class Trainer:
             start = folder / recipe.adapter.start
             begin_from(start, self.model.parameters, recipe.adapter)
             files += [start / name for name in (WEIGHTS, PROJECTION) if (start / name).exists()]
-            begun = read_projection(start / PROJECTION, model.config.hidden_size)
+            begun = read_projection(start / PROJECTION, self._width)
             self.projection = self.projection if begun is None else begun
         if self.projection is not None:
             self.model.projection = torch.from_numpy(self.projection).to(device)
@@ -88,7 +95,7 @@ class Trainer:
             weight_decay=schedule.weight_decay,
         )
         self.steps: list[Step] = []
-        self._aligning: Tensor | None = None  # [e, d], what takes teachers' vectors to our space
+        self._aligning: Tensor | None = None  # [e, d]: reduces teachers' vectors, and turns them
 
     @property
     def graph_tokens(self) -> int:
@@ -109,20 +116,24 @@ class Trainer:
             yield from self._teachers.prepare(self._taught_texts())
 
     def align(self) -> Iterator[tuple[int, int]]:
-        """Find where teachers' vectors lie among the model's, once, before the first step.
+        """Find how teachers' vectors are whitened, and where they lie among the model's.
 
-        Yields how many texts are embedded for it, and of how many; none if nothing is aligned.
+        That is done once, before the first step. Yields how many texts are embedded for it, and of
+        how many; none if nothing is aligned.
         """
         if self._aligning is not None:
             return
-        texts = self._first_texts(alignment.TEXTS, ("alignment",))
+        texts = self._first_texts(alignment.TEXTS, WHITENED_OBJECTIVES)
         if not texts:
             return
-        ours: list[NDArray[np.float32]] = []
-        yield from self._embed_into(ours, list(texts))
         theirs = self._taught(list(texts.values())).cpu().numpy()
         whitening = self.recipe.embed.teacher_whitening
-        found = alignment.aligning(theirs, np.concatenate(ours), whitening)
+        if any("alignment" in source.objectives for source in self.recipe.source):
+            ours: list[NDArray[np.float32]] = []
+            yield from self._embed_into(ours, list(texts))
+            found = alignment.aligning(theirs, np.concatenate(ours), whitening)
+        else:
+            found = alignment.reducing(theirs, self._width, whitening)
         self._aligning = torch.from_numpy(found)
 
     def _taught_texts(self) -> list[str]:
@@ -221,12 +232,12 @@ class Trainer:
                     "pack it with this base's tokenizer"
                 )
 
-    def _check_sizes(self, width: int) -> None:
+    def _check_sizes(self) -> None:
         """Raise FormatError for sizes that cut nothing off the base's vectors."""
-        if any(size >= width for size in self.recipe.embed.sizes):
+        if any(size >= self._width for size in self.recipe.embed.sizes):
             raise FormatError(
-                f"embed.sizes is {list(self.recipe.embed.sizes)}: the base's vectors have {width} "
-                "numbers, so name smaller sizes"
+                f"embed.sizes is {list(self.recipe.embed.sizes)}: the base's vectors have "
+                f"{self._width} numbers, so name smaller sizes"
             )
 
     def _step(
@@ -286,16 +297,28 @@ class Trainer:
     ) -> dict[str, Tensor]:
         """Each objective's loss, the mean over the vectors whole and cut to the recipe's sizes.
 
-        Vectors are aligned whole: their parts follow.
+        Vectors are compared with whitened ones of the teachers whole: their parts follow.
         """
         parts = objectives.cut(vectors, self.recipe.embed.sizes)
         each = [dict(self._losses_of(source, batch, part, teacher)) for part in parts]
         losses = {name: torch.stack([one[name] for one in each]).mean() for name in each[0]}
+        return losses | self._whitened_losses(source, vectors, teacher)
+
+    def _whitened_losses(
+        self, source: Source, vectors: Tensor, teacher: Tensor | None
+    ) -> dict[str, Tensor]:
+        """The losses against the teachers' whitened vectors."""
+        if not set(WHITENED_OBJECTIVES) & set(source.objectives):
+            return {}
+        assert teacher is not None
+        assert self._aligning is not None
+        targets = functional.normalize(teacher @ self._aligning.to(teacher.device), dim=1)
+        losses = {}
         if "alignment" in source.objectives:
-            assert teacher is not None
-            assert self._aligning is not None
-            targets = functional.normalize(teacher @ self._aligning.to(teacher.device), dim=1)
             losses["alignment"] = objectives.alignment(vectors, targets)
+        if "listwise" in source.objectives:
+            temperature = self.recipe.embed.temperature
+            losses["listwise"] = objectives.listwise(vectors, targets, temperature)
         return losses
 
     def _losses_of(

@@ -1,0 +1,107 @@
+"""Training toward the teachers' similarities, text by text: the loss, and runs."""
+
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import rel_entr, softmax
+
+from gritlite.convert import convert
+from gritlite.train import objectives
+from gritlite.train.alignment import reducing
+from gritlite.train.recipe import Recipe
+from gritlite.train.run import train
+from gritlite.train.trainer import Trainer
+from tests.oracle.test_gpu_train import make_teacher
+from tests.oracle.test_train import recipe_file, trained, unit
+from tests.tiny import make_checkpoint
+
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe of 8 steps, of which every second has a listwise loss, and a teacher."""
+    base = make_checkpoint(tmp_path / "base", "llama-tied")
+    (base / "chat_template.jinja").unlink()
+    convert(base, tmp_path / "base.gguf", "f32")
+    make_teacher(tmp_path / "teacher", width=48)
+    path = recipe_file(tmp_path, tmp_path / "base.gguf", 8)
+    text = path.read_text().replace('["contrastive"]', '["contrastive", "listwise"]')
+    text = text.replace("[adapter]", "[embed]\nteacher_whitening = 0.5\n[adapter]")
+    path.write_text(text + '[[embed.teacher]]\nfolder = "teacher"\n')
+    return path
+
+
+def divergence(ours: np.ndarray, theirs: np.ndarray, temperature: float) -> float:
+    """What scipy makes of the shares of each text's similarities to the others."""
+    rows = range(len(ours))
+    found = []
+    for row in rows:
+        others = [other for other in rows if other != row]
+        own, wanted = (softmax(each[others] @ each[row] / temperature) for each in (ours, theirs))
+        found.append(rel_entr(wanted, own).sum())
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0])
+def test_the_loss_is_scipys_divergence(temperature: float) -> None:
+    ours, theirs = unit(9, 8), unit(9, 5, seed=1)
+    loss = objectives.listwise(ours, theirs, temperature).item()
+    assert loss == pytest.approx(divergence(ours.numpy(), theirs.numpy(), temperature), rel=1e-4)
+    assert objectives.listwise(theirs, theirs, temperature).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_text_alone_has_no_loss() -> None:
+    alone = unit(1, 8).requires_grad_()
+    loss = objectives.listwise(alone, unit(1, 5), 0.05)
+    loss.backward()
+    assert loss.item() == 0
+    assert not alone.grad.any()
+
+
+def test_the_first_steps_loss_is_the_divergence_from_the_whitened_teacher(recipe: Path) -> None:
+    trainer = trained(recipe, 1)
+    read = Recipe.read(recipe)
+    fresh = Trainer(read, Path(read.base), recipe.parent)  # adapters begin as nothing
+    _, pairs = next(fresh._batches(embeds=True))
+    texts = [text for pair in pairs for text in pair.texts]
+    taught = [str(words) for pair in pairs for words in pair.taught]
+    assert trainer._teachers is not None
+    every = fresh._first_texts(4_000, ("listwise",)).values()
+    axes = reducing(trainer._teachers.vectors([str(text) for text in every]), 64, 0.5)
+    theirs = trainer._teachers.vectors(taught) @ axes
+    theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
+    with torch.no_grad():
+        ours = fresh.model.vectors(texts).numpy()
+    expected = divergence(ours, theirs, read.embed.temperature)
+    assert trainer.steps[0].losses["listwise"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_loss_falls_and_nothing_is_embedded_before(recipe: Path, tmp_path: Path) -> None:
+    text = recipe.read_text().replace("steps = 8", "steps = 30").replace('"contrastive", ', "")
+    settings, listed, *_ = text.split("[[source]]")
+    teacher = text[text.index("[[embed.teacher]]") :]
+    recipe.write_text(f"{settings}[[source]]{listed}{teacher}")
+    losses: list[float] = []
+    aligned: list[int] = []
+    train(
+        recipe,
+        tmp_path / "run",
+        on_align=lambda done, _: aligned.append(done),
+        on_step=lambda step: losses.append(step.losses["listwise"]),
+    )
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    assert not aligned
+
+
+def test_a_stopped_run_ends_with_the_same_bits(recipe: Path, tmp_path: Path) -> None:
+    straight = train(recipe, tmp_path / "straight")
+    stops = count()
+    stopped = train(recipe, tmp_path / "run", stopping=lambda: next(stops) == 4)
+    assert 0 < stopped.steps < 8
+    assert train(recipe, tmp_path / "run", resume=True).finished
+    weights = "adapter/adapter_model.safetensors"
+    assert (straight.folder / weights).read_bytes() == (tmp_path / "run" / weights).read_bytes()
