@@ -65,7 +65,7 @@ _WHEEL_BYTES = 92_900_000  # as pip rounds it
 _DEFAULT = MergedAdapter(
     base="base",
     adapter="default",
-    sha256="9c0f1b11810af9adcfb7e25fe3095e04fbcf746deef9b8f75c5e1c422ce63980",
+    sha256="e92ff0a1c567b5594c210eeca2175d038a3ab29b8ec29c98fb57ecacbe487850",
     type="q8_0",
 )
 

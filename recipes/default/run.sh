@@ -13,12 +13,16 @@ trained() {
     fi
 }
 
-# the mean of two adapters, with a projection that is found without an earlier one
+# finds an adapter's projection without an earlier one
+projected() {
+    rm -f "$1/projection.npy"
+    gritlite convert base --adapter "$1" -o "$1.plain.gguf" --type q8_0 --force
+    python recipes/default/projection.py --rows build/recipe --model "$1.plain.gguf" --adapter "$1"
+}
+
 averaged() {
     python recipes/default/average.py "$1" "$2" -o "$3"
-    rm -f "$3/projection.npy"
-    gritlite convert base --adapter "$3" -o "$3.plain.gguf" --type q8_0 --force
-    python recipes/default/projection.py --rows build/recipe --model "$3.plain.gguf" --adapter "$3"
+    projected "$3"
 }
 
 [ -e build/recipe/brief.jsonl ] ||
@@ -33,5 +37,7 @@ trained longer.toml build/longer  # which begins from build/run/adapter
 trained further.toml build/further  # which begins from build/longer/adapter
 averaged build/longer/adapter build/further/adapter build/mean
 trained fourth.toml build/fourth  # which begins from build/mean, and its projection
-averaged build/mean build/fourth/adapter build/default
-gritlite convert base --adapter build/default -o build/default.q8_0.gguf --type q8_0 --force
+averaged build/mean build/fourth/adapter build/later
+trained fifth.toml build/fifth  # which begins from build/later, and its projection
+projected build/fifth/adapter
+gritlite convert base --adapter build/fifth/adapter -o build/default.q8_0.gguf --type q8_0 --force
