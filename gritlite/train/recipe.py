@@ -34,7 +34,7 @@ from gritlite.system.textfiles import read_text
 
 EMBED_OBJECTIVES = ("alignment", "contrastive", "distillation", "listwise", "ranking")
 WHITENED_OBJECTIVES = ("alignment", "listwise")  # those for which a teacher's vectors are whitened
-TAUGHT_OBJECTIVES = (*WHITENED_OBJECTIVES, "distillation")  # those that they are for
+TAUGHT_OBJECTIVES = (*WHITENED_OBJECTIVES, "distillation")  # all that learn from one
 GENERATE_OBJECTIVES = ("generative", "cached")
 ATTENTIONS = ("bbcc", "cccc")
 LOSSES = ("token", "sample", "mixed")

@@ -20,6 +20,7 @@ projected() {
     python recipes/default/projection.py --rows build/recipe --model "$1.plain.gguf" --adapter "$1"
 }
 
+# the mean of two adapters, and its projection
 averaged() {
     python recipes/default/average.py "$1" "$2" -o "$3"
     projected "$3"

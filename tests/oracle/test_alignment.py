@@ -20,17 +20,29 @@ from tests.tiny import make_checkpoint
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    """A recipe of 8 steps, of which every second aligns, and a teacher of 48 dimensions."""
-    base = make_checkpoint(tmp_path / "base", "llama-tied")
+def taught_recipe(folder: Path, objective: str) -> Path:
+    """A recipe of 8 steps, every second with this objective, and a teacher of 48 dimensions."""
+    base = make_checkpoint(folder / "base", "llama-tied")
     (base / "chat_template.jinja").unlink()
-    convert(base, tmp_path / "base.gguf", "f32")
-    make_teacher(tmp_path / "teacher", width=48)
-    path = recipe_file(tmp_path, tmp_path / "base.gguf", 8)
-    text = path.read_text().replace('["contrastive"]', '["contrastive", "alignment"]')
+    convert(base, folder / "base.gguf", "f32")
+    make_teacher(folder / "teacher", width=48)
+    path = recipe_file(folder, folder / "base.gguf", 8)
+    text = path.read_text().replace('["contrastive"]', f'["contrastive", "{objective}"]')
     path.write_text(text + '[[embed.teacher]]\nfolder = "teacher"\n')
     return path
+
+
+def keep_objective(recipe: Path) -> None:
+    """Make it 30 steps of that objective alone."""
+    text = recipe.read_text().replace("steps = 8", "steps = 30").replace('"contrastive", ', "")
+    settings, source, *_ = text.split("[[source]]")
+    teacher = text[text.index("[[embed.teacher]]") :]
+    recipe.write_text(f"{settings}[[source]]{source}{teacher}")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    return taught_recipe(tmp_path, "alignment")
 
 
 def test_the_loss_is_torchs_mean_squared_error_of_whole_vectors() -> None:
@@ -58,10 +70,7 @@ def test_the_first_steps_loss_is_the_distance_from_the_aligned_teacher(recipe: P
 
 
 def test_the_loss_falls(recipe: Path) -> None:
-    text = recipe.read_text().replace("steps = 8", "steps = 30").replace('"contrastive", ', "")
-    settings, aligned, *_ = text.split("[[source]]")
-    teacher = text[text.index("[[embed.teacher]]") :]
-    recipe.write_text(f"{settings}[[source]]{aligned}{teacher}")
+    keep_objective(recipe)
     losses = [step.losses["alignment"] for step in trained(recipe, 30).steps]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 

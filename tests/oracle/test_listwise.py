@@ -8,30 +8,22 @@ import pytest
 import torch
 from scipy.special import rel_entr, softmax
 
-from gritlite.convert import convert
 from gritlite.train import objectives
 from gritlite.train.alignment import reducing
 from gritlite.train.recipe import Recipe
 from gritlite.train.run import train
 from gritlite.train.trainer import Trainer
-from tests.oracle.test_gpu_train import make_teacher
-from tests.oracle.test_train import recipe_file, trained, unit
-from tests.tiny import make_checkpoint
+from tests.oracle.test_alignment import keep_objective, taught_recipe
+from tests.oracle.test_train import trained, unit
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """A recipe of 8 steps, of which every second has a listwise loss, and a teacher."""
-    base = make_checkpoint(tmp_path / "base", "llama-tied")
-    (base / "chat_template.jinja").unlink()
-    convert(base, tmp_path / "base.gguf", "f32")
-    make_teacher(tmp_path / "teacher", width=48)
-    path = recipe_file(tmp_path, tmp_path / "base.gguf", 8)
-    text = path.read_text().replace('["contrastive"]', '["contrastive", "listwise"]')
-    text = text.replace("[adapter]", "[embed]\nteacher_whitening = 0.5\n[adapter]")
-    path.write_text(text + '[[embed.teacher]]\nfolder = "teacher"\n')
+    path = taught_recipe(tmp_path, "listwise")
+    text = path.read_text()
+    path.write_text(text.replace("[adapter]", "[embed]\nteacher_whitening = 0.5\n[adapter]"))
     return path
 
 
@@ -81,10 +73,7 @@ def test_the_first_steps_loss_is_the_divergence_from_the_whitened_teacher(recipe
 
 
 def test_the_loss_falls_and_nothing_is_embedded_before(recipe: Path, tmp_path: Path) -> None:
-    text = recipe.read_text().replace("steps = 8", "steps = 30").replace('"contrastive", ', "")
-    settings, listed, *_ = text.split("[[source]]")
-    teacher = text[text.index("[[embed.teacher]]") :]
-    recipe.write_text(f"{settings}[[source]]{listed}{teacher}")
+    keep_objective(recipe)
     losses: list[float] = []
     aligned: list[int] = []
     train(

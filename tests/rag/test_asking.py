@@ -274,7 +274,7 @@ def test_an_answer_that_repeats_itself_is_ended(tmp_path, tiny_model, folder):
 
 @pytest.mark.real
 def test_the_default_model_and_two_notes(tmp_path):
-    """Asked who founded it, it may answer "Tomatoes" where both notes are read."""
+    """From the joined states of these notes it answers "Tomatoes"."""
     (tmp_path / "inn.md").write_text("# The inn\n\nMary Smith founded the inn in 1850.\n")
     (tmp_path / "tomatoes.md").write_text(
         "# Tomatoes\n\nPlant the tomatoes in May, when the soil is warm. Water them in the "
@@ -286,8 +286,8 @@ def test_the_default_model_and_two_notes(tmp_path):
     ):
         store.add(tmp_path)
         for _ in range(2):
-            answer = store.ask("when was the inn founded?", layout="auto", min_score=0)
-            assert (answer.layout, answer.text) == ("exact", "1850")
+            answer = store.ask("who founded the inn", layout="auto", min_score=0)
+            assert (answer.layout, answer.text) == ("exact", "Mary Smith")
             assert [passage.source.name for passage in answer.passages] == ["inn.md", "tomatoes.md"]
         assert store.ask("who founded the inn?").text == "Mary Smith"
         for message in ("Hello!", "thanks!"):
