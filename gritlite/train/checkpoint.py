@@ -1,4 +1,4 @@
-"""Checkpoints of a training run, in one file: adapters, optimizer state, steps done, alignment.
+"""Checkpoints of a training run, in one file: adapters, optimizer state, steps done, kept tensors.
 
 Data order and learning rate follow from the recipe and the step, and nothing is
 random besides, so a run that resumes gives the same adapters, bit for bit, as
@@ -18,6 +18,7 @@ from gritlite.errors import FormatError
 from gritlite.system.files import atomic_write, sha256
 from gritlite.train.loss_log import Step
 from gritlite.train.recipe import Recipe
+from gritlite.train.whitened import Whitened
 
 NAME = "checkpoint.pt"
 
@@ -36,7 +37,7 @@ def save(
     parameters: Mapping[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
     steps: Sequence[Step],
-    aligning: torch.Tensor | None,
+    kept: Whitened,
     run: str,
 ) -> None:
     """Write a checkpoint atomically."""
@@ -45,7 +46,7 @@ def save(
         "parameters": {name: p.detach().cpu() for name, p in parameters.items()},
         "optimizer": optimizer.state_dict(),
         "steps": [asdict(step) for step in steps],
-        "aligning": aligning,
+        "whitened": kept.state(),
     }
     with atomic_write(path, force=True) as file:
         torch.save(state, file)
@@ -55,11 +56,12 @@ def load(
     path: Path,
     parameters: Mapping[str, torch.nn.Parameter],
     optimizer: torch.optim.Optimizer,
+    kept: Whitened,
     run: str,
-) -> tuple[list[Step], torch.Tensor | None]:
-    """Restore parameters and optimizer state from a checkpoint.
+) -> list[Step]:
+    """Restore parameters, optimizer state and what steps keep from a checkpoint.
 
-    Returns the steps done, and what takes teachers' vectors to the model's, if it was found.
+    Returns the steps done.
 
     Raises FormatError for a file that is not a checkpoint, or belongs to another recipe or
     other data.
@@ -67,7 +69,7 @@ def load(
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         steps = [Step(**step) for step in state["steps"]]
-        aligning: torch.Tensor | None = state["aligning"]
+        whitened: dict[str, Any] = state["whitened"]
     except Exception as error:  # torch raises whatever its unpickler meets
         raise FormatError(f"{path} is not a checkpoint: {error}") from error
     if state["run"] != run:
@@ -79,4 +81,5 @@ def load(
         for name, parameter in parameters.items():
             parameter.copy_(state["parameters"][name])
     optimizer.load_state_dict(state["optimizer"])
-    return steps, aligning
+    kept.restore(whitened)
+    return steps

@@ -14,6 +14,8 @@ from torch.nn import functional
 COSENT_SCALE = 20.0
 DISTILLED_DIFFERENCE = 0.2  # of two similarities: what counts as a loss of 1
 ALIGNED_DISTANCE = 0.5  # of a vector from its target: what counts as a loss of 1
+SAME_TEXT = 0.9999  # a teacher's similarity, from which on an earlier text is the text itself
+NO_SHARE = -1e30  # before a softmax; minus infinity times a share of 0 would be no number
 
 
 def contrastive(queries: Tensor, passages: Tensor, own: Tensor, temperature: float) -> Tensor:
@@ -42,23 +44,25 @@ def distillation(vectors: Tensor, teacher: Tensor) -> Tensor:
     return (differences / DISTILLED_DIFFERENCE).square().mean()
 
 
-def listwise(vectors: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """The divergence, in nats, of our similarities within the batch from the teacher's.
+def listwise(
+    vectors: Tensor, teacher: Tensor, temperature: float, earlier: tuple[Tensor, Tensor]
+) -> Tensor:
+    """The divergence, in nats, of our similarities to other texts from the teacher's.
 
-    `vectors` [n, d] and `teacher` [n, e] are of unit length. A text's similarities to all others,
-    divided by `temperature`, become shares by a softmax, so that its nearest texts count most: the
-    Kullback-Leibler divergence of these, and the mean over texts. The loss of SEED (arXiv
-    2101.04731), with the batch in place of its queue.
+    `vectors` [n, d] and `teacher` [n, e] are of unit length; `earlier` are such vectors, [m, d] and
+    [m, e], of texts that came before. A text's similarities to all others of the batch and to the
+    earlier ones, divided by `temperature`, become shares by a softmax, so that its nearest texts
+    count most: the Kullback-Leibler divergence of these, and the mean over texts. The loss of SEED
+    (arXiv 2101.04731), with the batch before its queue.
     """
-    ours, theirs = ((_others(each) / temperature).log_softmax(dim=1) for each in (vectors, teacher))
+    before, taught_before = earlier
+    ours = vectors @ torch.cat([vectors, before]).T
+    theirs = teacher @ torch.cat([teacher, taught_before]).T
+    itself = torch.eye(*ours.shape, dtype=torch.bool, device=ours.device)
+    itself[:, len(vectors) :] = theirs[:, len(vectors) :] > SAME_TEXT
+    shares = ((each / temperature).masked_fill(itself, NO_SHARE) for each in (ours, theirs))
+    ours, theirs = (each.log_softmax(dim=1) for each in shares)
     return functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
-
-
-def _others(vectors: Tensor) -> Tensor:
-    """The similarities of each of the vectors [n, d] to the others, [n, n - 1]."""
-    count = len(vectors)
-    is_other = ~torch.eye(count, dtype=torch.bool, device=vectors.device)
-    return (vectors @ vectors.T)[is_other].view(count, count - 1)
 
 
 def alignment(vectors: Tensor, targets: Tensor) -> Tensor:

@@ -78,7 +78,8 @@ class Embed:
 
     With `sizes`, the first so many numbers of a vector are trained to serve as one themselves.
     `whitening`, from 0 to 1, is how far the axes of the vectors are made alike at the end, and
-    `teacher_whitening` how far those of the teachers' are, for alignment and listwise.
+    `teacher_whitening` how far those of the teachers' are, for alignment and listwise. `queue` is
+    the number of texts of earlier steps that listwise compares a batch with as well.
     `vectors` is the folder that keeps what the teachers say of texts, and the rows' tokens; left
     out, it is in the run's own.
     """
@@ -88,6 +89,7 @@ class Embed:
     sizes: tuple[int, ...] = ()
     whitening: float = 0.0
     teacher_whitening: float = 0.0
+    queue: int = 0
     vectors: str | None = None
     teacher: tuple[TeacherShare, ...] = ()
 
@@ -255,6 +257,8 @@ def _check(recipe: Recipe) -> None:
     ):
         if not 0 <= part <= 1:
             raise FormatError(f"{name} is {part}: expected a number from 0 to 1")
+    if recipe.embed.queue < 0:
+        raise FormatError(f"embed.queue is {recipe.embed.queue}: expected a number of texts, or 0")
     positive = {
         "steps": recipe.steps,
         "checkpoint_steps": recipe.checkpoint_steps,

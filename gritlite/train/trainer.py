@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from gritlite.convert.adapter import PROJECTION, WEIGHTS, read_projection
 from gritlite.convert.pretrained import load_model
@@ -41,6 +40,7 @@ from gritlite.train.start import begin_from
 from gritlite.train.teacher import unit_vectors
 from gritlite.train.teachers import Teachers
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
+from gritlite.train.whitened import Whitened
 
 _AT_ONCE = 16  # texts of one pass, when vectors are aligned or projected
 FINAL_RATE = 0.1  # of the highest learning rate, at the end of the decay
@@ -95,7 +95,7 @@ class Trainer:
             weight_decay=schedule.weight_decay,
         )
         self.steps: list[Step] = []
-        self._aligning: Tensor | None = None  # [e, d]: reduces teachers' vectors, and turns them
+        self._whitened = Whitened(recipe.embed)
 
     @property
     def graph_tokens(self) -> int:
@@ -121,7 +121,7 @@ class Trainer:
         That is done once, before the first step. Yields how many texts are embedded for it, and of
         how many; none if nothing is aligned.
         """
-        if self._aligning is not None:
+        if self._whitened.map is not None:
             return
         texts = self._first_texts(alignment.TEXTS, WHITENED_OBJECTIVES)
         if not texts:
@@ -134,7 +134,7 @@ class Trainer:
             found = alignment.aligning(theirs, np.concatenate(ours), whitening)
         else:
             found = alignment.reducing(theirs, self._width, whitening)
-        self._aligning = torch.from_numpy(found)
+        self._whitened.map = torch.from_numpy(found)
 
     def _taught_texts(self) -> list[str]:
         """The texts that teachers are to make vectors of; packed ones have theirs."""
@@ -149,14 +149,14 @@ class Trainer:
 
     def resume(self, path: Path) -> None:
         """Resume from a checkpoint. Raises FormatError if it belongs to another run."""
-        self.steps, self._aligning = checkpoint.load(
-            path, self.model.parameters, self._optimizer, self._run
+        self.steps = checkpoint.load(
+            path, self.model.parameters, self._optimizer, self._whitened, self._run
         )
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
         checkpoint.save(
-            path, self.model.parameters, self._optimizer, self.steps, self._aligning, self._run
+            path, self.model.parameters, self._optimizer, self.steps, self._whitened, self._run
         )
 
     def run(self) -> Iterator[Step]:
@@ -302,24 +302,7 @@ class Trainer:
         parts = objectives.cut(vectors, self.recipe.embed.sizes)
         each = [dict(self._losses_of(source, batch, part, teacher)) for part in parts]
         losses = {name: torch.stack([one[name] for one in each]).mean() for name in each[0]}
-        return losses | self._whitened_losses(source, vectors, teacher)
-
-    def _whitened_losses(
-        self, source: Source, vectors: Tensor, teacher: Tensor | None
-    ) -> dict[str, Tensor]:
-        """The losses against the teachers' whitened vectors."""
-        if not set(WHITENED_OBJECTIVES) & set(source.objectives):
-            return {}
-        assert teacher is not None
-        assert self._aligning is not None
-        targets = functional.normalize(teacher @ self._aligning.to(teacher.device), dim=1)
-        losses = {}
-        if "alignment" in source.objectives:
-            losses["alignment"] = objectives.alignment(vectors, targets)
-        if "listwise" in source.objectives:
-            temperature = self.recipe.embed.temperature
-            losses["listwise"] = objectives.listwise(vectors, targets, temperature)
-        return losses
+        return losses | self._whitened.losses(source.objectives, vectors, teacher)
 
     def _losses_of(
         self, source: Source, batch: EmbedBatch, vectors: Tensor, teacher: Tensor | None

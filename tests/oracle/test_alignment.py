@@ -60,8 +60,8 @@ def test_the_first_steps_loss_is_the_distance_from_the_aligned_teacher(recipe: P
     texts = [text for pair in pairs for text in pair.texts]
     taught = [str(words) for pair in pairs for words in pair.taught]
     assert trainer._teachers is not None
-    assert trainer._aligning is not None
-    theirs = trainer._teachers.vectors(taught) @ trainer._aligning.numpy()
+    assert trainer._whitened.map is not None
+    theirs = trainer._teachers.vectors(taught) @ trainer._whitened.map.numpy()
     theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
     with torch.no_grad():
         ours = fresh.model.vectors(texts).numpy()
@@ -80,7 +80,7 @@ def test_a_resumed_run_ends_with_the_same_bits(recipe: Path, tmp_path: Path) -> 
     first = trained(recipe, 3)
     first.save(tmp_path / "checkpoint.pt")
     second = trained(recipe, 8, tmp_path / "checkpoint.pt")
-    assert torch.equal(first._aligning, second._aligning)
+    assert torch.equal(first._whitened.map, second._whitened.map)
     for name, parameter in straight.model.parameters.items():
         assert torch.equal(parameter, second.model.parameters[name]), name
 

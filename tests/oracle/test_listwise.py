@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import rel_entr, softmax
+from torch import Tensor
+from torch.nn import functional
 
 from gritlite.train import objectives
 from gritlite.train.alignment import reducing
-from gritlite.train.recipe import Recipe
+from gritlite.train.recipe import Embed, Recipe
 from gritlite.train.run import train
 from gritlite.train.trainer import Trainer
+from gritlite.train.whitened import Whitened
 from tests.oracle.test_alignment import keep_objective, taught_recipe
 from tests.oracle.test_train import trained, unit
 
@@ -23,35 +26,69 @@ pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 def recipe(tmp_path: Path) -> Path:
     path = taught_recipe(tmp_path, "listwise")
     text = path.read_text()
-    path.write_text(text.replace("[adapter]", "[embed]\nteacher_whitening = 0.5\n[adapter]"))
+    path.write_text(
+        text.replace("[adapter]", "[embed]\nteacher_whitening = 0.5\nqueue = 40\n[adapter]")
+    )
     return path
 
 
-def divergence(ours: np.ndarray, theirs: np.ndarray, temperature: float) -> float:
-    """What scipy makes of the shares of each text's similarities to the others."""
-    rows = range(len(ours))
+def divergence(
+    ours: np.ndarray, theirs: np.ndarray, temperature: float, count: int | None = None
+) -> float:
+    """What scipy makes of the shares of the first `count` texts' similarities to all others."""
     found = []
-    for row in rows:
-        others = [other for other in rows if other != row]
+    for row in range(len(ours) if count is None else count):
+        others = [other for other in range(len(ours)) if other != row]
         own, wanted = (softmax(each[others] @ each[row] / temperature) for each in (ours, theirs))
         found.append(rel_entr(wanted, own).sum())
     return float(np.mean(found))
 
 
+def listwise(ours: Tensor, theirs: Tensor, temperature: float, count: int | None = None) -> float:
+    """The loss of the first `count` texts, when the others came before."""
+    earlier = (ours[count:], theirs[count:]) if count else (ours[:0], theirs[:0])
+    return objectives.listwise(ours[:count], theirs[:count], temperature, earlier).item()
+
+
 @pytest.mark.parametrize("temperature", [0.05, 1.0])
-def test_the_loss_is_scipys_divergence(temperature: float) -> None:
+@pytest.mark.parametrize("count", [None, 4])
+def test_the_loss_is_scipys_divergence(temperature: float, count: int | None) -> None:
     ours, theirs = unit(9, 8), unit(9, 5, seed=1)
-    loss = objectives.listwise(ours, theirs, temperature).item()
-    assert loss == pytest.approx(divergence(ours.numpy(), theirs.numpy(), temperature), rel=1e-4)
-    assert objectives.listwise(theirs, theirs, temperature).item() == pytest.approx(0, abs=1e-6)
+    expected = divergence(ours.numpy(), theirs.numpy(), temperature, count)
+    assert listwise(ours, theirs, temperature, count) == pytest.approx(expected, rel=1e-4)
+    assert listwise(theirs, theirs, temperature, count) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_text_that_came_before_is_not_another() -> None:
+    ours, theirs = unit(9, 8), unit(9, 5, seed=1)
+    again = torch.cat([ours[4:], unit(1, 8, seed=2)]), torch.cat([theirs[4:], theirs[:1]])
+    found = objectives.listwise(ours[:1], theirs[:1], 0.05, again)
+    others = objectives.listwise(ours[:1], theirs[:1], 0.05, (ours[4:], theirs[4:]))
+    assert found.item() == pytest.approx(others.item(), rel=1e-5)
 
 
 def test_a_text_alone_has_no_loss() -> None:
     alone = unit(1, 8).requires_grad_()
-    loss = objectives.listwise(alone, unit(1, 5), 0.05)
+    loss = objectives.listwise(alone, unit(1, 5), 0.05, (unit(0, 8), unit(0, 5)))
     loss.backward()
     assert loss.item() == 0
     assert not alone.grad.any()
+
+
+def test_the_queue_holds_the_last_texts_of_earlier_steps() -> None:
+    whitened = Whitened(Embed(queue=7))
+    whitened.map = unit(6, 5)
+    steps = [(unit(5, 8, seed=seed), unit(5, 6, seed=seed + 10)) for seed in range(4)]
+    losses = [whitened.losses(["listwise"], *step)["listwise"] for step in steps]
+    for number in range(4):
+        # this step's texts, then those before it, the latest of which is at the end
+        ours, theirs = (
+            torch.cat([each[number], torch.cat([unit(0, len(each[0][0])), *each[:number]])[-7:]])
+            for each in ([one for one, _ in steps], [one for _, one in steps])
+        )
+        targets = functional.normalize(theirs @ whitened.map, dim=1)
+        expected = divergence(ours.numpy(), targets.numpy(), 0.05, 5)
+        assert losses[number].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_first_steps_loss_is_the_divergence_from_the_whitened_teacher(recipe: Path) -> None:

@@ -62,6 +62,10 @@ def test_a_recipe_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -
             "embed.whitening is -0.5: expected a number from 0 to 1",
         ),
         (
+            'base = "b"\nsteps = 1\n[embed]\nqueue = -1\n' + SOURCE,
+            "embed.queue is -1: expected a number of texts, or 0",
+        ),
+        (
             'base = "b"\nsteps = 1\n[embed]\nsizes = [0]\n' + SOURCE,
             "0 of embed.sizes is 0: expected more than 0",
         ),
