@@ -1,7 +1,7 @@
 """Sources of generative training data: plain text, chats, and answers from a passage."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import corpora
 from material import DOCUMENT_WORDS, Inputs, Row, brown, some, web, wikipedia
@@ -73,7 +73,29 @@ def more_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
 
 
 def several_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
-    """Answers from two or three documents whose states were stored, of which one has the answer.
+    """Answers from two or three documents whose states were stored, of which one has the answer."""
+    for documents, question, answer in _among_others(inputs, draw):
+        yield {"document": documents, "query": question, "answer": answer}
+
+
+def long_prompt(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
+    """Answers from several passages in the prompt, which are one text."""
+    for documents, question, answer in _among_others(inputs, draw):
+        yield {"text": [f"{_joined(documents, draw)}\n\n{cached_question(question)}", answer]}
+
+
+def long_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
+    """Answers from a document of several passages whose states were stored."""
+    for documents, question, answer in _among_others(inputs, draw):
+        yield {"document": _joined(documents, draw), "query": question, "answer": answer}
+
+
+def _joined(passages: Sequence[str], draw: random.Random) -> str:
+    return draw.choice((" ", "\n", "\n\n")).join(passages)
+
+
+def _among_others(inputs: Inputs, draw: random.Random) -> Iterator[tuple[list[str], str, str]]:
+    """Two or three passages, a question, and its answer, which one of them has.
 
     The others are drawn, half of them from the rows near by, which often tell of the same thing.
     """
@@ -85,7 +107,7 @@ def several_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
         documents = [passage, *fitting[: draw.randint(1, 2)]]
         draw.shuffle(documents)
         if len(documents) > 1:
-            yield {"document": documents, "query": question, "answer": answer}
+            yield documents, question, answer
 
 
 def _more_questions(inputs: Inputs, draw: random.Random) -> Iterator[Reading]:

@@ -26,7 +26,7 @@ averaged() {
     projected "$3"
 }
 
-[ -e build/recipe/brief.jsonl ] ||
+[ -e build/recipe/long_cached.jsonl ] ||
     python recipes/default/prepare.py --data "$data" --output build/recipe
 [ -e build/recipe/neighbours.jsonl ] ||
     python recipes/default/neighbours.py --rows build/recipe --teacher build/teacher
@@ -41,4 +41,6 @@ trained fourth.toml build/fourth  # which begins from build/mean, and its projec
 averaged build/mean build/fourth/adapter build/later
 trained fifth.toml build/fifth  # which begins from build/later, and its projection
 projected build/fifth/adapter
-gritlite convert base --adapter build/fifth/adapter -o build/default.q8_0.gguf --type q8_0 --force
+trained sixth.toml build/sixth  # which begins from build/fifth/adapter, and its projection
+projected build/sixth/adapter
+gritlite convert base --adapter build/sixth/adapter -o build/default.q8_0.gguf --type q8_0 --force

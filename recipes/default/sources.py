@@ -43,4 +43,6 @@ SOURCES = (
     Source("more_cached", generating.more_cached, 12_000),
     Source("several_cached", generating.several_cached, 16_000),
     Source("brief", embedding.brief, 40_000),
+    Source("long_prompt", generating.long_prompt, 16_000),
+    Source("long_cached", generating.long_cached, 16_000),
 )

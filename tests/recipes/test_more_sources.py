@@ -7,10 +7,12 @@ from pathlib import Path
 import prompted
 import pytest
 from embedding import brief
+from generating import long_cached, long_prompt, several_cached
 from intents import intents
 from material import Inputs
 from more_readings import around, more_readings
 
+from gritlite.prompt import cached_question
 from tests.recipes.samples import PROSE, make_data, make_packages
 
 
@@ -115,3 +117,19 @@ def test_a_part_around_an_answer() -> None:
         assert "1932" in part
         assert len(part.split()) <= 40
     assert around(PROSE, "1933", 40, random.Random(1)) == ""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_long_document_is_several_passages_in_one_text(inputs: Inputs, seed: int) -> None:
+    apart = next(several_cached(inputs, random.Random(seed)))
+    row = next(long_cached(inputs, random.Random(seed)))
+    assert row["document"] in [between.join(apart["document"]) for between in (" ", "\n", "\n\n")]
+    assert (row["query"], row["answer"]) == (apart["query"], apart["answer"])
+
+
+def test_a_long_prompt_is_such_a_document_and_its_question(inputs: Inputs) -> None:
+    documents = list(long_cached(inputs, random.Random(1)))
+    prompts = list(long_prompt(inputs, random.Random(1)))
+    for row, document in zip(prompts, documents, strict=True):
+        asked = cached_question(document["query"])
+        assert row["text"] == [f"{document['document']}\n\n{asked}", document["answer"]]
