@@ -65,7 +65,7 @@ _WHEEL_BYTES = 92_900_000  # as pip rounds it
 _DEFAULT = MergedAdapter(
     base="base",
     adapter="default",
-    sha256="e92ff0a1c567b5594c210eeca2175d038a3ab29b8ec29c98fb57ecacbe487850",
+    sha256="325ef0425c12ca8661840747fd95dd0a79875a43d30b6078da973660898483c2",
     type="q8_0",
 )
 

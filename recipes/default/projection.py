@@ -1,9 +1,9 @@
 """Write the projection of an adapter's vectors, where no run of `gritlite train` did.
 
-    python recipes/default/projection.py --rows build/recipe --model FILE --adapter DIR
+    python recipes/default/projection.py --rows ROWS --model FILE --adapter DIR --whitening 0.5
 
-It is found from the vectors of 3,960 texts of prepare.py's files, as MODEL, which is DIR's adapter
-merged, makes them: single sentences, and pairs of ten other files, without instructions.
+It is found from the vectors of 3,960 texts of prepare.py's files in ROWS, as FILE, which is DIR's
+adapter merged, makes them: single sentences, and pairs of ten other files, without instructions.
 """
 
 import argparse
@@ -31,7 +31,6 @@ ROWS = {
     "health": 50,
     "commands": 20,
 }
-WHITENING = 0.5
 
 
 def main() -> None:
@@ -40,6 +39,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, required=True, help="the folder of prepare.py's files")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--adapter", type=Path, required=True)
+    parser.add_argument("--whitening", type=float, required=True, help="0 to 1")
     options = parser.parse_args()
     try:
         texts = read_texts(options.rows)
@@ -47,7 +47,7 @@ def main() -> None:
             if model.format.projection is not None:
                 sys.exit(f"error: {options.model} has a projection: merge the adapter without")
             vectors = model.encode(texts)
-        write_projection(options.adapter, find_projection(vectors, WHITENING))
+        write_projection(options.adapter, find_projection(vectors, options.whitening))
     except (GritLiteError, OSError) as error:
         sys.exit(f"error: {error}")
 

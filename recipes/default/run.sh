@@ -13,17 +13,18 @@ trained() {
     fi
 }
 
-# finds an adapter's projection without an earlier one
+# finds an adapter's projection without an earlier one; the second argument is its whitening
 projected() {
     rm -f "$1/projection.npy"
     gritlite convert base --adapter "$1" -o "$1.plain.gguf" --type q8_0 --force
-    python recipes/default/projection.py --rows build/recipe --model "$1.plain.gguf" --adapter "$1"
+    python recipes/default/projection.py --rows build/recipe --model "$1.plain.gguf" \
+        --adapter "$1" --whitening "$2"
 }
 
-# the mean of two adapters, and its projection
+# the mean of two adapters, and its projection, whose whitening is the last argument
 averaged() {
     python recipes/default/average.py "$1" "$2" -o "$3"
-    projected "$3"
+    projected "$3" "$4"
 }
 
 [ -e build/recipe/long_cached.jsonl ] ||
@@ -36,11 +37,11 @@ gritlite pull base
 trained recipe.toml build/run
 trained longer.toml build/longer  # which begins from build/run/adapter
 trained further.toml build/further  # which begins from build/longer/adapter
-averaged build/longer/adapter build/further/adapter build/mean
+averaged build/longer/adapter build/further/adapter build/mean 0.5
 trained fourth.toml build/fourth  # which begins from build/mean, and its projection
-averaged build/mean build/fourth/adapter build/later
+averaged build/mean build/fourth/adapter build/later 0.5
 trained fifth.toml build/fifth  # which begins from build/later, and its projection
-projected build/fifth/adapter
+projected build/fifth/adapter 0.5
 trained sixth.toml build/sixth  # which begins from build/fifth/adapter, and its projection
-projected build/sixth/adapter
-gritlite convert base --adapter build/sixth/adapter -o build/default.q8_0.gguf --type q8_0 --force
+averaged build/fifth/adapter build/sixth/adapter build/default 0.65
+gritlite convert base --adapter build/default -o build/default.q8_0.gguf --type q8_0 --force
