@@ -1,7 +1,7 @@
 """Sources of generative training data: plain text, chats, and answers from a passage."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import corpora
 from material import DOCUMENT_WORDS, Inputs, Row, brown, some, web, wikipedia
@@ -50,48 +50,53 @@ def chat(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
 
 def qa_prompt(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """Answers from a passage in the prompt."""
-    for passage, question, answer in _questions(inputs, draw):
-        yield {"text": [f"{passage}\n\n{cached_question(question)}", answer]}
+    return _in_prompt(_questions(inputs, draw))
 
 
 def cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """Answers from a document whose states were stored."""
-    for passage, question, answer in _questions(inputs, draw):
-        yield {"document": passage, "query": question, "answer": answer}
+    return _stored(_questions(inputs, draw))
 
 
 def more_prompt(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """Answers from a passage in the prompt, on more passages."""
-    for passage, question, answer in _more_questions(inputs, draw):
-        yield {"text": [f"{passage}\n\n{cached_question(question)}", answer]}
+    return _in_prompt(_more_questions(inputs, draw))
 
 
 def more_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """Answers from a document whose states were stored, on more passages."""
-    for passage, question, answer in _more_questions(inputs, draw):
-        yield {"document": passage, "query": question, "answer": answer}
+    return _stored(_more_questions(inputs, draw))
 
 
 def several_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """Answers from two or three documents whose states were stored, of which one has the answer."""
-    for documents, question, answer in _among_others(inputs, draw):
-        yield {"document": documents, "query": question, "answer": answer}
+    return _stored(_among_others(inputs, draw))
 
 
 def long_prompt(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """Answers from several passages in the prompt, which are one text."""
-    for documents, question, answer in _among_others(inputs, draw):
-        yield {"text": [f"{_joined(documents, draw)}\n\n{cached_question(question)}", answer]}
+    return _in_prompt(_as_one_text(inputs, draw))
 
 
 def long_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """Answers from a document of several passages whose states were stored."""
-    for documents, question, answer in _among_others(inputs, draw):
-        yield {"document": _joined(documents, draw), "query": question, "answer": answer}
+    return _stored(_as_one_text(inputs, draw))
 
 
-def _joined(passages: Sequence[str], draw: random.Random) -> str:
-    return draw.choice((" ", "\n", "\n\n")).join(passages)
+def _in_prompt(every: Iterable[Reading]) -> Iterator[Row]:
+    for passage, question, answer in every:
+        yield {"text": [f"{passage}\n\n{cached_question(question)}", answer]}
+
+
+def _stored(every: Iterable[tuple[str | list[str], str, str]]) -> Iterator[Row]:
+    for document, question, answer in every:
+        yield {"document": document, "query": question, "answer": answer}
+
+
+def _as_one_text(inputs: Inputs, draw: random.Random) -> Iterator[Reading]:
+    """The passages of `_among_others` with lines or a space between them."""
+    for passages, question, answer in _among_others(inputs, draw):
+        yield draw.choice((" ", "\n", "\n\n")).join(passages), question, answer
 
 
 def _among_others(inputs: Inputs, draw: random.Random) -> Iterator[tuple[list[str], str, str]]:
