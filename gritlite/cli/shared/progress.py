@@ -4,6 +4,8 @@ A bar's clock ticks while a step runs, however long it takes, so that long work 
 look hung.
 """
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from gritlite.runtime.model import GritLM
 
 _TICK = 1.0  # seconds
+_UNKNOWN_SIZE = {"ncols": 80, "nrows": 24, "dynamic_ncols": False}
 _OF_TOTAL = (
     "{l_bar}{bar}| {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 )
@@ -47,7 +50,7 @@ def progress_bar(
         unit_divisor=1024,
         bar_format=_OF_TOTAL if total else _COUNT if unit else _CLOCK,
         disable=True if hidden else None,  # None is tqdm's value for "only on a terminal"
-        dynamic_ncols=True,
+        **_terminal_size(),
         leave=False,
     ) as bar:
         if bar.disable:
@@ -60,6 +63,15 @@ def progress_bar(
 
             with alongside(tick):
                 yield bar
+
+
+def _terminal_size() -> dict[str, Any]:
+    """What tqdm is to be told: it follows a size, and in 0 columns or rows it draws nothing."""
+    try:
+        said = os.get_terminal_size(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return _UNKNOWN_SIZE
+    return {"dynamic_ncols": True} if all(said) else _UNKNOWN_SIZE
 
 
 @contextmanager

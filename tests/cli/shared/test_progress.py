@@ -1,5 +1,8 @@
 import io
+import os
+import pty
 import re
+import select
 import sys
 import time
 
@@ -52,6 +55,18 @@ def test_nothing_is_drawn_where_nobody_looks(capsys, monkeypatch):
         bar.update(3)
         time.sleep(0.05)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_that_does_not_say_how_large_it_is_gets_a_bar(monkeypatch):
+    parent, child = pty.openpty()  # of 0 columns and rows, as a container's may be
+    with open(child, "w") as screen:
+        monkeypatch.setattr(sys, "stderr", screen)
+        with progress.progress_bar("embedding", unit="text", total=3) as bar:
+            bar.update(2)
+            bar.refresh()
+            drawn = select.select([parent], [], [], 10)[0] and os.read(parent, 4096)
+    os.close(parent)
+    assert b"/3 texts" in drawn
 
 
 def test_a_terminal_gets_a_bar(terminal):
