@@ -183,6 +183,11 @@ class Recipe:
         """Whether a source belongs to the embedding task."""
         return any(source.embeds for source in self.source)
 
+    @property
+    def projects(self) -> bool:
+        """Whether a run finds a projection of the vectors at its end."""
+        return self.embeds and (bool(self.embed.sizes) or self.embed.whitening > 0)
+
     def to_toml(self) -> str:
         """Return the recipe as TOML with every value written out."""
         parts = _lines(self)

@@ -88,7 +88,7 @@ def train(
         if stops:
             break
     finished = len(trainer.steps) == recipe.steps
-    if finished and _is_projected(recipe):
+    if finished and recipe.projects:
         finished = _follow(trainer.find_projection(), on_projection, stopping)
     if finished:
         write_curve(folder / "loss.png", trainer.steps)
@@ -108,12 +108,6 @@ def _follow(
         if done < total and stopping():
             return False
     return True
-
-
-def _is_projected(recipe: Recipe) -> bool:
-    """Whether the model's vectors are to be multiplied by a projection."""
-    is_asked = bool(recipe.embed.sizes) or recipe.embed.whitening > 0
-    return is_asked and recipe.embeds
 
 
 def vectors_folder(recipe: Recipe, folder: Path, run: Path) -> Path:

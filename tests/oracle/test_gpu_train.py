@@ -19,10 +19,13 @@ from transformers import BertConfig, BertModel, BertTokenizer
 
 from gritlite import FileError, GritLM, OutOfMemoryError, UsageError
 from gritlite.convert import convert
+from gritlite.convert.adapter import PROJECTION
 from gritlite.train.card import fitting, graph_tokens
 from gritlite.train.gradcache import Gradients
 from gritlite.train.model import PACKED_GRAPH_TOKENS
+from gritlite.train.projection import write_projection
 from gritlite.train.recipe import Recipe
+from gritlite.train.run import save_adapter
 from gritlite.train.trainer import Trainer
 from tests.oracle.test_train import recipe_file
 from tests.tiny import make_checkpoint
@@ -155,6 +158,39 @@ def test_a_pack_gives_the_bits_of_its_texts(
     packed = opened(parts, tmp_path / "store")
     training.train(packed, tmp_path / "out", time.monotonic() + 600, STEPS)
     assert steps(tmp_path / "out") == expected
+
+
+def test_an_adapter_to_begin_from_travels_with_its_projection(recipe: Path, tmp_path: Path) -> None:
+    read = Recipe.read(recipe)
+    first = Trainer(read, recipe.parent / read.base, recipe.parent)
+    save_adapter(first, tmp_path / "earlier")
+    width = first.model.peft.config.hidden_size
+    write_projection(tmp_path / "earlier", np.random.default_rng(3).normal(size=(width, width)))
+    read = dataclasses.replace(
+        read,
+        base=str(recipe.parent / read.base),
+        adapter=dataclasses.replace(read.adapter, start="earlier"),
+        embed=dataclasses.replace(read.embed, whitening=0.5, teacher=()),
+        source=tuple(
+            dataclasses.replace(
+                source,
+                file=str(recipe.parent / source.file),
+                objectives=source.objectives[:1],
+            )
+            for source in read.source
+        ),
+    )
+    texts = Trainer(read, Path(read.base), tmp_path)
+    expected = [step.losses for step in texts.run()]
+    for _ in texts.find_projection():
+        pass
+    assert texts.projection is not None
+    made = packing.pack(read, tmp_path, tmp_path / "parts", PART, None, 1)
+    packed = opened(made, tmp_path / "store")
+    training.train(packed, tmp_path / "out", time.monotonic() + 600, STEPS)
+    assert steps(tmp_path / "out") == expected
+    found = np.load(tmp_path / "out" / "adapter" / PROJECTION)
+    np.testing.assert_array_equal(found, texts.projection.astype(np.float16))
 
 
 def test_distillation_is_that_of_the_texts_but_for_rounding(

@@ -1,4 +1,6 @@
-"""Pack a recipe: token ids, teacher vectors and the base, in parts that travel to another machine.
+"""Pack a recipe in parts that travel to another machine.
+
+They hold token ids, teacher vectors, the base, and the adapter that the run begins from.
 
     scripts/gpu/pack recipes/default/gpu.toml -o build/gpu/train
 
@@ -25,6 +27,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gritlite.convert.adapter import PROJECTION, WEIGHTS
+from gritlite.convert.lora_config import CONFIG
 from gritlite.errors import FileError, GritLiteError
 from gritlite.train.examples import Examples, TokenizedPair
 from gritlite.train.packed import distinct_texts, pack_pairs, pack_samples, write_packed
@@ -33,6 +37,7 @@ from training.parts import archive, cut
 
 CALL_BYTES = 64 << 20  # of a call to the device machine, the working tree included
 SPARE_BYTES = 2 << 20  # for what an archive of the tree has around its files
+START = "start"  # the folder of the adapter that a run begins from
 
 Teach = Callable[[Sequence[str]], NDArray[np.float32]]
 
@@ -82,9 +87,13 @@ def pack(
         ]
         place_base(base, packed / Path(recipe.base).name)
         place_gguf(packed / "site")
+        start = recipe.adapter.start
+        if start is not None:
+            place_start(folder / start, packed / START)
         written = dataclasses.replace(
             recipe,
             base=Path(recipe.base).name,
+            adapter=dataclasses.replace(recipe.adapter, start=None if start is None else START),
             source=tuple(sources),
             embed=dataclasses.replace(recipe.embed, teacher=(), vectors=None),
         )
@@ -150,6 +159,14 @@ def place_base(base: Path, target: Path) -> None:
         shutil.copytree(base, target)
     else:
         shutil.copyfile(base, target)
+
+
+def place_start(adapter: Path, target: Path) -> None:
+    """Copy what a run reads of the adapter that it begins from."""
+    target.mkdir()
+    for name in (CONFIG, WEIGHTS, PROJECTION):
+        if (adapter / name).exists():
+            shutil.copyfile(adapter / name, target / name)
 
 
 def place_gguf(site: Path) -> None:

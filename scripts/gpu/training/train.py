@@ -109,6 +109,10 @@ def train(packed: Path, output: Path, deadline: float, steps: int | None) -> Non
             save_adapter(trainer, output / "adapter")
         if is_late:
             break
+    if len(trainer.steps) == recipe.steps and recipe.projects:
+        for _ in trainer.find_projection():
+            pass
+        save_adapter(trainer, output / "adapter")
     trainer.save(saved)
     figures.write(output, state=write_state(saved.parent, output))
     print(f"{output}: {len(trainer.steps):,} of {recipe.steps:,} steps", file=sys.stderr)
