@@ -28,7 +28,7 @@ from gritlite.eval.sts import STS
 from gritlite.eval.task import Score
 from gritlite.system.files import atomic_write
 from gritlite.system.locate import locate
-from gritlite.train.examples import Examples
+from gritlite.train.packed_rows import Examples
 from gritlite.train.recipe import Generate, Recipe
 from gritlite.train.run import save_adapter, vectors_folder
 from gritlite.train.trainer import Trainer
@@ -108,7 +108,7 @@ def tokens_a_step(examples: list[Examples]) -> float:
         task = [one for one in examples if one.source.embeds == embeds]
         if task:
             shares = [one.source.share for one in task]
-            batches = [one.source.batch * np.mean(one.lengths) for one in task]
+            batches = [one.source.batch * np.mean(one.rows.lengths) for one in task]
             total += float(np.average(batches, weights=shares))
     return total
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 _POOL_BATCHES = 16  # batches' worth of rows that are sorted by length together
 
@@ -25,9 +25,9 @@ class Batch:
 class EpochBatches:
     """Endless batches of one source: every row once per epoch, in a new order each time."""
 
-    def __init__(self, lengths: Sequence[int], batch: int, seed: Sequence[int]) -> None:
+    def __init__(self, lengths: ArrayLike, batch: int, seed: Sequence[int]) -> None:
         self._lengths = np.asarray(lengths)
-        self._batch = min(batch, len(lengths))
+        self._batch = min(batch, len(self._lengths))
         self._batches = self._endless(np.random.default_rng(seed))
 
     def __next__(self) -> tuple[int, ...]:
@@ -52,7 +52,7 @@ class EpochBatches:
 
 
 def sample_batches(
-    lengths: Sequence[Sequence[int]], batches: Sequence[int], shares: Sequence[float], seed: int
+    lengths: Sequence[ArrayLike], batches: Sequence[int], shares: Sequence[float], seed: int
 ) -> Iterator[Batch]:
     """Yield endless batches of several sources, interleaved in proportion to their shares.
 

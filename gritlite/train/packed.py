@@ -13,12 +13,14 @@ compressed NumPy file holds a source:
     learned                   a bit for each token
     sizes, documents          of each row, how many documents it begins with; tokens of each
     prompt_ids, prompt_lengths   of each row, what its answer follows in a prompt
+  of either, where tokens are kept for later runs
+    left_out                  how many rows were too long
 
 A text that stands in several rows is kept once. The module knows nothing of torch.
 """
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,10 @@ from numpy.typing import NDArray
 from gritlite.errors import FileError, FormatError
 from gritlite.system.files import atomic_write
 from gritlite.system.reading import open_regular
-from gritlite.train.examples import Examples, TokenizedPair
+from gritlite.train.examples import Taught, TokenizedPair
+from gritlite.train.packed_rows import Arrays, Examples, PackedPairs, PackedSamples
 from gritlite.train.recipe import Source
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
-
-Arrays = dict[str, NDArray[Any]]
 
 # all-MiniLM-L6-v2's similarities move by 0.004 (root mean square) for it, and 232 bytes a text are
 # left when packed; at 127 it is 0.001 and 317 bytes, at 15 0.008 and 183
@@ -51,17 +52,6 @@ def read_packed(path: Path, source: Source) -> Examples:
     Raises FileError if it cannot be read, FormatError if it is not a packed source
     or does not suit the objectives.
     """
-    examples, arrays = unpacked(path, source)
-    if source.taught and "vectors" not in arrays:
-        raise FormatError(f"{path}: a teacher's vectors are needed, and none are packed")
-    return examples
-
-
-def unpacked(path: Path, source: Source) -> tuple[Examples, Arrays]:
-    """Read a packed source, which may lack a teacher's vectors, and its arrays.
-
-    Raises as `read_packed`.
-    """
     try:
         with open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
@@ -69,17 +59,36 @@ def unpacked(path: Path, source: Source) -> tuple[Examples, Arrays]:
         raise FileError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise FormatError(f"{path} is not a packed source: {error}") from error
+    examples = unpacked(arrays, source, path)
+    if source.taught and "vectors" not in arrays:
+        raise FormatError(f"{path}: a teacher's vectors are needed, and none are packed")
+    return examples
+
+
+def unpacked(
+    arrays: Arrays,
+    source: Source,
+    path: Path,
+    taught: Sequence[tuple[Taught, ...]] | None = None,
+) -> Examples:
+    """Return the source that arrays of `path` hold, which may lack a teacher's vectors.
+
+    `taught` are then the targets of each row's texts. Raises FormatError for what is no packed
+    source, or does not suit the objectives.
+    """
     try:
         _check_objectives(arrays, source)
-        rows = tuple(_pairs(arrays) if source.embeds else _samples(arrays))
+        rows = PackedPairs(arrays, taught) if source.embeds else PackedSamples(arrays)
+        return Examples(source, rows, int(arrays.get("left_out", 0)))
     except KeyError as error:
         raise FormatError(f"{path} holds no {error} and is not a packed source") from error
     except (FormatError, ValueError, IndexError) as error:
         raise FormatError(f"{path}: {error}") from error
-    return Examples(source, rows, left_out=0), arrays  # type: ignore[arg-type]
 
 
-def pack_pairs(pairs: Sequence[TokenizedPair], vectors: NDArray[np.float32] | None) -> Arrays:
+def pack_pairs(
+    pairs: Sequence[TokenizedPair], vectors: NDArray[np.float32] | None
+) -> dict[str, NDArray[Any]]:
     """Pack an embedding source into arrays; `vectors` [texts, d] are of `distinct_texts`."""
     texts = [text for text, _ in distinct_texts(pairs)]
     numbers = {text: number for number, text in enumerate(texts)}
@@ -103,7 +112,7 @@ def distinct_texts(pairs: Sequence[TokenizedPair]) -> list[tuple[EmbedTokens, An
     return list(found.items())
 
 
-def pack_samples(samples: Sequence[GenerateTokens]) -> Arrays:
+def pack_samples(samples: Sequence[GenerateTokens]) -> dict[str, NDArray[Any]]:
     """Pack a generative source into arrays."""
     return {
         **_sequences([sample.ids for sample in samples]),
@@ -124,7 +133,7 @@ def to_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
     return rounded
 
 
-def _sequences(sequences: Sequence[Sequence[int]], prefix: str = "") -> Arrays:
+def _sequences(sequences: Sequence[Sequence[int]], prefix: str = "") -> dict[str, NDArray[Any]]:
     ids = np.array([token for sequence in sequences for token in sequence], np.uint32)
     narrow = np.uint16 if not len(ids) or ids.max() < 1 << 16 else np.uint32
     lengths = np.array([len(sequence) for sequence in sequences], np.uint32)
@@ -141,45 +150,3 @@ def _check_objectives(arrays: Arrays, source: Source) -> None:
         raise FormatError('"contrastive" needs a positive in every row')
     if "ranking" in source.objectives and np.isnan(arrays["scores"]).any():
         raise FormatError('"ranking" needs a score in every row')
-
-
-def _pairs(arrays: Arrays) -> Iterator[TokenizedPair]:
-    texts = [
-        EmbedTokens(ids, int(start))
-        for ids, start in zip(_split(arrays), arrays["starts"], strict=True)
-    ]
-    vectors = list(arrays["vectors"]) if "vectors" in arrays else [None] * len(texts)
-    members = _grouped(arrays["members"], arrays["sizes"])
-    for row, positives, score in zip(members, arrays["positives"], arrays["scores"], strict=True):
-        yield TokenizedPair(
-            tuple(texts[number] for number in row),
-            int(positives),
-            None if np.isnan(score) else float(score),
-            tuple(vectors[number] for number in row),
-        )
-
-
-def _samples(arrays: Arrays) -> Iterator[GenerateTokens]:
-    lengths = arrays["lengths"]
-    bits = np.unpackbits(arrays["learned"], count=len(arrays["ids"])).astype(bool)
-    learned = np.split(bits, np.cumsum(lengths)[:-1])
-    documents = _grouped(arrays["documents"], arrays["sizes"])
-    parts = zip(_split(arrays), learned, documents, _split(arrays, "prompt_"), strict=True)
-    for ids, loss, sizes, prompt in parts:
-        yield GenerateTokens(ids, tuple(loss.tolist()), tuple(sizes.tolist()), prompt)
-
-
-def _grouped(values: NDArray[Any], sizes: NDArray[Any]) -> list[NDArray[Any]]:
-    """Split values into rows of so many each."""
-    ends = np.cumsum(sizes)
-    if ends[-1] != len(values):
-        raise FormatError("the sizes of its rows do not add up")
-    return np.split(values, ends[:-1])
-
-
-def _split(arrays: Arrays, prefix: str = "") -> Iterator[tuple[int, ...]]:
-    """Split ids into sequences."""
-    ids, ends = arrays[f"{prefix}ids"], np.cumsum(arrays[f"{prefix}lengths"])
-    if ends[-1] != len(ids):
-        raise FormatError("the lengths of its sequences do not add up")
-    return (tuple(part.tolist()) for part in np.split(ids, ends[:-1]))

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from gritlite.convert.pretrained import load_tokenizer
 from gritlite.errors import FormatError
 from gritlite.prompt import EmbedFormat
-from gritlite.train.examples import Examples, TokenizedPair
-from gritlite.train.packed import read_packed
+from gritlite.train.examples import TokenizedPair
+from gritlite.train.packed import pack_pairs, pack_samples, read_packed, unpacked
+from gritlite.train.packed_rows import Arrays, Examples
 from gritlite.train.recipe import Recipe, Source
 from gritlite.train.rows import ChatRow, DocumentRow, PairRow, Row, read_rows
 from gritlite.train.token_cache import cache_path, read_tokens, write_tokens
@@ -38,25 +41,29 @@ def read_texts(
 ) -> Examples:
     """Read and tokenize a source. Raises FormatError for rows that do not suit its objectives."""
     rows = read_rows(path)
+    taught = [row.taught for row in rows if isinstance(row, PairRow)]
     if kept is None:
-        return _read(rows, path, source, formatter)
+        return unpacked(_packed(rows, path, source, formatter), source, path, taught)
     cached = cache_path(kept, path, source, formatter)
-    examples = read_tokens(cached, source, rows)
+    examples = read_tokens(cached, source, taught)
     if examples is None:
-        examples = _read(rows, path, source, formatter)
-        write_tokens(cached, examples)
+        arrays = _packed(rows, path, source, formatter)
+        write_tokens(cached, arrays)
+        examples = unpacked(arrays, source, path, taught)
     return examples
 
 
-def _read(rows: Sequence[Row], path: Path, source: Source, formatter: Formatter) -> Examples:
+def _packed(rows: Sequence[Row], path: Path, source: Source, formatter: Formatter) -> Arrays:
     try:
-        kept = [_tokenized(row, source, formatter) for row in rows]
+        found = [_tokenized(row, source, formatter) for row in rows]
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from error
-    examples = [one for one in kept if one is not None]
-    if not examples:
+    pairs = [row for row in found if isinstance(row, TokenizedPair)]
+    samples = [row for row in found if isinstance(row, GenerateTokens)]
+    if not pairs and not samples:
         raise FormatError(f"{path}: every row is longer than max_tokens = {source.max_tokens}")
-    return Examples(source, tuple(examples), len(kept) - len(examples))  # type: ignore[arg-type]
+    arrays = pack_pairs(pairs, None) if pairs else pack_samples(samples)
+    return arrays | {"left_out": np.array(found.count(None))}
 
 
 def _tokenized(

@@ -1,28 +1,26 @@
-"""The token ids of a source, kept for later runs: tokenizing takes minutes, reading seconds.
+"""The token ids of a source, kept for later runs: tokenizing takes minutes, mapping them none.
 
-A file holds the arrays of a packed source (`packed.py`), and how many rows were left out. It is
-named after the rows, the tokenizer and its prompts, the objectives and `max_tokens`: with others,
-there is another file.
+A folder holds the arrays of a packed source (`packed.py`) in NumPy's own files, which later runs
+read by mmap. It is named after the rows, the tokenizer and its prompts, the objectives and
+`max_tokens`: with others, there is another folder.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from gritlite.errors import FormatError
-from gritlite.system.files import sha256
-from gritlite.train.examples import Examples, TokenizedPair
-from gritlite.train.packed import pack_pairs, pack_samples, unpacked, write_packed
+from gritlite.errors import FileError, FormatError
+from gritlite.system.files import atomic_folder, sha256
+from gritlite.train.examples import Taught
+from gritlite.train.packed import unpacked
+from gritlite.train.packed_rows import Arrays, Examples
 from gritlite.train.recipe import Source
-from gritlite.train.rows import PairRow, Row
-from gritlite.train.tokens import Formatter, GenerateTokens
+from gritlite.train.tokens import Formatter
 
-_VERSION = 1  # of what is made from a row
-_LEFT_OUT = "left_out"
+_VERSION = 2  # of what is made from a row, and of how it is kept
 
 
 def cache_path(kept: Path, rows: Path, source: Source, formatter: Formatter) -> Path:
@@ -32,30 +30,28 @@ def cache_path(kept: Path, rows: Path, source: Source, formatter: Formatter) -> 
     return kept / f"{rows.stem}-{digest[:16]}.tokens"
 
 
-def write_tokens(path: Path, examples: Examples) -> None:
+def write_tokens(path: Path, arrays: Arrays) -> None:
     """Keep a source's tokens. Raises FileError if they cannot be written."""
-    pairs = [row for row in examples.rows if isinstance(row, TokenizedPair)]
-    samples = [row for row in examples.rows if isinstance(row, GenerateTokens)]
-    arrays = pack_pairs(pairs, None) if pairs else pack_samples(samples)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_packed(path, arrays | {_LEFT_OUT: np.array(examples.left_out)})
+    with atomic_folder(path, force=True) as folder:
+        for name, values in arrays.items():
+            np.save(folder / f"{name}.npy", values, allow_pickle=False)
 
 
-def read_tokens(path: Path, source: Source, rows: Sequence[Row]) -> Examples | None:
-    """Return the source whose rows these are, None if its tokens are not kept.
+def read_tokens(
+    path: Path, source: Source, taught: Sequence[tuple[Taught, ...]]
+) -> Examples | None:
+    """Map a source whose rows have these targets; None if its tokens are not kept.
 
     Raises FileError if they cannot be read, FormatError if they were damaged.
     """
     if not path.exists():
         return None
     try:
-        examples, arrays = unpacked(path, source)
-    except FormatError as error:
-        raise FormatError(f"{error}: remove the file, and it is made again") from error
-    left_out = int(arrays[_LEFT_OUT])
-    pairs = [row for row in examples.rows if isinstance(row, TokenizedPair)]
-    if not pairs:
-        return replace(examples, left_out=left_out)
-    texts = [row for row in rows if isinstance(row, PairRow)]
-    taught = tuple(replace(pair, taught=row.taught) for pair, row in zip(pairs, texts, strict=True))
-    return replace(examples, rows=taught, left_out=left_out)
+        files = sorted(path.glob("*.npy"))
+        arrays = {file.stem: np.load(file, "r", allow_pickle=False) for file in files}
+        return unpacked(arrays, source, path, taught)
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+    except (FormatError, ValueError, EOFError) as error:
+        raise FormatError(f"{error}: remove {path}, and it is made again") from error

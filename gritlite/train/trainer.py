@@ -213,7 +213,7 @@ class Trainer:
         if not examples:
             return
         chosen = sample_batches(
-            [one.lengths for one in examples],
+            [one.rows.lengths for one in examples],
             [one.source.batch for one in examples],
             [one.source.share for one in examples],
             self.recipe.seed,
@@ -225,7 +225,7 @@ class Trainer:
     def _check_ids(self, vocabulary: int) -> None:
         """Raise FormatError for packed ids outside the base's vocabulary."""
         for one in self.examples:
-            highest = max(max(sequence.ids) for sequence in one.sequences)
+            highest = one.rows.highest
             if highest >= vocabulary:
                 raise FormatError(
                     f"{one.source.file} holds the token {highest}, and the base has {vocabulary}: "

@@ -2,13 +2,14 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gritlite.convert.pretrained import load_tokenizer
 from gritlite.errors import FormatError
 from gritlite.prompt import EmbedFormat
-from gritlite.train.examples import Examples
+from gritlite.train.packed_rows import Examples
 from gritlite.train.recipe import Recipe
 from gritlite.train.sources import read_sources, read_texts
 from gritlite.train.tokens import Formatter
@@ -25,9 +26,13 @@ def recipe(tmp_path: Path) -> Path:
     return recipe_file(tmp_path, base, 2)
 
 
-def read(recipe: Path, kept: Path | None) -> list[Examples]:
+def read(recipe: Path, kept: Path | None) -> list[tuple[Any, ...]]:
     written = Recipe.read(recipe)
-    return read_sources(written, Path(written.base), recipe.parent, kept)
+    return list(map(whole, read_sources(written, Path(written.base), recipe.parent, kept)))
+
+
+def whole(examples: Examples) -> tuple[Any, ...]:
+    return examples.source, tuple(examples.rows), examples.left_out
 
 
 def test_every_source_comes_back(
@@ -48,7 +53,7 @@ def test_the_number_of_rows_left_out_comes_back(recipe: Path, tmp_path: Path) ->
         read_texts(recipe.parent / source.file, source, formatter, tmp_path / "kept")
         for _ in range(2)
     )
-    assert first == again
+    assert whole(first) == whole(again)
     assert 0 < again.left_out < 20
 
 
@@ -66,6 +71,14 @@ def test_other_rows_or_lengths_are_tokenized(recipe: Path, tmp_path: Path) -> No
 def test_a_damaged_file_is_named(recipe: Path, tmp_path: Path) -> None:
     read(recipe, tmp_path / "kept")
     (pairs,) = (tmp_path / "kept").glob("pairs-*")
-    pairs.write_bytes(pairs.read_bytes()[:100])
-    with pytest.raises(FormatError, match=r"pairs-.* remove the file, and it is made again"):
+    (pairs / "ids.npy").write_bytes((pairs / "ids.npy").read_bytes()[:-1])
+    with pytest.raises(FormatError, match=r"remove .*pairs-.*, and it is made again"):
+        read(recipe, tmp_path / "kept")
+
+
+def test_a_folder_that_lacks_a_file_is_named(recipe: Path, tmp_path: Path) -> None:
+    read(recipe, tmp_path / "kept")
+    (pairs,) = (tmp_path / "kept").glob("pairs-*")
+    (pairs / "starts.npy").unlink()
+    with pytest.raises(FormatError, match=r"pairs-.* holds no 'starts'.* remove "):
         read(recipe, tmp_path / "kept")

@@ -51,7 +51,7 @@ def test_pairs_come_back(tmp_path: Path) -> None:
     path = packed(tmp_path, pack_pairs(PAIRS, stored))
     examples = read_packed(path, source("contrastive", "distillation"))
     assert examples.left_out == 0
-    assert examples.lengths == [10, 7]
+    assert examples.rows.lengths.tolist() == [10, 7]
     taught = dict(zip("abc", to_int8(stored), strict=True))
     for read, pair in zip(examples.rows, PAIRS, strict=True):
         assert isinstance(read, TokenizedPair)
@@ -67,7 +67,10 @@ def test_a_text_is_kept_once() -> None:
 
 def test_samples_come_back(tmp_path: Path) -> None:
     path = packed(tmp_path, pack_samples(SAMPLES))
-    assert read_packed(path, source("cached")).rows == SAMPLES
+    examples = read_packed(path, source("cached"))
+    assert tuple(examples.rows) == SAMPLES
+    assert examples.rows.lengths.tolist() == [4, 2, 2]
+    assert examples.rows.highest == 9
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
@@ -103,6 +106,9 @@ def test_similarities_survive_the_rounding() -> None:
         ({"ids": np.arange(3)}, ("contrastive",), "holds no 'lengths'"),
         (pack_samples(SAMPLES) | {"lengths": np.array([3, 3])}, ("cached",), "do not add up"),
         (pack_pairs(PAIRS, None) | {"sizes": np.array([3, 3])}, ("contrastive",), "do not add up"),
+        (pack_pairs(PAIRS, None) | {"starts": np.array([1])}, ("contrastive",), "as many rows or"),
+        (pack_pairs(PAIRS, None) | {"members": np.arange(5)}, ("contrastive",), "does not hold"),
+        (pack_samples(SAMPLES) | {"learned": np.array([], np.uint8)}, ("cached",), "as many rows"),
     ],
 )
 def test_what_cannot_be_trained_from(

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import distribution
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,11 @@ from numpy.typing import NDArray
 from gritlite.convert.adapter import PROJECTION, WEIGHTS
 from gritlite.convert.lora_config import CONFIG
 from gritlite.errors import FileError, GritLiteError
-from gritlite.train.examples import Examples, TokenizedPair
+from gritlite.train.examples import TokenizedPair
 from gritlite.train.packed import distinct_texts, pack_pairs, pack_samples, write_packed
+from gritlite.train.packed_rows import Examples
 from gritlite.train.recipe import Recipe, Source
+from gritlite.train.tokens import GenerateTokens
 from training.parts import archive, cut
 
 CALL_BYTES = 64 << 20  # of a call to the device machine, the working tree included
@@ -115,8 +118,9 @@ def write(examples: Examples, rows: int | None, packed: Path, teach: Teach | Non
     source = examples.source
     name = f"{Path(source.file).stem}.npz"
     started = time.perf_counter()
-    pairs = [row for row in examples.rows[:rows] if isinstance(row, TokenizedPair)]
-    samples = [row for row in examples.rows[:rows] if not isinstance(row, TokenizedPair)]
+    taken = list(islice(examples.rows, rows))
+    pairs = [row for row in taken if isinstance(row, TokenizedPair)]
+    samples = [row for row in taken if isinstance(row, GenerateTokens)]
     if pairs:
         words = [str(taught) for _, taught in distinct_texts(pairs)]
         arrays = pack_pairs(pairs, teach(words) if teach and source.taught else None)
