@@ -37,6 +37,10 @@ _PROJECTION_LEFT_OUT = (
     "llama.cpp does not know projections, so the file is without the model's, and its vectors are "
     "others than the model's own: keep the source"
 )
+_PROJECTION_DROPPED = (
+    "the base's projection is left out: it was found for the base's vectors, and the adapter was "
+    "trained to embed without one"
+)
 BLOCK_VALUES = 1 << 24  # 64 MiB of float32: enough for all threads, small beside a model
 
 _ProgressCallback = Callable[["ConversionProgress"], None]
@@ -100,11 +104,27 @@ class _Plan:
         return tensor.was_quantized and is_quantized and not self.is_copied(tensor)
 
     @property
+    def keys_taken_back(self) -> Collection[str]:
+        """The metadata keys by which the source is for embedding only, and the output is not."""
+        return keys_to_take_back(self.source) if self.for_embedding is False else ()
+
+    @property
     def removed_keys(self) -> Collection[str]:
         """The metadata keys of the source that the output shall not have."""
         if self.for_embedding:
             return LEFT_OUT
-        return keys_to_take_back(self.source) if self.for_embedding is False else ()
+        dropped = (PROJECTION_KEY,) if self.drops_projection else ()
+        return (*self.keys_taken_back, *dropped)
+
+    @property
+    def drops_projection(self) -> bool:
+        """Whether the source has a projection that the adapter's vectors were not trained with."""
+        return (
+            self.source.embed_format.projection is not None
+            and self.adapter is not None
+            and self.adapter.is_trained_to_embed
+            and self.adapter.projection is None
+        )
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -115,7 +135,8 @@ class _Plan:
         ]
         if self.for_embedding and any(one is not None for one in projections):
             return (*self.source.notices, _PROJECTION_LEFT_OUT)
-        return tuple(self.source.notices)
+        dropped = (_PROJECTION_DROPPED,) if self.drops_projection else ()
+        return (*self.source.notices, *dropped)
 
     @property
     def requantized(self) -> int:
@@ -264,7 +285,7 @@ def _report(plan: _Plan, output: Path, size: int) -> ConversionReport:
         fallbacks=_fallbacks(plan.types),
         requantized=plan.requantized,
         without_importance=plan.importance.missing,
-        for_both_tasks=bool(plan.removed_keys),
+        for_both_tasks=bool(plan.keys_taken_back),
         notices=plan.notices,
     )
 

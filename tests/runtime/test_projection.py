@@ -14,9 +14,9 @@ from gritlite.convert import convert
 from gritlite.convert.onnx_export import export_onnx
 from gritlite.errors import FormatError
 from gritlite.modelfile.header import read_header
-from gritlite.prompt import EmbedFormat
+from gritlite.prompt import TRAINED_KEY, EmbedFormat
 from tests.tiny import make_checkpoint
-from tests.tiny_adapters import make_adapter, write_projection
+from tests.tiny_adapters import make_adapter, write_projection, write_said
 
 KEY = "grit.embed.projection"
 TEXTS = ["one", "two words", "a third text"]
@@ -70,9 +70,27 @@ def test_llama_cpp_does_not_know_it_so_a_file_for_embedding_has_none(
         for path, output in zip(paths, (plain, projected), strict=True)
     ]
     assert [bool(report.notices) for report in reports] == [False, True]
+    assert not any(report.for_both_tasks for report in reports)
     assert "llama.cpp does not know projections" in reports[1].notices[0]
     with GritLM(plain, threads=1) as ours, GritLM(projected, threads=1) as theirs:
         np.testing.assert_array_equal(theirs.encode(TEXTS), ours.encode(TEXTS))
+
+
+def test_an_adapter_that_was_trained_to_embed_without_it_drops_it(
+    paths: tuple[Path, Path], tmp_path: Path
+) -> None:
+    # a checkpoint of the same shapes, which tells what the adapter's are
+    adapter = make_adapter(tmp_path / "adapter", make_checkpoint(tmp_path / "b", "llama-head-dim"))
+    kept = convert(paths[1], tmp_path / "kept.gguf", "f32", adapter=adapter)
+    assert (kept.notices, KEY in read_header(kept.output).metadata) == ((), True)
+    write_said(adapter, {TRAINED_KEY: "true"})
+    dropped, plain = (
+        convert(path, tmp_path / path.name, "f32", adapter=adapter) for path in reversed(paths)
+    )
+    assert "the base's projection is left out" in dropped.notices[0]
+    assert plain.notices == ()
+    with GritLM(dropped.output, threads=1) as ours, GritLM(plain.output, threads=1) as theirs:
+        np.testing.assert_array_equal(ours.encode(TEXTS), theirs.encode(TEXTS))
 
 
 def test_an_adapters_projection_is_left_out_of_a_file_for_embedding(tmp_path: Path) -> None:
