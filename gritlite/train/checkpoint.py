@@ -21,6 +21,7 @@ from gritlite.train.recipe import Recipe
 from gritlite.train.whitened import Whitened
 
 NAME = "checkpoint.pt"
+_VERSION = 1  # of what a checkpoint holds
 
 
 def fingerprint(recipe: Recipe, rows: Sequence[Path]) -> str:
@@ -42,6 +43,7 @@ def save(
 ) -> None:
     """Write a checkpoint atomically."""
     state = {
+        "version": _VERSION,
         "run": run,
         "parameters": {name: p.detach().cpu() for name, p in parameters.items()},
         "optimizer": optimizer.state_dict(),
@@ -63,16 +65,21 @@ def load(
 
     Returns the steps done.
 
-    Raises FormatError for a file that is not a checkpoint, or belongs to another recipe or
-    other data.
+    Raises FormatError for a file that is not a checkpoint, was made by another version of
+    gritlite, or belongs to another recipe or other data.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        steps = [Step(**step) for step in state["steps"]]
-        whitened: dict[str, Any] = state["whitened"]
+        made_by = state.get("version", 0)  # the first checkpoints had none
+        stored = state["run"]
     except Exception as error:  # torch raises whatever its unpickler meets
         raise FormatError(f"{path} is not a checkpoint: {error}") from error
-    if state["run"] != run:
+    if made_by != _VERSION:
+        raise FormatError(
+            f"{path} was made by another version of gritlite: end the run with that, or start "
+            "again in another folder"
+        )
+    if stored != run:
         raise FormatError(
             f"{path} was made by another recipe or from other data: restore them, "
             "or start again in another folder"
@@ -81,5 +88,5 @@ def load(
         for name, parameter in parameters.items():
             parameter.copy_(state["parameters"][name])
     optimizer.load_state_dict(state["optimizer"])
-    kept.restore(whitened)
-    return steps
+    kept.restore(state["whitened"])
+    return [Step(**step) for step in state["steps"]]

@@ -538,6 +538,16 @@ def test_a_checkpoint_of_another_recipe_is_refused(base: Path, tmp_path: Path) -
         trained(recipe, 2, tmp_path / "checkpoint.pt")
 
 
+def test_a_checkpoint_of_another_version_is_refused(base: Path, tmp_path: Path) -> None:
+    recipe, path = recipe_file(tmp_path, base, 8), tmp_path / "checkpoint.pt"
+    trained(recipe, 1).save(path)
+    state = torch.load(path, weights_only=True)
+    for version in ({}, {"version": 99}):  # the first checkpoints had none
+        torch.save({key: state[key] for key in ("run", "steps")} | version, path)
+        with pytest.raises(FormatError, match="made by another version of gritlite"):
+            trained(recipe, 2, path)
+
+
 def test_a_run_lowers_every_loss_and_leaves_what_its_docs_say(base: Path, tmp_path: Path) -> None:
     recipe = recipe_file(tmp_path, base, 60)
     report = train(recipe, tmp_path / "run")
