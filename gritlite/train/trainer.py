@@ -190,6 +190,8 @@ class Trainer:
     def _first_texts(self, count: int, names: Sequence[str]) -> dict[EmbedTokens, Taught]:
         """The first texts that the run comes to, of sources with an objective of these names."""
         found: dict[EmbedTokens, Taught] = {}
+        if not any(set(names) & set(source.objectives) for source in self.recipe.source):
+            return found
         for source, rows in islice(self._batches(embeds=True), self.recipe.steps):
             if set(names) & set(source.objectives):
                 for row in rows:
