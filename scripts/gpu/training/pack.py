@@ -2,7 +2,7 @@
 
 They hold token ids, teacher vectors, the base, and the adapter that the run begins from.
 
-    scripts/gpu/pack recipes/default/gpu.toml -o build/gpu/train
+    scripts/gpu/pack recipes/default/gpu.toml --steps 150 -o build/gpu/train
 
 Teacher vectors are what takes room and time. Of the sources that are distilled, only the rows are
 packed that the recipe's steps can come to, or the first --steps of them: later steps then come to
@@ -47,6 +47,8 @@ Teach = Callable[[Sequence[str]], NDArray[np.float32]]
 
 def main() -> None:
     """Parse the command line, pack, say what travels."""
+    from gritlite.train.run import vectors_folder
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the parts")
@@ -56,8 +58,10 @@ def main() -> None:
         recipe = Recipe.read(options.recipe)
         steps = options.steps or recipe.steps
         size = part_bytes(tree_bytes())
-        teach = teacher(recipe, options.recipe, options.output)
-        for part in pack(recipe, options.recipe.parent, options.output, size, teach, steps):
+        folder, output = options.recipe.parent, options.output
+        kept = vectors_folder(recipe, folder, output)
+        teach = teacher(recipe, folder, kept)
+        for part in pack(recipe, folder, output, size, teach, steps, kept):
             print(f"{part}: {part.stat().st_size:,} bytes")
     except (GritLiteError, OSError) as error:
         sys.exit(f"error: {error}")
@@ -70,11 +74,12 @@ def pack(
     size: int,
     teach: Teach | None,
     steps: int,
+    kept: Path | None = None,
 ) -> list[Path]:
     """Write a recipe whose paths are relative to `folder` as parts of `size` bytes in `output`.
 
     `teach` makes the teachers' vectors [n, d] of texts; what is distilled are the rows of the
-    first `steps` steps.
+    first `steps` steps. The rows' tokens are in the folder `kept`, or go there.
     """
     from gritlite.train.run import find_base
     from gritlite.train.sources import read_sources
@@ -86,7 +91,7 @@ def pack(
         packed.mkdir()
         sources = [
             write(examples, needed(recipe, examples.source, steps), packed, teach)
-            for examples in read_sources(recipe, base, folder)
+            for examples in read_sources(recipe, base, folder, kept)
         ]
         place_base(base, packed / Path(recipe.base).name)
         place_gguf(packed / "site")
@@ -136,17 +141,15 @@ def write(examples: Examples, rows: int | None, packed: Path, teach: Teach | Non
     return dataclasses.replace(source, file=name)
 
 
-def teacher(recipe: Recipe, path: Path, output: Path) -> Teach | None:
-    """The recipe's teachers, whose vectors are made with a bar where they are missing."""
+def teacher(recipe: Recipe, folder: Path, kept: Path) -> Teach | None:
+    """The recipe's teachers, whose vectors are made with a bar where `kept` does not have them."""
     from gritlite.cli.shared.progress import progress_callback
     from gritlite.train.model import best_device
-    from gritlite.train.run import vectors_folder
     from gritlite.train.teachers import Teachers
 
     if not recipe.embed.teacher:
         return None
-    kept = vectors_folder(recipe, path.parent, output)
-    teachers = Teachers(recipe.embed.teacher, path.parent, kept, best_device())
+    teachers = Teachers(recipe.embed.teacher, folder, kept, best_device())
 
     def teach(texts: Sequence[str]) -> NDArray[np.float32]:
         with progress_callback("teaching", unit="vector") as advance:

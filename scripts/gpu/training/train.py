@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FILE_BYTES = 16 << 20  # of a file that is brought back
 ALL_BYTES = 64 << 20
-STATE_FILES = 4  # beside the adapter's two, the log and the figures: 8 in all
+STATE_FILES = 3  # beside the adapter's three, the log and the figures: 8 in all, which come back
 RESERVE = 30.0  # seconds for the last files
 PROBE_STEPS = 24  # in which every source of the default recipe had its turn
 WARM_STEPS = 4  # of these, which are slower than those that follow
