@@ -1,8 +1,7 @@
 """The rows of a source, each made when it is asked for.
 
 Under them lie the arrays of `packed.py`, in memory or mapped from files, so that millions of token
-ids take no more than their own bytes, and none is read before a batch needs it. The module knows
-nothing of files.
+ids take no more than their own bytes. The module knows nothing of files.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,8 @@ from gritlite.train.tokens import EmbedTokens, GenerateTokens
 
 Arrays = Mapping[str, NDArray[Any]]
 
+_ROWS = "the sizes of its rows"
+
 
 class PackedPairs:
     """The rows of an embedding source.
@@ -34,9 +35,9 @@ class PackedPairs:
         self._positives, self._scores = arrays["positives"], arrays["scores"]
         self._taught = taught
         of_texts = [self._starts] if self._vectors is None else [self._starts, self._vectors]
-        of_rows = [self._positives, self._scores] if taught is None else [self._positives, taught]
+        of_rows = [self._positives, self._scores]
         _check_counts(len(self._texts), of_texts)
-        _check_counts(len(self), of_rows)
+        _check_counts(len(self), of_rows if taught is None else [*of_rows, taught])
         if arrays["members"].max(initial=0) >= len(self._texts):
             raise FormatError("its rows name texts that it does not hold")
         self.highest = int(arrays["ids"].max())  # token
@@ -71,7 +72,7 @@ class PackedSamples:
         self._documents = _Groups(arrays["documents"], arrays["sizes"], _ROWS)
         self._learned = arrays["learned"]
         _check_counts(len(self), [self._prompts, self._documents])
-        _check_counts(-(-len(arrays["ids"]) // 8), [self._learned])
+        _check_counts(-(-len(arrays["ids"]) // 8), [self._learned])  # a bit for each token
         ids = arrays["ids"], arrays["prompt_ids"]
         self.highest = max(int(each.max(initial=0)) for each in ids)  # token
         self.lengths = np.asarray(arrays["lengths"], np.int64)  # of each row, without its prompt
@@ -96,9 +97,6 @@ class Examples:
     source: Source
     rows: PackedPairs | PackedSamples
     left_out: int
-
-
-_ROWS = "the sizes of its rows"
 
 
 class _Groups:

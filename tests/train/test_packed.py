@@ -107,6 +107,11 @@ def test_similarities_survive_the_rounding() -> None:
         (pack_samples(SAMPLES) | {"lengths": np.array([3, 3])}, ("cached",), "do not add up"),
         (pack_pairs(PAIRS, None) | {"sizes": np.array([3, 3])}, ("contrastive",), "do not add up"),
         (pack_pairs(PAIRS, None) | {"starts": np.array([1])}, ("contrastive",), "as many rows or"),
+        (
+            pack_pairs(PAIRS, None) | {"scores": np.array([1.0])},
+            ("contrastive",),
+            "as many rows or",
+        ),
         (pack_pairs(PAIRS, None) | {"members": np.arange(5)}, ("contrastive",), "does not hold"),
         (pack_samples(SAMPLES) | {"learned": np.array([], np.uint8)}, ("cached",), "as many rows"),
     ],
