@@ -28,7 +28,7 @@ from gritlite.eval.sts import STS
 from gritlite.eval.task import Score
 from gritlite.system.files import atomic_write
 from gritlite.system.locate import locate
-from gritlite.train.packed_rows import Examples
+from gritlite.train.examples import Examples
 from gritlite.train.recipe import Generate, Recipe
 from gritlite.train.run import save_adapter, vectors_folder
 from gritlite.train.trainer import Trainer

@@ -30,8 +30,14 @@ from numpy.typing import NDArray
 from gritlite.errors import FileError, FormatError
 from gritlite.system.files import atomic_write
 from gritlite.system.reading import open_regular
-from gritlite.train.examples import Taught, TokenizedPair
-from gritlite.train.packed_rows import Arrays, Examples, PackedPairs, PackedSamples
+from gritlite.train.examples import (
+    Arrays,
+    Examples,
+    PackedPairs,
+    PackedSamples,
+    Taught,
+    TokenizedPair,
+)
 from gritlite.train.recipe import Source
 from gritlite.train.tokens import EmbedTokens, GenerateTokens
 
@@ -86,9 +92,7 @@ def unpacked(
         raise FormatError(f"{path}: {error}") from error
 
 
-def pack_pairs(
-    pairs: Sequence[TokenizedPair], vectors: NDArray[np.float32] | None
-) -> dict[str, NDArray[Any]]:
+def pack_pairs(pairs: Sequence[TokenizedPair], vectors: NDArray[np.float32] | None) -> Arrays:
     """Pack an embedding source into arrays; `vectors` [texts, d] are of `distinct_texts`."""
     texts = [text for text, _ in distinct_texts(pairs)]
     numbers = {text: number for number, text in enumerate(texts)}
@@ -112,7 +116,7 @@ def distinct_texts(pairs: Sequence[TokenizedPair]) -> list[tuple[EmbedTokens, An
     return list(found.items())
 
 
-def pack_samples(samples: Sequence[GenerateTokens]) -> dict[str, NDArray[Any]]:
+def pack_samples(samples: Sequence[GenerateTokens]) -> Arrays:
     """Pack a generative source into arrays."""
     return {
         **_sequences([sample.ids for sample in samples]),
@@ -133,7 +137,7 @@ def to_int8(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
     return rounded
 
 
-def _sequences(sequences: Sequence[Sequence[int]], prefix: str = "") -> dict[str, NDArray[Any]]:
+def _sequences(sequences: Sequence[Sequence[int]], prefix: str = "") -> Arrays:
     ids = np.array([token for sequence in sequences for token in sequence], np.uint32)
     narrow = np.uint16 if not len(ids) or ids.max() < 1 << 16 else np.uint32
     lengths = np.array([len(sequence) for sequence in sequences], np.uint32)

@@ -8,9 +8,8 @@ import numpy as np
 from gritlite.convert.pretrained import load_tokenizer
 from gritlite.errors import FormatError
 from gritlite.prompt import EmbedFormat
-from gritlite.train.examples import TokenizedPair
+from gritlite.train.examples import Arrays, Examples, TokenizedPair
 from gritlite.train.packed import pack_pairs, pack_samples, read_packed, unpacked
-from gritlite.train.packed_rows import Arrays, Examples
 from gritlite.train.recipe import Recipe, Source
 from gritlite.train.rows import ChatRow, DocumentRow, PairRow, Row, read_rows
 from gritlite.train.token_cache import cache_path, read_tokens, write_tokens
@@ -42,13 +41,12 @@ def read_texts(
     """Read and tokenize a source. Raises FormatError for rows that do not suit its objectives."""
     rows = read_rows(path)
     taught = [row.taught for row in rows if isinstance(row, PairRow)]
-    if kept is None:
-        return unpacked(_packed(rows, path, source, formatter), source, path, taught)
-    cached = cache_path(kept, path, source, formatter)
-    examples = read_tokens(cached, source, taught)
+    cached = None if kept is None else cache_path(kept, path, source, formatter)
+    examples = None if cached is None else read_tokens(cached, source, taught)
     if examples is None:
         arrays = _packed(rows, path, source, formatter)
-        write_tokens(cached, arrays)
+        if cached is not None:
+            write_tokens(cached, arrays)
         examples = unpacked(arrays, source, path, taught)
     return examples
 

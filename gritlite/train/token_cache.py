@@ -14,9 +14,8 @@ import numpy as np
 
 from gritlite.errors import FileError, FormatError
 from gritlite.system.files import atomic_folder, sha256
-from gritlite.train.examples import Taught
+from gritlite.train.examples import Arrays, Examples, Taught
 from gritlite.train.packed import unpacked
-from gritlite.train.packed_rows import Arrays, Examples
 from gritlite.train.recipe import Source
 from gritlite.train.tokens import Formatter
 

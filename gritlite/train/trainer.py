@@ -166,13 +166,13 @@ class Trainer:
         """
         for _ in chain(self.teach(), self.align()):
             pass
-        embedding = self._batches(embeds=True)
-        generating = self._batches(embeds=False)
-        for number in range(self.recipe.steps):
+        done = len(self.steps)
+        embedding = self._batches(embeds=True, after=done)
+        generating = self._batches(embeds=False, after=done)
+        for number in range(done, self.recipe.steps):
             embed, generate = next(embedding, None), next(generating, None)
-            if number >= len(self.steps):
-                self.steps.append(self._step(number, embed, generate))
-                yield self.steps[-1]
+            self.steps.append(self._step(number, embed, generate))
+            yield self.steps[-1]
 
     def find_projection(self) -> Iterator[tuple[int, int]]:
         """Find what `projection` becomes at the end of the run: what it was, times what is found.
@@ -209,8 +209,11 @@ class Trainer:
                 parts.append(self.model.vectors(texts[start : start + _AT_ONCE]).cpu().numpy())
             yield min(start + _AT_ONCE, len(texts)), len(texts)
 
-    def _batches(self, *, embeds: bool) -> Iterator[tuple[Source, Sequence[Any]]]:
-        """Yield endless batches of one task's sources; none if it has no sources."""
+    def _batches(self, *, embeds: bool, after: int = 0) -> Iterator[tuple[Source, Sequence[Any]]]:
+        """Yield endless batches of one task's sources; none if it has no sources.
+
+        The first `after` are passed over.
+        """
         examples = [one for one in self.examples if one.source.embeds == embeds]
         if not examples:
             return
@@ -220,7 +223,7 @@ class Trainer:
             [one.source.share for one in examples],
             self.recipe.seed,
         )
-        for pick in chosen:
+        for pick in islice(chosen, after, None):
             picked = examples[pick.source]
             yield picked.source, [picked.rows[row] for row in pick.rows]
 

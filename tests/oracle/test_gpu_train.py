@@ -224,9 +224,9 @@ def test_a_run_that_stops_goes_on_elsewhere_with_the_same_bits(
 
 def test_steps_are_those_that_time_allows(parts: list[Path], tmp_path: Path) -> None:
     packed = opened(parts, tmp_path / "store")
-    read = dataclasses.replace(Recipe.read(packed / "recipe.toml"), steps=10_000_000)
-    found = training.fitted(packed, read, time.monotonic() + 600, None)  # 60 are few beside others
-    assert 24 < found.steps < 10_000_000
+    read = dataclasses.replace(Recipe.read(packed / "recipe.toml"), steps=1_000_000)
+    found = training.fitted(packed, read, time.monotonic() + 60, None)
+    assert 24 < found.steps < 100_000
     with pytest.raises(UsageError, match="no time is left"):
         training.fitted(packed, read, time.monotonic(), None)
 

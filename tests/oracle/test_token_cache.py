@@ -9,7 +9,7 @@ import pytest
 from gritlite.convert.pretrained import load_tokenizer
 from gritlite.errors import FormatError
 from gritlite.prompt import EmbedFormat
-from gritlite.train.packed_rows import Examples
+from gritlite.train.examples import Examples
 from gritlite.train.recipe import Recipe
 from gritlite.train.sources import read_sources, read_texts
 from gritlite.train.tokens import Formatter

@@ -4,19 +4,22 @@ A bar's clock ticks while a step runs, however long it takes, so that long work 
 look hung.
 """
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from gritlite.cli.shared.word_wrap import terminal_size
+
 if TYPE_CHECKING:
     from gritlite.convert import ConversionProgress
     from gritlite.runtime.model import GritLM
 
 _TICK = 1.0  # seconds
-_UNKNOWN_SIZE = {"ncols": 80, "nrows": 24, "dynamic_ncols": False}
+# sizes for tqdm, which in 0 columns or rows draws nothing
+_FOLLOWED: dict[str, Any] = {"dynamic_ncols": True}
+_ASSUMED: dict[str, Any] = {"ncols": 80, "nrows": 24}
 _OF_TOTAL = (
     "{l_bar}{bar}| {n_fmt}/{total_fmt}{unit} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 )
@@ -41,6 +44,7 @@ def progress_bar(
     """
     from tqdm import tqdm
 
+    has_size = all(terminal_size(sys.stderr))
     with tqdm(
         desc=description,
         total=total,
@@ -50,7 +54,7 @@ def progress_bar(
         unit_divisor=1024,
         bar_format=_OF_TOTAL if total else _COUNT if unit else _CLOCK,
         disable=True if hidden else None,  # None is tqdm's value for "only on a terminal"
-        **_terminal_size(),
+        **(_FOLLOWED if has_size else _ASSUMED),
         leave=False,
     ) as bar:
         if bar.disable:
@@ -63,15 +67,6 @@ def progress_bar(
 
             with alongside(tick):
                 yield bar
-
-
-def _terminal_size() -> dict[str, Any]:
-    """What tqdm is to be told: it follows a size, and in 0 columns or rows it draws nothing."""
-    try:
-        said = os.get_terminal_size(sys.stderr.fileno())
-    except (OSError, ValueError):
-        return _UNKNOWN_SIZE
-    return {"dynamic_ncols": True} if all(said) else _UNKNOWN_SIZE
 
 
 @contextmanager

@@ -105,15 +105,20 @@ def width(text: str) -> int:
     return max(wcswidth(text), 0)
 
 
-def terminal_columns(stream: TextIO | None = None) -> int:
-    """The width of the terminal behind a stream (standard output) now.
+def terminal_size(stream: TextIO) -> os.terminal_size:
+    """How many columns and rows the terminal behind a stream has now.
 
-    0 if it is unknown, and for what is no terminal.
+    0 each if it does not say so, and for what is no terminal.
     """
     try:
-        return os.get_terminal_size((stream or sys.stdout).fileno()).columns
+        return os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
-        return 0
+        return os.terminal_size((0, 0))
+
+
+def terminal_columns(stream: TextIO | None = None) -> int:
+    """The width of the terminal behind a stream (standard output) now, 0 as in `terminal_size`."""
+    return terminal_size(stream or sys.stdout).columns
 
 
 def wrapped(text: str, stream: TextIO) -> str:

@@ -31,9 +31,8 @@ from numpy.typing import NDArray
 from gritlite.convert.adapter import PROJECTION, WEIGHTS
 from gritlite.convert.lora_config import CONFIG
 from gritlite.errors import FileError, GritLiteError
-from gritlite.train.examples import TokenizedPair
+from gritlite.train.examples import Examples, TokenizedPair
 from gritlite.train.packed import distinct_texts, pack_pairs, pack_samples, write_packed
-from gritlite.train.packed_rows import Examples
 from gritlite.train.recipe import Recipe, Source
 from gritlite.train.tokens import GenerateTokens
 from training.parts import archive, cut
