@@ -144,6 +144,13 @@ def make_checkpoint(
     return folder
 
 
+def make_trainable(folder: Path) -> Path:
+    """Write a tiny Llama to train: its template is GritLM's own, which ends answers."""
+    make_checkpoint(folder, "llama-tied")
+    (folder / "chat_template.jinja").unlink()
+    return folder
+
+
 def write_tokenizer(folder: Path, kind: str) -> None:
     """The tokenizer's files; `kind` as for `make_checkpoint`."""
     if kind.startswith("sentencepiece"):

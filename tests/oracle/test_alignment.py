@@ -15,15 +15,14 @@ from gritlite.train.run import train
 from gritlite.train.trainer import Trainer
 from tests.oracle.test_gpu_train import make_teacher
 from tests.oracle.test_train import recipe_file, trained, unit
-from tests.tiny import make_checkpoint
+from tests.tiny import make_trainable
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 
 
 def taught_recipe(folder: Path, objective: str) -> Path:
     """A recipe of 8 steps, every second with this objective, and a teacher of 48 dimensions."""
-    base = make_checkpoint(folder / "base", "llama-tied")
-    (base / "chat_template.jinja").unlink()
+    base = make_trainable(folder / "base")
     convert(base, folder / "base.gguf", "f32")
     make_teacher(folder / "teacher", width=48)
     path = recipe_file(folder, folder / "base.gguf", 8)

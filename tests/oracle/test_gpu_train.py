@@ -28,7 +28,7 @@ from gritlite.train.recipe import Recipe
 from gritlite.train.run import save_adapter
 from gritlite.train.trainer import Trainer
 from tests.oracle.test_train import recipe_file
-from tests.tiny import make_checkpoint
+from tests.tiny import make_trainable
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 
@@ -46,8 +46,7 @@ WITHOUT_LLAMA = (
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe with every objective, its base a GGUF file, its teacher a random encoder."""
     folder = tmp_path_factory.mktemp("recipe")
-    checkpoint = make_checkpoint(folder / "checkpoint", "llama-tied")
-    (checkpoint / "chat_template.jinja").unlink()
+    checkpoint = make_trainable(folder / "checkpoint")
     convert(checkpoint, folder / "base.gguf", "f32")
     path = recipe_file(folder, Path("base.gguf"), STEPS)
     text = path.read_text().replace('["contrastive"]', '["contrastive", "distillation"]')

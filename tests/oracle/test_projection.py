@@ -21,7 +21,7 @@ from gritlite.train.tokens import Formatter
 from gritlite.train.trainer import Trainer
 from tests.oracle.test_train import recipe_file
 from tests.some_texts import some_texts
-from tests.tiny import make_checkpoint
+from tests.tiny import make_trainable
 
 pytestmark = pytest.mark.torch
 
@@ -29,8 +29,7 @@ pytestmark = pytest.mark.torch
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """Six steps on a tiny base, of vectors that are to be cut to 8 and 16."""
-    base = make_checkpoint(tmp_path / "base", "llama-tied")
-    (base / "chat_template.jinja").unlink()  # GritLM's own, which ends its answers
+    base = make_trainable(tmp_path / "base")
     convert(base, tmp_path / "base.gguf", "f32")
     written = recipe_file(tmp_path, tmp_path / "base.gguf", 6)
     written.write_text(written.read_text() + "[embed]\nsizes = [8, 16]\nwhitening = 0.5\n")

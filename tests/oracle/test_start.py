@@ -11,7 +11,7 @@ from gritlite.train.recipe import Adapter, Recipe
 from gritlite.train.run import save_adapter
 from gritlite.train.trainer import Trainer
 from tests.oracle.test_train import recipe_file, texts, trained
-from tests.tiny import make_checkpoint
+from tests.tiny import make_trainable
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 
@@ -19,8 +19,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """A recipe whose run of two steps left an adapter beside it, of rank 4 and scale 8."""
-    base = make_checkpoint(tmp_path / "base", "llama-tied")
-    (base / "chat_template.jinja").unlink()  # GritLM's own, which ends its answers
+    base = make_trainable(tmp_path / "base")
     written = recipe_file(tmp_path, base, 2)
     save_adapter(trained(written, 2), tmp_path / "adapter")
     return written

@@ -20,7 +20,7 @@ from gritlite.train.teachers import Teachers
 from tests.oracle.test_gpu_train import make_teacher
 from tests.oracle.test_train import recipe_file
 from tests.some_texts import some_texts
-from tests.tiny import make_checkpoint
+from tests.tiny import make_trainable
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 CPU = torch.device("cpu")
@@ -123,8 +123,7 @@ def test_a_run_that_is_stopped_while_it_is_taught(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "passes", by_four)
-    base = make_checkpoint(tmp_path / "base", "llama-tied")
-    (base / "chat_template.jinja").unlink()
+    base = make_trainable(tmp_path / "base")
     convert(base, tmp_path / "base.gguf", "f32")
     path = recipe_file(tmp_path, tmp_path / "base.gguf", 6)
     text = path.read_text().replace('["contrastive"]', '["contrastive", "distillation"]')

@@ -14,15 +14,14 @@ from gritlite.train.recipe import Recipe
 from gritlite.train.sources import read_sources, read_texts
 from gritlite.train.tokens import Formatter
 from tests.oracle.test_train import recipe_file
-from tests.tiny import make_checkpoint
+from tests.tiny import make_trainable
 
 pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    base = make_checkpoint(tmp_path / "base", "llama-tied")
-    (base / "chat_template.jinja").unlink()  # GritLM's own, which ends its answers
+    base = make_trainable(tmp_path / "base")
     return recipe_file(tmp_path, base, 2)
 
 

@@ -41,7 +41,7 @@ from gritlite.train.tokens import EmbedTokens, Formatter, GenerateTokens
 from gritlite.train.trainer import EmbedBatch, Trainer, learning_rate
 from gritlite.train.workers import Workers
 from tests.some_texts import some_texts
-from tests.tiny import make_checkpoint
+from tests.tiny import make_trainable
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("float32")]
 CPU = torch.device("cpu")
@@ -49,9 +49,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_checkpoint(tmp_path_factory.mktemp("base") / "model", "llama-tied")
-    (folder / "chat_template.jinja").unlink()  # GritLM's own, which ends its answers
-    return folder
+    return make_trainable(tmp_path_factory.mktemp("base") / "model")
 
 
 @pytest.fixture

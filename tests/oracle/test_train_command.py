@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.oracle.test_train import recipe_file
-from tests.tiny import make_checkpoint
+from tests.tiny import make_trainable
 
 pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    base = make_checkpoint(tmp_path / "base", "llama-tied")
-    (base / "chat_template.jinja").unlink()
+    base = make_trainable(tmp_path / "base")
     return recipe_file(tmp_path, base, 4000)
 
 

@@ -20,7 +20,7 @@ from gritlite.train.tokens import EmbedTokens, GenerateTokens
 from tests.oracle.test_gpu_train import make_teacher
 from tests.oracle.test_train import recipe_file, trained
 from tests.some_texts import some_texts
-from tests.tiny import make_checkpoint
+from tests.tiny import make_checkpoint, make_trainable
 
 pytestmark = pytest.mark.torch
 CPU = torch.device("cpu")
@@ -156,8 +156,7 @@ def test_a_packed_graph_holds_more_tokens_unless_the_recipe_limits_it(
     own: bool, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gritlite.train.model.is_known", lambda _: own)
-    base = make_checkpoint(tmp_path / "base", "llama-tied")
-    (base / "chat_template.jinja").unlink()
+    base = make_trainable(tmp_path / "base")
     recipe = recipe_file(tmp_path, base, 2)
     assert trained(recipe, 1).graph_tokens == most
     recipe.write_text(recipe.read_text() + "[memory]\ngraph_tokens = 100\n")
@@ -229,8 +228,7 @@ def test_passes_hold_everything_once_and_are_full() -> None:
 def bfloat16_recipe(folder: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> Path:
     """A recipe for a processor with products in bfloat16."""
     monkeypatch.setattr("gritlite.train.model.computes_bfloat16", lambda _: True)
-    base = make_checkpoint(folder / "base", "llama-tied")
-    (base / "chat_template.jinja").unlink()
+    base = make_trainable(folder / "base")
     return recipe_file(folder, base, steps)
 
 
