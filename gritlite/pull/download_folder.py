@@ -12,6 +12,7 @@ The module does not know what is downloaded.
 """
 
 import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -55,9 +56,11 @@ def download_folder() -> Iterator[Path]:
 def bytes_in(folder: Path) -> int:
     """Count the bytes of the files in a folder, while others write and remove them."""
     found = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            found += path.stat().st_size if path.is_file() else 0
+    # walk passes over a folder that is removed meanwhile, where rglob raises
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                found += Path(parent, name).stat().st_size
     return found
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gritlite.errors import FileError
-from gritlite.pull.download_folder import download_folder
+from gritlite.pull.download_folder import bytes_in, download_folder
 from gritlite.system import cache
 
 OWNER = """
@@ -126,3 +126,20 @@ def test_without_a_shell_it_works_all_the_same(cache_folder, monkeypatch):
     with download_folder() as own:
         assert own.exists()
     assert pending() == []
+
+
+def test_bytes_are_counted_while_a_folder_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As pip removes its own, between our listing and our look into it."""
+    for name in ("gone", "stays"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_bytes(b"half")
+    scan = os.scandir
+
+    def scan_too_late(path):
+        if Path(path).name == "gone":
+            (Path(path) / "half").unlink()
+            Path(path).rmdir()
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scan_too_late)
+    assert bytes_in(tmp_path) == 4
