@@ -6,7 +6,7 @@ are pooled, is decided in `runtime/tokens.py`, and `runtime/cutting.py` cuts vec
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,6 +78,11 @@ def check_wording(wording: str) -> None:
 def cached_question(question: str) -> str:
     """A user's message to which a document's key-value state has been put in front."""
     return CACHED_QUESTION.replace(QUESTION_FIELD, question)
+
+
+def question_after(documents: Iterable[str], question: str) -> str:
+    """A user's message that holds the documents, and the question as `cached_question` has it."""
+    return BEHIND_TEXT.join((*documents, cached_question(question)))
 
 
 def after_document(rendered: str, bos: str) -> str:

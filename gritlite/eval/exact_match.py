@@ -23,7 +23,7 @@ from gritlite.errors import InputError, UsageError
 from gritlite.eval.questions import answerable, read_questions
 from gritlite.eval.squad import Question
 from gritlite.eval.task import Score, spread
-from gritlite.prompt import cached_question
+from gritlite.prompt import question_after
 from gritlite.runtime.model import GritLM
 from gritlite.runtime.state import State
 from gritlite.system.progress import ProgressCallback
@@ -76,7 +76,7 @@ class ExactMatch:
         content, document = ASKED.replace("{question}", question.text), None
         try:
             if self._passages == "prompt":
-                content = f"{question.paragraph}\n\n{cached_question(content)}"
+                content = question_after(question.passages, content)
             elif self._passages == "state":
                 document = passages.state(question.passages)
             messages = [{"role": "user", "content": content}]

@@ -26,7 +26,7 @@ from gritlite.prompt import (
     DOCUMENTS_BEHIND,
     QUESTION_BEHIND,
     QUESTION_FIELD,
-    cached_question,
+    question_after,
 )
 
 if TYPE_CHECKING:  # the command line's help imports this module, and must not wait for numpy
@@ -83,7 +83,7 @@ def prompt(layout: Layout, parts: PromptParts) -> Prompt:
     """The prompt of a layout. Asks only for the states that the layout uses."""
     question, texts = parts.question, BEHIND_TEXT.join(parts.passages)
     if layout == "document-then-query":
-        return Prompt(f"{texts}{BEHIND_TEXT}{cached_question(question)}", None, QUESTION_FIELD)
+        return Prompt(question_after(parts.passages, question), None, QUESTION_FIELD)
     if layout == "query-then-document":
         content = BEHIND_TEXT.join((question, texts, DOCUMENTS_BEHIND))
         return Prompt(content, None, QUESTION_FIELD)

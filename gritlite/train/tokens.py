@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gritlite.errors import FormatError
-from gritlite.prompt import BEHIND_TEXT, EmbedFormat, after_document, cached_question
+from gritlite.prompt import EmbedFormat, after_document, cached_question, question_after
 from gritlite.train.rows import ChatRow, DocumentRow, Text
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Formatter:
         before = tuple(token for ids in documents for token in ids)
         ids, loss = before + rest.ids, (False,) * len(before) + rest.loss
         lengths = tuple(len(ids) for ids in documents)
-        told = BEHIND_TEXT.join((*row.documents, question))
+        told = question_after(row.documents, row.question)
         ((whole, _),) = self._exchanges(_exchange(told, row.answer))
         return _fitting(GenerateTokens(ids, loss, lengths, self._control(whole)), max_tokens)
 

@@ -21,7 +21,7 @@ from material import Row
 from gritlite import GritLM
 from gritlite.errors import GritLiteError
 from gritlite.eval.exact_match import ASKED
-from gritlite.prompt import cached_question
+from gritlite.prompt import question_after
 from gritlite.system.files import atomic_write
 from gritlite.system.textfiles import parse_json, read_lines
 
@@ -77,9 +77,8 @@ def answered(model: GritLM, asked: list[tuple[str, str]]) -> Iterator[Row | None
 
     def answer(each: tuple[str, str]) -> Row | None:
         passage, question = each
-        content = f"{passage}\n\n{cached_question(question)}"
         said = model.chat(
-            [{"role": "user", "content": content}],
+            [{"role": "user", "content": question_after([passage], question)}],
             stream=True,
             temperature=0,
             max_tokens=MAX_TOKENS,

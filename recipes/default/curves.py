@@ -9,8 +9,9 @@ all-MiniLM-L6-v2 has. The base's figures, at no tokens, would flatten every curv
 import argparse
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from gritlite.errors import FormatError, GritLiteError
@@ -48,7 +49,8 @@ def read_curves(page: str) -> list[Curve]:
     begins = [number for number, line in enumerate(lines) if line.startswith(f"| {HEAD} |")]
     if not begins:
         raise FormatError(f"the page has no table whose first column is {HEAD!r}")
-    head, _, *rows = (_cells(line) for line in _table(lines[begins[0] :]))
+    table = takewhile(lambda line: line.startswith("|"), lines[begins[0] :])
+    head, _, *rows = map(_cells, table)
     return [
         Curve(measure, tuple(_points(rows, column)), tuple(_lines(rows, column)))
         for column, measure in enumerate(head)
@@ -60,8 +62,9 @@ def draw(curves: list[Curve], path: Path) -> None:
     """Write the curves to a PNG."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 2.2 * -(-len(curves) // 2)), layout="constrained")
-    panels = figure.subplots(-(-len(curves) // 2), 2, sharex=True).flatten()
+    rows = -(-len(curves) // 2)
+    figure = Figure(figsize=(9, 2.2 * rows), layout="constrained")
+    panels = figure.subplots(rows, 2, sharex=True).flatten()
     for panel in panels[len(curves) :]:
         panel.remove()
     for panel, curve in zip(panels, curves, strict=False):
@@ -77,30 +80,23 @@ def draw(curves: list[Curve], path: Path) -> None:
         figure.savefig(file, format="png", dpi=110)
 
 
-def _table(lines: Iterable[str]) -> Iterable[str]:
-    for line in lines:
-        if not line.startswith("|"):
-            return
-        yield line
-
-
 def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.replace("`", "").strip().strip("|").split("|")]
 
 
-def _points(rows: Iterable[list[str]], column: int) -> Iterable[tuple[float, float]]:
+def _points(rows: Iterable[list[str]], column: int) -> Iterator[tuple[float, float]]:
     """The measure after each piece; a row of "the same" model has the tokens of the row before."""
     tokens = 0.0
     for name, *values in rows:
         said, value = _NUMBER.match(name), _NUMBER.match(values[column - 1])
-        if name.startswith(LINES):
+        if name in LINES:
             continue
         tokens = float(said[0]) if said else tokens
         if tokens and value:
             yield tokens, float(value[0])
 
 
-def _lines(rows: Iterable[list[str]], column: int) -> Iterable[tuple[str, float]]:
+def _lines(rows: Iterable[list[str]], column: int) -> Iterator[tuple[str, float]]:
     for name, *values in rows:
         value = _NUMBER.fullmatch(values[column - 1])
         if name in LINES and value:

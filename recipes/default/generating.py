@@ -10,7 +10,7 @@ from reading import Reading, readings, remarks
 from words import cut, wikitext_style
 
 from gritlite.eval.exact_match import ASKED
-from gritlite.prompt import cached_question
+from gritlite.prompt import question_after
 
 # tasks of Natural Instructions, and how many of their instances a chat is made of
 _TASKS = ((23, 60), (24, 150), (37, 60), (38, 150), (41, 150), (45, 60), (47, 60))
@@ -85,7 +85,7 @@ def long_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
 
 def _in_prompt(every: Iterable[Reading]) -> Iterator[Row]:
     for passage, question, answer in every:
-        yield {"text": [f"{passage}\n\n{cached_question(question)}", answer]}
+        yield {"text": [question_after([passage], question), answer]}
 
 
 def _stored(every: Iterable[tuple[str | list[str], str, str]]) -> Iterator[Row]:

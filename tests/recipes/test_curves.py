@@ -1,7 +1,5 @@
 """The table of the default model's training, as it is drawn."""
 
-from pathlib import Path
-
 import pytest
 from curves import DOCS, Curve, read_curves
 
@@ -37,7 +35,7 @@ def test_a_table_gives_a_curve_for_each_measure() -> None:
 
 
 def test_the_table_of_the_docs_is_read() -> None:
-    curves = read_curves(Path(DOCS).read_text(encoding="utf-8"))
+    curves = read_curves(DOCS.read_text(encoding="utf-8"))
     assert len(curves) == 7
     assert all(curve.points[0][0] == 1.08 and len(curve.points) >= 4 for curve in curves)
 
