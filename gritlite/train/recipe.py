@@ -121,12 +121,16 @@ class Memory:
 
 @dataclass(frozen=True)
 class Source:
-    """A file of rows, the objectives trained on it, and how often it is used."""
+    """A file of rows, the objectives trained on it, how often it is used, and how much it counts.
+
+    `weight` multiplies the losses of its batches, beside the weight of its task.
+    """
 
     file: str
     objectives: tuple[str, ...]
     batch: int
     share: float = 1.0
+    weight: float = 1.0
     max_tokens: int = 256
 
     @property
@@ -277,6 +281,7 @@ def _check(recipe: Recipe) -> None:
         positive |= {
             f"batch of {source.file}": source.batch,
             f"share of {source.file}": source.share,
+            f"weight of {source.file}": source.weight,
             f"max_tokens of {source.file}": source.max_tokens,
         }
     for size in recipe.embed.sizes:

@@ -278,12 +278,13 @@ class Trainer:
         """Add the gradient of a source's embedding objectives; returns each one's loss."""
         batch = EmbedBatch(pairs)
         teacher = self._taught(batch.taught) if source.taught else None
+        weight = self.recipe.embed.weight * source.weight
         parts: dict[str, float] = {}
 
         def loss_of(vectors: Tensor) -> Tensor:
             losses = self._embed_losses(source, batch, vectors, teacher)
             parts.update({name: loss.item() for name, loss in losses.items()})
-            return self.recipe.embed.weight * torch.stack(list(losses.values())).sum()
+            return weight * torch.stack(list(losses.values())).sum()
 
         self._gradients.of_vectors(self.model.vectors, batch.texts, loss_of)
         return parts
@@ -333,7 +334,7 @@ class Trainer:
             partial(self.model.token_losses, imitation=imitation),
             samples,
             reduce,
-            self.recipe.generate.weight,
+            self.recipe.generate.weight * source.weight,
         )
         return {source.objectives[0]: loss}
 

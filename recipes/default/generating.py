@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 import corpora
 from material import DOCUMENT_WORDS, Inputs, Row, brown, some, web, wikipedia
 from more_readings import more_readings
+from quoting import quotations
 from reading import Reading, readings, remarks
 from words import cut, wikitext_style
 
@@ -81,6 +82,12 @@ def long_prompt(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
 def long_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
     """Answers from a document of several passages whose states were stored."""
     return _stored(_as_one_text(inputs, draw))
+
+
+def quoted_cached(inputs: Inputs, draw: random.Random) -> Iterator[Row]:
+    """Quotations from a document, of one passage or several, whose states were stored."""
+    every = (*_questions(inputs, draw), *_more_questions(inputs, draw), *_as_one_text(inputs, draw))
+    return quotations((passage for passage, _, _ in every), draw)
 
 
 def _in_prompt(every: Iterable[Reading]) -> Iterator[Row]:

@@ -27,7 +27,7 @@ averaged() {
     projected "$3" "$4"
 }
 
-[ -e build/recipe/long_cached.jsonl ] ||
+[ -e build/recipe/quoted_cached.jsonl ] ||
     python recipes/default/prepare.py --data "$data" --output build/recipe
 [ -e build/recipe/neighbours.jsonl ] ||
     python recipes/default/neighbours.py --rows build/recipe --teacher build/teacher
@@ -43,5 +43,11 @@ averaged build/mean build/fourth/adapter build/later 0.5
 trained fifth.toml build/fifth  # which begins from build/later, and its projection
 projected build/fifth/adapter 0.5
 trained sixth.toml build/sixth  # which begins from build/fifth/adapter, and its projection
-averaged build/fifth/adapter build/sixth/adapter build/default 0.65
+averaged build/fifth/adapter build/sixth/adapter build/latest 0.65
+[ -e build/recipe/answered.jsonl ] || {
+    gritlite convert base --adapter build/latest -o build/latest.q8_0.gguf --type q8_0 --force
+    python recipes/default/answers.py --rows build/recipe --model build/latest.q8_0.gguf --most 560
+}
+trained seventh.toml build/seventh  # which begins from build/latest, and its projection
+averaged build/latest build/seventh/adapter build/default 0.65
 gritlite convert base --adapter build/default -o build/default.q8_0.gguf --type q8_0 --force

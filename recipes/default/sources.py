@@ -45,4 +45,5 @@ SOURCES = (
     Source("brief", embedding.brief, 40_000),
     Source("long_prompt", generating.long_prompt, 16_000),
     Source("long_cached", generating.long_cached, 16_000),
+    Source("quoted_cached", generating.quoted_cached, 12_000),
 )

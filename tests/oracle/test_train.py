@@ -525,6 +525,28 @@ def test_a_loss_is_the_mean_over_the_vectors_sizes(base: Path, tmp_path: Path) -
         trained(recipe, 1)
 
 
+@pytest.mark.parametrize(
+    ("task", "objectives"),
+    [("embed", ("contrastive", "ranking")), ("generate", ("generative", "cached"))],
+)
+def test_a_sources_weight_is_beside_its_tasks(
+    base: Path, tmp_path: Path, task: str, objectives: tuple[str, ...]
+) -> None:
+    recipe = recipe_file(tmp_path, base, 3)
+    text = recipe.read_text()
+    of_sources = text
+    for name in objectives:
+        of_sources = of_sources.replace(f'["{name}"]\n', f'["{name}"]\nweight = 0.25\n')
+
+    def parameters(changed: str) -> Tensor:
+        recipe.write_text(changed)
+        return torch.cat([one.flatten() for one in trained(recipe, 2).model.parameters.values()])
+
+    weighed = parameters(of_sources)
+    assert torch.equal(weighed, parameters(f"{text}[{task}]\nweight = 0.25\n"))
+    assert not torch.allclose(weighed, parameters(text))
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(base: Path, tmp_path: Path) -> None:
     recipe = recipe_file(tmp_path, base, 8)
     trained(recipe, 1).save(tmp_path / "checkpoint.pt")

@@ -7,7 +7,7 @@ from pathlib import Path
 import prompted
 import pytest
 from embedding import brief
-from generating import long_cached, long_prompt, several_cached
+from generating import long_cached, long_prompt, quoted_cached, several_cached
 from intents import intents
 from material import Inputs
 from more_readings import around, more_readings
@@ -133,3 +133,14 @@ def test_a_long_prompt_is_such_a_document_and_its_question(inputs: Inputs) -> No
     for row, document in zip(prompts, documents, strict=True):
         asked = cached_question(document["query"])
         assert row["text"] == [f"{document['document']}\n\n{asked}", document["answer"]]
+
+
+def test_a_quotation_follows_the_words_that_are_asked_about(inputs: Inputs) -> None:
+    rows = list(quoted_cached(inputs, random.Random(1)))
+    whole = [row for row in rows if row["document"].startswith(row["answer"][:40])]
+    assert 0 < len(whole) < len(rows) / 2
+    for row in rows:
+        document = " ".join(row["document"].split())
+        before = document[: document.index(row["answer"])].split()
+        assert len(row["answer"].split()) >= 30
+        assert " ".join(before[-5:]) in row["query"]

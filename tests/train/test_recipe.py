@@ -66,6 +66,10 @@ def test_a_recipe_is_read_with_defaults_for_what_it_leaves_out(tmp_path: Path) -
             "embed.queue is -1: expected a number of texts, or 0",
         ),
         (
+            'base = "b"\nsteps = 1\n' + SOURCE + "weight = 0\n",
+            "weight of a.jsonl is 0.0: expected more than 0",
+        ),
+        (
             'base = "b"\nsteps = 1\n[embed]\nsizes = [0]\n' + SOURCE,
             "0 of embed.sizes is 0: expected more than 0",
         ),
