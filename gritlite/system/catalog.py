@@ -65,7 +65,7 @@ _WHEEL_BYTES = 92_900_000  # as pip rounds it
 _DEFAULT = MergedAdapter(
     base="base",
     adapter="default",
-    sha256="325ef0425c12ca8661840747fd95dd0a79875a43d30b6078da973660898483c2",
+    sha256="a639647c20b48f16d0f65dec51f7a47c5e35c744de13ee0cde4c0ba35fdd1777",
     type="q8_0",
 )
 
